@@ -1,0 +1,1 @@
+"""Run folders of files through OpenAI-compatible models over many keys, and pay once."""
