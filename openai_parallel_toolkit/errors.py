@@ -13,6 +13,7 @@ ToolkitError
 │  ├─ RequestRejected       the provider will never accept it
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
 │  └─ IncompleteAnswer      the answer was cut short
+├─ FilesFailed              more files failed than fail_on_error allows
 ├─ UnsafePath               an output would leave the output folder
 ├─ OutputConflict           two files wrote the same output
 ├─ StorageError             the disk refused
@@ -114,6 +115,12 @@ class IncompleteAnswer(RequestFailed):
 
     Facts: `text` (what came), `finish_reason`.
     """
+
+
+class FilesFailed(ToolkitError):
+    """More files failed than fail_on_error allows; see the failures file, then run again."""
+
+    exit_code = 1
 
 
 class UnsafePath(ToolkitError):

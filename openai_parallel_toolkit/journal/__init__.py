@@ -1,0 +1,38 @@
+"""What was asked, answered and done, kept through any death of the process."""
+
+from .journal import Journal
+from .reader import JournalReader
+from .rows import (
+    Attempt,
+    Ending,
+    Figures,
+    FileDetail,
+    FileFailure,
+    FileRecord,
+    PruneReport,
+    RepairReport,
+    RunRecord,
+    Status,
+    StoredAnswer,
+    Totals,
+)
+from .upkeep import prune, repair
+
+__all__ = [
+    "Attempt",
+    "Ending",
+    "Figures",
+    "FileDetail",
+    "FileFailure",
+    "FileRecord",
+    "Journal",
+    "JournalReader",
+    "PruneReport",
+    "RepairReport",
+    "RunRecord",
+    "Status",
+    "StoredAnswer",
+    "Totals",
+    "prune",
+    "repair",
+]

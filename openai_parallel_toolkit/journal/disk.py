@@ -1,0 +1,150 @@
+"""The state folder on the disk: private files, a reserve for the last answers, what went wrong."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+from contextlib import suppress
+
+from ..errors import JournalError, StorageError, ToolkitError
+
+logger = logging.getLogger(__name__)
+
+#: Bytes set aside so that answers in flight can still be kept when the disk is full.
+RESERVE_BYTES = 4 * 1024 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
+_CAUSES = {3: errno.EACCES, 8: errno.EROFS, 13: errno.ENOSPC, 14: errno.EACCES}
+
+
+def make_private(folder: str, name: str) -> str:
+    """Make the folder (0700) and an empty file in it (0600) unless they are there; return its path.
+
+    SQLite gives its log and its index the rights of the file they belong to.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    path = os.path.join(folder, name)
+    try:
+        if not os.path.isdir(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            sync_folder(os.path.dirname(os.path.abspath(folder)))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise refused(error.errno or errno.EIO, path) from error
+    return path
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Reserve:
+    """A file of real blocks that is given up when the disk is full."""
+
+    def __init__(self, folder: str, size_bytes: int = RESERVE_BYTES) -> None:
+        self._path = os.path.join(folder, "reserve")
+        self._size_bytes = size_bytes
+
+    def fill(self) -> None:
+        """Set the blocks aside, unless they are; without room the run starts without a reserve."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            handle = os.open(self._path, flags, 0o600)
+            try:
+                if os.fstat(handle).st_blocks * 512 < self._size_bytes:
+                    _allocate(handle, self._size_bytes)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            logger.warning(
+                "no room to set aside %d bytes beside the journal: %s",
+                self._size_bytes,
+                os.strerror(error.errno or errno.EIO),
+                extra={"action": "no_reserve"},
+            )
+            self.free()
+
+    def free(self) -> bool:
+        """Give the blocks back; tells whether there were any."""
+        try:
+            os.unlink(self._path)
+        except OSError:
+            return False
+        return True
+
+
+def _allocate(handle: int, size_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, size_bytes)
+    else:
+        left = size_bytes
+        while left > 0:
+            left -= os.write(handle, bytes(left))
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Tell whether SQLite failed because of the file below it, not because of what it was given."""
+    disk = sqlite3.OperationalError, sqlite3.InternalError
+    return isinstance(error, disk) or type(error) is sqlite3.DatabaseError
+
+
+def explain(error: sqlite3.Error, path: str) -> ToolkitError:
+    """Return what an SQLite error means for the person who runs the toolkit."""
+    if type(error) is sqlite3.DatabaseError:
+        return JournalError(
+            f"The journal {path} is damaged; run the command `repair` on the output folder. "
+            "What can be read is saved, and the damaged file is kept beside it.",
+            path=path,
+        )
+    return refused(_cause(error, path), path)
+
+
+def refused(number: int, path: str) -> StorageError:
+    """Return the error for a write that the disk refused, with what to do."""
+    advice = "free some space" if number in _FULL else "mend the disk or the permissions"
+    return StorageError(
+        f"The journal {path} cannot be written: {os.strerror(number)}. Nothing more is sent; "
+        f"{advice}, then run again: what was kept is not paid for twice.",
+        errno=number,
+        path=path,
+    )
+
+
+def is_full(error: ToolkitError) -> bool:
+    """Tell whether freeing space would help."""
+    return isinstance(error, StorageError) and error.errno in _FULL
+
+
+def _cause(error: sqlite3.Error, path: str) -> int:
+    """Return the errno behind an error of SQLite, which keeps it to itself.
+
+    Python 3.10 does not tell the result code either, so the disk is asked by writing to it.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return _CAUSES.get(code) or _probe(os.path.dirname(path)) or errno.EIO
+
+
+def _probe(folder: str) -> int | None:
+    path = os.path.join(folder, "probe")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, bytes(65536))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        return error.errno
+    finally:
+        with suppress(OSError):  # the answer is what counts
+            os.unlink(path)
+    return None

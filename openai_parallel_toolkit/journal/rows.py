@@ -1,0 +1,220 @@
+"""What the journal hands out: frozen pictures of its rows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from ..errors import JournalError
+from ..records import FailureNote, FileState, OutcomeKind, OutputFile
+
+#: How the bytes of an answer are kept.
+PLAIN, ZLIB = 0, 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """Where one input stands."""
+
+    id: int
+    #: Below the input folder, with forward slashes.
+    path: str
+    #: None: its hooks were never started.
+    state: FileState | None = None
+    #: Runs in which its hooks failed since it was last done or released.
+    failed_runs: int = 0
+    #: Whether it was open when a run died without a word.
+    is_suspect: bool = False
+    #: The hooks that finished it; None: it was never done.
+    hooks_version: str | None = None
+    #: What its input looked like then; None: it was never done, or not looked at.
+    input_signature: str | None = None
+    #: Final paths of the outputs it owns, below the output folder.
+    finals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """An answer that was paid for; its body is unpacked when it is asked for."""
+
+    attempt_id: int
+    encoding: int
+    crc: int
+    stored: bytes = field(repr=False)
+
+    def body(self) -> bytes:
+        """Return the reply's body as it came.
+
+        Raises:
+            JournalError: the bytes on the disk are not those that were written.
+        """
+        if zlib.crc32(self.stored) != self.crc:
+            raise JournalError(
+                f"The stored answer of attempt {self.attempt_id} is damaged; run the command "
+                "`repair`, which drops it so that it is asked for again.",
+                attempt_id=self.attempt_id,
+            )
+        return zlib.decompress(self.stored) if self.encoding == ZLIB else self.stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What some attempts came to. An attempt is one request that was, or was about to be, sent."""
+
+    sent: int = 0
+    answered: int = 0
+    #: Ended with no whole reply: maybe billed.
+    unknown: int = 0
+    #: Without an end: in flight now, or lost when their process died, then maybe billed.
+    unanswered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Part of prompt_tokens.
+    cached_tokens: int = 0
+    #: Known cost.
+    cost_usd: Decimal = Decimal(0)
+    #: The most that attempts of unknown cost can have cost besides.
+    doubt_usd: Decimal = Decimal(0)
+    #: Maybe billed attempts without a price: they are in neither amount.
+    unpriced: int = 0
+
+    @property
+    def max_cost_usd(self) -> Decimal:
+        """Known cost and all doubt, USD."""
+        return self.cost_usd + self.doubt_usd
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in FIGURES})
+
+
+#: The columns of a tally, in the order of the fields.
+FIGURES = tuple(Figures.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Figures of the newest run and of all runs together."""
+
+    this_run: Figures
+    all_runs: Figures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run, as it began and ended."""
+
+    id: int
+    #: Seconds since 1970-01-01 UTC.
+    started_wall_s: float
+    pid: int
+    host: str
+    hooks_version: str
+    #: None: it is still on, or it died.
+    ended_wall_s: float | None
+    #: "" while it has no end.
+    how: str
+    #: What its owner noted at the end, as JSON; "{}" while it has no end.
+    summary_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the work stands."""
+
+    files: Mapping[FileState, int]
+    #: The newest run; None: there was none.
+    run: RunRecord | None
+    totals: Totals
+    #: Of all runs.
+    by_key: Mapping[str, Figures]
+    #: Of all runs.
+    by_model: Mapping[str, Figures]
+    #: Reasons by name of the keys that were dropped.
+    dropped: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFailure:
+    """A file that failed or was put aside, and why."""
+
+    path: str
+    #: FAILED or ASIDE.
+    state: FileState
+    failed_runs: int
+    note: FailureNote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended. Token counts and cost are None when they are not known."""
+
+    kind: OutcomeKind
+    #: HTTP status; None when no reply came.
+    status: int | None
+    code: str
+    message: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    cost_usd: Decimal | None
+    request_id: str
+    #: Seconds since 1970-01-01 UTC.
+    ended_wall_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One request that was, or was about to be, sent for a file."""
+
+    id: int
+    run_id: int
+    #: Hex SHA-256 of the request.
+    hash: str
+    k: int
+    attempt_try: int
+    key_name: str
+    model: str
+    #: None: the price is not known.
+    max_cost_usd: Decimal | None
+    #: Seconds since 1970-01-01 UTC.
+    started_wall_s: float
+    #: None: it is in flight, or its process died.
+    ending: Ending | None
+    #: None: no answer, or it was pruned.
+    answer: StoredAnswer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDetail:
+    """All that is known of one file."""
+
+    file: FileRecord
+    #: None: nothing failed since it was last done.
+    failure: FailureNote | None
+    outputs: tuple[OutputFile, ...]
+    #: In the order in which they were claimed.
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """What `prune` took out."""
+
+    answers: int
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What `repair` found and saved."""
+
+    #: Empty: the journal is sound and was left as it is.
+    problems: tuple[str, ...]
+    #: Where the damaged journal is kept; None: nothing was damaged.
+    kept_as: str | None = None
+    #: Rows that were saved.
+    files: int = 0
+    attempts: int = 0
+    answers: int = 0

@@ -1,0 +1,151 @@
+"""The journal's tables, their versions, and how a connection is opened.
+
+The schema is the sum of its steps: step n brings version n to n + 1, and a new journal takes all of
+them. A step that was released is never edited. Triggers keep the number of files in each state, and
+tallies the money, so that nothing has to be counted over millions of rows. All tables have a rowid,
+which is what `repair` walks along.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from ..errors import JournalError
+
+FILE_NAME = "journal.sqlite3"
+#: Tells SQLite's own tools and `file` whose database it is: "OPTJ".
+APPLICATION_ID = 0x4F50544A
+#: Seconds to wait for another connection, for example a reader that recovers the log.
+_BUSY_S = 30.0
+
+_STEP_1 = (
+    "CREATE TABLE meta (key TEXT NOT NULL UNIQUE, value BLOB NOT NULL)",
+    """CREATE TABLE runs (
+        id INTEGER PRIMARY KEY, started_wall_s REAL NOT NULL, pid INTEGER NOT NULL,
+        host TEXT NOT NULL, hooks_version TEXT NOT NULL,
+        ended_wall_s REAL, how TEXT NOT NULL DEFAULT '', summary TEXT NOT NULL DEFAULT '{}')""",
+    # run_id is the run in which the hooks are running; NULL when they are not.
+    """CREATE TABLE files (
+        id INTEGER PRIMARY KEY, folder BLOB NOT NULL, name BLOB NOT NULL,
+        state TEXT, run_id INTEGER, failed_runs INTEGER NOT NULL DEFAULT 0, failed_run_id INTEGER,
+        is_suspect INTEGER NOT NULL DEFAULT 0, hooks_version TEXT, input_signature TEXT,
+        failure_kind TEXT, failure_message TEXT, failure_trace TEXT, changed_wall_s REAL)""",
+    "CREATE UNIQUE INDEX files_by_path ON files (folder, name)",
+    "CREATE INDEX files_not_done ON files (state) WHERE state <> 'done'",
+    "CREATE INDEX files_running ON files (run_id) WHERE run_id IS NOT NULL",
+    "CREATE INDEX files_suspect ON files (is_suspect) WHERE is_suspect = 1",
+    "CREATE TABLE standings (state TEXT NOT NULL UNIQUE, files INTEGER NOT NULL)",
+    """CREATE TRIGGER files_added AFTER INSERT ON files WHEN NEW.state IS NOT NULL BEGIN
+        INSERT INTO standings VALUES (NEW.state, 1)
+            ON CONFLICT (state) DO UPDATE SET files = files + 1; END""",
+    """CREATE TRIGGER files_moved AFTER UPDATE OF state ON files
+        WHEN OLD.state IS NOT NEW.state BEGIN
+        UPDATE standings SET files = files - 1 WHERE state = OLD.state;
+        INSERT INTO standings VALUES (NEW.state, 1)
+            ON CONFLICT (state) DO UPDATE SET files = files + 1; END""",
+    """CREATE TABLE outputs (
+        file_id INTEGER NOT NULL, staged BLOB NOT NULL, final BLOB NOT NULL UNIQUE,
+        size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL)""",
+    "CREATE INDEX outputs_by_file ON outputs (file_id)",
+    """CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, file_id INTEGER NOT NULL,
+        hash BLOB NOT NULL, k INTEGER NOT NULL, try INTEGER NOT NULL, key_name TEXT NOT NULL,
+        model TEXT NOT NULL, max_cost_usd TEXT, started_wall_s REAL NOT NULL)""",
+    "CREATE INDEX attempts_by_file ON attempts (file_id)",
+    """CREATE TABLE endings (
+        attempt_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, status INTEGER, code TEXT NOT NULL,
+        message TEXT NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER,
+        cached_tokens INTEGER, cost_usd TEXT, request_id TEXT NOT NULL,
+        ended_wall_s REAL NOT NULL)""",
+    """CREATE TABLE answers (
+        attempt_id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, hash BLOB NOT NULL,
+        k INTEGER NOT NULL, try INTEGER NOT NULL, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX answers_by_call ON answers (file_id, hash, k, try)",
+    """CREATE TABLE tallies (
+        run_id INTEGER NOT NULL, key_name TEXT NOT NULL, model TEXT NOT NULL,
+        sent INTEGER NOT NULL, answered INTEGER NOT NULL, unknown INTEGER NOT NULL,
+        unanswered INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+        cost_usd TEXT NOT NULL, doubt_usd TEXT NOT NULL, unpriced INTEGER NOT NULL,
+        UNIQUE (run_id, key_name, model))""",
+    """CREATE TABLE dropped_keys (
+        fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL, reason TEXT NOT NULL,
+        wall_s REAL NOT NULL)""",
+)
+
+Steps = Sequence[Sequence[str]]
+STEPS: Steps = (_STEP_1,)
+VERSION = len(STEPS)
+
+
+def connect(path: str, *, mode: str = "rw") -> sqlite3.Connection:
+    """Open an existing database file; `mode` is SQLite's "rw" or "ro".
+
+    Transactions are begun by hand, and threads take turns under the caller's lock.
+    """
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def prepare(db: sqlite3.Connection, path: str, *, created_wall_s: float) -> None:
+    """Make a writing connection ready: log, syncing, tables of this version.
+
+    Raises:
+        JournalError: another program's database, or a newer version's.
+    """
+    version = checked_version(db, path)
+    if version == 0:
+        # Freed pages can be given back later; this can only be chosen before the first table.
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    if version < VERSION:
+        migrate(db, version, STEPS, created_wall_s=created_wall_s)
+
+
+def checked_version(db: sqlite3.Connection, path: str) -> int:
+    """Return the version of the schema; 0: a new file.
+
+    Raises:
+        JournalError: another program's database, or a newer version's.
+    """
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if owner != APPLICATION_ID and (owner or version or tables):
+        raise JournalError(f"{path} belongs to another program; choose another state folder.")
+    if version > VERSION:
+        raise JournalError(
+            f"{path} was written by a newer openai_parallel_toolkit (journal version {version}, "
+            f"this one knows {VERSION}); upgrade the package.",
+            path=path,
+            version=version,
+        )
+    return int(version)
+
+
+def migrate(db: sqlite3.Connection, version: int, steps: Steps, *, created_wall_s: float) -> None:
+    """Take the steps from `version` on, all or none of them."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in (statement for step in steps[version:] for statement in step):
+            db.execute(statement)
+        if version == 0:
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            facts = (("salt", os.urandom(16)), ("created_wall_s", created_wall_s))
+            db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
+        db.execute(f"PRAGMA user_version = {len(steps)}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise

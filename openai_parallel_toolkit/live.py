@@ -1,0 +1,259 @@
+"""Send now: one event loop on one thread carries the calls of all worker threads and hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from . import flow
+from .clock import Clock, SystemClock
+from .errors import RunStopping
+from .keys import APIKeyManager
+from .mailbox import Mailbox
+from .records import CallId, Lease, Outcome, OutcomeKind, RawReply, Request
+from .replies import Answer
+from .scope import Done, Scope
+from .transport import SendFault, Transport, default_transport, new_event_loop
+
+logger = logging.getLogger(__name__)
+
+#: Says so once when this many attempts in a row did not reach any server.
+_UNREACHABLE_AFTER = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request on its way, and where its answer goes."""
+
+    request: Request
+    id: CallId
+    scope: Scope
+    #: Called once, from the lane's thread, with the answer or the error.
+    deliver: Callable[[Answer | BaseException], None]
+    #: What sends it; None: the lane's own transport.
+    transport: Transport | None = None
+
+
+class LiveLane:
+    """Carries calls from admission to answer; `submit` may be called from any thread.
+
+    Everything but `submit` and `close` happens on the lane's own thread, so there is no lock.
+    """
+
+    def __init__(
+        self,
+        keys: APIKeyManager,
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.keys = keys
+        self._clock = clock or SystemClock()
+        self._chance = chance or random.Random()
+        self._transport = transport or default_transport(keys.settings.proxy)
+        self._loop = new_event_loop()
+        self._mail = Mailbox(self._loop)
+        self._mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox]
+        self._mailboxes = weakref.WeakKeyDictionary()
+        self._carried: set[asyncio.Task[None]] = set()
+        self._unreached = 0
+        self._thread = threading.Thread(target=self._run, name="live-lane", daemon=True)
+        self._thread.start()
+
+    def mailbox_to(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        """Return the way for answers into an asker's own event loop; call it on that loop."""
+        mailbox = self._mailboxes.get(loop)
+        if mailbox is None:
+            mailbox = self._mailboxes[loop] = Mailbox(loop)
+        return mailbox
+
+    def submit(self, call: Call) -> None:
+        """Send a call under the next free key; returns at once."""
+        self._mail.post(self._start, call)
+
+    def close(self) -> None:
+        """Cancel what is under way, close the connections and end the thread."""
+        if not self._loop.is_closed():
+            self._mail.post(self._loop.stop)
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._shut_down())
+        self._loop.close()
+
+    async def _shut_down(self) -> None:
+        for task in self._carried:
+            task.cancel()
+        await asyncio.gather(*self._carried, return_exceptions=True)
+        await self._transport.close()
+
+    def _start(self, call: Call) -> None:
+        task = self._loop.create_task(self._carry(call))
+        self._carried.add(task)
+        task.add_done_callback(self._carried.discard)
+
+    async def _carry(self, call: Call) -> None:
+        scope = call.scope
+        max_cost_usd = scope.prices.max_cost_usd(call.request)
+        steps = flow.ask(
+            call.request,
+            scope.policy,
+            max_cost_usd=max_cost_usd,
+            clock=self._clock,
+            chance=self._chance,
+            clean=self.keys.redactor.clean,
+        )
+        try:
+            call.deliver(await self._follow(steps, call))
+        except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
+            call.deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)
+
+    async def _follow(
+        self, steps: Generator[flow.Step, Any, Answer], call: Call
+    ) -> Answer:
+        told: Any = None
+        while True:
+            try:
+                step = steps.send(told)
+            except StopIteration as stop:
+                answer: Answer = stop.value
+                return answer
+            told = await self._do(step, call)
+
+    async def _do(self, step: flow.Step, call: Call) -> Any:
+        scope = call.scope
+        if isinstance(step, flow.Admit):
+            return await self._admit(step, scope)
+        if isinstance(step, flow.Claim):
+            return await self._claim(step.lease, call)
+        if isinstance(step, flow.Send):
+            return await self._send(step, call)
+        if isinstance(step, flow.Keep):
+            return await self._keep(step, call)
+        if isinstance(step, flow.End):
+            return self._end(step, scope)
+        return await self._pause(step.seconds, scope)
+
+    async def _admit(self, step: flow.Admit, scope: Scope) -> Lease:
+        scope.gate.check()
+        ready = self._loop.create_future()
+        ticket = self.keys.request(step.need, lambda: self._mail.post(_resolve, ready, None))
+        if ticket.lease is None and ticket.error is None:
+            try:
+                with scope.gate.waiting(lambda: ticket.withdraw(RunStopping())):
+                    await ready
+            except BaseException as exc:
+                ticket.withdraw(exc)
+                raise
+        if ticket.lease is None:
+            raise ticket.error or RunStopping()
+        return ticket.lease
+
+    async def _claim(self, lease: Lease, call: Call) -> int:
+        durable, done = self._durable()
+        attempt_id: int | None = None
+        try:
+            attempt_id = call.scope.journal.claim(
+                call.id,
+                key_name=lease.key_name,
+                model=call.request.model,
+                max_cost_usd=lease.need.max_cost_usd,
+                done=done,
+            )
+            await durable
+            call.scope.gate.check()
+        except BaseException:
+            outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
+            self.keys.settle(lease, outcome)
+            if attempt_id is not None:
+                call.scope.journal.ended(attempt_id, outcome)
+            raise
+        return attempt_id
+
+    async def _send(self, step: flow.Send, call: Call) -> RawReply | SendFault:
+        call.scope.tally.sent(step.lease)
+        transport = call.transport or self._transport
+        try:
+            return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
+        except SendFault as fault:
+            return fault
+        except BaseException:
+            outcome = Outcome(kind=OutcomeKind.UNKNOWN, code="abandoned")
+            self.keys.settle(step.lease, outcome)
+            call.scope.tally.ended(step.lease, outcome, None)
+            raise
+
+    async def _keep(self, step: flow.Keep, call: Call) -> None:
+        self._unreached = 0
+        cost_usd = call.scope.prices.cost_usd(call.request.model, step.outcome.usage)
+        durable, done = self._durable()
+        call.scope.journal.answered(
+            step.attempt_id, call.id, step.outcome, step.reply.body, cost_usd, done
+        )
+        self._settle(step.lease, step.outcome, call.scope, cost_usd)
+        await durable
+
+    def _end(self, step: flow.End, scope: Scope) -> None:
+        scope.journal.ended(step.attempt_id, step.outcome)
+        self._settle(step.lease, step.outcome, scope, None)
+        if step.outcome.kind is OutcomeKind.UNSENT:
+            self._say_unreachable(step)
+        else:
+            self._unreached = 0
+
+    def _settle(
+        self, lease: Lease, outcome: Outcome, scope: Scope, cost_usd: Decimal | None
+    ) -> None:
+        self.keys.settle(lease, outcome)
+        scope.tally.ended(lease, outcome, cost_usd)
+
+    def _say_unreachable(self, step: flow.End) -> None:
+        self._unreached += 1
+        if self._unreached == _UNREACHABLE_AFTER:
+            logger.warning(
+                "%s cannot be reached (%s: %s); trying again. Check api_base and, behind a "
+                "firewall, the proxy setting in the config.",
+                step.lease.api_base,
+                step.outcome.code,
+                step.outcome.message,
+                extra={"action": "unreachable"},
+            )
+
+    async def _pause(self, seconds: float, scope: Scope) -> None:
+        over = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _resolve, over, None)
+        try:
+            with scope.gate.waiting(lambda: self._mail.post(_resolve, over, None)):
+                await over
+        finally:
+            timer.cancel()
+
+    def _durable(self) -> tuple[asyncio.Future[None], Done]:
+        """Return a future of this loop and the callback that settles it from any thread."""
+        durable = self._loop.create_future()
+
+        def done(error: BaseException | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self._mail.post(_resolve, durable, error)
+
+        return durable, done
+
+
+def _resolve(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,162 @@
+"""Say what a run came to: as a record, as a paragraph, and as a file of failures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any
+
+from .records import FailureNote, KeyStatus
+from .tally import CallFigures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a run did. Files are counted once each; money is USD."""
+
+    #: Outputs published in this run.
+    done: int
+    #: Finished before this run.
+    skipped: int
+    #: Their hooks raised in this run.
+    failed: int
+    #: Left alone after too many failed runs, until retry_failed asks for them.
+    aside: int
+    #: Due, but not finished when the run ended.
+    left: int
+    calls: CallFigures
+    keys: tuple[KeyStatus, ...]
+    seconds: float
+    #: Why the run ended before its work did; "" when it did not.
+    stopped: str = ""
+    output_path: str = ""
+    #: JSON lines, one per failed file; "" when there was none.
+    failures_path: str = ""
+    #: What a dry run would have sent: calls, estimated tokens.
+    would_send: int = 0
+    would_send_tokens: int = 0
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Known cost of this run's answers."""
+        return self.calls.cost_usd
+
+    @property
+    def max_cost_usd(self) -> Decimal:
+        """The most that this run can have cost, answers that were lost included."""
+        return self.calls.max_cost_usd
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values; money as text."""
+        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        calls = asdict(self.calls)
+        calls["cost_usd"], calls["max_cost_usd"] = str(self.cost_usd), str(self.max_cost_usd)
+        keys = [
+            {
+                "name": key.name,
+                "state": key.state,
+                "reason": key.reason,
+                **asdict(self.calls.by_key[key.name]),
+            }
+            if key.name in self.calls.by_key
+            else {"name": key.name, "state": key.state, "reason": key.reason, "sent": 0}
+            for key in self.keys
+        ]
+        del calls["by_key"]
+        return {**plain, "calls": calls, "keys": keys}
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+_PLAIN_FIELDS = (
+    "done",
+    "skipped",
+    "failed",
+    "aside",
+    "left",
+    "seconds",
+    "stopped",
+    "output_path",
+    "failures_path",
+    "would_send",
+    "would_send_tokens",
+)
+
+
+def _lines(summary: RunSummary) -> Iterable[str]:
+    calls = summary.calls
+    files = [f"{summary.done:,} done", f"{summary.skipped:,} skipped"]
+    files += [
+        f"{count:,} {word}"
+        for count, word in (
+            (summary.failed, "failed"),
+            (summary.aside, "put aside"),
+            (summary.left, "left"),
+        )
+        if count
+    ]
+    stopped = f" Stopped: {summary.stopped}" if summary.stopped else ""
+    yield f"Files: {', '.join(files)} in {duration(summary.seconds)}.{stopped}"
+    doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
+    yield (
+        f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
+        f"{doubt}; {calls.tokens:,} tokens; {money(calls)}."
+    )
+    if summary.keys:
+        yield f"Keys: {'; '.join(_key_words(key, calls) for key in summary.keys[:20])}."
+    if summary.failures_path:
+        yield f"Failures: {summary.failures_path} (run again to try them again)."
+    if summary.output_path:
+        yield f"Outputs: {summary.output_path}"
+
+
+def _key_words(key: KeyStatus, calls: CallFigures) -> str:
+    figures = calls.by_key.get(key.name)
+    sent = f"{figures.sent:,} sent" if figures else "unused"
+    state = "" if key.state == "alive" else f", {key.state}"
+    reason = f" ({key.reason})" if key.reason and key.state == "dropped" else ""
+    return f"{key.name} {sent}{state}{reason}"
+
+
+def money(calls: CallFigures) -> str:
+    """Return a run's cost in words; what is not known is never shown as 0."""
+    if calls.unpriced and not calls.cost_usd:
+        return "cost unknown (no price is set for the model)"
+    known = f"${calls.cost_usd:.4f}"
+    if calls.max_cost_usd > calls.cost_usd:
+        known += f" known, at most ${calls.max_cost_usd:.4f}"
+    return known + (f" and {calls.unpriced:,} calls without a price" if calls.unpriced else "")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "0.8 s", "12 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest_s} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+class FailuresFile:
+    """Writes one JSON line per failed file as it fails; makes the file at the first one."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.count = 0
+        if os.path.exists(path):
+            os.unlink(path)
+
+    def add(self, file: str, note: FailureNote) -> None:
+        """Append one failure; not safe for several threads."""
+        self.count += 1
+        line = {"file": file, "kind": note.kind, "message": note.message, "trace": note.trace}
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")

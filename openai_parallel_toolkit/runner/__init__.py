@@ -1,0 +1,1 @@
+"""Take a folder from its inputs to its outputs."""

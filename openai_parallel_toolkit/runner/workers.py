@@ -1,0 +1,276 @@
+"""Keep so many files under way at a time: on threads, or on an event loop for async hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import queue as queues
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from ..execution import current_execution
+from ..mailbox import Mailbox
+from ..transport import new_event_loop
+from .one_file import FileRunner, Job
+
+#: Threads for process_input and process_output of async hooks.
+_SIDE_THREADS = 8
+
+
+class Queue:
+    """The files that are still to be taken; one lock guards the iterator.
+
+    `is_alone` says that its files run one at a time, because one may kill the process.
+    """
+
+    def __init__(
+        self, paths: Iterator[str], is_closed: Callable[[], bool], *, is_alone: bool = False
+    ) -> None:
+        self._paths = paths
+        self._is_closed = is_closed
+        self.is_alone = is_alone
+        self._lock = threading.Lock()
+
+    def take(self) -> str | None:
+        """Return the next file; None: there is none, or nothing more may be started."""
+        with self._lock:
+            return None if self._is_closed() else next(self._paths, None)
+
+
+class Workers(Protocol):
+    """What keeps files under way."""
+
+    def start(self, queue: Queue) -> None:
+        """Begin to take files."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Return whether a file is under way or still to be taken."""
+        ...
+
+    def replace(self, job: Job) -> None:
+        """Let another worker go on in place of the one that hangs in `job`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of threads and loops; what hangs is left behind."""
+        ...
+
+
+class ThreadWorkers:
+    """Runs blocking hooks, each worker on a thread of its own.
+
+    Threads are daemons, so that a hook that hangs does not keep the process alive. One lock
+    guards the set of live workers.
+    """
+
+    def __init__(self, runner: FileRunner, count: int, on_idle: Callable[[], None]) -> None:
+        self._runner = runner
+        self._count = count
+        self._on_idle = on_idle
+        self._slots = itertools.count()
+        self._lock = threading.Lock()
+        self._live: set[int] = set()
+        self._queue: Queue | None = None
+
+    def start(self, queue: Queue) -> None:
+        self._queue = queue
+        for _ in range(self._count):
+            self._add()
+
+    def is_busy(self) -> bool:
+        return bool(self._live)
+
+    def replace(self, job: Job) -> None:
+        with self._lock:
+            self._live.discard(job.slot)
+        self._add()
+
+    def close(self) -> None:
+        """Nothing to do: workers end when the queue does."""
+
+    def _add(self) -> None:
+        with self._lock:
+            slot = next(self._slots)
+            self._live.add(slot)
+        threading.Thread(
+            target=self._work, args=(slot,), name=f"file-worker-{slot}", daemon=True
+        ).start()
+
+    def _work(self, slot: int) -> None:
+        queue = self._queue
+        assert queue is not None
+        while slot in self._live:
+            path = queue.take()
+            if path is None:
+                break
+            self._runner.run(slot, path, alone=queue.is_alone)
+        with self._lock:
+            self._live.discard(slot)
+            is_last = not self._live
+        if is_last:
+            self._on_idle()
+
+
+class AsyncWorkers:
+    """Runs async hooks on one event loop; their blocking neighbours on a few side threads.
+
+    One file costs one hop to a side thread: it writes a file's output and reads the next input.
+    Everything but `start` and `close` happens on the loop, so there is no lock.
+    """
+
+    def __init__(self, runner: FileRunner, count: int, on_idle: Callable[[], None]) -> None:
+        self._runner = runner
+        self._count = count
+        self._on_idle = on_idle
+        self._loop = new_event_loop()
+        self._side = SideThreads(self._loop, min(_SIDE_THREADS, count))
+        self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._slots = itertools.count()
+        self._queue: Queue | None = None
+        self._is_busy = True
+
+    def start(self, queue: Queue) -> None:
+        self._queue = queue
+        self._thread.start()
+
+    def is_busy(self) -> bool:
+        return self._is_busy
+
+    def replace(self, job: Job) -> None:
+        self._loop.call_soon_threadsafe(self._swap, job.slot)
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=1)
+        self._side.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        for _ in range(self._count):
+            self._add()
+        self._loop.run_forever()
+        for task in self._tasks.values():
+            task.cancel()
+        self._loop.run_until_complete(
+            asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        )
+        self._loop.close()
+
+    def _add(self) -> None:
+        slot = next(self._slots)
+        self._tasks[slot] = self._loop.create_task(self._work(slot))
+
+    def _swap(self, slot: int) -> None:
+        task = self._tasks.get(slot)
+        if task is not None:
+            task.cancel()
+        self._add()
+
+    async def _work(self, slot: int) -> None:
+        try:
+            opened = await self._side.run(self._open_next, slot)
+            while opened is not None:
+                job, data, error = opened
+                result = None
+                if error is None:
+                    result, error = await self._process(job, data)
+                opened = await self._side.run(self._close_and_open_next, job, result, error)
+        finally:
+            del self._tasks[slot]
+            if not self._tasks:
+                self._is_busy = False
+                self._on_idle()
+
+    async def _process(self, job: Job, data: Any) -> tuple[Any, BaseException | None]:
+        current_execution.set(job.execution)
+        job.execution.loop = self._loop
+        try:
+            return await self._runner.hooks.process_data(data), None
+        except asyncio.CancelledError:
+            if job.execution.is_fenced:
+                return None, None
+            raise
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            return None, exc
+
+    def _open_next(self, slot: int) -> tuple[Job, Any, BaseException | None] | None:
+        assert self._queue is not None
+        path = self._queue.take()
+        if path is None:
+            return None
+        job = self._runner.begin(slot, path, alone=self._queue.is_alone)
+        token = current_execution.set(job.execution)
+        try:
+            return job, self._runner.read(job), None
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            return job, None, exc
+        finally:
+            current_execution.reset(token)
+
+    def _close_and_open_next(
+        self, job: Job, result: Any, error: BaseException | None
+    ) -> tuple[Job, Any, BaseException | None] | None:
+        token = current_execution.set(job.execution)
+        try:
+            if error is None and not job.execution.is_fenced:
+                self._runner.write(job, result)
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            error = exc
+        finally:
+            current_execution.reset(token)
+            self._runner.finish(job, error)
+        return None if job.execution.is_fenced else self._open_next(job.slot)
+
+
+class SideThreads:
+    """Runs blocking work for one event loop on daemon threads, which a hung hook cannot keep.
+
+    A thread ends when it takes None from the queue.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+        self._mail = Mailbox(loop)
+        self._loop = loop
+        self._count = count
+        self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
+        for number in range(count):
+            threading.Thread(target=self._work, name=f"file-side-{number}", daemon=True).start()
+
+    async def run(self, action: Callable[..., Any], *args: Any) -> Any:
+        """Return what `action(*args)` returns, called on one of the threads."""
+        future = self._loop.create_future()
+        self._tasks.put((future, action, args))
+        return await future
+
+    def close(self) -> None:
+        """Let every thread end once it is free."""
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            if task is None:
+                return
+            future, action, args = task
+            try:
+                settle, value = _succeed, action(*args)
+            except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
+                settle, value = _fail, exc
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                self._mail.post(settle, future, value)
+
+
+def _succeed(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,147 @@
+"""Make up answers: extracts of the user's own words, chosen by the call's own random numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .drafts import Call, Draft
+from .refusals import invalid, missing, too_long
+from .schema import fit_schema
+
+#: A user's text that holds this gets finish_reason "content_filter" and no content.
+CONTENT_FILTER_MARKER = "[[content_filter]]"
+
+#: Reading more of a long prompt would cost time and change nothing that anybody looks at.
+_MOST_READ_CHARACTERS = 2000
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*|\n+")
+_NOTHING_ASKED = "Nothing was asked."
+
+
+def token_count(text: str) -> int:
+    """Return about how many tokens a text has: one for four bytes of UTF-8."""
+    return (_size_bytes(text) + 3) // 4
+
+
+def cut_to_tokens(text: str, most_tokens: int) -> str:
+    """Return the start of a text that has at most `most_tokens`."""
+    return text.encode("utf-8", "replace")[: 4 * most_tokens].decode("utf-8", "ignore")
+
+
+def positive(body: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first of the named numbers that the body has; None: it has none.
+
+    Raises:
+        Refused: it is not a whole number above 0.
+    """
+    for name in names:
+        value = body.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise invalid(f"Invalid value for '{name}'.", param=name, code="invalid_value")
+        return value
+    return None
+
+
+def required(body: Mapping[str, Any], name: str) -> Any:
+    """Return what the body has under `name`.
+
+    Raises:
+        Refused: it has nothing there.
+    """
+    value = body.get(name)
+    if value is None or value in ([], ""):
+        raise missing(name)
+    return value
+
+
+def text_of(content: object) -> str:
+    """Return the text of a message's content, which is a text or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def draft_text(
+    call: Call,
+    *,
+    prompt: str,
+    prompt_tokens: int,
+    most_tokens: int | None,
+    form: object,
+    choices: int = 1,
+    param: str = "messages",
+) -> Draft:
+    """Return a draft that answers `prompt`, in the JSON that `form` asks for, if it does.
+
+    Args:
+        prompt: the user's last words.
+        prompt_tokens: of everything that was sent.
+        most_tokens: longest answer; None: not limited.
+        form: the body's response_format.
+        choices: how many answers.
+        param: what the provider calls the messages, for its error.
+
+    Raises:
+        Refused: the prompt and the longest answer are longer than the context.
+    """
+    asked = prompt_tokens + (most_tokens or 0)
+    if asked > call.context_tokens:
+        raise too_long(call.context_tokens, asked, param)
+    if CONTENT_FILTER_MARKER in prompt:
+        parts, reason = [""] * choices, "content_filter"
+    else:
+        parts, reason = [_answer(call, prompt, choice, form) for choice in range(choices)], "stop"
+    if most_tokens is not None and any(token_count(part) > most_tokens for part in parts):
+        parts, reason = [cut_to_tokens(part, most_tokens) for part in parts], "length"
+    completion_tokens = sum(token_count(part) for part in parts)
+    return Draft(
+        parts=tuple(parts),
+        finish_reason=reason,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        counted_tokens=prompt_tokens + (most_tokens or completion_tokens),
+    )
+
+
+def _answer(call: Call, prompt: str, choice: int, form: object) -> str:
+    text = _extract(prompt[:_MOST_READ_CHARACTERS], call.number(0) + choice)
+    kind = form.get("type") if isinstance(form, dict) else None
+    if not isinstance(form, dict) or kind not in ("json_object", "json_schema"):
+        return text
+    if kind == "json_object":
+        return json.dumps({"answer": text}, ensure_ascii=False)
+    # Chat wraps the schema once more than the Responses API does.
+    wrapper = form.get("json_schema", form)
+    schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
+    if not isinstance(schema, dict):
+        raise missing("response_format.json_schema.schema")
+    return json.dumps(fit_schema(schema, text.split(), call.dice), ensure_ascii=False)
+
+
+def _extract(prompt: str, number: int) -> str:
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(prompt)]
+    sentences = [sentence for sentence in sentences if sentence]
+    if not sentences:
+        return _NOTHING_ASKED
+    if number % 3 == 0:
+        return _richest(sentences)
+    first = number % len(sentences)
+    if number % 3 == 1:
+        return sentences[first]
+    words = prompt.split()
+    return " ".join(words[: 5 + number % 20])
+
+
+def _richest(sentences: Iterable[str]) -> str:
+    return max(sentences, key=lambda sentence: len(set(sentence.lower().split())))
+
+
+def _size_bytes(text: str) -> int:
+    # JSON may hold half a surrogate pair, which has no UTF-8.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,1 @@
+"""What the simulator serves: a module for each endpoint."""

@@ -1,0 +1,251 @@
+"""Rules that say which request goes wrong, and how.
+
+A fault is an error reply (`refusals.ERRORS`), a spoilt answer (`SPOILT`), or a whole answer that is
+delivered badly (`DELIVERIES`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from email.utils import formatdate
+from time import time
+from typing import Any
+
+from .drafts import Draft
+from .http1 import Reply
+from .latency import fractions
+from .refusals import ERRORS, named_error, page_reply
+
+#: Answers that are whole HTTP but of no or little use.
+SPOILT = frozenset(
+    {
+        "html_200",
+        "no_choices",
+        "empty_content",
+        "broken_json",
+        "finish_length",
+        "finish_content_filter",
+    }
+)
+#: Answers that do not arrive as they should.
+DELIVERIES = frozenset(
+    {
+        "cut_body",
+        "cut_chunked",
+        "reset_before",
+        "reset_during",
+        "close_before",
+        "drip",
+        "never",
+        "close_idle",
+        "slow",
+    }
+)
+#: Deliveries of which the client sees no byte, so that there is no status.
+SILENT = frozenset({"reset_before", "close_before", "never"})
+#: All kinds of fault.
+KINDS = frozenset(ERRORS) | SPOILT | DELIVERIES
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A rule: which requests meet which fault. All conditions given must hold.
+
+    Raises:
+        ValueError: the kind is not one of KINDS, or a number is out of its range.
+    """
+
+    kind: str
+    _: KW_ONLY
+    #: Ordinals of the POSTs that meet it, counted from 1; None: any.
+    at: Collection[int] | None = None
+    #: Name of the key; None: any.
+    key: str | None = None
+    #: Text that the raw body holds (ASCII, as JSON may escape the rest); None: any.
+    marker: str | None = None
+    #: Share of requests, 0 to 1, drawn from seed, body and how often the body came; None: all.
+    chance: float | None = None
+    #: Most times that it is played; None: no limit.
+    times: int | None = None
+    #: Whether `times` counts each body for itself.
+    per_payload: bool = False
+    #: HTTP status instead of the kind's own (errors and html_200).
+    status: int | None = None
+    #: Error message instead of the kind's own.
+    message: str | None = None
+    #: Retry-After: a number of seconds, any text, or "date+5" for a date in 5 seconds.
+    retry_after: float | str | None = None
+    #: Whether the answer is billed; None: as at a real provider.
+    billed: bool | None = None
+    #: "slow": seconds more; "drip": seconds between bytes; "close_idle": seconds until it closes.
+    seconds: float | None = None
+    #: Share of the body that is sent before it is cut, 0 to 1.
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"no fault is called {self.kind!r}; known: {', '.join(sorted(KINDS))}")
+        for name in ("chance", "keep"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"{name} is a share from 0 to 1, not {share!r}")
+        if self.seconds is not None and self.seconds < 0:
+            raise ValueError("seconds are not below 0")
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether a request that meets it is billed.
+
+        Unless the rule says: all is, whose answer was made, although it did not arrive; an error
+        is not, save a gateway's time-out.
+        """
+        if self.billed is not None:
+            return self.billed
+        return self.kind not in ERRORS or ERRORS[self.kind].is_billed
+
+
+def fault_from(fields: object) -> Fault:
+    """Return the rule that JSON describes: an object with the fields of Fault.
+
+    Raises:
+        ValueError: it does not describe one.
+    """
+    if not isinstance(fields, dict):
+        raise ValueError("a fault is an object with the fields of Fault")  # noqa: TRY004
+    try:
+        return Fault(**fields)
+    except TypeError as exc:
+        raise ValueError(f"not a fault: {exc}") from exc
+
+
+def fault_fields(fault: Fault) -> dict[str, Any]:
+    """Return the fields of a rule that differ from their defaults, for JSON."""
+    plain = asdict(Fault(fault.kind))
+    fields = {name: value for name, value in asdict(fault).items() if value != plain[name]}
+    if fault.at is not None:
+        fields["at"] = sorted(fault.at)
+    return {"kind": fault.kind, **fields}
+
+
+def error_of(fault: Fault, model: str, key_value: str) -> Reply:
+    """Return the error reply that a fault of ERRORS plays."""
+    headers = () if fault.retry_after is None else (("retry-after", _header(fault.retry_after)),)
+    return named_error(
+        fault.kind,
+        model=model,
+        key_value=key_value,
+        status=fault.status,
+        message=fault.message,
+        headers=headers,
+    )
+
+
+def spoilt_draft(draft: Draft, kind: str) -> Draft:
+    """Return a draft as a fault of SPOILT leaves it; other kinds leave it as it is."""
+    if kind == "no_choices":
+        return replace(draft, parts=())
+    if kind == "empty_content":
+        return replace(draft, parts=("",) * len(draft.parts))
+    if kind in ("finish_length", "finish_content_filter"):
+        halves = tuple(part[: len(part) // 2] for part in draft.parts)
+        return replace(draft, parts=halves, finish_reason=kind.removeprefix("finish_"))
+    return draft
+
+
+def spoilt_reply(reply: Reply, fault: Fault) -> Reply:
+    """Return a reply as a fault of SPOILT leaves it; other kinds leave it as it is."""
+    if fault.kind == "html_200":
+        return page_reply(fault.status or 200, fault.message or "Just a moment...")
+    if fault.kind == "broken_json":
+        return replace(reply, pieces=(reply.body[: kept_bytes(reply, fault)],))
+    return reply
+
+
+def kept_bytes(reply: Reply, fault: Fault) -> int:
+    """Return how much of the body is sent: the share the rule says, but never all of it."""
+    length_bytes = len(reply.body)
+    return min(int(length_bytes * fault.keep), length_bytes - 1)
+
+
+class FaultScript:
+    """The rules in force, and what they have done. `_lock` guards all of it."""
+
+    def __init__(self, rules: Sequence[Fault] = (), seed: int = 0) -> None:
+        self._lock = threading.Lock()
+        self._seed = seed
+        self._rules = tuple(rules)
+        self._sights: Counter[bytes] = Counter()
+        self._played: Counter[tuple[int, bytes]] = Counter()
+
+    def replace(self, rules: Sequence[Fault]) -> None:
+        """Put other rules in force; what was counted is forgotten."""
+        with self._lock:
+            self._rules = tuple(rules)
+            self._forget()
+
+    def append(self, rules: Sequence[Fault]) -> None:
+        """Add rules after those in force."""
+        with self._lock:
+            self._rules += tuple(rules)
+
+    def rules(self) -> tuple[Fault, ...]:
+        """Return the rules in force."""
+        with self._lock:
+            return self._rules
+
+    def reset(self) -> None:
+        """Forget how often each rule was played and each body seen."""
+        with self._lock:
+            self._forget()
+
+    def pick(self, *, ordinal: int, key: str, body: bytes, digest: bytes) -> Fault | None:
+        """Return the first rule that this request meets, and count it; None: nothing goes wrong.
+
+        Args:
+            ordinal: which POST it is, from 1.
+            key: name of its key.
+            body: as it came.
+            digest: SHA-256 of the body.
+        """
+        with self._lock:
+            self._sights[digest] += 1
+            for index, rule in enumerate(self._rules):
+                if self._meets(index, rule, ordinal, key, body, digest):
+                    self._played[self._place(index, rule, digest)] += 1
+                    return rule
+        return None
+
+    def _meets(
+        self, index: int, rule: Fault, ordinal: int, key: str, body: bytes, digest: bytes
+    ) -> bool:
+        if rule.at is not None and ordinal not in rule.at:
+            return False
+        if rule.key is not None and rule.key != key:
+            return False
+        if rule.marker is not None and rule.marker.encode() not in body:
+            return False
+        if rule.times is not None:
+            if self._played[self._place(index, rule, digest)] >= rule.times:
+                return False
+        if rule.chance is None:
+            return True
+        # The ordinal stays out of it: under threads it would differ from run to run.
+        use = b"fault %d" % index
+        return fractions(use, self._seed, self._sights[digest], digest)[0] < rule.chance
+
+    def _place(self, index: int, rule: Fault, digest: bytes) -> tuple[int, bytes]:
+        return index, digest if rule.per_payload else b""
+
+    def _forget(self) -> None:
+        self._sights.clear()
+        self._played.clear()
+
+
+def _header(retry_after: float | str) -> str:
+    text = str(retry_after)
+    if text.startswith("date+"):
+        return formatdate(time() + float(text.removeprefix("date+")), usegmt=True)
+    return text

@@ -1,0 +1,177 @@
+"""Run the simulator: in this process on a thread of its own, or until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from .connection import Connection
+from .faults import Fault, FaultScript
+from .keys import Keyring, SimKey
+from .latency import Latency
+from .ledger import Ledger, Row
+from .service import Service
+
+_BACKLOG = 2048
+_FLUSH_EVERY_S = 0.2
+
+
+class Simulator:
+    """An OpenAI look-alike on loopback that can be told to misbehave and that keeps a bill.
+
+    Answers depend on the seed and the request's body alone. Use it as a context manager, or call
+    `start` and `stop`. It can be started once.
+
+    Args:
+        keys: the keys it knows.
+        seed: of answers, latency and faults that come by chance.
+        latency: seconds before each reply, or how they are spread.
+        faults: rules; the first that a request meets is played.
+        context_tokens: tokens that a prompt and its longest answer may have together.
+        ledger_path: file to which each row is appended as a line of JSON; None: memory only.
+        port: 0 takes a free one.
+        clock: seconds that never go back, for limits and rows.
+        on_post: called with each row as it is entered, before anything is written, in the event
+            loop's thread.
+
+    Raises:
+        ValueError: the keys contradict each other.
+        OSError: the port is taken, or the ledger cannot be opened.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[SimKey] = (SimKey("test"),),
+        *,
+        seed: int = 0,
+        latency: Latency | float = 0.0,
+        faults: Sequence[Fault] = (),
+        context_tokens: int = 128_000,
+        ledger_path: str | None = None,
+        port: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        on_post: Callable[[Row], None] | None = None,
+    ) -> None:
+        keyring = Keyring(keys, clock)
+        self.keys = tuple(keys)
+        self.script = FaultScript(faults, seed)
+        # The port is taken before the file is opened: a failure leaves nothing open.
+        self._socket = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+        try:
+            self.ledger = Ledger(ledger_path)
+        except OSError:
+            self._socket.close()
+            raise
+        self._address = "http://127.0.0.1:{}".format(self._socket.getsockname()[1])
+        self._service = Service(
+            keyring=keyring,
+            script=self.script,
+            ledger=self.ledger,
+            latency=latency if isinstance(latency, Latency) else Latency(latency),
+            seed=seed,
+            context_tokens=context_tokens,
+            clock=clock,
+            on_post=on_post,
+        )
+        self._connections: set[Connection] = set()
+        self._loop = asyncio.new_event_loop()
+        self._stop_asked = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The base URL for clients of OpenAI, with "/v1"."""
+        return f"{self._address}/v1"
+
+    @property
+    def azure_endpoint(self) -> str:
+        """The endpoint for clients of Azure."""
+        return self._address
+
+    def start(self) -> None:
+        """Serve, on a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Break off all connections, write the ledger's file and wait for the end. May be called
+        again, and without `start`."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop_asked.set)
+            self._thread.join()
+        if not self._loop.is_closed():
+            self._socket.close()
+            self._loop.close()
+            self.ledger.close()
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        server = await self._loop.create_server(
+            lambda: Connection(self._service, self._connections),
+            sock=self._socket,
+            backlog=_BACKLOG,
+        )
+        flushing = self._loop.create_task(self._flush_now_and_then())
+        await self._stop_asked.wait()
+        flushing.cancel()
+        server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        while self._connections:
+            await asyncio.sleep(0)
+
+    async def _flush_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_EVERY_S)
+            self.ledger.flush()
+
+
+def serve(
+    simulator: Simulator,
+    ready: Callable[[str], None],
+    *,
+    stop: threading.Event | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM comes or `stop` is set; then stop the simulator.
+
+    Args:
+        simulator: not yet started.
+        ready: called with the base URL when it serves.
+        stop: set by another thread; None: only signals end it. Signals are heard in the main
+            thread alone.
+    """
+    stop = stop or threading.Event()
+    with _signals_set(stop), simulator:
+        ready(simulator.url)
+        stop.wait()
+
+
+@contextmanager
+def _signals_set(stop: threading.Event) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,172 @@
+"""HTTP clients for the openai package that send once, under the key of a lease.
+
+The package's module-level calls share one client object and one `openai.api_key`. The lease
+travels in a context variable instead, and is put on each request at the last moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from ..errors import UsageError
+from ..records import Lease
+from ..redact import Secret
+from .proxies import parse_proxy
+from .target import AZURE_API_VERSION, azure_endpoint, is_azure, key_header, url_of
+
+_LEASE: ContextVar[Lease | None] = ContextVar("openai_parallel_toolkit_lease", default=None)
+_INSTALLING = threading.Lock()
+_PLACEHOLDER_KEY = "replaced-by-the-leased-key"
+_CREDENTIALS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
+#: They would name the organisation of another key.
+_OWNER_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
+_AZURE_PATH = re.compile(r".*/openai(?:/deployments/[^/]+)?(?=/)")
+
+
+@contextmanager
+def carry(lease: Lease) -> Iterator[None]:
+    """Put module-level calls of this thread, or of this task, under `lease`."""
+    token = _LEASE.set(lease)
+    try:
+        yield
+    finally:
+        _LEASE.reset(token)
+
+
+def install(proxy: str | None = None) -> None:
+    """Make the openai module send under carried leases; does nothing when that is so already.
+
+    Calls without a lease go out as before, with the user's own `openai.api_key`.
+
+    Raises:
+        UsageError: openai.http_client is a client of the user's own.
+    """
+    with _INSTALLING:
+        if isinstance(openai.http_client, LeasedClient):
+            return
+        if openai.http_client is not None:
+            raise UsageError(
+                "openai.http_client is set, so the leased key cannot be put on its requests; "
+                "leave it unset, or write generate(self, client) and use that client"
+            )
+        if openai.api_key is None and not any(map(os.environ.get, _CREDENTIALS)):
+            openai.api_key = _PLACEHOLDER_KEY
+        openai.max_retries = 0
+        openai.http_client = LeasedClient(**_client_options(proxy))
+
+
+class OneSendClient(openai.DefaultHttpxClient):
+    """Sends once: no redirect is followed, and the SDK is told not to retry."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send the request as it is."""
+        for name in _OWNER_HEADERS:
+            request.headers.pop(name, None)
+        options["follow_redirects"] = False
+        reply = super().send(request, **options)
+        reply.headers["x-should-retry"] = "false"
+        return reply
+
+
+class LeasedClient(OneSendClient):
+    """Sends under the lease that the calling thread carries; without one as openai would."""
+
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Put the lease's key and address on the request, then send it."""
+        lease = _LEASE.get()
+        if lease is None:
+            return openai.DefaultHttpxClient.send(self, request, **options)
+        _redirect(request, lease)
+        return super().send(request, **options)
+
+
+class Clients:
+    """Clients for leases, over one pool of connections.
+
+    One lock guards `_clients`.
+    """
+
+    def __init__(self, proxy: str | None = None) -> None:
+        self._http = OneSendClient(**_client_options(proxy))
+        self._clients: dict[tuple[Secret, str, str | None, str | None], openai.OpenAI] = {}
+        self._lock = threading.Lock()
+
+    def client_for(self, lease: Lease) -> openai.OpenAI:
+        """Return the client of the lease's key and address."""
+        place = (lease.secret, lease.api_base, lease.azure_deployment, lease.api_version)
+        with self._lock:
+            if place not in self._clients:
+                self._clients[place] = self._open(lease)
+            return self._clients[place]
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def _open(self, lease: Lease) -> openai.OpenAI:
+        key = lease.secret.reveal()
+        if not is_azure(lease):
+            return openai.OpenAI(
+                api_key=key, base_url=lease.api_base, max_retries=0, http_client=self._http
+            )
+        endpoint = azure_endpoint(lease)
+        version = lease.api_version or AZURE_API_VERSION
+        if lease.azure_deployment is None:
+            return openai.AzureOpenAI(
+                api_key=key,
+                azure_endpoint=endpoint,
+                api_version=version,
+                max_retries=0,
+                http_client=self._http,
+            )
+        return openai.AzureOpenAI(
+            api_key=key,
+            azure_endpoint=endpoint,
+            azure_deployment=lease.azure_deployment,
+            api_version=version,
+            max_retries=0,
+            http_client=self._http,
+        )
+
+
+def _client_options(proxy: str | None) -> dict[str, Any]:
+    """No limit of connections: how much is in flight is decided elsewhere."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    if proxy is None:
+        direct: dict[str, None] = dict.fromkeys(
+            ("all://localhost", "all://127.0.0.1", "all://[::1]")
+        )
+        return {"limits": limits, "mounts": direct}
+    found = parse_proxy(proxy)
+    auth = (found.user, found.password.reveal()) if found.password else None
+    return {"limits": limits, "proxy": httpx2.Proxy(found.url, auth=auth), "trust_env": False}
+
+
+def _redirect(request: httpx2.Request, lease: Lease) -> None:
+    target = httpx2.URL(url_of(lease, _api_path(request.url.path)))
+    asked = request.url.params.remove("api-version")
+    request.url = target.copy_with(params=asked.merge(target.params))
+    request.headers["Host"] = target.netloc.decode("ascii")
+    for name in ("Authorization", "api-key"):
+        request.headers.pop(name, None)
+    name, value = key_header(lease)
+    request.headers[name] = value
+
+
+def _api_path(path: str) -> str:
+    """Return "/chat/completions" of "/v1/chat/completions": the path without the module's base."""
+    base = str(openai.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1")
+    below = urlsplit(base).path.rstrip("/") + "/"
+    if path.startswith(below):
+        return path[len(below) - 1 :]
+    return _AZURE_PATH.sub("", path)

@@ -1,0 +1,63 @@
+"""Let a user's own code call the openai package under the key that was lent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import ToolkitError
+from ..records import Lease, RawReply
+from .base import SendFault
+
+if TYPE_CHECKING:  # importing openai takes half a second: only when somebody calls it
+    import openai
+
+    from .openai_client import Clients
+
+
+class OpenAIModule:
+    """The openai package, made to send under leased keys; imports it when first used."""
+
+    def __init__(self, proxy: str | None = None) -> None:
+        """`proxy` as for `default_transport`."""
+        self._proxy = proxy
+        self._clients: Clients | None = None
+
+    @contextmanager
+    def carry(self, lease: Lease) -> Iterator[None]:
+        """Have this thread's calls of `openai.chat.completions.create` and its kin use `lease`.
+
+        Raises:
+            UsageError: openai.http_client was set to a client of the user's own.
+        """
+        from .openai_client import carry, install
+
+        install(self._proxy)
+        with carry(lease):
+            yield
+
+    def client_for(self, lease: Lease) -> openai.OpenAI:
+        """Return a ready client (AzureOpenAI for Azure's keys) that never retries."""
+        from .openai_client import Clients
+
+        if self._clients is None:
+            self._clients = Clients(self._proxy)
+        return self._clients.client_for(lease)
+
+    def fault_of(self, exc: Exception) -> RawReply | SendFault | None:
+        """Return what `Transport.send` would have given; None: it is no error of openai's."""
+        from .openai_faults import fault_of
+
+        return fault_of(exc)
+
+    def explain(self, exc: Exception) -> ToolkitError | None:
+        """Return the advice for a call that openai has removed; None: it is something else."""
+        from .openai_faults import explain
+
+        return explain(exc)
+
+    def close(self) -> None:
+        """Close the connections of the clients from `client_for`."""
+        if self._clients is not None:
+            self._clients.close()

@@ -1,0 +1,113 @@
+"""Keep the names of one folder, however many: few in memory, many on disk."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+
+#: Names of one folder that are kept in memory.
+IN_MEMORY = 50_000
+_CACHE_KIB = 65_536
+_PAGE = 10_000
+
+
+class Shelf:
+    """A nameless database in `folder` for names that do not fit in memory; made when needed."""
+
+    def __init__(self, folder: str, *, in_memory: int = IN_MEMORY) -> None:
+        self.in_memory = in_memory
+        self._folder = folder
+        self._db: sqlite3.Connection | None = None
+        self._tables = 0
+
+    def table(self) -> tuple[sqlite3.Connection, str]:
+        """Make a table of names; return its database and its own name."""
+        if self._db is None:
+            self._db = self._open()
+        self._tables += 1
+        name = f"names{self._tables}"
+        self._db.execute(f"CREATE TABLE {name} (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        return self._db, name
+
+    def _open(self) -> sqlite3.Connection:
+        fd, path = tempfile.mkstemp(dir=self._folder, prefix="scan-")
+        os.close(fd)
+        try:
+            db = sqlite3.connect(path, isolation_level=None)
+            db.execute("PRAGMA journal_mode = OFF")
+            db.execute("PRAGMA synchronous = OFF")
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            db.execute("CREATE TABLE here (it BLOB)")  # so that the file is open before it goes
+        finally:
+            os.unlink(path)
+        return db
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+
+class Names:
+    """A map from names to names, walked in the order of the names' bytes."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._near: dict[bytes, bytes] = {}
+        self._far: tuple[sqlite3.Connection, str] | None = None
+
+    def add(self, name: str, value: str = "") -> str | None:
+        """Add a name unless it is there; return the value it has already, None if it was new."""
+        key, new = os.fsencode(name), os.fsencode(value)
+        old = self._found(key)
+        if old is not None:
+            return os.fsdecode(old)
+        self._near[key] = new
+        if len(self._near) > self._shelf.in_memory:
+            self._spill()
+        return None
+
+    def __contains__(self, name: str) -> bool:
+        return self._found(os.fsencode(name)) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        if self._far is None:
+            yield from map(os.fsdecode, sorted(self._near))
+            return
+        self._spill()
+        last = b""
+        while page := self._page(last):
+            yield from map(os.fsdecode, page)
+            last = page[-1]
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        if self._far is not None:
+            db, table = self._far
+            db.execute(f"DROP TABLE {table}")
+            self._far = None
+
+    def _spill(self) -> None:
+        self._far = self._far or self._shelf.table()
+        db, table = self._far
+        rows = sorted(self._near.items())
+        db.execute("BEGIN")
+        db.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608
+        db.execute("COMMIT")
+        self._near.clear()
+
+    def _found(self, key: bytes) -> bytes | None:
+        if self._far is None or key in self._near:
+            return self._near.get(key)
+        db, table = self._far
+        row = db.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
+        return None if row is None else bytes(row[0])
+
+    def _page(self, after: bytes) -> list[bytes]:
+        # Whole pages: an unfinished SELECT would keep the tables of other folders from going.
+        assert self._far is not None
+        db, table = self._far
+        query = f"SELECT key FROM {table} WHERE key > ? ORDER BY key LIMIT {_PAGE}"  # noqa: S608
+        return [key for (key,) in db.execute(query, (after,)).fetchall()]

@@ -1,0 +1,69 @@
+"""What a scan found: counts in memory, the names of due files on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_CHUNK_BYTES = 65_536
+_BUFFER_BYTES = 1_048_576
+
+
+class Spool:
+    """Relative paths in a nameless file of `folder`, in the order they were added.
+
+    They are kept as the bytes that the file system has, so every name survives.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115
+
+    def add(self, path: str) -> None:
+        self._file.write(os.fsencode(path) + b"\0")
+
+    def finish(self) -> None:
+        """Make what was added readable."""
+        self._file.flush()
+
+    def __iter__(self) -> Iterator[str]:
+        offset, rest = 0, b""
+        while chunk := os.pread(self._file.fileno(), _CHUNK_BYTES, offset):
+            offset += len(chunk)
+            *paths, rest = (rest + chunk).split(b"\0")
+            yield from map(os.fsdecode, paths)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to do in this run. Close it when the run is over."""
+
+    #: Inputs that were found.
+    total: int
+    #: Those to work on now; `due()` names them.
+    due_count: int
+    #: Those that `file_count` leaves for a later run.
+    later: int
+    #: Those that the journal knows as done.
+    skipped_done: int
+    #: Those whose output was there already, made by someone else.
+    skipped_existing: int
+    #: Those that were put aside.
+    aside: int
+    #: FIFOs, devices, sockets and broken links; never opened.
+    special: int
+    #: What a person should know, one sentence each.
+    notes: tuple[str, ...]
+    spool: Spool
+
+    def due(self) -> Iterator[str]:
+        """Yield the relative paths of the due files, always in the same order."""
+        return iter(self.spool)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.spool.close()

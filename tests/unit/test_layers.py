@@ -1,0 +1,116 @@
+"""The shape of the house: imports run downward only, and never in a circle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
+
+#: Floors from the face down to the ground; a room may import only from floors below its own,
+#: and from its own folder. A folder stands for all its files.
+FLOORS = [
+    {"__init__", "__main__"},
+    {"cli"},
+    {"toolkit", "demo"},
+    {"runner"},
+    {"calls"},
+    {"own_generate"},
+    {"execution"},
+    {"live"},
+    {"scope"},
+    {"flow", "progress"},
+    {"classify", "gate", "report"},
+    {"work", "models", "tally", "transport", "journal", "keys", "replies", "mailbox"},
+    {"settings"},
+    {"files", "prices", "tokens", "config_fields"},
+    {"records", "clock"},
+    {"errors", "redact"},
+]
+APART = {"simulator"}
+
+
+def rooms():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield path, parts
+
+
+def imported_rooms(path, parts):
+    """Names of the first-level rooms that a file imports, lazily or not."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = list(parts[: len(parts) - node.level])
+            target = base + (node.module.split(".") if node.module else [])
+            if target:
+                yield target[0]
+            else:
+                yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = node.module.split(".")
+            if names[0] == "openai_parallel_toolkit":
+                yield names[1] if len(names) > 1 else "__init__"
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                assert not alias.name.startswith("openai_parallel_toolkit"), "import relatively"
+
+
+def floor_of(room):
+    for height, floor in enumerate(reversed(FLOORS)):
+        if room in floor:
+            return height
+    pytest.fail(f"{room} stands on no floor: give it one in FLOORS")
+
+
+def test_imports_run_downward_only():
+    wrong = []
+    for path, parts in rooms():
+        if parts[0] in APART:
+            continue
+        for target in imported_rooms(path, parts):
+            if target in (parts[0], *APART):
+                continue
+            if floor_of(target) >= floor_of(parts[0]):
+                wrong.append(f"{'/'.join(parts)} -> {target}")
+    assert not wrong
+
+
+def test_the_simulator_imports_nothing_of_the_rest():
+    for path, parts in rooms():
+        if parts[0] == "simulator":
+            assert set(imported_rooms(path, parts)) <= {"simulator"}
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = {parts: set(inner_imports(path, parts)) for path, parts in rooms()}
+    done, path_now = set(), []
+
+    def visit(room):
+        assert room not in path_now, f"circle: {path_now[path_now.index(room) :]}"
+        if room in done:
+            return
+        path_now.append(room)
+        for target in graph.get(room, ()):
+            visit(target)
+        path_now.pop()
+        done.add(room)
+
+    for room in graph:
+        visit(room)
+
+
+def inner_imports(path, parts):
+    """Files that a file imports, by their parts; a folder's names are looked up in its __init__."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.ImportFrom) and node.level):
+            continue
+        base = parts[: len(parts) - node.level]
+        target = base + tuple(node.module.split(".") if node.module else ())
+        for alias in node.names:
+            file = PACKAGE.joinpath(*target, f"{alias.name}.py")
+            if file.exists():
+                yield (*target, alias.name)
+        if PACKAGE.joinpath(*target).with_suffix(".py").exists():
+            yield target
+        elif (*target, "__init__") != parts:
+            yield (*target, "__init__")
