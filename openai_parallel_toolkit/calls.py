@@ -94,7 +94,7 @@ def request_reply(
     order = _order(openai_model, keys, config_path, max_retries)
     waiter: Waiter | None = None
     if not isinstance(openai_model, PayloadModel):
-        waiter = AskingThread(openai_model, order.execution.path)
+        waiter = AskingThread(openai_model, order.lane.openai_module)
     asked = order.execution.ask(order.request, order.scope, order.lane, waiter)
     return _reply(asked, order)
 
@@ -187,5 +187,3 @@ def _reply(asked: Asked, order: _Order) -> Reply:
         raw=answer.raw,
         is_replay=asked.is_replay,
     )
-
-

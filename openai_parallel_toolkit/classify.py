@@ -107,9 +107,7 @@ def _classify_error(
     )
 
 
-def _outcome(
-    reply: RawReply, kind: OutcomeKind, code: str, message: str, *, usage: Any
-) -> Outcome:
+def _outcome(reply: RawReply, kind: OutcomeKind, code: str, message: str, *, usage: Any) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,

@@ -64,7 +64,10 @@ def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ..
     if not entries:
         raise given.error("is empty; give at least one key")
     for position, entry in enumerate(entries, start=len(before) + 1):
-        key = _read_key(entry, f"key-{position}")
+        number = position
+        while before and f"key-{number}" in names:
+            number += 1
+        key = _read_key(entry, f"key-{number}")
         if _identity(key) in places:
             entry.repaired(f"is the same key as {places[_identity(key)]}, and was left out")
             continue

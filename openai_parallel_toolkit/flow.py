@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Union
+from typing import Any
 
 from .classify import Clean, classify
 from .clock import Clock
@@ -92,7 +92,7 @@ class Pause:
     seconds: float
 
 
-Step = Union[Admit, Claim, Send, Keep, End, Pause]
+Step = Admit | Claim | Send | Keep | End | Pause
 
 
 class _Tally:
@@ -145,9 +145,7 @@ def ask(
             yield Pause(pause_s)
 
 
-def _pause_s(
-    outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[], float]
-) -> float:
+def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[], float]) -> float:
     """Return the seconds to wait before the next attempt, or raise when there is to be none."""
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:

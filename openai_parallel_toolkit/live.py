@@ -8,7 +8,7 @@ import logging
 import random
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -18,10 +18,12 @@ from .clock import Clock, SystemClock
 from .errors import RunStopping
 from .keys import APIKeyManager
 from .mailbox import Mailbox
+from .prices import PriceBook
 from .records import CallId, Lease, Outcome, OutcomeKind, RawReply, Request
 from .replies import Answer
 from .scope import Done, Scope
 from .transport import SendFault, Transport, default_transport, new_event_loop
+from .transport.openai_module import OpenAIModule
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +62,45 @@ class LiveLane:
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()
         self._transport = transport or default_transport(keys.settings.proxy)
+        #: For the user's own code that calls the openai package.
+        self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
         self._mail = Mailbox(self._loop)
         self._mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox]
         self._mailboxes = weakref.WeakKeyDictionary()
         self._carried: set[asyncio.Task[None]] = set()
         self._unreached = 0
+        #: For calls that belong to no run.
+        self.loose_scope = Scope(prices=PriceBook(keys.settings.prices))
+        self._open_runs = 0
+        self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="live-lane", daemon=True)
         self._thread.start()
+
+    @classmethod
+    def of(cls, keys: APIKeyManager) -> LiveLane:
+        """Return the lane that sends under these keys, made when first asked for."""
+        return keys.companion(cls)
+
+    @contextlib.contextmanager
+    def run_open(self) -> Iterator[None]:
+        """Mark that a run is on, during which calls outside its files are worth a warning."""
+        self._open_runs += 1
+        try:
+            yield
+        finally:
+            self._open_runs -= 1
+
+    def warn_if_loose(self) -> None:
+        """Say once that a call belongs to no file although a run is on."""
+        if self._open_runs and not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "a call was made outside the hooks' own threads: it is sent, but its answer is "
+                "not kept for the file. Start threads that ask with contextvars.copy_context()."
+                "run(...), or use multi_process_one.",
+                extra={"action": "loose_call"},
+            )
 
     def mailbox_to(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
         """Return the way for answers into an asker's own event loop; call it on that loop."""
@@ -119,9 +152,7 @@ class LiveLane:
         except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
             call.deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)
 
-    async def _follow(
-        self, steps: Generator[flow.Step, Any, Answer], call: Call
-    ) -> Answer:
+    async def _follow(self, steps: Generator[flow.Step, Any, Answer], call: Call) -> Answer:
         told: Any = None
         while True:
             try:

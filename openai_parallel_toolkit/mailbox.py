@@ -12,7 +12,7 @@ class Mailbox:
     """Runs what other threads post on a loop, in order.
 
     Needs no lock: a poster appends before it looks at `_is_called`, and the loop clears
-    `_is_called` before it takes, so nothing posted is left behind; at worst it wakes once too often.
+    `_is_called` before it takes: nothing posted is left behind, at worst it wakes once too often.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

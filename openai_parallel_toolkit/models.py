@@ -94,7 +94,7 @@ def _messages(content: Any, prompt: str) -> list[Mapping[str, Any]]:
 
 
 class Gpt35Turbo(ChatModel):
-    """A chat completion by gpt-3.5-turbo: `Gpt35Turbo(content="...", prompt="", temperature=0.7)`."""
+    """A chat completion by gpt-3.5-turbo: `Gpt35Turbo(content="...", prompt="be brief")`."""
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-from typing import Any, Union
+from typing import Any
 
 from .errors import UsageError
 from .mailbox import Mailbox
@@ -47,7 +47,7 @@ class AskingThread:
     def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
         self._model = model
         self._openai = openai_module
-        self._inbox: queue.SimpleQueue[Union[_Job, Answer, BaseException]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Job | Answer | BaseException] = queue.SimpleQueue()
 
     @property
     def transport(self) -> AskingThread:
@@ -97,5 +97,3 @@ def _as_reply(value: Any, model: OpenAIModel) -> RawReply | BaseException:
             f"so that the answer can be kept: {exc}. The call was made and may have been billed."
         )
     return RawReply(status=200, headers={}, body=body)
-
-

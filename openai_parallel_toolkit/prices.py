@@ -40,7 +40,5 @@ class PriceBook:
 
     def max_cost_usd(self, request: Request) -> Decimal | None:
         """Return the most that one attempt at `request` can cost; None: the price is not known."""
-        usage = Usage(
-            prompt_tokens=request.prompt_tokens, completion_tokens=request.reply_tokens
-        )
+        usage = Usage(prompt_tokens=request.prompt_tokens, completion_tokens=request.reply_tokens)
         return self.cost_usd(request.model, usage)

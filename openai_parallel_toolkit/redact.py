@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 _MASK = "[secret]"
@@ -82,3 +83,36 @@ class Redactor:
             record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         return True
+
+
+_CARELESS_LOGGERS = ("openai", "httpx2", "httpcore2")
+
+
+@contextlib.contextmanager
+def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
+    """Clean what this package and the HTTP libraries log, and append it to `log_file` if given.
+
+    Raises:
+        OSError: `log_file` cannot be written.
+    """
+    package = logging.getLogger(__package__)
+    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _CARELESS_LOGGERS]
+    guarded = [logging.getLogger(name) for name in names]
+    for logger in guarded:
+        logger.addFilter(redactor)
+    handler: logging.Handler = logging.NullHandler()
+    level = package.level
+    if log_file is not None:
+        handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        handler.addFilter(redactor)
+        package.setLevel(min(package.getEffectiveLevel(), logging.INFO))
+        package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
+        for logger in guarded:
+            logger.removeFilter(redactor)

@@ -42,9 +42,7 @@ class TokenBucket:
         self._level = min(self.capacity, self.level(now_s) - amount)
         self._at_s = max(self._at_s, now_s)
 
-    def learn(
-        self, limit: int, remaining: int | None, reset_s: float | None, now_s: float
-    ) -> None:
+    def learn(self, limit: int, remaining: int | None, reset_s: float | None, now_s: float) -> None:
         """Take over what a provider said; it may only lower the level."""
         level = self.level(now_s)
         self.capacity = float(limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..records import KeyStatus, Need
+from ..records import Need
 from .slots import Block, Slot, Why
 
 
@@ -53,11 +53,11 @@ class Counts:
         return f"{keys}: {', '.join(states)} | {self.in_flight} in flight, {self.waiting} waiting"
 
 
-def count(statuses: Iterable[KeyStatus], *, in_flight: int, waiting: int) -> Counts:
+def count(states: Iterable[str], *, in_flight: int, waiting: int) -> Counts:
     """Count keys by state."""
     numbers = {"alive": 0, "cooling": 0, "on trial": 0, "dropped": 0}
-    for status in statuses:
-        numbers[status.state] += 1
+    for state in states:
+        numbers[state] += 1
     return Counts(
         alive=numbers["alive"],
         cooling=numbers["cooling"],

@@ -50,9 +50,9 @@ class Lane:
 
     def changed(self, slot: Slot) -> None:
         """Look at a key anew, and at its group, if a lease that came back can make a difference."""
-        if slot not in self._entries or slot in self._too_small:
-            if slot.can_ever_serve(self.model):
-                self.offer(slot)
+        is_aside = slot not in self._entries or slot in self._too_small
+        if is_aside and slot.can_ever_serve(self.model):
+            self.offer(slot)
         if slot.group in self._in_groups:
             self._admit_next(slot.group)
 

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import random as random_module
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
-from typing import ClassVar
+from random import Random
+from typing import Any, ClassVar, TypeVar
 
 from ..clock import Clock, SystemClock
 from ..errors import UsageError
@@ -28,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
 DropListener = Callable[[str, str], None]
+Companion = TypeVar("Companion")
 
 
 class APIKeyManager:
@@ -48,7 +48,7 @@ class APIKeyManager:
         *,
         settings: Settings | None = None,
         clock: Clock | None = None,
-        random: random_module.Random | None = None,
+        random: Random | None = None,
     ) -> None:
         """Load the keys and stand ready.
 
@@ -72,12 +72,12 @@ class APIKeyManager:
         self._prices = PriceBook(settings.prices)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pool = Pool(settings.api_base, random or random_module.Random())
-        self._timekeeper = Timekeeper(
-            self._clock, self._changed, self._pool.next_s, self._advance
-        )
-        self._listeners: dict[int, DropListener] = {}
+        self._pool = Pool(settings.api_base, random or Random())
+        self._timekeeper = Timekeeper(self._clock, self._changed, self._pool.next_s, self._advance)
+        self._listeners: dict[object, DropListener] = {}
         self._is_closed = False
+        self._companion_lock = threading.Lock()
+        self._companion: Any = None
         proxies = [settings.proxy] if settings.proxy else []
         self._redactor = Redactor([*proxies, *(key.secret for key in settings.api_keys)])
         for key in settings.api_keys:
@@ -164,35 +164,227 @@ class APIKeyManager:
         A lease that was settled before, or withdrawn, is left alone, with a warning.
         """
         cost_usd = self._prices.cost_usd(lease.need.model, outcome.usage)
-        now_s = self._clock.now_s()
         if outcome.kind is OutcomeKind.KEY_DEAD:
             outcome = replace(outcome, message=self._redactor.clean(outcome.message))
         with self._lock:
-            is_held = self._pool.holds(lease)
-            slot = self._pool.slots.get(lease.key_name)
-            was_alive = slot is not None and slot.dropped is None
-            done = self._pool.settle(lease, outcome, cost_usd, now_s) if is_held else []
-            reason = slot.dropped if slot is not None and was_alive else None
-            if done or self._pool.waiting:
+            settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
+            if self._pool.waiting:
                 self._timekeeper.look()
-        if not is_held:
-            logger.warning("a lease of %s was settled twice", lease.key_name)
-        if reason is not None:
-            self._tell_drop(lease.key_name, reason)
-        if done:
+        if settled is None:
+            logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
+            return
+        if settled.dropped is not None:
+            self._tell_drop(lease.key_name, settled.dropped)
+        _wake(settled.tickets)
+
+    def add_key(self, key: str | APIKey) -> None:
+        """Add a key while running; one that is there already is left alone, with a warning.
+
+        Raises:
+            ConfigError: it cannot be used, or its name is taken.
+        """
+        settings = self._settings
+        added = more_keys(settings, [key])
+        with self._lock:
+            is_current = settings is self._settings
+            done = self._add(added) if is_current else []
+        if is_current:
             _wake(done)
+        else:  # another thread added or removed one meanwhile
+            self.add_key(key)
+
+    def _add(self, added: Sequence[APIKey]) -> list[Ticket]:
+        now_s = self._clock.now_s()
+        done = [ticket for key in added for ticket in self._pool.add(key, now_s)]
+        self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, *added))
+        # In place: filters that hold the redactor must know the new key as well.
+        self._redactor._secrets += tuple(key.secret for key in added)
+        self._timekeeper.look()
+        return done
+
+    def remove_key(self, name_or_value: str) -> None:
+        """Take a key away, by its name or its value. What it has in flight is not disturbed.
+
+        Raises:
+            UsageError: there is no such key.
+        """
+        secret = Secret(name_or_value)
+        with self._lock:
+            slots = self._pool.slots
+            names = [name_or_value] if name_or_value in slots else []
+            names = names or [name for name, slot in slots.items() if slot.key.secret == secret]
+            done = [ticket for name in names for ticket in self._pool.remove(name)]
+            kept = tuple(key for key in self._settings.api_keys if key.name not in names)
+            self._settings = replace(self._settings, api_keys=kept)
+            self._timekeeper.look()
+        if not names:
+            raise UsageError("no key has this name or value; status() lists the names")
+        _wake(done)
+
+    def restore(self, name: str) -> None:
+        """Offer a dropped key again, because it was topped up for example.
+
+        Raises:
+            UsageError: there is no such key.
+        """
+        with self._lock:
+            if name not in self._pool.slots:
+                raise UsageError("no key has this name; status() lists the names", name=name)
+            done = self._pool.restore(name, self._clock.now_s())
+            self._timekeeper.look()
+        _wake(done)
+
+    def recall_drops(self, salt: bytes, reasons: Mapping[str, str]) -> None:
+        """Put keys that an earlier run dropped on trial: one request at a time until one succeeds.
+
+        Args:
+            salt: what their fingerprints were made with.
+            reasons: why each was dropped, by fingerprint; unknown ones are passed over.
+        """
+        with self._lock:
+            for slot in self._pool.slots.values():
+                reason = reasons.get(slot.key.secret.fingerprint(salt))
+                if reason is not None and slot.dropped is None:
+                    slot.trial = reason
+
+    def on_drop(self, listener: DropListener) -> Callable[[], None]:
+        """Have `listener(name, reason)` called at each drop; return what ends that."""
+        token = object()
+        with self._lock:
+            self._listeners[token] = listener
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners.pop(token, None)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """Fail those who wait with UsageError and lend no more; leases can still be settled."""
+        with self._lock:
+            self._is_closed = True
+            done = self._pool.fail_all(_closed())
+            self._timekeeper.look()
+        with APIKeyManager._default_lock:
+            if APIKeyManager._default is self:
+                APIKeyManager._default = None
+        _wake(done)
+
+    def companion(self, make: Callable[[APIKeyManager], Companion]) -> Companion:
+        """Return the one object that sends under these keys, made when first asked for."""
+        with self._companion_lock:
+            if self._companion is None:
+                self._companion = make(self)
+            return self._companion  # type: ignore[no-any-return]
+
+    # -- how things stand ----------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """What was loaded, with the keys as they are now."""
+        return self._settings
+
+    @property
+    def redactor(self) -> Redactor:
+        """Masks every key it has or had, and the proxy."""
+        return self._redactor
+
+    def status(self) -> list[KeyStatus]:
+        """Return how each key stands, in the order they were given."""
+        with self._lock:
+            now_s = self._clock.now_s()
+            return [slot.status(now_s) for slot in self._pool.slots.values()]
+
+    def counts(self) -> Counts:
+        """Return how many keys stand how, how much is in flight and how many wait."""
+        with self._lock:
+            now_s = self._clock.now_s()
+            return count(
+                [slot.status(now_s).state for slot in self._pool.slots.values()],
+                in_flight=self._pool.in_flight,
+                waiting=self._pool.waiting_count,
+            )
+
+    def waiting_on(self) -> Wait | None:
+        """Return why requests wait and until when; None: none waits."""
+        with self._lock:
+            ticket = self._pool.first_waiting()
+            if ticket is None:
+                return None
+            reason, until_s = explain(self._pool.slots.values(), ticket.need, self._clock.now_s())
+            return Wait(count=self._pool.waiting_count, until_s=until_s, reason=reason)
+
+    def has_usable(self) -> bool:
+        """Return whether any key is not dropped."""
+        with self._lock:
+            return any(slot.dropped is None for slot in self._pool.slots.values())
+
+    def dropped(self) -> Mapping[str, str]:
+        """Return why each dropped key was dropped, by name."""
+        with self._lock:
+            slots = self._pool.slots.items()
+            return {name: slot.dropped for name, slot in slots if slot.dropped is not None}
+
+    def fingerprints(self, salt: bytes) -> Mapping[str, str]:
+        """Return what recognises each key under `salt`, by name."""
+        with self._lock:
+            slots = self._pool.slots.items()
+            return {name: slot.key.secret.fingerprint(salt) for name, slot in slots}
+
+    def __repr__(self) -> str:
+        return f"<APIKeyManager {self.counts()}>"
+
+    # -- acting, without the lock --------------------------------------------------------------
 
     def _withdraw(self, ticket: Ticket, error: BaseException) -> None:
         with self._lock:
+            now_s = self._clock.now_s()
             lease = ticket.lease
             if lease is None:
-                done = self._pool.withdraw(ticket, error, self._clock.now_s())
+                done = self._pool.withdraw(ticket, error, now_s)
             else:
                 ticket.lease, ticket.error = None, error
-                done = self._pool.settle(lease, _UNUSED, None, self._clock.now_s())
+                settled = self._pool.settle(lease, _UNUSED, None, now_s)
+                done = settled.tickets if settled is not None else []
             self._timekeeper.look()
         _wake(done)
 
     def _advance(self, now_s: float) -> Callable[[], None]:
         done = self._pool.advance(now_s)
         return lambda: _wake(done)
+
+    def _tell_drop(self, name: str, reason: str) -> None:
+        logger.warning(
+            "key %s is dropped: %s; it is not asked again in this run",
+            name,
+            reason,
+            extra={"action": "key_dropped", "key": name},
+        )
+        with self._lock:
+            listeners = list(self._listeners.values())
+        for listener in listeners:
+            listener(name, reason)
+
+
+def _wake(tickets: Sequence[Ticket]) -> None:
+    for ticket in tickets:
+        try:
+            ticket.on_ready()
+        except Exception:
+            # The others must be woken all the same.
+            logger.exception("a callback of a request for a key failed")
+
+
+def _lease_of(ticket: Ticket) -> Lease:
+    if ticket.lease is None:
+        raise ticket.error or _closed()
+    return ticket.lease
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _closed() -> UsageError:
+    return UsageError("the key manager was closed; make a new one")

@@ -6,12 +6,13 @@ Every method that can serve or fail those who wait returns their tickets; the ma
 from __future__ import annotations
 
 import heapq
-import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from random import Random
+from typing import NamedTuple
 
 from ..config_keys import APIKey
-from ..errors import LeaseTimeout, NoUsableKey, UsageError
+from ..errors import LeaseTimeout, NoUsableKey
 from ..records import Lease, Need, Outcome, OutcomeKind, RateHints
 from .bucket import LearnedLimits
 from .lane import Lane
@@ -21,10 +22,18 @@ from .ticket import Ticket
 _REASONS_SHOWN = 20
 
 
+class Settled(NamedTuple):
+    """What settling a lease led to."""
+
+    tickets: list[Ticket]
+    #: Why the key was dropped by it; None: it was not.
+    dropped: str | None = None
+
+
 class Pool:
     """The keys, what is lent of them, and who waits."""
 
-    def __init__(self, api_base: str, random: random.Random) -> None:
+    def __init__(self, api_base: str, random: Random) -> None:
         self.slots: dict[str, Slot] = {}
         #: Lanes in which somebody waits.
         self.waiting: dict[Lane, None] = {}
@@ -40,6 +49,10 @@ class Pool:
     @property
     def in_flight(self) -> int:
         return len(self._lent)
+
+    @property
+    def waiting_count(self) -> int:
+        return sum(len(lane.tickets) for lane in self.waiting)
 
     def add(self, key: APIKey, now_s: float) -> list[Ticket]:
         group_name = key.group or key.name
@@ -110,36 +123,28 @@ class Pool:
             times.append(self._expiries[0][0])
         return min(times, default=None)
 
-    def holds(self, lease: Lease) -> bool:
-        held = self._lent.get(lease.id)
-        return held is not None and held[0] is lease
-
     def settle(
         self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None, now_s: float
-    ) -> list[Ticket]:
-        """Take back a lease that is held, and draw the conclusions for its key and group."""
-        slot = self._lent.pop(lease.id)[1]
-        group = slot.group
-        kind = outcome.kind
-        if kind is OutcomeKind.BUSY and outcome.is_limit:
-            group.hit_limit(lease.id, self._last_id, outcome.retry_after_s, now_s, self._random)
-        elif kind is OutcomeKind.BUSY:
-            # Overloaded: the others go first, though it stays open when it is the only one.
-            slot.order = self._new_id()
-        elif kind is OutcomeKind.OK:
-            slot.trial = None
-            group.answered(lease.id)
+    ) -> Settled | None:
+        """Take back a lease and draw the conclusions for its key and group; None: not lent."""
+        held, slot = self._lent.get(lease.id, (None, None))
+        if held is not lease or slot is None:
+            return None
+        del self._lent[lease.id]
+        self._conclude(slot, lease, outcome, now_s)
         slot.in_flight -= 1
-        group.in_flight -= 1
+        slot.group.in_flight -= 1
         self._account(slot, lease.need, outcome, cost_usd, now_s)
         failed: list[Ticket] = []
-        if kind is OutcomeKind.NOT_HERE:
+        dropped = None
+        if outcome.kind is OutcomeKind.NOT_HERE:
             failed = self._not_here(slot, lease.need.model)
-        elif kind is OutcomeKind.KEY_DEAD and slot.dropped is None:
-            failed = self._retire(slot, _reason(outcome))
+        elif outcome.kind is OutcomeKind.KEY_DEAD and slot.dropped is None:
+            dropped = _reason(outcome)
+            failed = self._retire(slot, dropped)
         for lane in self._lanes.values():
             lane.changed(slot)
-        return failed + self._serve(now_s) if self.waiting else failed
+        return Settled(failed + self._serve(now_s) if self.waiting else failed, dropped)
 
     def fail_all(self, error: BaseException) -> list[Ticket]:
         """Fail everyone who waits."""
@@ -152,6 +157,17 @@ class Pool:
         """Return the ticket that has waited longest."""
         heads = [lane.head for lane in self.waiting]
         return min(heads, key=lambda ticket: ticket.number, default=None)
+
+    def _conclude(self, slot: Slot, lease: Lease, outcome: Outcome, now_s: float) -> None:
+        group = slot.group
+        if outcome.kind is OutcomeKind.OK:
+            slot.trial = None
+            group.answered(lease.id)
+        elif outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
+            group.hit_limit(lease.id, self._last_id, outcome.retry_after_s, now_s, self._random)
+        elif outcome.kind is OutcomeKind.BUSY:
+            # Overloaded: the others go first, though it stays open when it is the only one.
+            slot.order = self._new_id()
 
     def _lane(self, model: str) -> Lane:
         lane = self._lanes.get(model)
@@ -231,7 +247,7 @@ class Pool:
             key_name=key.name,
             secret=key.secret,
             api_base=key.api_base or self._api_base,
-            # Azure names a deployment in the path; where none is given, it is called like the model.
+            # Azure's paths name a deployment: where none is given, the model's name.
             azure_deployment=key.azure_deployment
             or (ticket.need.model if key.api_version else None),
             api_version=key.api_version,
@@ -260,9 +276,7 @@ class Pool:
         return self._last_id
 
     def _no_usable_key(self, lane: Lane) -> NoUsableKey:
-        reasons: Mapping[str, str] = {
-            name: slot.why_never() for name, slot in self.slots.items()
-        }
+        reasons: Mapping[str, str] = {name: slot.why_never() for name, slot in self.slots.items()}
         listed = [f"{name}: {reason}" for name, reason in reasons.items()]
         return NoUsableKey(
             f"no key can serve {lane.model} ({_listed(listed) or 'there is none'}); "

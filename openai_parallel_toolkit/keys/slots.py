@@ -6,9 +6,9 @@ Pure bookkeeping: the pool changes it, under the manager's lock.
 from __future__ import annotations
 
 import math
-import random
 from decimal import Decimal
 from enum import Enum
+from random import Random
 from typing import NamedTuple
 
 from ..config_keys import APIKey
@@ -63,11 +63,10 @@ class Group:
             return Block(Why.COOLING, self.cool_until_s, is_group=True)
         if self.window is not None and self.in_flight >= int(self.window):
             return Block(Why.WINDOW, is_group=True)
-        if self.learned:
-            learned = self.learned.get(need.model)
-            if learned is not None:
-                return _limit_block(learned.requests, learned.tokens, need, now_s, is_group=True)
-        return None
+        learned = self.learned.get(need.model)
+        if learned is None:
+            return None
+        return _limit_block(learned.requests, learned.tokens, need, now_s, is_group=True)
 
     def hit_limit(
         self,
@@ -75,7 +74,7 @@ class Group:
         newest_id: int,
         retry_after_s: float | None,
         now_s: float,
-        random: random.Random,
+        random: Random,
     ) -> None:
         """Cool down. The answers to one wave of requests count as one hit."""
         is_new_wave = lease_id > self._wave
@@ -148,16 +147,16 @@ class Slot:
         self.order = lease_id
         self.in_flight += 1
         self.group.in_flight += 1
-        learned = self.group.learned.get(need.model) if self.group.learned else None
-        for bucket in (self.requests_limit, learned and learned.requests):
+        learned = self.group.learned.get(need.model)
+        for bucket in (self.requests_limit, learned.requests if learned else None):
             if bucket is not None:
                 bucket.take(1, now_s)
         self.take_tokens(need.model, need.tokens, now_s)
 
     def take_tokens(self, model: str, tokens: int, now_s: float) -> None:
         """Take tokens from the limits that hold for `model`; negative gives back."""
-        learned = self.group.learned.get(model) if self.group.learned else None
-        for bucket in (self.tokens_limit, learned and learned.tokens):
+        learned = self.group.learned.get(model)
+        for bucket in (self.tokens_limit, learned.tokens if learned else None):
             if bucket is not None:
                 bucket.take(tokens, now_s)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import hashlib
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from ..errors import UsageError
@@ -35,6 +38,14 @@ class Hooks:
         self.version = _version(owner)
         self._binary = binary
         self._encoding = encoding
+
+    def finish(self, result: Any) -> Any:
+        """Return what process_data gave, running it to its end when it is async."""
+        if not self.is_async:
+            return result
+        context = contextvars.copy_context()
+        with ThreadPoolExecutor(1) as aside:  # this thread may run a loop, as in a notebook
+            return aside.submit(context.run, asyncio.run, result).result()
 
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
-from ..errors import HookUnwound, RunStopping, ToolkitError
+from ..errors import HookUnwound, RunStopping, ScanError, ToolkitError
 from ..execution import Execution, current_execution
-from ..journal import Journal
 from ..live import LiveLane
 from ..records import FailureNote
 from ..scope import Scope
-from ..work import OpenFiles, Publisher, StagedFolder, Staging, input_signature
+from ..work.publish import Finished, Publisher
+from ..work.staging import StagedFolder
 from .hooks import Hooks
+from .workshop import Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +49,22 @@ class FileRunner:
         self,
         *,
         hooks: Hooks,
-        journal: Journal,
+        workshop: Workshop,
+        publisher: Publisher,
         lane: LiveLane,
         scope: Scope,
-        input_root: str,
-        staging: Staging,
-        publisher: Publisher,
-        register: OpenFiles,
         clock: Clock,
         on_failed: Callable[[str, FailureNote], None],
         max_file_attempts: int,
     ) -> None:
         self.hooks = hooks
-        self._journal = journal
+        self._journal = workshop.journal
+        self._layout = workshop.layout
+        self._staging = workshop.staging
+        self._register = workshop.register
+        self._publisher = publisher
         self._lane = lane
         self._scope = scope
-        self._input_root = input_root
-        self._staging = staging
-        self._publisher = publisher
-        self._register = register
         self._clock = clock
         self._on_failed = on_failed
         self._max_file_attempts = max_file_attempts
@@ -77,6 +75,11 @@ class FileRunner:
         """Return the files that are under way."""
         with self._lock:
             return list(self._jobs)
+
+    def abandon(self) -> None:
+        """Ignore whatever the files that are still under way do from now on."""
+        for job in self.jobs():
+            job.execution.is_fenced = True
 
     def run(self, slot: int, path: str, *, alone: bool = False) -> None:
         """Take one file through blocking hooks; never raises for what they do."""
@@ -118,24 +121,45 @@ class FileRunner:
 
     def read(self, job: Job) -> Any:
         """Run process_input over the open file."""
-        with self.hooks.open_input(os.path.join(self._input_root, job.path)) as file:
-            job.signature = input_signature(file.fileno())
+        with self.hooks.open_input(self._input_path(job)) as file:
+            job.signature = _signature(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
 
     def write(self, job: Job, result: Any) -> None:
         """Run process_output into staging and hand what it wrote to the publisher."""
-        job.staged = self._staging.folder_for(job.path)
+        job.staged = self._staging.begin(self._layout.without_ext(job.path))
         self.hooks.process_output(result, job.staged.path_without_ext)
+        outputs = job.staged.collect()
+        self._check_unchanged(job)
         execution = job.execution
         if execution.is_unwound or execution.is_fenced:
             raise RunStopping
-        self._publisher.submit(
-            file_id=execution.file_id,
-            path=job.path,
-            staged=job.staged,
-            signature=job.signature,
+        self._publisher.publish(
+            Finished(
+                file_id=execution.file_id,
+                path=job.path,
+                execution=job.staged,
+                outputs=outputs,
+                hooks_version=self.hooks.version,
+                input_signature=job.signature,
+            )
         )
         job.staged = None
+
+    def _check_unchanged(self, job: Job) -> None:
+        try:
+            seen = os.stat(self._input_path(job))
+        except FileNotFoundError:
+            logger.warning("%s was removed while it was worked on", job.path)
+            return
+        if _signature(seen) != job.signature:
+            raise ScanError(
+                f"{job.path} was changed while it was worked on; run again to work on it as it is",
+                path=job.path,
+            )
+
+    def _input_path(self, job: Job) -> str:
+        return os.path.join(self._layout.input_root, job.path)
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Close a file's record; an error that is no order to stop is its failure."""
@@ -171,3 +195,8 @@ class FileRunner:
         job.execution.is_fenced = True
         self._register.leave(job.slot)
         self.fail(job.path, job.execution.file_id, note)
+
+
+def _signature(seen: os.stat_result) -> str:
+    """Return what changes when a file is written to."""
+    return f"{seen.st_size}-{seen.st_mtime_ns}"

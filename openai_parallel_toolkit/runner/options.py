@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 from ..errors import ConfigError
 from ..flow import Policy
@@ -14,7 +14,7 @@ from ..flow import Policy
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 #: False: failures never stop a run; True: the first one does; a share below 1; or a count.
-FailOnError = Union[bool, float, int]
+FailOnError = bool | float | int
 
 
 def default_threads() -> int:

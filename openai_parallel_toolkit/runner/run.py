@@ -3,34 +3,82 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from ..clock import Clock
-from ..errors import FilesFailed, NoUsableKey, RunStopped, StorageError, ToolkitError
-from ..gate import Gate
+from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
+from ..keys import APIKeyManager
 from ..live import LiveLane
 from ..prices import PriceBook
-from ..progress import Moment, NoProgress, make_progress
+from ..progress import Moment, NoProgress, Progress, make_progress
 from ..records import FailureNote
-from ..report import FailuresFile, RunSummary
+from ..redact import guarded_logs
+from ..report import FailuresFile, RunSummary, duration
 from ..scope import Scope
-from ..tally import Tally
-from ..work import Plan
+from ..work.match import Selection, lay_out
+from ..work.plan import Plan
+from ..work.publish import Finished
 from .hooks import Hooks
 from .one_file import FileRunner
 from .options import RunOptions
-from .place import Place
+from .rehearsal import rehearse, warn_of_changed_prompts
 from .signals import StopSignals
 from .watch import Watch
 from .workers import AsyncWorkers, Queue, ThreadWorkers, Workers
-from .workshop import Workshop
+from .workshop import Workshop, state_folder_of
 
 logger = logging.getLogger(__name__)
 
 #: How often the display is drawn and hung hooks are looked for.
 _TICK_S = 0.2
+
+
+def run_folder(options: RunOptions, hooks: Hooks, keys: APIKeyManager, clock: Clock) -> RunSummary:
+    """Run the hooks over every file that is due; see `ParallelToolkit.run`."""
+    if options.mode == "batch":
+        raise ConfigError('mode="batch" is not there yet; use mode="live"')
+    layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
+    state_folder = state_folder_of(layout.output_root, options.state_path)
+    with ExitStack() as stack:
+        stack.enter_context(guarded_logs(keys.redactor, options.log_file))
+        workshop = Workshop(layout, state_folder, keys, hooks.version, clock)
+        stack.enter_context(workshop)
+        plan = workshop.plan(_selection(options))
+        stack.callback(plan.close)
+        for note in plan.notes:
+            logger.warning("%s", note)
+        lane = LiveLane.of(keys)
+        if options.dry_run:
+            summary = rehearse(options, hooks, workshop, plan, lane)
+        else:
+            warn_of_changed_prompts(options, hooks, workshop, lane)
+            run = Run(options, hooks, workshop, lane, clock)
+            summary = run.work(plan)
+    _say(summary, options)
+    return summary
+
+
+def _selection(options: RunOptions) -> Selection:
+    return Selection(
+        pattern=options.pattern,
+        exclude=options.exclude,
+        recursive=options.recursive,
+        retry_aside=options.retry_failed,
+        force=options.force,
+        file_count=options.file_count,
+    )
+
+
+def _say(summary: RunSummary, options: RunOptions) -> None:
+    if options.progress and sys.stdout is not None:
+        try:
+            print(summary, flush=True)  # noqa: T201 - the summary is for people
+        except OSError:  # nobody reads any more; the work is done all the same
+            logger.debug("the summary could not be printed")
 
 
 class Run:
@@ -43,69 +91,180 @@ class Run:
         self, options: RunOptions, hooks: Hooks, workshop: Workshop, lane: LiveLane, clock: Clock
     ) -> None:
         self._options = options
-        self._hooks = hooks
         self._workshop = workshop
         self._lane = lane
         self._clock = clock
+        self._since_s = clock.now_s()
         self._lock = threading.Lock()
         self._done = self._failed = 0
         self._failures = FailuresFile(workshop.failures_path)
         self._tick = threading.Event()
-        self._since_s = clock.now_s()
-        self.scope = Scope(
+        self._stopping_since_s: float | None = None
+        self._scope = Scope(
             journal=workshop.journal,
             policy=options.policy,
             prices=PriceBook(lane.keys.settings.prices),
-            gate=Gate(),
-            tally=Tally(),
+        )
+        self._publisher = workshop.publisher(
+            force=options.force, on_done=self._on_done, on_failed=self._on_not_published
+        )
+        self._files = FileRunner(
+            hooks=hooks,
+            workshop=workshop,
+            publisher=self._publisher,
+            lane=lane,
+            scope=self._scope,
+            clock=clock,
+            on_failed=self._on_failed,
+            max_file_attempts=options.max_file_attempts,
         )
 
     def work(self, plan: Plan) -> RunSummary:
-        """Run the hooks over every file that is due.
+        """Run the hooks over every file that is due, and close the books.
 
         Raises:
             RunStopped: a signal came.
-            NoUsableKey, StorageError: nothing more can be sent or kept.
-            FilesFailed: more failed than `fail_on_error` allows.
+            ToolkitError: what made the run stop; its `summary` tells how far it came.
         """
-        with StopSignals(self._on_signal) as signals, ExitStack() as stack:
-            self._lane.runs_begin()
-            stack.callback(self._lane.runs_end)
-            publisher = self._workshop.publisher(
-                hooks_version=self._hooks.version,
-                on_done=self._on_done,
-                on_failed=self._on_publish_failed,
-            )
-            runner = FileRunner(
-                hooks=self._hooks,
-                workshop=self._workshop,
-                publisher=publisher,
-                lane=self._lane,
-                scope=self.scope,
-                clock=self._clock,
-                on_failed=self._on_failed,
-                max_file_attempts=self._options.max_file_attempts,
-            )
-            stack.callback(publisher.close)
-            self._drive(plan, runner)
-            publisher.close()
-            summary = self.summary(plan, signals)
-        return self._conclude(summary, signals)
+        self._workshop.begin()
+        with StopSignals() as signals, self._lane.run_open():
+            try:
+                self._work_through(plan, signals)
+            finally:
+                self._publisher.close()
+            self._look_for_trouble(plan)
+            summary = self._summary(plan, signals)
+            self._workshop.end(summary)
+        self._raise_reason(summary, signals)
+        return summary
 
-    def _drive(self, plan: Plan, runner: FileRunner) -> None:
-        progress = NoProgress() if not self._options.progress else make_progress(
-            self._options.name,
-            total=plan.due + plan.skipped,
-            already=plan.skipped,
-            clock=self._clock,
-        )
-        allowed = self._options.failures_allowed(plan.due)
+    def is_closed(self) -> bool:
+        """Return whether no further file is to be started."""
+        return self._scope.gate.reason is not None
+
+    def _work_through(self, plan: Plan, signals: StopSignals) -> None:
+        due, already = plan.due_count, plan.skipped_done + plan.skipped_existing
+        progress: Progress = NoProgress()
+        if self._options.progress:
+            progress = make_progress(
+                self._options.name, total=already + due, already=already, clock=self._clock
+            )
+
+        def look() -> None:
+            if signals.received is not None:
+                self._scope.gate.close(KeyboardInterrupt())
+            self._look_for_trouble(plan)
+            progress.show(self._moment())
+
+        suspects = set(self._workshop.suspects)
         try:
-            if plan.suspects:
-                alone = Queue(iter(plan.suspects), self._is_closed, is_alone=True)
-                self._attend(self._workers(runner, 1), alone, runner, progress, allowed)
-            queue = Queue(plan.paths(), self._is_closed)
-            count = min(self._options.num_threads, max(plan.due, 1))
-            self._attend(self._workers(runner, count), queue, runner, progress, allowed)
+            if suspects:
+                alone = (path for path in plan.due() if path in suspects)
+                self._see_through(Queue(alone, self.is_closed, is_alone=True), 1, look)
+            rest = (path for path in plan.due() if path not in suspects)
+            count = max(1, min(self._options.num_threads, due))
+            self._see_through(Queue(rest, self.is_closed), count, look)
         finally:
+            progress.show(self._moment())
             progress.close()
+
+    def _see_through(self, queue: Queue, count: int, look: Callable[[], None]) -> None:
+        kind = AsyncWorkers if self._files.hooks.is_async else ThreadWorkers
+        workers: Workers = kind(self._files, count, self._tick.set)
+        watch = Watch(self._files, workers, self._clock, self._options.hook_timeout_s)
+        workers.start(queue)
+        try:
+            while workers.is_busy() and not self._is_grace_over():
+                self._tick.wait(_TICK_S)
+                self._tick.clear()
+                look()
+                watch.look()
+        finally:
+            self._files.abandon()
+            workers.close()
+
+    def _look_for_trouble(self, plan: Plan) -> None:
+        trouble = self._workshop.journal.trouble or self._publisher.trouble
+        if trouble is not None:
+            self._scope.gate.close(trouble)
+        if self._failed > self._options.failures_allowed(plan.due_count):
+            self._scope.gate.close(
+                FilesFailed(
+                    f"{self._failed} files failed, more than fail_on_error="
+                    f"{self._options.fail_on_error} allows; see {self._failures.path}"
+                )
+            )
+
+    def _is_grace_over(self) -> bool:
+        if not self.is_closed():
+            return False
+        now_s = self._clock.now_s()
+        if self._stopping_since_s is None:
+            self._stopping_since_s = now_s
+            in_flight = self._lane.keys.counts().in_flight
+            if in_flight:
+                logger.warning(
+                    "stopping: waiting up to %s for %d answers that are paid for",
+                    duration(self._options.grace_s),
+                    in_flight,
+                )
+        return now_s - self._stopping_since_s >= self._options.grace_s
+
+    def _moment(self) -> Moment:
+        keys = self._lane.keys
+        wait = keys.waiting_on()
+        waiting = ""
+        if wait is not None:
+            soon = "" if wait.until_s is None else duration(wait.until_s - self._clock.now_s())
+            waiting = f"{wait.reason}{', ' + soon + ' to go' if soon else ''}"
+        with self._lock:
+            done, failed = self._done, self._failed
+        return Moment(
+            files_done=done,
+            files_failed=failed,
+            calls=self._scope.tally.figures(),
+            keys=str(keys.counts()),
+            waiting=waiting,
+        )
+
+    def _on_done(self, file: Finished) -> None:
+        del file
+        with self._lock:
+            self._done += 1
+
+    def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
+        self._files.fail(file.path, file.file_id, self._files.note_of(error))
+
+    def _on_failed(self, path: str, note: FailureNote) -> None:
+        with self._lock:
+            self._failed += 1
+            self._failures.add(path, note)
+
+    def _summary(self, plan: Plan, signals: StopSignals) -> RunSummary:
+        reason = self._scope.gate.reason
+        stopped = "" if reason is None else str(reason)
+        if signals.received is not None:
+            stopped = f"told to by {signal.Signals(signals.received).name}"
+        return RunSummary(
+            done=self._done,
+            skipped=plan.skipped_done + plan.skipped_existing,
+            failed=self._failed,
+            aside=plan.aside,
+            left=plan.due_count + plan.later - self._done - self._failed,
+            calls=self._scope.tally.figures(),
+            keys=tuple(self._lane.keys.status()),
+            seconds=self._clock.now_s() - self._since_s,
+            stopped=stopped,
+            output_path=self._workshop.layout.output_root,
+            failures_path=self._failures.path if self._failures.count else "",
+        )
+
+    def _raise_reason(self, summary: RunSummary, signals: StopSignals) -> None:
+        reason = self._scope.gate.reason
+        if signals.received is not None:
+            _say(summary, self._options)
+            raise RunStopped(128 + signals.received, summary)
+        if isinstance(reason, ToolkitError):
+            _say(summary, self._options)
+            reason.facts["summary"] = summary
+            raise reason

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -16,10 +15,12 @@ _SIGNALS = tuple(
 
 
 class StopSignals:
-    """Catches the stop signals while it is entered; does nothing outside the main thread."""
+    """Notes the first stop signal while it is entered; does nothing outside the main thread.
 
-    def __init__(self, on_first: Callable[[], None]) -> None:
-        self._on_first = on_first
+    The handler only notes: it may interrupt the main thread while that holds any lock.
+    """
+
+    def __init__(self) -> None:
         self._before: dict[int, Any] = {}
         #: The signal that came; None: none did.
         self.received: int | None = None
@@ -43,6 +44,5 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self.received is not None:
-            raise RunStopped(128 + number)
+            raise RunStopped(128 + number)  # told twice: leave at once
         self.received = number
-        self._on_first()

@@ -156,9 +156,7 @@ class AsyncWorkers:
         self._loop.run_forever()
         for task in self._tasks.values():
             task.cancel()
-        self._loop.run_until_complete(
-            asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        )
+        self._loop.run_until_complete(asyncio.gather(*self._tasks.values(), return_exceptions=True))
         self._loop.close()
 
     def _add(self) -> None:
@@ -258,19 +256,19 @@ class SideThreads:
             if task is None:
                 return
             future, action, args = task
+            value, error = None, None
             try:
-                settle, value = _succeed, action(*args)
+                value = action(*args)
             except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
-                settle, value = _fail, exc
+                error = exc
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._mail.post(settle, future, value)
+                self._mail.post(_settle, future, value, error)
 
 
-def _succeed(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
+def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
         future.set_result(value)
-
-
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
+    else:
         future.set_exception(error)

@@ -16,7 +16,7 @@ CONTENT_FILTER_MARKER = "[[content_filter]]"
 
 #: Reading more of a long prompt would cost time and change nothing that anybody looks at.
 _MOST_READ_CHARACTERS = 2000
-_SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s*|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s*|\n+")
 _NOTHING_ASKED = "Nothing was asked."
 
 

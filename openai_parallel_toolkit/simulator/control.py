@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import refusals
-from .faults import FaultScript, fault_fields, fault_from
+from .faults import FaultScript, fault_fields, faults_from
 from .http1 import HttpRequest, Reply, json_reply, read_json
 from .ledger import Ledger, rows_json, summary_json
 
@@ -47,10 +47,7 @@ class Control:
     def _write_script(self, request: HttpRequest) -> Reply:
         """Put a list of rules in force, or add them with `?append=1`."""
         try:
-            listed = read_json(request.body)
-            if not isinstance(listed, list):
-                raise ValueError("a script is a list of faults")  # noqa: TRY004
-            rules = [fault_from(fields) for fields in listed]
+            rules = faults_from(read_json(request.body))
         except ValueError as exc:
             return refusals.error_reply(400, f"Not a script: {exc}")
         if request.query.get("append") == "1":

@@ -56,6 +56,7 @@ class Fault:
 
     Raises:
         ValueError: the kind is not one of KINDS, or a number is out of its range.
+        TypeError: a field is of another type.
     """
 
     kind: str
@@ -88,6 +89,10 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no fault is called {self.kind!r}; known: {', '.join(sorted(KINDS))}")
+        if self.at is not None and not isinstance(self.at, Collection):
+            raise TypeError("at is a collection of ordinals")
+        if self.marker is not None and not isinstance(self.marker, str):
+            raise TypeError("marker is a text")
         for name in ("chance", "keep"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
@@ -107,18 +112,16 @@ class Fault:
         return self.kind not in ERRORS or ERRORS[self.kind].is_billed
 
 
-def fault_from(fields: object) -> Fault:
-    """Return the rule that JSON describes: an object with the fields of Fault.
+def faults_from(listed: object) -> list[Fault]:
+    """Return the rules that JSON describes: a list of objects with the fields of Fault.
 
     Raises:
-        ValueError: it does not describe one.
+        ValueError: it does not describe rules.
     """
-    if not isinstance(fields, dict):
-        raise ValueError("a fault is an object with the fields of Fault")  # noqa: TRY004
     try:
-        return Fault(**fields)
+        return [Fault(**fields) for fields in listed]  # type: ignore[attr-defined]
     except TypeError as exc:
-        raise ValueError(f"not a fault: {exc}") from exc
+        raise ValueError(f"rules are a list of objects with the fields of Fault: {exc}") from exc
 
 
 def fault_fields(fault: Fault) -> dict[str, Any]:
@@ -170,6 +173,20 @@ def kept_bytes(reply: Reply, fault: Fault) -> int:
     return min(int(length_bytes * fault.keep), length_bytes - 1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """What the conditions of a rule look at."""
+
+    #: Which POST it is, from 1.
+    ordinal: int
+    #: Name of its key.
+    key: str
+    #: As it came.
+    body: bytes
+    #: SHA-256 of the body.
+    digest: bytes
+
+
 class FaultScript:
     """The rules in force, and what they have done. `_lock` guards all of it."""
 
@@ -201,47 +218,36 @@ class FaultScript:
         with self._lock:
             self._forget()
 
-    def pick(self, *, ordinal: int, key: str, body: bytes, digest: bytes) -> Fault | None:
-        """Return the first rule that this request meets, and count it; None: nothing goes wrong.
-
-        Args:
-            ordinal: which POST it is, from 1.
-            key: name of its key.
-            body: as it came.
-            digest: SHA-256 of the body.
-        """
+    def pick(self, post: Post) -> Fault | None:
+        """Return the first rule that a request meets, and count it; None: nothing goes wrong."""
         with self._lock:
-            self._sights[digest] += 1
+            self._sights[post.digest] += 1
             for index, rule in enumerate(self._rules):
-                if self._meets(index, rule, ordinal, key, body, digest):
-                    self._played[self._place(index, rule, digest)] += 1
+                place = index, post.digest if rule.per_payload else b""
+                is_left = rule.times is None or self._played[place] < rule.times
+                if is_left and _meets(rule, post) and self._is_drawn(index, rule, post.digest):
+                    self._played[place] += 1
                     return rule
         return None
 
-    def _meets(
-        self, index: int, rule: Fault, ordinal: int, key: str, body: bytes, digest: bytes
-    ) -> bool:
-        if rule.at is not None and ordinal not in rule.at:
-            return False
-        if rule.key is not None and rule.key != key:
-            return False
-        if rule.marker is not None and rule.marker.encode() not in body:
-            return False
-        if rule.times is not None:
-            if self._played[self._place(index, rule, digest)] >= rule.times:
-                return False
+    def _is_drawn(self, index: int, rule: Fault, digest: bytes) -> bool:
         if rule.chance is None:
             return True
         # The ordinal stays out of it: under threads it would differ from run to run.
         use = b"fault %d" % index
         return fractions(use, self._seed, self._sights[digest], digest)[0] < rule.chance
 
-    def _place(self, index: int, rule: Fault, digest: bytes) -> tuple[int, bytes]:
-        return index, digest if rule.per_payload else b""
-
     def _forget(self) -> None:
         self._sights.clear()
         self._played.clear()
+
+
+def _meets(rule: Fault, post: Post) -> bool:
+    return (
+        (rule.at is None or post.ordinal in rule.at)
+        and (rule.key is None or rule.key == post.key)
+        and (rule.marker is None or rule.marker.encode() in post.body)
+    )
 
 
 def _header(retry_after: float | str) -> str:

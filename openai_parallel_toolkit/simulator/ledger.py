@@ -160,11 +160,6 @@ class Ledger:
             self._rows.clear()
             self._in_flight_peak = self._in_flight
 
-    @property
-    def has_unwritten(self) -> bool:
-        """Whether `flush` has something to write."""
-        return bool(self._unwritten)
-
     def flush(self) -> None:
         """Write what waits for the file.
 

@@ -123,5 +123,7 @@ def _lengths(schema: Mapping[str, Any], least_name: str, most_name: str) -> tupl
 
 def _number_of(schema: Mapping[str, Any], name: str, default: float) -> float:
     value = schema.get(name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and abs(value) < 1e15 else default  # NaN compares False
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return default
+    # NaN compares False.
+    return value if abs(value) < 1e15 else default

@@ -68,7 +68,7 @@ class Simulator:
         except OSError:
             self._socket.close()
             raise
-        self._address = "http://127.0.0.1:{}".format(self._socket.getsockname()[1])
+        self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._service = Service(
             keyring=keyring,
             script=self.script,
@@ -99,8 +99,7 @@ class Simulator:
         self._thread.start()
 
     def stop(self) -> None:
-        """Break off all connections, write the ledger's file and wait for the end. May be called
-        again, and without `start`."""
+        """Break off all connections and write the ledger's file; may be called more than once."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop_asked.set)
             self._thread.join()
@@ -109,7 +108,7 @@ class Simulator:
             self._loop.close()
             self.ledger.close()
 
-    def __enter__(self) -> Simulator:
+    def __enter__(self) -> Simulator:  # noqa: PYI034 - `Self` is of Python 3.11
         self.start()
         return self
 
@@ -125,19 +124,18 @@ class Simulator:
             sock=self._socket,
             backlog=_BACKLOG,
         )
-        flushing = self._loop.create_task(self._flush_now_and_then())
+        self._flush_again()
         await self._stop_asked.wait()
-        flushing.cancel()
         server.close()
+        # Clients that are being accepted become connections first, so that none stays open.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
         for connection in list(self._connections):
             connection.abort()
-        while self._connections:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
-    async def _flush_now_and_then(self) -> None:
-        while True:
-            await asyncio.sleep(_FLUSH_EVERY_S)
-            self.ledger.flush()
+    def _flush_again(self) -> None:
+        self._loop.call_later(_FLUSH_EVERY_S, self._flush_again)
+        self.ledger.flush()
 
 
 def serve(

@@ -10,7 +10,7 @@ from typing import cast
 from . import refusals
 from .control import Control
 from .drafts import Call, Draft, Generator
-from .faults import SILENT, Fault, FaultScript, error_of, spoilt_draft, spoilt_reply
+from .faults import SILENT, Fault, FaultScript, Post, error_of, spoilt_draft, spoilt_reply
 from .http1 import HttpRequest, Reply, read_json
 from .keys import Account, Keyring, key_value_of
 from .latency import Latency
@@ -147,7 +147,7 @@ class Service:
         except Refused as refused:
             return _Verdict(reply=refused.reply, model=model)
         fault = self._script.pick(
-            ordinal=self._ordinal, key=account.key.name, body=request.body, digest=digest
+            Post(ordinal=self._ordinal, key=account.key.name, body=request.body, digest=digest)
         )
         delay_s = self._latency.draw_s(self._seed, self._ordinal, digest)
         if fault is not None and fault.kind == "slow":

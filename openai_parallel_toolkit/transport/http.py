@@ -91,13 +91,16 @@ class HttpTransport:
         url = url_of(lease, request.path)
         proxy = self._proxy_for(lease.api_base)
         route = _route(url, proxy)
+        credentials = _proxy_credentials(proxy)
+        if not url.startswith("https:"):
+            headers.update(credentials)  # there is no CONNECT that would carry them
         try:
             async with self._open_session().post(
                 url,
                 data=request.body,
                 headers=headers,
                 proxy=proxy and proxy.url,
-                proxy_auth=_proxy_auth(proxy),
+                proxy_headers=credentials or None,
                 timeout=_timeout(timeout_s),
                 allow_redirects=False,
             ) as reply:
@@ -145,10 +148,11 @@ def _timeout(timeout_s: float) -> aiohttp.ClientTimeout:
     )
 
 
-def _proxy_auth(proxy: Proxy | None) -> aiohttp.BasicAuth | None:
+def _proxy_credentials(proxy: Proxy | None) -> dict[str, str]:
     if proxy is None or proxy.password is None:
-        return None
-    return aiohttp.BasicAuth(proxy.user, proxy.password.reveal(), "utf-8")
+        return {}
+    value = aiohttp.encode_basic_auth(proxy.user, proxy.password.reveal())
+    return {"Proxy-Authorization": value}
 
 
 def _phase_before(cause: Exception) -> Phase:

@@ -45,7 +45,8 @@ def fault_of(exc: Exception) -> RawReply | SendFault | None:
 
 def explain(exc: Exception) -> ToolkitError | None:
     """Return the advice for a call that openai has removed; None: it is something else."""
-    if not isinstance(exc, openai.APIRemovedInV1):
+    # By name: the class is private to the package.
+    if not (isinstance(exc, openai.OpenAIError) and type(exc).__name__ == "APIRemovedInV1"):
         return None
     removed = _removed_name(exc)
     replacement = _REPLACEMENTS.get(removed, _CHAT)

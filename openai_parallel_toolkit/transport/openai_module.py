@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..errors import ToolkitError
 from ..records import Lease, RawReply
 from .base import SendFault
 
-if TYPE_CHECKING:  # importing openai takes half a second: only when somebody calls it
-    import openai
-
-    from .openai_client import Clients
-
 
 class OpenAIModule:
-    """The openai package, made to send under leased keys; imports it when first used."""
+    """The openai package, made to send under leased keys.
+
+    Importing openai is slow, so that waits for the first use. One lock guards `_clients`.
+    """
 
     def __init__(self, proxy: str | None = None) -> None:
         """`proxy` as for `default_transport`."""
         self._proxy = proxy
-        self._clients: Clients | None = None
+        self._clients: Any = None
+        self._lock = threading.Lock()
 
     @contextmanager
     def carry(self, lease: Lease) -> Iterator[None]:
@@ -37,12 +37,13 @@ class OpenAIModule:
         with carry(lease):
             yield
 
-    def client_for(self, lease: Lease) -> openai.OpenAI:
-        """Return a ready client (AzureOpenAI for Azure's keys) that never retries."""
+    def client_for(self, lease: Lease) -> Any:
+        """Return a ready openai.OpenAI (AzureOpenAI for Azure's keys) that never retries."""
         from .openai_client import Clients
 
-        if self._clients is None:
-            self._clients = Clients(self._proxy)
+        with self._lock:
+            if self._clients is None:
+                self._clients = Clients(self._proxy)
         return self._clients.client_for(lease)
 
     def fault_of(self, exc: Exception) -> RawReply | SendFault | None:
@@ -59,5 +60,7 @@ class OpenAIModule:
 
     def close(self) -> None:
         """Close the connections of the clients from `client_for`."""
-        if self._clients is not None:
-            self._clients.close()
+        with self._lock:
+            clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.close()

@@ -38,7 +38,7 @@ class OpenFiles:
     def enter(self, slot: int, path: str, *, alone: bool = False) -> None:
         """Note that worker `slot` starts on an input (relative path)."""
         name = os.fsencode(path)
-        header = _HEADER.pack(True, False, alone, len(name))  # noqa: FBT003
+        header = _HEADER.pack(True, False, alone, len(name))
         os.pwrite(self._fd, header + name, slot * _RECORD_BYTES)
 
     def in_call(self, slot: int, inside: bool) -> None:

@@ -151,13 +151,14 @@ class _Scan:
                 if entry.name.startswith("."):
                     continue
                 path = _join(folder, entry.name)
-                if entry.is_dir():
+                kind = _kind(entry)
+                if kind == "folder":
                     if self._enters(entry, path):
                         self._claim(alike, entry.name, path, "folders")
                         folders.add(entry.name)
                 elif not self._selection.wants(path):
                     continue
-                elif entry.is_file():
+                elif kind == "file":
                     inputs.add(entry.name)
                 else:
                     self._note("special", path)
@@ -202,9 +203,7 @@ class _Scan:
                     self._note("long", path)
                 self._spool.add(path)
 
-    def _verdict(
-        self, folder: str, stem: str, record: Record | None, existing: _Existing
-    ) -> str:
+    def _verdict(self, folder: str, stem: str, record: Record | None, existing: _Existing) -> str:
         state = None if record is None else record[1]
         if self._selection.force:
             return self._due()
@@ -306,13 +305,20 @@ _NOTES = {
 }
 
 
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() else "special"
+    except OSError:  # a link that leads to itself
+        return "special"
+
+
 def _join(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
-def _joined(
-    names: Iterable[str], records: Iterator[Record]
-) -> Iterator[tuple[str, Record | None]]:
+def _joined(names: Iterable[str], records: Iterator[Record]) -> Iterator[tuple[str, Record | None]]:
     """Put each name and its record together; both come in the order of their bytes."""
     record = next(records, None)
     for name in names:

@@ -86,12 +86,12 @@ class Execution:
         Raises:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
         """
-        for entry in os.scandir(self.place):
-            if entry.name != os.path.basename(self.base):
+        for name in os.listdir(self.place):
+            if name != os.path.basename(self.base):
                 raise UnsafePath(
-                    f"{entry.name!r} was written above the output folder; write below the path "
+                    f"{name!r} was written above the output folder; write below the path "
                     "that the hook was given.",
-                    path=entry.name,
+                    path=name,
                 )
         return tuple(self._read(path) for path in sorted(_walk(self.base)))
 

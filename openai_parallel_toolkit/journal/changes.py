@@ -1,0 +1,185 @@
+"""Changes of files, keys and runs, each a function that is run inside the writer's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import OutputConflict
+from ..records import FailureNote, FileState, OutputFile
+from .columns import join, path_bytes, split, text
+from .operations import Change
+
+_NO_FAILURE = "failure_kind = NULL, failure_message = NULL, failure_trace = NULL"
+
+
+def _run(statement: str, *values: Any) -> Change:
+    def change(db: sqlite3.Connection) -> None:
+        db.execute(statement, values)
+
+    return change
+
+
+def opened(file_id: int, run_id: int, wall_s: float) -> Change:
+    """The hooks of a file start."""
+    return _run(
+        "UPDATE files SET state = 'open', run_id = ?, changed_wall_s = ? WHERE id = ?",
+        run_id,
+        wall_s,
+        file_id,
+    )
+
+
+def paused(file_id: int) -> Change:
+    """The hooks of an open file run no longer: its process may die without it being a suspect."""
+    return _run("UPDATE files SET run_id = NULL WHERE id = ?", file_id)
+
+
+def intent(file_id: int, outputs: Sequence[OutputFile], wall_s: float) -> Change:
+    """The outputs are staged; they replace those that the file owned."""
+
+    def change(db: sqlite3.Connection) -> None:
+        rows = [_output_row(file_id, output) for output in outputs]
+        for _, _, final, *_ in rows:
+            _check_owner(db, file_id, final)
+        db.execute("DELETE FROM outputs WHERE file_id = ?", (file_id,))
+        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute(
+            "UPDATE files SET state = 'intent', run_id = NULL, changed_wall_s = ? WHERE id = ?",
+            (wall_s, file_id),
+        )
+
+    return change
+
+
+def _output_row(file_id: int, output: OutputFile) -> tuple[Any, ...]:
+    staged, final = path_bytes(output.staged), path_bytes(output.final)
+    return file_id, staged, final, output.size_bytes, output.sha256
+
+
+def _check_owner(db: sqlite3.Connection, file_id: int, final: bytes) -> None:
+    row = db.execute(
+        "SELECT file_id, folder, name FROM outputs JOIN files ON files.id = file_id "
+        "WHERE final = ?",
+        (final,),
+    ).fetchone()
+    if row is not None and row[0] != file_id:
+        path, owner = final.decode("utf-8", "surrogatepass"), join(row[1], row[2])
+        raise OutputConflict(
+            f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
+            final=path,
+            owner=owner,
+        )
+
+
+def done(file_id: int, hooks_version: str, signature: str | None, wall_s: float) -> Change:
+    """The outputs are in place."""
+    return _run(
+        "UPDATE files SET state = 'done', run_id = NULL, failed_runs = 0, failed_run_id = NULL, "  # noqa: S608
+        f"is_suspect = 0, {_NO_FAILURE}, hooks_version = ?, input_signature = ?, "
+        "changed_wall_s = ? WHERE id = ?",
+        hooks_version,
+        signature,
+        wall_s,
+        file_id,
+    )
+
+
+def failed(
+    file_id: int, note: FailureNote, run_id: int, max_file_attempts: int, wall_s: float
+) -> Change:
+    """The hooks raised; several times in one run counts once."""
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute(
+            "UPDATE files SET run_id = NULL, failed_runs = failed_runs + (failed_run_id IS NOT ?1),"
+            " failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
+            "THEN 'aside' ELSE 'failed' END, failure_kind = ?3, failure_message = ?4, "
+            "failure_trace = ?5, changed_wall_s = ?6 WHERE id = ?7",
+            (run_id, max_file_attempts, *_note(note), wall_s, file_id),
+        )
+
+    return change
+
+
+def aside(file_id: int, note: FailureNote, wall_s: float) -> Change:
+    """The file is left alone until it is asked for."""
+    return _run(
+        "UPDATE files SET state = 'aside', run_id = NULL, is_suspect = 0, failure_kind = ?, "
+        "failure_message = ?, failure_trace = ?, changed_wall_s = ? WHERE id = ?",
+        *_note(note),
+        wall_s,
+        file_id,
+    )
+
+
+def _note(note: FailureNote) -> tuple[str, str, str]:
+    return text(note.kind), text(note.message), text(note.trace)
+
+
+def released(paths: Sequence[str] | None) -> Change:
+    """Files that were put aside are due again, with a clean slate; None: all of them."""
+    release = "UPDATE files SET state = 'failed', failed_runs = 0, failed_run_id = NULL WHERE "
+
+    def change(db: sqlite3.Connection) -> None:
+        if paths is None:
+            db.execute(release + "state = 'aside' AND state <> 'done'")
+        else:
+            chosen = release + "folder = ? AND name = ? AND state = 'aside'"
+            db.executemany(chosen, [split(path) for path in paths])
+
+    return change
+
+
+def suspected(file_ids: Sequence[int], *, is_suspect: bool) -> Change:
+    """Files may, or may not, be what killed the process."""
+
+    def change(db: sqlite3.Connection) -> None:
+        db.executemany(
+            "UPDATE files SET is_suspect = ? WHERE id = ?",
+            [(is_suspect, file_id) for file_id in file_ids],
+        )
+
+    return change
+
+
+def key_dropped(fingerprint: str, name: str, reason: str, wall_s: float) -> Change:
+    """A key is not used any more."""
+    return _run(
+        "INSERT INTO dropped_keys VALUES (?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET "
+        "name = excluded.name, reason = excluded.reason, wall_s = excluded.wall_s",
+        fingerprint,
+        text(name),
+        text(reason),
+        wall_s,
+    )
+
+
+def key_restored(fingerprint: str) -> Change:
+    """A key is used again."""
+    return _run("DELETE FROM dropped_keys WHERE fingerprint = ?", fingerprint)
+
+
+def run_began(run_id: int, pid: int, host: str, hooks_version: str, wall_s: float) -> Change:
+    """A run begins."""
+    return _run(
+        "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) VALUES (?, ?, ?, ?, ?)",
+        run_id,
+        wall_s,
+        pid,
+        text(host),
+        text(hooks_version),
+    )
+
+
+def run_ended(run_id: int, how: str, summary: Mapping[str, Any], wall_s: float) -> Change:
+    """A run ends in good order."""
+    return _run(
+        "UPDATE runs SET ended_wall_s = ?, how = ?, summary = ? WHERE id = ?",
+        wall_s,
+        text(how),
+        json.dumps(summary, default=str),
+        run_id,
+    )

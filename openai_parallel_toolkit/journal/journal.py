@@ -1,0 +1,333 @@
+"""The journal of a run: what it may forget costs money, so it forgets nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from ..clock import Clock, SystemClock
+from ..errors import ToolkitError
+from ..records import CallId, FailureNote, Outcome, OutputFile
+from . import changes, queries
+from .columns import path_bytes
+from .disk import Reserve, explain, make_private
+from .operations import Claimed, Ended, NewFile
+from .queries import Source
+from .rows import FileRecord, StoredAnswer, Totals
+from .schema import FILE_NAME, connect, prepare
+from .writer import Done, Writer
+
+
+class Journal:
+    """The journal as the one process that works on an output folder uses it, from any thread.
+
+    Writes are queued and return at once; `done` is called from the journal's own thread when the
+    write is durable (with None) or has failed (with the error). Reads see what is durable.
+
+    One lock guards `_uncommitted`, the files whose first row is still on its way to the disk.
+    """
+
+    #: Salts the fingerprints of keys; 16 random bytes, the same for the journal's whole life.
+    salt: bytes
+
+    def __init__(self, writing: sqlite3.Connection, source: Source, writer: Writer, clock: Clock):
+        self._writing = writing
+        self._source = source
+        self._writer = writer
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._uncommitted: dict[str, FileRecord] = {}
+        self._run_id = 0
+        self.salt = source.rows("SELECT value FROM meta WHERE key = 'salt'")[0][0]
+        self._attempt_ids = count(self._first_free("SELECT max(id) FROM attempts"))
+        # Attempts may outlive the row of their file, when the disk failed in between.
+        self._file_ids = count(
+            max(
+                self._first_free("SELECT max(id) FROM files"),
+                self._first_free("SELECT max(file_id) FROM attempts"),
+            )
+        )
+
+    @classmethod
+    def open(
+        cls,
+        state_folder: str,
+        *,
+        clock: Clock = SystemClock(),  # noqa: B008 - it has no state
+        connect: Callable[[str], sqlite3.Connection] = connect,
+    ) -> Journal:
+        """Open the journal in a folder, or begin one; takes milliseconds at any size.
+
+        The caller holds the run lock: one process writes.
+
+        Raises:
+            JournalError: damaged, another program's, or written by a newer version.
+            StorageError: the disk refused.
+        """
+        path = make_private(state_folder, FILE_NAME)
+        reserve = Reserve(state_folder)
+        writing = connect(path)
+        try:
+            prepare(writing, path, created_wall_s=clock.wall_s())
+            reading = connect(path)
+        except sqlite3.DatabaseError as error:
+            writing.close()
+            raise explain(error, path) from error
+        except ToolkitError:
+            writing.close()
+            raise
+        reserve.fill()
+        writer = Writer(writing, path, reserve)
+        return cls(writing, Source(reading, path), writer, clock)
+
+    def _first_free(self, query: str) -> int:
+        return (self._source.rows(query)[0][0] or 0) + 1
+
+    # Runs
+
+    def begin_run(self, hooks_version: str) -> int:
+        """Note that a run begins and return its id; durable on return.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._run_id = self._first_free("SELECT max(id) FROM runs")
+        wall_s, host = self._clock.wall_s(), socket.gethostname()
+        self._writer.put(changes.run_began(self._run_id, os.getpid(), host, hooks_version, wall_s))
+        self._writer.flush()
+        return self._run_id
+
+    def end_run(self, how: str, summary: Mapping[str, Any]) -> None:
+        """Note that the run ended in good order, and how; durable on return.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._writer.put(changes.run_ended(self._run_id, how, summary, self._clock.wall_s()))
+        self._writer.flush()
+
+    def last_run_died(self) -> bool:
+        """Tell whether the run before this one has no end."""
+        run = queries.last_run(self._source, self._run_id or None)
+        return run is not None and run.ended_wall_s is None
+
+    # Files
+
+    def file(self, path: str) -> FileRecord:
+        """Return where an input stands; one that is not known gets its id and is noted."""
+        with self._lock:
+            record = self._uncommitted.get(path)
+        record = record or queries.file_at(self._source, path)
+        return record or self._new_file(path)
+
+    def _new_file(self, path: str) -> FileRecord:
+        with self._lock:
+            known = self._uncommitted.get(path)
+            if known is not None:
+                return known
+            record = FileRecord(id=next(self._file_ids), path=path)
+            self._uncommitted[path] = record
+        self._writer.put(NewFile(record.id, path), lambda error: self._committed(path, error))
+        return record
+
+    def _committed(self, path: str, error: BaseException | None) -> None:
+        if error is None:
+            with self._lock:
+                del self._uncommitted[path]
+
+    def files_in(self, folder: str) -> Iterator[FileRecord]:
+        """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
+
+        They come in the order in which Python sorts their names, a page at a time.
+        """
+        return queries.files_in(self._source, folder)
+
+    def left_open(self) -> Iterator[FileRecord]:
+        """Yield the files whose hooks were running when the run before this one died."""
+        run = queries.last_run(self._source, self._run_id or None)
+        if run is not None and run.ended_wall_s is None:
+            yield from queries.files_where(self._source, "run_id = ?", (run.id,))
+
+    def suspects(self) -> Iterator[FileRecord]:
+        """Yield the files that are marked as suspects."""
+        return queries.files_where(self._source, "is_suspect = 1")
+
+    def intents(self) -> Iterator[tuple[FileRecord, tuple[OutputFile, ...]]]:
+        """Yield the files whose outputs were staged but perhaps not all moved, with the outputs."""
+        condition = "state = 'intent' AND state <> 'done'"
+        for record in queries.files_where(self._source, condition):
+            yield record, self.outputs(record.id)
+
+    def outputs(self, file_id: int) -> tuple[OutputFile, ...]:
+        """Return the outputs that a file owns or is about to."""
+        return queries.outputs(self._source, file_id)
+
+    def owner_of_output(self, final: str) -> int | None:
+        """Return the id of the file that owns an output; None: nobody does."""
+        query = "SELECT file_id FROM outputs WHERE final = ?"
+        rows = self._source.rows(query, (path_bytes(final),))
+        return rows[0][0] if rows else None
+
+    def opened(self, file_id: int, done: Done | None = None) -> None:
+        """The hooks of the file start: it is OPEN, and a suspect if the process dies now."""
+        self._writer.put(changes.opened(file_id, self._run_id, self._clock.wall_s()), done)
+
+    def paused(self, file_id: int, done: Done | None = None) -> None:
+        """The hooks of the file stopped without an end: it stays OPEN and is no suspect."""
+        self._writer.put(changes.paused(file_id), done)
+
+    def intent(
+        self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None
+    ) -> None:
+        """The outputs are staged: the file is INTENT. They replace those that it owned.
+
+        `done` is told OutputConflict when another file owns one of them; nothing is written then.
+        """
+        self._writer.put(changes.intent(file_id, outputs, self._clock.wall_s()), done)
+
+    def done_file(
+        self,
+        file_id: int,
+        hooks_version: str,
+        input_signature: str | None = None,
+        done: Done | None = None,
+    ) -> None:
+        """The file is DONE with the outputs of its last intent, and cleared of all blame."""
+        change = changes.done(file_id, hooks_version, input_signature, self._clock.wall_s())
+        self._writer.put(change, done)
+
+    def failed(
+        self, file_id: int, note: FailureNote, max_file_attempts: int, done: Done | None = None
+    ) -> None:
+        """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did."""
+        wall_s = self._clock.wall_s()
+        change = changes.failed(file_id, note, self._run_id, max_file_attempts, wall_s)
+        self._writer.put(change, done)
+
+    def put_aside(self, file_id: int, note: FailureNote, done: Done | None = None) -> None:
+        """The file is ASIDE: left alone until it is released."""
+        self._writer.put(changes.aside(file_id, note, self._clock.wall_s()), done)
+
+    def release_aside(self, paths: Sequence[str] | None = None, done: Done | None = None) -> None:
+        """Files that are ASIDE are FAILED again, with no failed run counted; None: all of them."""
+        self._writer.put(changes.released(paths), done)
+
+    def mark_suspects(self, file_ids: Sequence[int], done: Done | None = None) -> None:
+        """One of these files may have killed the process."""
+        self._writer.put(changes.suspected(file_ids, is_suspect=True), done)
+
+    def clear_suspect(self, file_id: int, done: Done | None = None) -> None:
+        """The file did not kill the process."""
+        self._writer.put(changes.suspected([file_id], is_suspect=False), done)
+
+    # Calls
+
+    def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
+        """Return the answers of a file by (request hash, k, try)."""
+        return queries.answers(self._source, file_id)
+
+    def claim(
+        self,
+        call: CallId,
+        *,
+        key_name: str,
+        model: str,
+        max_cost_usd: Decimal | None,
+        done: Done | None = None,
+    ) -> int:
+        """An attempt is about to be sent; return its id. It may be sent once `done` is told None.
+
+        Args:
+            max_cost_usd: the most it can cost; None: the price is not known.
+        """
+        attempt_id, wall_s = next(self._attempt_ids), self._clock.wall_s()
+        self._writer.put(
+            Claimed(attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s), done
+        )
+        return attempt_id
+
+    def answered(
+        self,
+        attempt_id: int,
+        call: CallId,
+        outcome: Outcome,
+        body: bytes,
+        cost_usd: Decimal | None,
+        done: Done | None = None,
+    ) -> None:
+        """The attempt got a usable answer, which is kept unless the call has one.
+
+        Args:
+            cost_usd: None: not known, then it stays in doubt up to the most it can cost.
+        """
+        wall_s, answer = self._clock.wall_s(), (call, body)
+        self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, answer), done)
+
+    def ended(
+        self,
+        attempt_id: int,
+        outcome: Outcome,
+        cost_usd: Decimal | None = None,
+        done: Done | None = None,
+    ) -> None:
+        """The attempt ended without a usable answer.
+
+        Args:
+            cost_usd: what it cost nevertheless; None: not known if the outcome is UNKNOWN, else
+                nothing.
+        """
+        self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
+
+    def totals(self) -> Totals:
+        """Return the figures of this run and of all runs."""
+        return queries.totals(list(queries.figures(self._source)), self._run_id)
+
+    # Keys
+
+    def key_dropped(
+        self, fingerprint: str, name: str, reason: str, done: Done | None = None
+    ) -> None:
+        """A key is dead; the reason is remembered in later runs."""
+        wall_s = self._clock.wall_s()
+        self._writer.put(changes.key_dropped(fingerprint, name, reason, wall_s), done)
+
+    def key_restored(self, fingerprint: str, done: Done | None = None) -> None:
+        """A key works again."""
+        self._writer.put(changes.key_restored(fingerprint), done)
+
+    def dropped_keys(self) -> dict[str, str]:
+        """Return reasons by fingerprint of the keys that were dropped."""
+        return dict(self._source.rows("SELECT fingerprint, reason FROM dropped_keys"))
+
+    # The end
+
+    @property
+    def trouble(self) -> ToolkitError | None:
+        """The first fault of the disk: send nothing more; None: there was none."""
+        return self._writer.trouble
+
+    def flush(self) -> None:
+        """Wait until all that was queued is settled. Not to be called from a `done`.
+
+        Raises:
+            ToolkitError: the first write that the disk refused or that nobody was told of.
+        """
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Settle what is queued and let go of the files.
+
+        Raises:
+            ToolkitError: as `flush` does.
+        """
+        try:
+            self._writer.close()
+        finally:
+            self._source.close()
+            self._writing.close()

@@ -1,0 +1,167 @@
+"""What both faces of the journal read; each query is one short read transaction.
+
+One lock guards the connection of a `Source`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from ..records import FileState, OutputFile
+from .columns import join, path_bytes, path_text, split
+from .disk import explain
+from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
+
+#: Files that are read at a time where there may be millions.
+_PAGE = 500
+_COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
+_RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
+
+
+class Source:
+    """Reads what is committed, for many threads in turn."""
+
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
+        self._db = db
+        self._path = path
+        self._lock = threading.Lock()
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return all rows.
+
+        Raises:
+            JournalError: the journal is damaged.
+            StorageError: the disk refused.
+        """
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise explain(error, self._path) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._db.close()
+
+
+def figures(source: Source) -> Iterator[tuple[int, str, str, Figures]]:
+    """Yield run, key name and model with their figures."""
+    for run_id, key_name, model, *values in source.rows("SELECT * FROM tallies ORDER BY run_id"):
+        facts = dict(zip(FIGURES, values, strict=True))
+        facts["cost_usd"] = Decimal(facts["cost_usd"])
+        facts["doubt_usd"] = Decimal(facts["doubt_usd"])
+        yield run_id, key_name, model, Figures(**facts)
+
+
+def add_up(
+    rows: Sequence[tuple[int, str, str, Figures]], name: Callable[[tuple[Any, ...]], Any]
+) -> dict[Any, Figures]:
+    """Return the sums of figures by what `name` picks of a row."""
+    sums: dict[Any, Figures] = {}
+    for row in rows:
+        sums[name(row)] = sums.get(name(row), Figures()) + row[3]
+    return sums
+
+
+def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> Totals:
+    """Return the figures of one run and of all."""
+    return Totals(
+        this_run=sum((row[3] for row in rows if row[0] == run_id), Figures()),
+        all_runs=sum((row[3] for row in rows), Figures()),
+    )
+
+
+def last_run(source: Source, before: int | None = None) -> RunRecord | None:
+    """Return the newest run, or the newest one before a run; None: there was none."""
+    rows = source.rows(
+        f"SELECT {_RUN_COLUMNS} FROM runs WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT 1",  # noqa: S608
+        (before,),
+    )
+    fields = _RUN_COLUMNS.replace("summary", "summary_json").split(", ")
+    return RunRecord(**dict(zip(fields, rows[0], strict=True))) if rows else None
+
+
+def file_at(source: Source, path: str) -> FileRecord | None:
+    """Return the record of an input; None: it is not known."""
+    return next(_files(source, "folder = ? AND name = ?", split(path)), None)
+
+
+def files_in(source: Source, folder: str) -> Iterator[FileRecord]:
+    """Yield the files directly in a folder whose hooks were ever started, as their names sort."""
+    kept = path_bytes(folder)
+    where = "folder = ? AND name > ? AND state IS NOT NULL ORDER BY name LIMIT ?"
+    yield from _paged(source, where, (kept,), lambda last: split(last.path)[1], b"")
+
+
+def files_where(source: Source, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
+    """Yield files in the order of their ids."""
+    where = f"{condition} AND id > ? ORDER BY id LIMIT ?"
+    yield from _paged(source, where, values, lambda last: last.id, 0)
+
+
+def _paged(
+    source: Source,
+    where: str,
+    values: Sequence[Any],
+    key: Callable[[FileRecord], Any],
+    start: Any,
+) -> Iterator[FileRecord]:
+    while True:
+        page = list(_files(source, where, (*values, start, _PAGE)))
+        yield from page
+        if len(page) < _PAGE:
+            return
+        start = key(page[-1])
+
+
+def _files(source: Source, where: str, values: Sequence[Any]) -> Iterator[FileRecord]:
+    # CROSS JOIN keeps SQLite to this order of loops, and so to the order of the rows.
+    rows = source.rows(
+        f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) AS found "  # noqa: S608
+        "LEFT JOIN outputs ON outputs.file_id = found.id",
+        values,
+    )
+    for columns, group in groupby(rows, lambda row: row[:-1]):
+        file_id, folder, name, state, failed_runs, is_suspect, hooks_version, signature = columns
+        yield FileRecord(
+            id=file_id,
+            path=join(folder, name),
+            state=state and FileState(state),
+            failed_runs=failed_runs,
+            is_suspect=bool(is_suspect),
+            hooks_version=hooks_version,
+            input_signature=signature,
+            finals=tuple(path_text(row[-1]) for row in group if row[-1] is not None),
+        )
+
+
+def outputs(source: Source, file_id: int) -> tuple[OutputFile, ...]:
+    """Return the outputs that a file owns or is about to."""
+    rows = source.rows(
+        "SELECT staged, final, size_bytes, sha256 FROM outputs WHERE file_id = ? ORDER BY final",
+        (file_id,),
+    )
+    return tuple(
+        OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
+        for s, f, size, sha256 in rows
+    )
+
+
+def answers(source: Source, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
+    """Return the answers of a file by (request hash, k, try)."""
+    rows = source.rows(
+        "SELECT hash, k, try, attempt_id, encoding, crc, body FROM answers WHERE file_id = ?",
+        (file_id,),
+    )
+    return {
+        (hash.hex(), k, attempt_try): StoredAnswer(
+            attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body
+        )
+        for hash, k, attempt_try, attempt_id, encoding, crc, body in rows
+    }

@@ -1,0 +1,172 @@
+"""The journal as `status`, `failures` and `show` see it: read only, while a run writes or after."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import JournalError, ToolkitError, UsageError
+from ..records import FailureNote, FileState, OutcomeKind
+from . import queries
+from .columns import decimal, join, split
+from .disk import explain
+from .queries import Source
+from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status
+from .schema import FILE_NAME, VERSION, checked_version, connect
+
+_PAGE = 500
+
+
+class JournalReader:
+    """Reads a journal, takes no lock and changes nothing.
+
+    Raises:
+        JournalError: there is no journal, it is damaged or of another version.
+        StorageError: the disk refused.
+    """
+
+    def __init__(self, state_folder: str) -> None:
+        path = os.path.join(state_folder, FILE_NAME)
+        if not os.path.exists(path):
+            raise JournalError(
+                f"There is no journal in {state_folder}; no run has begun there.", path=path
+            )
+        self._source = Source(_open(path), path)
+
+    def __enter__(self) -> JournalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    def status(self) -> Status:
+        """Return how the work stands; quick at any size."""
+        rows = list(queries.figures(self._source))
+        run = queries.last_run(self._source)
+        files = dict(self._source.rows("SELECT state, files FROM standings"))
+        return Status(
+            files={state: files.get(state.value, 0) for state in FileState},
+            run=run,
+            totals=queries.totals(rows, run.id if run else 0),
+            by_key=queries.add_up(rows, lambda row: row[1]),
+            by_model=queries.add_up(rows, lambda row: row[2]),
+            dropped=dict(self._source.rows("SELECT name, reason FROM dropped_keys")),
+        )
+
+    def failures(self) -> Iterator[FileFailure]:
+        """Yield the files that failed, then those put aside, each in the order they were met."""
+        query = (
+            "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
+            "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
+        )
+        for state in (FileState.FAILED, FileState.ASIDE):
+            last_id = 0
+            while rows := self._source.rows(query, (state.value, last_id, _PAGE)):
+                for last_id, folder, name, failed_runs, *note in rows:
+                    yield FileFailure(
+                        path=join(folder, name),
+                        state=state,
+                        failed_runs=failed_runs,
+                        note=_note(*note) or FailureNote(kind="", message=""),
+                    )
+
+    def file(self, path: str) -> FileDetail:
+        """Return all that is known of one input.
+
+        Raises:
+            UsageError: the journal does not know it.
+        """
+        record = queries.file_at(self._source, path)
+        if record is None:
+            raise UsageError(
+                f"The journal knows no file {path!r}; name it as it lies below the input folder.",
+                path=path,
+            )
+        return FileDetail(
+            file=record,
+            failure=self._failure(path),
+            outputs=queries.outputs(self._source, record.id),
+            attempts=tuple(self._attempts(record)),
+        )
+
+    def _failure(self, path: str) -> FailureNote | None:
+        query = (
+            "SELECT failure_kind, failure_message, failure_trace FROM files "
+            "WHERE folder = ? AND name = ?"
+        )
+        return _note(*self._source.rows(query, split(path))[0])
+
+    def _attempts(self, record: FileRecord) -> Iterator[Attempt]:
+        answers = {
+            answer.attempt_id: answer
+            for answer in queries.answers(self._source, record.id).values()
+        }
+        rows = self._source.rows(
+            "SELECT id, run_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s, "
+            "endings.* FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
+            "WHERE file_id = ? ORDER BY id",
+            (record.id,),
+        )
+        for id, run_id, hash, k, attempt_try, key_name, model, most, started, *ending in rows:
+            yield Attempt(
+                id=id,
+                run_id=run_id,
+                hash=hash.hex(),
+                k=k,
+                attempt_try=attempt_try,
+                key_name=key_name,
+                model=model,
+                max_cost_usd=decimal(most),
+                started_wall_s=started,
+                ending=_ending(*ending),
+                answer=answers.get(id),
+            )
+
+
+def _open(path: str) -> sqlite3.Connection:
+    try:
+        db = connect(path, mode="ro")
+    except sqlite3.DatabaseError as error:
+        raise explain(error, path) from error
+    try:
+        if checked_version(db, path) < VERSION:
+            raise JournalError(
+                f"{path} was written by an older openai_parallel_toolkit; the next run brings it "
+                "up to date, then it can be read.",
+                path=path,
+            )
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise explain(error, path) from error
+    except ToolkitError:
+        db.close()
+        raise
+    return db
+
+
+def _note(kind: str | None, message: str, trace: str) -> FailureNote | None:
+    return None if kind is None else FailureNote(kind=kind, message=message, trace=trace)
+
+
+def _ending(attempt_id: int | None, kind: str, *values: Any) -> Ending | None:
+    if attempt_id is None:
+        return None
+    status, code, message, prompt, completion, cached, cost, request_id, ended = values
+    return Ending(
+        kind=OutcomeKind(kind),
+        status=status,
+        code=code,
+        message=message,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cached_tokens=cached,
+        cost_usd=decimal(cost),
+        request_id=request_id,
+        ended_wall_s=ended,
+    )

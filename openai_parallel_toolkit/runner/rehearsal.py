@@ -1,0 +1,126 @@
+"""Run hooks without sending anything, to tell what a run would ask for."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from ..errors import HookUnwound
+from ..execution import Execution, current_execution
+from ..live import LiveLane
+from ..prices import PriceBook
+from ..records import Request
+from ..report import RunSummary
+from ..scope import Scope
+from ..tally import CallFigures
+from ..work.plan import Plan
+from .hooks import Hooks
+from .options import RunOptions
+from .workshop import Workshop
+
+logger = logging.getLogger(__name__)
+
+#: Finished files that are looked at when the hooks were edited.
+_SAMPLE = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one file's hooks would have sent at their next step."""
+
+    requests: tuple[Request, ...]
+    #: What the hooks raised besides; None: nothing.
+    error: BaseException | None = None
+
+
+def rehearse(
+    options: RunOptions, hooks: Hooks, workshop: Workshop, plan: Plan, lane: LiveLane
+) -> RunSummary:
+    """Run process_input and process_data of every due file; nothing is sent or written."""
+    del options
+    calls = tokens = failed = 0
+    for path in plan.due():
+        wanted = _rehearse_file(path, hooks, workshop, lane)
+        calls += len(wanted.requests)
+        tokens += sum(r.prompt_tokens for r in wanted.requests)
+        if wanted.error is not None:
+            failed += 1
+            logger.warning("%s would fail: %s", path, lane.keys.redactor.clean(repr(wanted.error)))
+    return RunSummary(
+        done=0,
+        skipped=plan.skipped_done + plan.skipped_existing,
+        failed=failed,
+        aside=plan.aside,
+        left=plan.due_count + plan.later - failed,
+        calls=CallFigures(),
+        keys=(),
+        seconds=0.0,
+        stopped="it was a dry run",
+        output_path=workshop.layout.output_root,
+        would_send=calls,
+        would_send_tokens=tokens,
+    )
+
+
+def warn_of_changed_prompts(
+    options: RunOptions, hooks: Hooks, workshop: Workshop, lane: LiveLane
+) -> None:
+    """Say so when finished files were made by other hooks that would now ask something else.
+
+    A sample of them is rehearsed; nothing is bought.
+    """
+    if options.force:
+        return
+    paths = workshop.journal.done_by_other_hooks(hooks.version)
+    sample = list(itertools.islice(paths, _SAMPLE))
+    if not sample:
+        return
+    wanted = [_rehearse_file(path, hooks, workshop, lane) for path in sample]
+    changed = [w for w in wanted if w.requests]
+    if changed:
+        total = workshop.journal.count_by_other_hooks(hooks.version)
+        logger.warning("%s", _changed_words(changed, len(sample), total, lane))
+
+
+def _changed_words(changed: Sequence[Wanted], looked_at: int, total: int, lane: LiveLane) -> str:
+    requests = [request for wanted in changed for request in wanted.requests]
+    files = round(total * len(changed) / looked_at)
+    calls = max(files, round(total * len(requests) / looked_at))
+    prices = PriceBook(lane.keys.settings.prices)
+    costs = [prices.max_cost_usd(request) for request in requests]
+    known = [cost for cost in costs if cost is not None]
+    usd = sum(known, Decimal(0)) * total / looked_at
+    price = f"at most ${usd:.2f}" if len(known) == len(costs) else "cost unknown (no price is set)"
+    return (
+        f"the hooks were edited: about {files:,} of {total:,} finished files would now ask "
+        f"something else (about {calls:,} calls or more, {price}). They stay as they are; "
+        "force=True works on them again and pays for what changed."
+    )
+
+
+def _rehearse_file(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:
+    record = workshop.journal.file(path)
+    execution = Execution(
+        lane=lane,
+        scope=Scope(prices=PriceBook({})),
+        file_id=record.id,
+        path=path,
+        answers=workshop.journal.answers(record.id),
+        is_rehearsal=True,
+    )
+    token = current_execution.set(execution)
+    error: BaseException | None = None
+    try:
+        with hooks.open_input(os.path.join(workshop.layout.input_root, path)) as file:
+            hooks.finish(hooks.process_data(hooks.process_input(file)))
+    except HookUnwound:
+        pass
+    except Exception as exc:  # noqa: BLE001 - told to the user, who wrote the hook
+        error = exc
+    finally:
+        current_execution.reset(token)
+    return Wanted(requests=tuple(execution.unanswered), error=error)

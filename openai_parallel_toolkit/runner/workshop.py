@@ -1,0 +1,204 @@
+"""Open everything that a run needs on disk, in the order that a crash before it demands."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+
+from ..clock import Clock
+from ..errors import StorageError, ToolkitError
+from ..files import free_bytes, name_key, private_folder, refuse_network
+from ..journal import Journal
+from ..keys import APIKeyManager
+from ..records import FailureNote
+from ..report import RunSummary
+from ..work.match import Layout, Selection
+from ..work.open_files import OpenFiles
+from ..work.plan import Plan
+from ..work.publish import Finished, Publisher
+from ..work.recover import roll_forward
+from ..work.runlock import RunLock
+from ..work.scan import scan
+from ..work.staging import Staging
+from ..work.tree import OutputTree
+
+logger = logging.getLogger(__name__)
+
+#: Kept inside the output folder unless state_path says otherwise.
+STATE_FOLDER = ".openai_parallel_toolkit"
+FAILURES_FILE = "failures.jsonl"
+
+_REFUSE_BELOW_BYTES = 16 * 1024 * 1024
+_WARN_BELOW_BYTES = 512 * 1024 * 1024
+
+
+def state_folder_of(output_root: str, state_path: str | None) -> str:
+    """Return the absolute path of the folder that holds a run's journal."""
+    return os.path.abspath(state_path or os.path.join(output_root, STATE_FOLDER))
+
+
+class Workshop:
+    """The lock, the journal and the folders of one run; a context manager.
+
+    Entering takes the lock, finishes what an earlier run had begun to publish, and finds the
+    suspects of an unexplained death.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        state_folder: str,
+        keys: APIKeyManager,
+        hooks_version: str,
+        clock: Clock,
+    ) -> None:
+        self.layout = layout
+        self.state_folder = state_folder
+        self._keys = keys
+        self._hooks_version = hooks_version
+        self._clock = clock
+        self._stack = ExitStack()
+        #: Files that may have killed the last run; each runs alone.
+        self.suspects: list[str] = []
+
+    @property
+    def failures_path(self) -> str:
+        """Where this run lists its failures."""
+        return os.path.join(self.state_folder, FAILURES_FILE)
+
+    def __enter__(self) -> Workshop:
+        with ExitStack() as stack:
+            self._open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _open(self, stack: ExitStack) -> None:
+        _make_folders(self.layout.output_root, self.state_folder)
+        lock = RunLock(self.state_folder, clock=self._clock)
+        lock.acquire()
+        stack.callback(lock.release)
+        _check_space(self.layout.output_root)
+        self.journal = Journal.open(self.state_folder, clock=self._clock)
+        stack.callback(self.journal.close)
+        self.staging = Staging(self.layout.output_root, self.state_folder)
+        stack.callback(self.staging.close)
+        self.tree = OutputTree(self.layout.output_root, closed=self._closed_folders())
+        roll_forward(self.journal, self.staging, self.tree)
+        self.register = OpenFiles(os.path.join(self.state_folder, "open-files"))
+        stack.callback(self.register.close)
+        self._find_suspects()
+        self._recall_keys(stack)
+
+    def begin(self) -> None:
+        """Open the run's record in the journal."""
+        self.journal.begin_run(self._hooks_version)
+
+    def plan(self, selection: Selection) -> Plan:
+        """Find what is to do."""
+        return scan(self.layout, selection, state_folder=self.state_folder, states=self.journal)
+
+    def publisher(
+        self,
+        *,
+        force: bool,
+        on_done: Callable[[Finished], None],
+        on_failed: Callable[[Finished, ToolkitError], None],
+    ) -> Publisher:
+        """Return what moves outputs into place; close it before the workshop."""
+        return Publisher(
+            self.tree,
+            self.staging,
+            self.journal,
+            on_done=on_done,
+            on_failed=on_failed,
+            force=force,
+            key=name_key(self.layout.output_root),
+        )
+
+    def end(self, summary: RunSummary) -> None:
+        """Close the run's record in the journal."""
+        self._forgive_keys()
+        self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+
+    def _closed_folders(self) -> list[str]:
+        folders = [self.state_folder, self.staging.root]
+        return folders if self.layout.only else [*folders, self.layout.input_root]
+
+    def _find_suspects(self) -> None:
+        """Say which files were in their hooks' own code when the last run died without a word.
+
+        A file that waited in a call cannot have been the killer. One that ran alone and died
+        again without gaining an answer is put aside.
+        """
+        left = self.register.read_back()
+        self.register.clear()
+        died = self.journal.last_run_died()
+        for file in left if died else ():
+            if file.in_call:
+                continue
+            record = self.journal.file(file.path)
+            if file.alone and record.is_suspect:
+                note = FailureNote(
+                    kind="ProcessDied",
+                    message="the process died twice while this file's hooks ran, the second time "
+                    "with nothing else running; mend the hook or the file, then use retry_failed",
+                )
+                self.journal.put_aside(record.id, note)
+                logger.warning("%s is put aside: %s", file.path, note.message)
+            else:
+                self.journal.mark_suspects([file.path])
+                self.suspects.append(file.path)
+        self.journal.flush()
+
+    def _recall_keys(self, stack: ExitStack) -> None:
+        salt = self.journal.salt
+        self._keys.recall_drops(salt, self.journal.dropped_keys())
+
+        def remember(name: str, reason: str) -> None:
+            self.journal.key_dropped(self._keys.fingerprints(salt)[name], name, reason)
+
+        stack.callback(self._keys.on_drop(remember))
+
+    def _forgive_keys(self) -> None:
+        """Forget that keys were dropped which have proved to be alive."""
+        fingerprints = self._keys.fingerprints(self.journal.salt)
+        remembered = self.journal.dropped_keys()
+        for status in self._keys.status():
+            fingerprint = fingerprints.get(status.name, "")
+            if fingerprint in remembered and status.state == "alive" and status.requests:
+                self.journal.key_restored(fingerprint)
+
+
+def _make_folders(output_root: str, state_folder: str) -> None:
+    try:
+        os.makedirs(output_root, exist_ok=True)
+        private_folder(state_folder)
+    except OSError as exc:
+        raise StorageError(
+            f"{exc.filename}: {exc.strerror}; choose an output_path that can be written to",
+            errno=exc.errno,
+            path=exc.filename,
+        ) from exc
+    refuse_network(state_folder)
+
+
+def _check_space(output_root: str) -> None:
+    free = free_bytes(output_root)
+    if free < _REFUSE_BELOW_BYTES:
+        raise StorageError(
+            f"only {free:,} bytes are free under {output_root}; free some space first",
+            path=output_root,
+        )
+    if free < _WARN_BELOW_BYTES:
+        logger.warning("only %.0f MB are free under %s", free / 1e6, output_root)

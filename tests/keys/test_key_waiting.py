@@ -1,0 +1,270 @@
+"""Who waits is served in turn, in threads and in event loops, and nothing leaks."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need
+
+from openai_parallel_toolkit.clock import FakeClock
+from openai_parallel_toolkit.errors import LeaseTimeout, NoUsableKey
+
+
+def narrow(clock=None):
+    return manager_of(key("a", max_concurrent_requests=1), clock=clock)
+
+
+def timekeepers():
+    return [thread for thread in threading.enumerate() if thread.name == "keys-time"]
+
+
+def in_threads(*jobs):
+    threads = [threading.Thread(target=job) for job in jobs]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def until(is_true):
+    for _ in range(10_000):
+        if is_true():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never came true")
+
+
+def test_first_come_first_served():
+    manager = narrow()
+    lease = manager.lease(need())
+    asked = [Asked(manager) for _ in range(5)]
+    for each in asked:
+        assert each.ticket.is_waiting
+        manager.settle(lease, OK)
+        lease = each.wait()
+    assert [each.times_told for each in asked] == [1] * 5
+
+
+def test_a_blocking_lease_wakes_when_a_key_comes_back():
+    manager = narrow()
+    lease = manager.lease(need())
+    got = []
+    [thread] = in_threads(lambda: got.append(manager.lease(need())))
+    until(lambda: manager.waiting_on() is not None)
+    assert manager.waiting_on().reason == "1 of 1 keys have as many requests in flight as they may"
+    assert manager.waiting_on().until_s is None
+    manager.settle(lease, OK)
+    thread.join(10)
+    assert got[0].key_name == "a"
+
+
+def test_a_drop_while_leased_wakes_the_blocked_thread_with_the_reason():
+    manager = narrow()
+    lease = manager.lease(need())
+    caught = []
+
+    def ask():
+        with pytest.raises(NoUsableKey) as error:
+            manager.lease(need())
+        caught.append(error.value.reasons)
+
+    [thread] = in_threads(ask)
+    until(lambda: manager.waiting_on() is not None)
+    manager.settle(lease, DEAD)
+    thread.join(10)
+    assert caught == [{"a": "401 invalid_api_key: no such key"}]
+
+
+def test_a_timeout_is_told_by_the_clock():
+    clock = FakeClock()
+    manager = narrow(clock)
+    manager.lease(need())
+    asked = Asked(manager, timeout_s=5)
+    behind = Asked(manager)
+    clock.advance(4.9)
+    assert asked.ticket.is_waiting
+    clock.advance(0.1)
+    with pytest.raises(LeaseTimeout):
+        asked.wait()
+    assert behind.ticket.is_waiting
+
+
+def test_a_withdrawn_ticket_is_told_and_leaves_the_queue():
+    manager = narrow()
+    lease = manager.lease(need())
+    first, second = Asked(manager), Asked(manager)
+    first.ticket.withdraw(RuntimeError("enough"))
+    first.ticket.withdraw(RuntimeError("again"))
+    assert first.times_told == 1
+    with pytest.raises(RuntimeError, match="enough"):
+        first.wait()
+    manager.settle(lease, OK)
+    assert second.wait()
+
+
+def test_withdrawing_a_served_ticket_gives_the_lease_back():
+    manager = narrow()
+    asked = Asked(manager)
+    behind = Asked(manager)
+    asked.ticket.withdraw(RuntimeError())
+    assert asked.lease is None
+    assert behind.wait()
+    assert manager.counts().in_flight == 1
+
+
+def test_the_timekeeper_lives_only_while_somebody_waits_for_a_time():
+    clock = FakeClock()
+    manager = manager_of(1, clock=clock)
+    manager.settle(manager.lease(need()), limited(5))
+    assert timekeepers() == []
+    asked = Asked(manager)
+    assert len(timekeepers()) == 1
+    clock.advance(5)
+    asked.wait()
+    until(lambda: not timekeepers())
+    manager.settle(asked.lease, limited(5))
+    other = Asked(manager)
+    assert len(timekeepers()) == 1
+    other.ticket.withdraw(RuntimeError())
+    until(lambda: not timekeepers())
+
+
+def test_close_ends_the_timekeeper():
+    manager = manager_of(1)
+    manager.settle(manager.lease(need()), limited(5))
+    asked = Asked(manager)
+    manager.close()
+    assert asked.told.wait(10)
+    until(lambda: not timekeepers())
+
+
+def test_a_callback_that_fails_does_not_keep_the_others_from_being_woken(caplog):
+    manager = manager_of(key("a", max_concurrent_requests=2))
+    first = manager.lease(need())
+    manager.lease(need())
+    manager.request(need(), lambda: 1 / 0)
+    behind = Asked(manager)
+    manager.add_key("sk-another-one")
+    assert behind.wait()
+    assert "ZeroDivisionError" in caplog.text
+    manager.settle(first, OK)
+
+
+def test_callbacks_run_without_the_lock():
+    manager = narrow()
+    lease = manager.lease(need())
+    seen = []
+    manager.request(need(), lambda: seen.append(repr(manager)))
+    manager.on_drop(lambda *_: seen.append(repr(manager)))
+    manager.settle(lease, DEAD)
+    assert len(seen) == 2
+
+
+def test_an_event_loop_can_wait_for_a_key():
+    manager = narrow()
+
+    async def story():
+        lease = await manager.alease(need())
+        waiting = asyncio.create_task(manager.alease(need()))
+        await asyncio.sleep(0)
+        in_threads(lambda: manager.settle(lease, OK))[0].join()
+        return await waiting
+
+    assert asyncio.run(story()).key_name == "a"
+
+
+def test_a_cancelled_waiter_leaves_the_queue():
+    manager = narrow()
+
+    async def story():
+        lease = await manager.alease(need())
+        waiting = asyncio.create_task(manager.alease(need()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert manager.waiting_on() is None
+        manager.settle(lease, OK)
+
+    asyncio.run(story())
+    assert manager.counts().in_flight == 0
+
+
+def test_a_lease_that_was_granted_to_a_cancelled_waiter_goes_back():
+    manager = narrow()
+
+    async def story():
+        lease = await manager.alease(need())
+        waiting = asyncio.create_task(manager.alease(need()))
+        await asyncio.sleep(0)
+        manager.settle(lease, OK)
+        assert manager.counts().in_flight == 1
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(story())
+    assert repr(manager) == "<APIKeyManager 1 key: 1 alive | 0 in flight, 0 waiting>"
+
+
+def test_a_lease_granted_while_its_loop_closes_does_not_harm_the_others():
+    manager = narrow()
+    lease = manager.lease(need())
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(manager.alease(need()))
+    loop.run_until_complete(asyncio.sleep(0))
+    behind = Asked(manager)
+    waiting.cancel()
+    loop.run_until_complete(asyncio.gather(waiting, return_exceptions=True))
+    loop.close()
+    manager.settle(lease, OK)
+    assert behind.wait()
+
+
+def test_a_thousand_threads_share_a_thousand_keys():
+    """All are served though most wait, and the processor is used sparingly."""
+    manager = manager_of(*(key(f"k{n}", max_concurrent_requests=1) for n in range(1000)))
+    held = [manager.lease(need()) for _ in range(1000)]
+    served = []
+
+    def work():
+        lease = manager.lease(need())
+        served.append(lease.key_name)
+        manager.settle(lease, OK)
+
+    threads = in_threads(*[work] * 1000)
+    until(lambda: manager.counts().waiting == 1000)
+    start_s = time.process_time()
+    for lease in held:
+        manager.settle(lease, OK)
+    for thread in threads:
+        thread.join(20)
+    assert len(served) == 1000
+    assert manager.counts().in_flight == 0
+    assert time.process_time() - start_s < 2.0
+
+
+@pytest.mark.parametrize("limits", [{"rpm": 60}, {"tpm": 6000}])
+def test_a_thousand_limited_keys_serve_a_thousand_waiters_in_little_time(limits):
+    clock = FakeClock()
+    manager = manager_of(*(key(f"k{n}", **limits) for n in range(1000)), clock=clock)
+    for _ in range(60_000 if "rpm" in limits else 1000):
+        manager.settle(manager.lease(need(6000)), OK)
+    asked = [Asked(manager, need(50 + n % 50)) for n in range(1000)]
+    start_s = time.process_time()
+    clock.advance(1)
+    for each in asked:
+        each.wait()
+    assert time.process_time() - start_s < 2.0
+
+
+def test_lending_costs_little():
+    """A lease and its settlement take microseconds, whether of 5 keys or of 1,000."""
+    for keys in (5, 1000):
+        manager = manager_of(keys)
+        start_s = time.process_time()
+        for _ in range(5000):
+            manager.settle(manager.lease(need()), UNSENT)
+        each_us = (time.process_time() - start_s) / 5000 * 1e6
+        print(f"{keys} keys: {each_us:.1f} us")
+        assert each_us < 60

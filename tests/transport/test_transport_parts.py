@@ -1,0 +1,114 @@
+"""Addresses, proxies and the fake transport, each without a network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+from raw_server import CANARY, a_lease, a_request
+
+from openai_parallel_toolkit.errors import ConfigError
+from openai_parallel_toolkit.records import Lease, RawReply, Request
+from openai_parallel_toolkit.transport import FakeTransport, SendFault
+from openai_parallel_toolkit.transport.proxies import is_loopback, parse_proxy, proxy_for
+from openai_parallel_toolkit.transport.target import url_of
+
+
+@pytest.mark.parametrize(
+    ("deployment", "version", "path", "url"),
+    [
+        (None, None, "/embeddings", "https://a.example/v1/embeddings"),
+        ("d", "v", "/embeddings", "AZ/openai/deployments/d/embeddings?api-version=v"),
+        (None, "v", "/embeddings", "AZ/openai/deployments/gpt-4o/embeddings?api-version=v"),
+        ("d", "v", "/batches", "AZ/openai/batches?api-version=v"),
+        ("d", None, "/batches", "AZ/openai/batches?api-version=2024-10-21"),
+        ("a/b?", "v", "/embeddings", "AZ/openai/deployments/a%2Fb%3F/embeddings?api-version=v"),
+    ],
+)
+def test_the_address_follows_the_form_of_the_key(
+    deployment: str | None, version: str | None, path: str, url: str
+) -> None:
+    for suffix in ("", "/", "/openai", "/openai/", "/openai/v1/"):
+        base = f"https://a.example{suffix if url.startswith('AZ') else '/v1/'}"
+        lease = a_lease(base, azure_deployment=deployment, api_version=version)
+        assert url_of(lease, path) == url.replace("AZ", "https://a.example")
+
+
+def test_a_proxy_shows_its_user_and_hides_its_password() -> None:
+    proxy = parse_proxy(f"http://me:{''.join(CANARY)}@proxy.example:3128")
+    assert str(proxy) == "http://me:[password]@proxy.example:3128"
+    assert not any(half in repr(proxy) for half in CANARY)
+    assert str(parse_proxy("proxy.example:3128")) == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize("url", ["socks5://me:sesame@host:1", "http://", "http://me:sesame@h:port"])
+def test_a_proxy_that_cannot_be_used_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_proxy(url)
+    assert "sesame" not in str(caught.value)
+
+
+def test_no_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "inside.example")
+    assert proxy_for("https://inside.example/v1") is None
+    assert str(proxy_for("https://outside.example/v1")) == "http://proxy.example:3128"
+    assert proxy_for("https://localhost:8000/v1") is None
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+def test_loopback_is_recognised(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["localhost.example", "10.0.0.1", "api.openai.com", ""])
+def test_other_hosts_are_not_loopback(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_a_fault_survives_pickling() -> None:
+    fault = pickle.loads(pickle.dumps(SendFault("unknown", "body", "cut short")))
+    assert (fault.kind, fault.phase, str(fault)) == ("unknown", "body", "cut short")
+
+
+def fake_send(fake: FakeTransport, request: Request) -> RawReply:
+    return asyncio.run(fake.send(request, a_lease("http://name.invalid"), timeout_s=1))
+
+
+def test_a_fake_answers_with_a_text_a_reply_or_a_fault_and_remembers() -> None:
+    reply = RawReply(status=429, headers={}, body=b"{}")
+    answers = iter(["two words", reply, SendFault("unsent", "dns", "no such host")])
+    fake = FakeTransport(lambda request, lease: next(answers))
+    request = a_request()
+    completion = json.loads(fake_send(fake, request).body)
+    assert completion["choices"][0]["message"]["content"] == "two words"
+    assert completion["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": 2,
+        "total_tokens": 5,
+    }
+    assert fake_send(fake, request) is reply
+    with pytest.raises(SendFault, match="no such host"):
+        fake_send(fake, request)
+    assert fake.sent == [(request, "key-1")] * 3
+
+
+def test_a_fake_may_answer_later() -> None:
+    async def later(request: Request, lease: Lease) -> str:
+        await asyncio.sleep(0)
+        return "late"
+
+    assert b"late" in fake_send(FakeTransport(later), a_request()).body
+
+
+def test_importing_the_transport_loads_no_client() -> None:
+    code = (
+        "import sys; import openai_parallel_toolkit.transport.openai_module as m; "
+        "print([n for n in ('aiohttp', 'openai', 'httpx2', 'uvloop') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
