@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import resource
@@ -159,6 +160,39 @@ async def aiohttp(base: str) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
+async def package(base: str) -> AsyncIterator[Call]:
+    """aiohttp as the package uses it."""
+    from openai_parallel_toolkit.records import Lease, Need, Request
+    from openai_parallel_toolkit.redact import Secret
+    from openai_parallel_toolkit.transport.http import HttpTransport
+
+    transport = HttpTransport(tls=context())
+    request = Request(
+        path="/chat/completions",
+        model=MODEL,
+        body=BODY,
+        hash="0" * 64,
+        prompt_tokens=400,
+        reply_tokens=200,
+    )
+    numbers = itertools.count()
+
+    async def call(path: str) -> None:
+        lease = Lease(
+            id=next(numbers),
+            key_name="key-1",
+            secret=Secret(KEY),
+            api_base=base + path,
+            need=Need(model=MODEL, tokens=600),
+            since_s=0.0,
+        )
+        await transport.send(request, lease, timeout_s=60)
+
+    yield call
+    await transport.close()
+
+
+@contextlib.asynccontextmanager
 async def httpx2(base: str) -> AsyncIterator[Call]:
     import httpx2
 
@@ -214,6 +248,7 @@ CLIENTS = {
     "pyreqwest": (pyreqwest, True),
     "aiohttp": (aiohttp, True),
     "aiohttp, plain asyncio": (aiohttp, False),
+    "this package": (package, True),
     "httpx2": (httpx2, True),
     "openai async": (openai_async, True),
     "openai, threads": (openai_threads, False),

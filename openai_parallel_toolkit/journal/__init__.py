@@ -2,6 +2,7 @@
 
 from .journal import Journal
 from .reader import JournalReader
+from .repair import repair
 from .rows import (
     Attempt,
     Ending,
@@ -16,7 +17,7 @@ from .rows import (
     StoredAnswer,
     Totals,
 )
-from .upkeep import prune, repair
+from .upkeep import prune
 
 __all__ = [
     "Attempt",

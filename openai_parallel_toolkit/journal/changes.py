@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import OutputConflict
-from ..records import FailureNote, FileState, OutputFile
-from .columns import join, path_bytes, split, text
+from ..records import FailureNote, OutputFile
+from .columns import join, path_bytes, path_text, split, text
 from .operations import Change
 
 _NO_FAILURE = "failure_kind = NULL, failure_message = NULL, failure_trace = NULL"
@@ -22,32 +22,22 @@ def _run(statement: str, *values: Any) -> Change:
     return change
 
 
-def opened(file_id: int, run_id: int, wall_s: float) -> Change:
+def opened(file_id: int, wall_s: float) -> Change:
     """The hooks of a file start."""
-    return _run(
-        "UPDATE files SET state = 'open', run_id = ?, changed_wall_s = ? WHERE id = ?",
-        run_id,
-        wall_s,
-        file_id,
-    )
-
-
-def paused(file_id: int) -> Change:
-    """The hooks of an open file run no longer: its process may die without it being a suspect."""
-    return _run("UPDATE files SET run_id = NULL WHERE id = ?", file_id)
+    return _run("UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?", wall_s, file_id)
 
 
 def intent(file_id: int, outputs: Sequence[OutputFile], wall_s: float) -> Change:
-    """The outputs are staged; they replace those that the file owned."""
+    """The outputs are staged. Those of earlier intents stay the file's own, but are not current."""
 
     def change(db: sqlite3.Connection) -> None:
         rows = [_output_row(file_id, output) for output in outputs]
         for _, _, final, *_ in rows:
             _check_owner(db, file_id, final)
-        db.execute("DELETE FROM outputs WHERE file_id = ?", (file_id,))
-        db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+        db.execute("UPDATE outputs SET is_current = 0 WHERE file_id = ?", (file_id,))
+        db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, 1)", rows)
         db.execute(
-            "UPDATE files SET state = 'intent', run_id = NULL, changed_wall_s = ? WHERE id = ?",
+            "UPDATE files SET state = 'intent', changed_wall_s = ? WHERE id = ?",
             (wall_s, file_id),
         )
 
@@ -66,7 +56,7 @@ def _check_owner(db: sqlite3.Connection, file_id: int, final: bytes) -> None:
         (final,),
     ).fetchone()
     if row is not None and row[0] != file_id:
-        path, owner = final.decode("utf-8", "surrogatepass"), join(row[1], row[2])
+        path, owner = path_text(final), join(row[1], row[2])
         raise OutputConflict(
             f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
             final=path,
@@ -77,7 +67,7 @@ def _check_owner(db: sqlite3.Connection, file_id: int, final: bytes) -> None:
 def done(file_id: int, hooks_version: str, signature: str | None, wall_s: float) -> Change:
     """The outputs are in place."""
     return _run(
-        "UPDATE files SET state = 'done', run_id = NULL, failed_runs = 0, failed_run_id = NULL, "  # noqa: S608
+        "UPDATE files SET state = 'done', failed_runs = 0, failed_run_id = NULL, "  # noqa: S608
         f"is_suspect = 0, {_NO_FAILURE}, hooks_version = ?, input_signature = ?, "
         "changed_wall_s = ? WHERE id = ?",
         hooks_version,
@@ -94,8 +84,8 @@ def failed(
 
     def change(db: sqlite3.Connection) -> None:
         db.execute(
-            "UPDATE files SET run_id = NULL, failed_runs = failed_runs + (failed_run_id IS NOT ?1),"
-            " failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
+            "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
+            "failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
             "THEN 'aside' ELSE 'failed' END, failure_kind = ?3, failure_message = ?4, "
             "failure_trace = ?5, changed_wall_s = ?6 WHERE id = ?7",
             (run_id, max_file_attempts, *_note(note), wall_s, file_id),
@@ -107,7 +97,7 @@ def failed(
 def aside(file_id: int, note: FailureNote, wall_s: float) -> Change:
     """The file is left alone until it is asked for."""
     return _run(
-        "UPDATE files SET state = 'aside', run_id = NULL, is_suspect = 0, failure_kind = ?, "
+        "UPDATE files SET state = 'aside', is_suspect = 0, failure_kind = ?, "
         "failure_message = ?, failure_trace = ?, changed_wall_s = ? WHERE id = ?",
         *_note(note),
         wall_s,

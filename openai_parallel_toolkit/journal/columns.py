@@ -1,7 +1,7 @@
 """How values look in the journal's columns.
 
-Paths are kept as bytes: any `str` comes back as it was, lone surrogates and all, and the order of the
-bytes is the order in which Python sorts the names. Free text gives up what SQLite cannot hold.
+Paths are kept as bytes: any `str` comes back as it was, lone surrogates and all, and the order of
+the bytes is the order in which Python sorts the names. Free text gives up what SQLite cannot hold.
 """
 
 from __future__ import annotations

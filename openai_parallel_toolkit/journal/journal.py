@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -36,15 +37,16 @@ class Journal:
     #: Salts the fingerprints of keys; 16 random bytes, the same for the journal's whole life.
     salt: bytes
 
-    def __init__(self, writing: sqlite3.Connection, source: Source, writer: Writer, clock: Clock):
+    def __init__(
+        self, writing: sqlite3.Connection, source: Source, reserve: Reserve, clock: Clock
+    ) -> None:
         self._writing = writing
         self._source = source
-        self._writer = writer
         self._clock = clock
         self._lock = threading.Lock()
         self._uncommitted: dict[str, FileRecord] = {}
         self._run_id = 0
-        self.salt = source.rows("SELECT value FROM meta WHERE key = 'salt'")[0][0]
+        self.salt = queries.salt(source)
         self._attempt_ids = count(self._first_free("SELECT max(id) FROM attempts"))
         # Attempts may outlive the row of their file, when the disk failed in between.
         self._file_ids = count(
@@ -53,6 +55,7 @@ class Journal:
                 self._first_free("SELECT max(file_id) FROM attempts"),
             )
         )
+        self._writer = Writer(writing, source.path, reserve)
 
     @classmethod
     def open(
@@ -72,19 +75,17 @@ class Journal:
         """
         path = make_private(state_folder, FILE_NAME)
         reserve = Reserve(state_folder)
-        writing = connect(path)
-        try:
-            prepare(writing, path, created_wall_s=clock.wall_s())
-            reading = connect(path)
-        except sqlite3.DatabaseError as error:
-            writing.close()
-            raise explain(error, path) from error
-        except ToolkitError:
-            writing.close()
-            raise
-        reserve.fill()
-        writer = Writer(writing, path, reserve)
-        return cls(writing, Source(reading, path), writer, clock)
+        with ExitStack() as stack:
+            try:
+                writing = stack.enter_context(closing(connect(path)))
+                prepare(writing, path, created_wall_s=clock.wall_s())
+                reading = stack.enter_context(closing(connect(path)))
+            except sqlite3.DatabaseError as error:
+                raise explain(error, path) from error
+            reserve.fill()
+            journal = cls(writing, Source(reading, path), reserve, clock)
+            stack.pop_all()
+        return journal
 
     def _first_free(self, query: str) -> int:
         return (self._source.rows(query)[0][0] or 0) + 1
@@ -141,6 +142,18 @@ class Journal:
             with self._lock:
                 del self._uncommitted[path]
 
+    def known(self, path: str) -> FileRecord | None:
+        """Return where an input stands; None: nothing is known of it. Writes nothing."""
+        return queries.file_at(self._source, path)
+
+    def made_by_other_hooks(self, hooks_version: str) -> Iterator[FileRecord]:
+        """Yield the files that hooks of another version finished."""
+        versions = self._source.rows("SELECT DISTINCT hooks_version FROM runs")
+        if {version for (version,) in versions} <= {hooks_version}:
+            return iter(())  # no need to look through the files
+        condition = "state = 'done' AND hooks_version NOT IN ('', ?)"
+        return queries.files_where(self._source, condition, (hooks_version,))
+
     def files_in(self, folder: str) -> Iterator[FileRecord]:
         """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
 
@@ -148,44 +161,35 @@ class Journal:
         """
         return queries.files_in(self._source, folder)
 
-    def left_open(self) -> Iterator[FileRecord]:
-        """Yield the files whose hooks were running when the run before this one died."""
-        run = queries.last_run(self._source, self._run_id or None)
-        if run is not None and run.ended_wall_s is None:
-            yield from queries.files_where(self._source, "run_id = ?", (run.id,))
-
-    def suspects(self) -> Iterator[FileRecord]:
-        """Yield the files that are marked as suspects."""
-        return queries.files_where(self._source, "is_suspect = 1")
-
-    def intents(self) -> Iterator[tuple[FileRecord, tuple[OutputFile, ...]]]:
-        """Yield the files whose outputs were staged but perhaps not all moved, with the outputs."""
-        condition = "state = 'intent' AND state <> 'done'"
-        for record in queries.files_where(self._source, condition):
-            yield record, self.outputs(record.id)
+    def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
+        """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""
+        for record in queries.intents(self._source):
+            yield record.id, record.path, self.outputs(record.id)
 
     def outputs(self, file_id: int) -> tuple[OutputFile, ...]:
-        """Return the outputs that a file owns or is about to."""
+        """Return the outputs that the last intent of a file listed."""
         return queries.outputs(self._source, file_id)
 
     def owner_of_output(self, final: str) -> int | None:
-        """Return the id of the file that owns an output; None: nobody does."""
+        """Return the id of the file whose intents listed this output; None: nobody's."""
         query = "SELECT file_id FROM outputs WHERE final = ?"
         rows = self._source.rows(query, (path_bytes(final),))
         return rows[0][0] if rows else None
 
+    def done_by_other_hooks(self, hooks_version: str) -> list[str]:
+        """Return paths of at most 500 DONE files that other, known hooks finished."""
+        return queries.done_by_others(self._source, hooks_version)
+
+    def count_by_other_hooks(self, hooks_version: str) -> int:
+        """Return how many DONE files other, known hooks finished."""
+        return queries.count_by_others(self._source, hooks_version)
+
     def opened(self, file_id: int, done: Done | None = None) -> None:
-        """The hooks of the file start: it is OPEN, and a suspect if the process dies now."""
-        self._writer.put(changes.opened(file_id, self._run_id, self._clock.wall_s()), done)
+        """The hooks of the file start: it is OPEN."""
+        self._writer.put(changes.opened(file_id, self._clock.wall_s()), done)
 
-    def paused(self, file_id: int, done: Done | None = None) -> None:
-        """The hooks of the file stopped without an end: it stays OPEN and is no suspect."""
-        self._writer.put(changes.paused(file_id), done)
-
-    def intent(
-        self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None
-    ) -> None:
-        """The outputs are staged: the file is INTENT. They replace those that it owned.
+    def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None) -> None:
+        """The outputs are staged: the file is INTENT, and they are its own for good.
 
         `done` is told OutputConflict when another file owns one of them; nothing is written then.
         """

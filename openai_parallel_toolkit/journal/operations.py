@@ -73,7 +73,9 @@ def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:
 def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
     """Insert the ends of attempts and the answers that came with them."""
     _insert(db, _INSERT_ENDINGS, [_ending_row(ending) for ending in endings])
-    answers = [_answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer]
+    answers = [
+        _answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer
+    ]
     _insert(db, _INSERT_ANSWERS, answers)
 
 
@@ -137,5 +139,3 @@ def _packed(body: bytes) -> tuple[int, bytes]:
         if len(packed) < len(body):
             return ZLIB, packed
     return PLAIN, body
-
-

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 from ..records import FileState, OutputFile
@@ -28,7 +28,7 @@ class Source:
 
     def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
-        self._path = path
+        self.path = path
         self._lock = threading.Lock()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -42,12 +42,24 @@ class Source:
             with self._lock:
                 return self._db.execute(query, values).fetchall()
         except sqlite3.DatabaseError as error:
-            raise explain(error, self._path) from error
+            raise explain(error, self.path) from error
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._db.close()
+
+
+def salt(source: Source) -> bytes:
+    """Return the random bytes that belong to this journal.
+
+    Raises:
+        JournalError: they are lost.
+    """
+    rows = source.rows("SELECT value FROM meta WHERE key = 'salt'")
+    if not rows:
+        raise explain(sqlite3.DatabaseError("no salt"), source.path)
+    return bytes(rows[0][0])
 
 
 def figures(source: Source) -> Iterator[tuple[int, str, str, Figures]]:
@@ -94,37 +106,56 @@ def file_at(source: Source, path: str) -> FileRecord | None:
 
 def files_in(source: Source, folder: str) -> Iterator[FileRecord]:
     """Yield the files directly in a folder whose hooks were ever started, as their names sort."""
-    kept = path_bytes(folder)
-    where = "folder = ? AND name > ? AND state IS NOT NULL ORDER BY name LIMIT ?"
-    yield from _paged(source, where, (kept,), lambda last: split(last.path)[1], b"")
-
-
-def files_where(source: Source, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
-    """Yield files in the order of their ids."""
-    where = f"{condition} AND id > ? ORDER BY id LIMIT ?"
-    yield from _paged(source, where, values, lambda last: last.id, 0)
-
-
-def _paged(
-    source: Source,
-    where: str,
-    values: Sequence[Any],
-    key: Callable[[FileRecord], Any],
-    start: Any,
-) -> Iterator[FileRecord]:
-    while True:
-        page = list(_files(source, where, (*values, start, _PAGE)))
+    condition, last = "folder = ? AND state IS NOT NULL", b""
+    while page := list(_page(source, condition, (path_bytes(folder),), "name", last)):
         yield from page
-        if len(page) < _PAGE:
-            return
-        start = key(page[-1])
+        last = split(page[-1].path)[1]
 
 
-def _files(source: Source, where: str, values: Sequence[Any]) -> Iterator[FileRecord]:
-    # CROSS JOIN keeps SQLite to this order of loops, and so to the order of the rows.
+def intents(source: Source) -> Iterator[FileRecord]:
+    """Yield the files whose outputs are perhaps not all in place, in the order of their ids."""
+    # The second condition is what lets SQLite use the index.
+    condition, last = "state = 'intent' AND state <> 'done'", 0
+    while page := list(_page(source, condition, (), "id", last)):
+        yield from page
+        last = page[-1].id
+
+
+_BY_OTHERS = "FROM files WHERE state = 'done' AND hooks_version > ? AND hooks_version < ?"
+
+
+def done_by_others(source: Source, hooks_version: str) -> list[str]:
+    """Return paths, a page at most, of files that hooks of another version finished."""
+    query = f"SELECT folder, name {_BY_OTHERS} LIMIT {_PAGE}"
+    rows = (row for ends in _others(hooks_version) for row in source.rows(query, ends))
+    return [join(folder, name) for folder, name in islice(rows, _PAGE)]
+
+
+def count_by_others(source: Source, hooks_version: str) -> int:
+    """Return the number of files that hooks of another version finished."""
+    query = f"SELECT count(*) {_BY_OTHERS}"
+    return sum(source.rows(query, ends)[0][0] for ends in _others(hooks_version))
+
+
+def _others(hooks_version: str) -> tuple[tuple[str, str], ...]:
+    """Return the ranges around a version, so that SQLite need not walk over its own files."""
+    return ("", hooks_version), (hooks_version, "\U0010ffff")
+
+
+def _page(
+    source: Source, condition: str, values: Sequence[Any], column: str, after: Any
+) -> Iterator[FileRecord]:
+    where = f"{condition} AND {column} > ? ORDER BY {column} LIMIT {_PAGE}"
+    return _files(source, where, (*values, after), order=column)
+
+
+def _files(
+    source: Source, where: str, values: Sequence[Any], order: str = "id"
+) -> Iterator[FileRecord]:
     rows = source.rows(
         f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) AS found "  # noqa: S608
-        "LEFT JOIN outputs ON outputs.file_id = found.id",
+        "LEFT JOIN outputs ON outputs.file_id = found.id AND outputs.is_current "
+        f"ORDER BY found.{order}, outputs.final",
         values,
     )
     for columns, group in groupby(rows, lambda row: row[:-1]):
@@ -142,9 +173,10 @@ def _files(source: Source, where: str, values: Sequence[Any]) -> Iterator[FileRe
 
 
 def outputs(source: Source, file_id: int) -> tuple[OutputFile, ...]:
-    """Return the outputs that a file owns or is about to."""
+    """Return the outputs that the last intent of a file listed."""
     rows = source.rows(
-        "SELECT staged, final, size_bytes, sha256 FROM outputs WHERE file_id = ? ORDER BY final",
+        "SELECT staged, final, size_bytes, sha256 FROM outputs "
+        "WHERE file_id = ? AND is_current ORDER BY final",
         (file_id,),
     )
     return tuple(

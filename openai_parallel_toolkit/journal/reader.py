@@ -68,7 +68,8 @@ class JournalReader:
         for state in (FileState.FAILED, FileState.ASIDE):
             last_id = 0
             while rows := self._source.rows(query, (state.value, last_id, _PAGE)):
-                for last_id, folder, name, failed_runs, *note in rows:
+                last_id = rows[-1][0]
+                for _, folder, name, failed_runs, *note in rows:
                     yield FileFailure(
                         path=join(folder, name),
                         state=state,

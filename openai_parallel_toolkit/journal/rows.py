@@ -27,11 +27,11 @@ class FileRecord:
     failed_runs: int = 0
     #: Whether it was open when a run died without a word.
     is_suspect: bool = False
-    #: The hooks that finished it; None: it was never done.
+    #: The hooks that finished it, "" if not known; None: it was never done.
     hooks_version: str | None = None
     #: What its input looked like then; None: it was never done, or not looked at.
     input_signature: str | None = None
-    #: Final paths of the outputs it owns, below the output folder.
+    #: Final paths that its last intent listed, below the output folder.
     finals: tuple[str, ...] = ()
 
 

@@ -27,16 +27,14 @@ _STEP_1 = (
         id INTEGER PRIMARY KEY, started_wall_s REAL NOT NULL, pid INTEGER NOT NULL,
         host TEXT NOT NULL, hooks_version TEXT NOT NULL,
         ended_wall_s REAL, how TEXT NOT NULL DEFAULT '', summary TEXT NOT NULL DEFAULT '{}')""",
-    # run_id is the run in which the hooks are running; NULL when they are not.
     """CREATE TABLE files (
         id INTEGER PRIMARY KEY, folder BLOB NOT NULL, name BLOB NOT NULL,
-        state TEXT, run_id INTEGER, failed_runs INTEGER NOT NULL DEFAULT 0, failed_run_id INTEGER,
+        state TEXT, failed_runs INTEGER NOT NULL DEFAULT 0, failed_run_id INTEGER,
         is_suspect INTEGER NOT NULL DEFAULT 0, hooks_version TEXT, input_signature TEXT,
         failure_kind TEXT, failure_message TEXT, failure_trace TEXT, changed_wall_s REAL)""",
     "CREATE UNIQUE INDEX files_by_path ON files (folder, name)",
     "CREATE INDEX files_not_done ON files (state) WHERE state <> 'done'",
-    "CREATE INDEX files_running ON files (run_id) WHERE run_id IS NOT NULL",
-    "CREATE INDEX files_suspect ON files (is_suspect) WHERE is_suspect = 1",
+    "CREATE INDEX files_done ON files (hooks_version) WHERE state = 'done'",
     "CREATE TABLE standings (state TEXT NOT NULL UNIQUE, files INTEGER NOT NULL)",
     """CREATE TRIGGER files_added AFTER INSERT ON files WHEN NEW.state IS NOT NULL BEGIN
         INSERT INTO standings VALUES (NEW.state, 1)
@@ -48,7 +46,7 @@ _STEP_1 = (
             ON CONFLICT (state) DO UPDATE SET files = files + 1; END""",
     """CREATE TABLE outputs (
         file_id INTEGER NOT NULL, staged BLOB NOT NULL, final BLOB NOT NULL UNIQUE,
-        size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL)""",
+        size_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL, is_current INTEGER NOT NULL)""",
     "CREATE INDEX outputs_by_file ON outputs (file_id)",
     """CREATE TABLE attempts (
         id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, file_id INTEGER NOT NULL,

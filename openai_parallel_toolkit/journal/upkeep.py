@@ -1,26 +1,15 @@
-"""Look after a journal that no run is using: make it smaller, or save what can be read of it.
-
-The caller holds the run lock.
-"""
+"""Make a journal smaller that no run is using. The caller holds the run lock."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
-from typing import Any
+from contextlib import closing
 
-from ..clock import Clock, SystemClock
-from ..errors import JournalError, ToolkitError
-from ..records import CallId, Outcome, OutcomeKind, Usage
-from .columns import decimal
-from .disk import explain, make_private, sync_folder
-from .operations import Claimed, Ended
-from .rows import PruneReport, RepairReport
+from ..errors import JournalError
+from .disk import explain
+from .rows import PruneReport
 from .schema import FILE_NAME, connect, prepare
-from .tallies import Tallies
 
 #: Rows or pages that are handled in one transaction, so that the log stays small.
 _BATCH = 5_000
@@ -35,7 +24,7 @@ def prune(state_folder: str) -> PruneReport:
         JournalError: there is no journal, it is damaged or of a newer version.
         StorageError: the disk refused.
     """
-    path = _existing(state_folder)
+    path = existing(state_folder)
     before_bytes = _size_bytes(path)
     try:
         with closing(connect(path)) as db:
@@ -47,7 +36,12 @@ def prune(state_folder: str) -> PruneReport:
     return PruneReport(answers=answers, freed_bytes=max(0, before_bytes - _size_bytes(path)))
 
 
-def _existing(state_folder: str) -> str:
+def existing(state_folder: str) -> str:
+    """Return the path of the journal in a folder.
+
+    Raises:
+        JournalError: there is none.
+    """
     path = os.path.join(state_folder, FILE_NAME)
     if not os.path.exists(path):
         raise JournalError(f"There is no journal in {state_folder}.", path=path)
@@ -72,36 +66,7 @@ def _drop_answers(db: sqlite3.Connection) -> int:
 
 
 def _give_back(db: sqlite3.Connection) -> None:
-    while db.execute("PRAGMA freelist_count").fetchone()[0]:
+    (free_pages,) = db.execute("PRAGMA freelist_count").fetchone()
+    for _ in range(0, free_pages, _BATCH):
         db.execute(f"PRAGMA incremental_vacuum({_BATCH})").fetchall()
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-
-def repair(state_folder: str, *, clock: Clock = SystemClock()) -> RepairReport:  # noqa: B008
-    """Check a journal in full; if it is damaged, save what can be read into a new one.
-
-    The damaged journal is kept beside the new one, under a name with the time.
-
-    Raises:
-        JournalError: there is no journal, or it is of a newer version.
-        StorageError: the disk refused.
-    """
-    path = _existing(state_folder)
-    problems = _problems(path)
-    if not problems:
-        return RepairReport(problems=())
-    fresh = f"{path}.repaired"
-    _remove(fresh)
-    make_private(state_folder, os.path.basename(fresh))
-    try:
-        with closing(connect(fresh)) as new:
-            prepare(new, fresh, created_wall_s=clock.wall_s())
-            with suppress(sqlite3.DatabaseError), closing(connect(path, mode="ro")) as old:
-                _salvage(old, new)
-            _rebuild(new)
-            names = ("files", "attempts", "answers")
-            counts = {n: new.execute(f"SELECT count(*) FROM {n}").fetchone()[0] for n in names}  # noqa: S608
-    except sqlite3.DatabaseError as error:
-        raise explain(error, fresh) from error
-    kept_as = _swap(path, fresh, clock.wall_s())
-    return RepairReport(problems=problems, kept_as=kept_as, **counts)

@@ -106,7 +106,7 @@ class Writer:
     def _write(self, batch: Sequence[_Queued]) -> None:
         try:
             self._commit([operation for operation, _ in batch if operation is not None])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told to those who wait for the write
             self._refused(batch, error)
         else:
             self._tell(batch, None)

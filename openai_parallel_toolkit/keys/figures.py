@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..records import Need
-from .slots import Block, Slot, Why
+from .slots import Slot, Why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,19 +68,21 @@ def count(states: Iterable[str], *, in_flight: int, waiting: int) -> Counts:
     )
 
 
-def explain(slots: Iterable[Slot], need: Need, now_s: float) -> tuple[str, float | None]:
-    """Return why no key serves `need` now, and the soonest time at which one may."""
-    blocks = [(slot, blocked) for slot in slots if (blocked := slot.block(need, now_s))]
-    soonest_s = min((b.until_s for _, b in blocks if b.until_s is not None), default=None)
-    parts = [
-        _part(why, [(slot, b) for slot, b in blocks if b.why is why], len(blocks))
-        for why in Why
-        if any(b.why is why for _, b in blocks)
-    ]
-    return "; ".join(parts), soonest_s
+def explain(slots: Sequence[Slot], need: Need, now_s: float) -> tuple[str, float | None]:
+    """Return why no key serves `need` now, and the clock time, seconds, when the first may."""
+    blocked: dict[Why, list[Slot]] = {}
+    for slot in slots:
+        block = slot.block(need, now_s)
+        if block is not None:
+            blocked.setdefault(block.why, []).append(slot)
+    times = {slot: at_s for slot in slots if (at_s := slot.ready_s(need, now_s)) is not None}
+    parts = [_part(why, blocked[why], times, of=len(slots)) for why in Why if why in blocked]
+    return "; ".join(parts), min(times.values(), default=None)
 
 
-def _part(why: Why, blocks: list[tuple[Slot, Block]], total: int) -> str:
-    text = f"{len(blocks)} of {total} keys {why.value}"
-    timed = [(b.until_s, slot.key.name) for slot, b in blocks if b.until_s is not None]
-    return f"{text} (soonest: {min(timed)[1]})" if timed else text
+def _part(why: Why, slots: Sequence[Slot], times: Mapping[Slot, float], *, of: int) -> str:
+    text = f"{len(slots)} of {of} keys {why.value}"
+    timed = [slot for slot in slots if slot in times]
+    if not timed:
+        return text
+    return f"{text} (soonest: {min(timed, key=times.__getitem__).key.name})"

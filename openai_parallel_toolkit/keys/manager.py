@@ -311,7 +311,9 @@ class APIKeyManager:
             ticket = self._pool.first_waiting()
             if ticket is None:
                 return None
-            reason, until_s = explain(self._pool.slots.values(), ticket.need, self._clock.now_s())
+            reason, until_s = explain(
+                list(self._pool.slots.values()), ticket.need, self._clock.now_s()
+            )
             return Wait(count=self._pool.waiting_count, until_s=until_s, reason=reason)
 
     def has_usable(self) -> bool:

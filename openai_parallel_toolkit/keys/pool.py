@@ -61,13 +61,15 @@ class Pool:
         return self._admit(slot, now_s)
 
     def restore(self, name: str, now_s: float) -> list[Ticket]:
-        """Offer a dropped key again."""
+        """Offer a dropped key again, and one on trial without limit."""
         slot = self.slots[name]
         slot.trial = None
-        if slot.dropped is None:
-            return []
-        slot.dropped = None
-        return self._admit(slot, now_s)
+        if slot.dropped is not None:
+            slot.dropped = None
+            return self._admit(slot, now_s)
+        for lane in self._lanes.values():
+            lane.changed(slot)
+        return self._serve(now_s)
 
     def remove(self, name: str) -> list[Ticket]:
         """Take a key away; leases of it can still be settled."""

@@ -135,6 +135,14 @@ class Slot:
             return None
         return _limit_block(self.requests_limit, self.tokens_limit, need, now_s, is_group=False)
 
+    def ready_s(self, need: Need, now_s: float) -> float | None:
+        """Return when it may serve `need` if nothing changes; None: not before something does."""
+        while (blocked := self.block(need, now_s)) is not None:
+            if blocked.until_s is None:
+                return None
+            now_s = blocked.until_s
+        return now_s
+
     def can_ever_serve(self, model: str) -> bool:
         return self.dropped is None and model not in self.not_here
 

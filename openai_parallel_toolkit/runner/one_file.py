@@ -18,7 +18,7 @@ from ..live import LiveLane
 from ..records import FailureNote
 from ..scope import Scope
 from ..work.publish import Finished, Publisher
-from ..work.staging import StagedFolder
+from ..work.staging import Execution as StagedFolder
 from .hooks import Hooks
 from .workshop import Workshop
 

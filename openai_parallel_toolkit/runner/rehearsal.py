@@ -75,14 +75,11 @@ def warn_of_changed_prompts(
     """
     if options.force:
         return
-    paths = workshop.journal.done_by_other_hooks(hooks.version)
-    sample = list(itertools.islice(paths, _SAMPLE))
-    if not sample:
-        return
-    wanted = [_rehearse_file(path, hooks, workshop, lane) for path in sample]
-    changed = [w for w in wanted if w.requests]
+    others = workshop.journal.made_by_other_hooks(hooks.version)
+    sample = [record.path for record in itertools.islice(others, _SAMPLE)]
+    changed = [w for w in (_rehearse_file(p, hooks, workshop, lane) for p in sample) if w.requests]
     if changed:
-        total = workshop.journal.count_by_other_hooks(hooks.version)
+        total = len(sample) + sum(1 for _ in others)
         logger.warning("%s", _changed_words(changed, len(sample), total, lane))
 
 
@@ -103,13 +100,12 @@ def _changed_words(changed: Sequence[Wanted], looked_at: int, total: int, lane: 
 
 
 def _rehearse_file(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:
-    record = workshop.journal.file(path)
+    record = workshop.journal.known(path)
     execution = Execution(
         lane=lane,
         scope=Scope(prices=PriceBook({})),
-        file_id=record.id,
         path=path,
-        answers=workshop.journal.answers(record.id),
+        answers=workshop.journal.answers(record.id) if record is not None else {},
         is_rehearsal=True,
     )
     token = current_execution.set(execution)

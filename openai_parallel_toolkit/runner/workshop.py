@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import posixpath
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from ..errors import StorageError, ToolkitError
 from ..files import free_bytes, name_key, private_folder, refuse_network
 from ..journal import Journal
 from ..keys import APIKeyManager
-from ..records import FailureNote
+from ..records import FailureNote, FileState
 from ..report import RunSummary
 from ..work.match import Layout, Selection
 from ..work.open_files import OpenFiles
@@ -106,7 +107,13 @@ class Workshop:
 
     def plan(self, selection: Selection) -> Plan:
         """Find what is to do."""
-        return scan(self.layout, selection, state_folder=self.state_folder, states=self.journal)
+        return scan(
+            self.layout,
+            selection,
+            state_folder=self.state_folder,
+            states=self,
+            key=name_key(self.layout.output_root),
+        )
 
     def publisher(
         self,
@@ -130,6 +137,12 @@ class Workshop:
         """Close the run's record in the journal."""
         self._forgive_keys()
         self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+
+    def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
+        """Yield name, state and outputs of the files in a folder that were ever started."""
+        for record in self.journal.files_in(folder):
+            if record.state is not None:
+                yield posixpath.basename(record.path), record.state, record.finals
 
     def _closed_folders(self) -> list[str]:
         folders = [self.state_folder, self.staging.root]
@@ -157,7 +170,7 @@ class Workshop:
                 self.journal.put_aside(record.id, note)
                 logger.warning("%s is put aside: %s", file.path, note.message)
             else:
-                self.journal.mark_suspects([file.path])
+                self.journal.mark_suspects([record.id])
                 self.suspects.append(file.path)
         self.journal.flush()
 

@@ -110,6 +110,9 @@ class Connection(asyncio.Protocol):
             self._begin(self._service.handle(request))
 
     def _begin(self, plan: Plan) -> None:
+        if self._timer is not None:
+            # The connection was to be closed as idle; it is not idle any more.
+            self._timer.cancel()
         self._plan, self._bytes_sent = plan, 0
         if plan.delay_s > 0:
             self.later(plan.delay_s, lambda: deliver(self, plan.reply, plan.fault))

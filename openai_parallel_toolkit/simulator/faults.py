@@ -119,7 +119,9 @@ def faults_from(listed: object) -> list[Fault]:
         ValueError: it does not describe rules.
     """
     try:
-        return [Fault(**fields) for fields in listed]  # type: ignore[attr-defined]
+        if not isinstance(listed, list):
+            raise TypeError("this is no list")  # noqa: TRY301 - told as the other mistakes are
+        return [Fault(**fields) for fields in listed]
     except TypeError as exc:
         raise ValueError(f"rules are a list of objects with the fields of Fault: {exc}") from exc
 

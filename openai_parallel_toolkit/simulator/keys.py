@@ -68,7 +68,7 @@ class Account:
         self._billed_requests = 0
         self._billed_tokens = 0
 
-    def admit(self) -> None:
+    def admit(self, *, is_azure: bool) -> None:
         """Let a request pass that this key may send at all.
 
         Raises:
@@ -76,7 +76,7 @@ class Account:
         """
         key = self.key
         if not key.valid:
-            raise Refused(refusals.named_error("401", key_value=key.secret))
+            raise Refused(refusals.unknown_key(key.secret, is_azure=is_azure))
         if key.deactivated:
             raise Refused(refusals.named_error("account_deactivated"))
         if key.unpaid:
@@ -97,7 +97,7 @@ class Account:
         elif key.models is not None and model not in key.models:
             raise Refused(refusals.named_error("404_model", model=model))
 
-    def take(self, model: str, tokens: int, now_s: float) -> None:
+    def take(self, model: str, tokens: int, now_s: float, *, is_azure: bool) -> None:
         """Take one request of `tokens` from the limits.
 
         Raises:
@@ -106,7 +106,7 @@ class Account:
         shortage = self.limits.take(tokens, now_s)
         if shortage is not None:
             group = self.key.group or self.key.name
-            raise Refused(refusals.limited(shortage, model, f"org-{group}"))
+            raise Refused(refusals.limited(shortage, model, f"org-{group}", is_azure=is_azure))
 
     def bill(self, tokens: int) -> None:
         """Count a billed request against the quota."""

@@ -225,7 +225,7 @@ def too_long(context_tokens: int, asked_tokens: int, param: str) -> Refused:
     )
 
 
-def limited(shortage: Shortage, model: str, group: str) -> Reply:
+def limited(shortage: Shortage, model: str, group: str, *, is_azure: bool) -> Reply:
     """Return the 429 for a request that its limits do not bear now."""
     unit, short = shortage.unit, {"requests": "RPM", "tokens": "TPM"}[shortage.unit]
     place = f"{model} in organization {group} on {unit} per min ({short}): Limit {shortage.limit}"
@@ -235,17 +235,24 @@ def limited(shortage: Shortage, model: str, group: str) -> Reply:
             "The input or output tokens must be reduced in order to run successfully."
         )
         return error_reply(429, message, type=unit, code="rate_limit_exceeded")
+    seconds = str(max(1, math.ceil(shortage.wait_s)))
+    headers = (
+        ("retry-after", seconds),
+        ("retry-after-ms", str(math.ceil(shortage.wait_s * 1000))),
+    )
+    if is_azure:
+        message = (
+            f"Requests to Azure OpenAI for {model} have exceeded the {unit} rate limit of your "
+            f"current OpenAI S0 pricing tier. Please retry after {seconds} seconds."
+        )
+        return _azure(429, "429", message, headers)
     message = (
         f"Rate limit reached for {place}, Used {shortage.used}, Requested {shortage.requested}. "
         f"Please try again in {duration(shortage.wait_s)}. Visit "
         "https://platform.openai.com/account/rate-limits to learn more."
     )
-    headers = (
-        ("retry-after", str(max(1, math.ceil(shortage.wait_s)))),
-        ("retry-after-ms", str(math.ceil(shortage.wait_s * 1000))),
-    )
     return error_reply(429, message, type=unit, code="rate_limit_exceeded", headers=headers)
 
 
-def _azure(status: int, code: str, message: str) -> Reply:
-    return json_reply(status, {"error": {"code": code, "message": message}})
+def _azure(status: int, code: str, message: str, headers: _Headers = ()) -> Reply:
+    return json_reply(status, {"error": {"code": code, "message": message}}, headers)

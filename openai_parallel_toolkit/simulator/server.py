@@ -108,7 +108,7 @@ class Simulator:
             self._loop.close()
             self.ledger.close()
 
-    def __enter__(self) -> Simulator:  # noqa: PYI034 - `Self` is of Python 3.11
+    def __enter__(self) -> Simulator:
         self.start()
         return self
 

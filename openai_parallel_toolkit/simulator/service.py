@@ -96,9 +96,8 @@ class Service:
     def _look_up(self, request: HttpRequest) -> Reply:
         try:
             found = self._router.find(request.method, request.path)
-            account = self._account_of(request)
-            account.admit()
-            return cast(Lookup, found.target)(account.key)
+            account = self._keyring.find(key_value_of(request.headers))
+            return cast(Lookup, found.target)(_admitted(account, request).key)
         except Refused as refused:
             return refused.reply
 
@@ -135,15 +134,13 @@ class Service:
         model = ""
         try:
             found = self._router.find("POST", request.path)
-            if account is None:
-                account = self._account_of(request)
-            account.admit()
+            account = _admitted(account, request)
             call = self._read(request, found, digest)
             model = call.model
             account.admit_model(model, found.deployment)
             endpoint = cast(Generator, found.target)
             draft = endpoint.draft(call)
-            account.take(model, draft.counted_tokens, self._clock())
+            account.take(model, draft.counted_tokens, self._clock(), is_azure=_is_azure(request))
         except Refused as refused:
             return _Verdict(reply=refused.reply, model=model)
         fault = self._script.pick(
@@ -162,14 +159,6 @@ class Service:
             bought=draft if is_billed else None,
             delay_s=delay_s,
         )
-
-    def _account_of(self, request: HttpRequest) -> Account:
-        key_value = key_value_of(request.headers)
-        account = self._keyring.find(key_value)
-        if account is None:
-            is_azure = request.path.startswith(_AZURE)
-            raise Refused(refusals.unknown_key(key_value, is_azure=is_azure))
-        return account
 
     def _read(self, request: HttpRequest, found: Found, digest: bytes) -> Call:
         if found.deployment is not None and not request.query.get("api-version"):
@@ -190,6 +179,19 @@ class Service:
             dice=hashlib.sha256(b"%d " % self._seed + digest).digest(),
             context_tokens=self._context_tokens,
         )
+
+
+def _is_azure(request: HttpRequest) -> bool:
+    return request.path.startswith(_AZURE)
+
+
+def _admitted(account: Account | None, request: HttpRequest) -> Account:
+    is_azure = _is_azure(request)
+    if account is None:
+        key_value = key_value_of(request.headers)
+        raise Refused(refusals.unknown_key(key_value, is_azure=is_azure))
+    account.admit(is_azure=is_azure)
+    return account
 
 
 def _reply(

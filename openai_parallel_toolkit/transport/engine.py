@@ -16,15 +16,16 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 
+from ..redact import Secret
 from .base import Transport
 
 
-def default_transport(proxy: str | None = None) -> Transport:
+def default_transport(proxy: Secret | None = None) -> Transport:
     """Return the transport for real providers.
 
     Args:
         proxy: URL of the proxy for everything, with credentials if it wants them; None: whatever
-            the environment says, except for loopback addresses.
+            the environment says, and for loopback addresses none.
 
     Raises:
         ConfigError: the proxy is not an http:// or https:// URL.

@@ -21,6 +21,7 @@ import truststore
 from aiohttp.tracing import Trace
 
 from ..records import Lease, RawReply, Request
+from ..redact import Secret
 from .base import Phase, SendFault
 from .proxies import Proxy, parse_proxy, proxy_for
 from .target import key_header, url_of
@@ -54,16 +55,21 @@ class HttpTransport:
     Belongs to the event loop that first sends on it.
     """
 
-    def __init__(self, *, proxy: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, proxy: Secret | None = None, tls: ssl.SSLContext | None = None) -> None:
         """`proxy` as for `default_transport`; `tls` None: trust what the system trusts."""
-        self._explicit_proxy = parse_proxy(proxy) if proxy else None
+        self._explicit_proxy = parse_proxy(proxy.reveal()) if proxy else None
         self._proxies: dict[str, Proxy | None] = {}
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._run_id = uuid.uuid4().hex
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
-        """Send as `Transport.send` says."""
+        """Send as `Transport.send` says.
+
+        Raises:
+            SendFault: no whole reply came.
+            ConfigError: the environment names a proxy that cannot be used.
+        """
         ended = await self._attempt(request, lease, timeout_s)
         if isinstance(ended, SendFault):
             # Raised here, where no frame of the traceback holds the plain key.

@@ -43,7 +43,7 @@ def carry(lease: Lease) -> Iterator[None]:
         _LEASE.reset(token)
 
 
-def install(proxy: str | None = None) -> None:
+def install(proxy: Secret | None = None) -> None:
     """Make the openai module send under carried leases; does nothing when that is so already.
 
     Calls without a lease go out as before, with the user's own `openai.api_key`.
@@ -96,7 +96,7 @@ class Clients:
     One lock guards `_clients`.
     """
 
-    def __init__(self, proxy: str | None = None) -> None:
+    def __init__(self, proxy: Secret | None = None) -> None:
         self._http = OneSendClient(**_client_options(proxy))
         self._clients: dict[tuple[Secret, str, str | None, str | None], openai.OpenAI] = {}
         self._lock = threading.Lock()
@@ -139,7 +139,7 @@ class Clients:
         )
 
 
-def _client_options(proxy: str | None) -> dict[str, Any]:
+def _client_options(proxy: Secret | None) -> dict[str, Any]:
     """No limit of connections: how much is in flight is decided elsewhere."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
     if proxy is None:
@@ -147,7 +147,7 @@ def _client_options(proxy: str | None) -> dict[str, Any]:
             ("all://localhost", "all://127.0.0.1", "all://[::1]")
         )
         return {"limits": limits, "mounts": direct}
-    found = parse_proxy(proxy)
+    found = parse_proxy(proxy.reveal())
     auth = (found.user, found.password.reveal()) if found.password else None
     return {"limits": limits, "proxy": httpx2.Proxy(found.url, auth=auth), "trust_env": False}
 

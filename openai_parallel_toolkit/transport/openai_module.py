@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ToolkitError
 from ..records import Lease, RawReply
+from ..redact import Secret
 from .base import SendFault
 
 
@@ -18,7 +19,7 @@ class OpenAIModule:
     Importing openai is slow, so that waits for the first use. One lock guards `_clients`.
     """
 
-    def __init__(self, proxy: str | None = None) -> None:
+    def __init__(self, proxy: Secret | None = None) -> None:
         """`proxy` as for `default_transport`."""
         self._proxy = proxy
         self._clients: Any = None

@@ -18,7 +18,7 @@ from functools import partial
 from itertools import groupby
 
 from ..errors import OutputConflict, ToolkitError, UnsafePath, UsageError
-from ..files import Files, as_toolkit_error, check_relative, is_disk_trouble
+from ..files import as_toolkit_error, check_relative, is_disk_trouble
 from ..records import OutputFile
 from .commits import Commits, Done, Journal
 from .staging import Execution, Staging
@@ -60,7 +60,6 @@ class Publisher:
         on_failed: Callable[[Finished, ToolkitError], None],
         force: bool = False,
         key: Callable[[str], str] = str,
-        files: Files | None = None,
     ) -> None:
         """Start publishing.
 
@@ -77,7 +76,6 @@ class Publisher:
         self._on_failed = on_failed
         self._force = force
         self._key = key
-        self._files = files or Files()
         self._waiting: deque[Finished] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -200,7 +198,7 @@ class Publisher:
         refused: list[tuple[Finished, Exception]] = []
         for file, output in share:
             try:
-                self._files.sync(self._staging.path_of(output))
+                self._tree.files.sync(self._staging.path_of(output))
             except (OSError, UnsafePath) as exc:
                 refused.append((file, exc))
         return refused
@@ -222,10 +220,10 @@ class Publisher:
                     if move.file.file_id in batch.errors:
                         continue
                     try:
-                        self._files.move(self._staging.path_of(move.output), folder, move.name)
+                        self._tree.files.move(self._staging.path_of(move.output), folder, move.name)
                     except OSError as exc:
                         batch.fail(move.file, exc)
-                self._files.sync_folder(folder)
+                self._tree.files.sync_folder(folder)
         except (OSError, UnsafePath) as exc:
             for move in moves:
                 batch.fail(move.file, exc)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import UnsafePath
-from ..files import Files, is_disk_trouble, storage_error
+from ..files import is_disk_trouble, storage_error
 from ..records import OutputFile
 from .commits import Commits, Journal
 from .staging import Staging, digest
@@ -25,9 +25,7 @@ class RolledForward:
     again: tuple[str, ...]
 
 
-def roll_forward(
-    journal: Journal, staging: Staging, tree: OutputTree, *, files: Files | None = None
-) -> RolledForward:
+def roll_forward(journal: Journal, staging: Staging, tree: OutputTree) -> RolledForward:
     """Move the outputs that intents list, commit *done*, and sweep the staging folder.
 
     It may be cut off anywhere and called again.
@@ -35,7 +33,7 @@ def roll_forward(
     Raises:
         StorageError: the disk refuses; nothing was swept.
     """
-    mover = _Mover(staging, tree, files or Files())
+    mover = _Mover(staging, tree)
     commits: Commits[str] = Commits()
     again: list[str] = []
     for file_id, path, outputs in list(journal.intents()):
@@ -54,10 +52,9 @@ def roll_forward(
 
 
 class _Mover:
-    def __init__(self, staging: Staging, tree: OutputTree, files: Files) -> None:
+    def __init__(self, staging: Staging, tree: OutputTree) -> None:
         self._staging = staging
         self._tree = tree
-        self._files = files
 
     def finish(self, outputs: Sequence[OutputFile]) -> bool:
         """Bring all outputs of one file into place; False when one of them is not whole."""
@@ -87,8 +84,8 @@ class _Mover:
 
     def _place(self, output: OutputFile, source: str) -> None:
         parent, name = os.path.split(output.final)
-        self._files.sync(source)
+        self._tree.files.sync(source)
         with self._tree.folder(parent, sync_all=True) as folder:
             if source != self._tree.path_of(output.final):
-                self._files.move(source, folder, name)
-            self._files.sync_folder(folder)
+                self._tree.files.move(source, folder, name)
+            self._tree.files.sync_folder(folder)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from ..errors import ScanError, SharedOutput, UnsafePath
-from ..files import identity, name_key
+from ..files import identity
 from ..records import FileState
 from .match import Layout, Selection
 from .names import IN_MEMORY, Names, Shelf
@@ -38,7 +38,7 @@ def scan(
     *,
     state_folder: str,
     states: States,
-    key: Callable[[str], str] | None = None,
+    key: Callable[[str], str],
     in_memory: int = IN_MEMORY,
 ) -> Plan:
     """Walk the input folder and decide which files are due.
@@ -46,8 +46,8 @@ def scan(
     Both `layout.output_root` and `state_folder` must exist.
 
     Args:
-        key: gives equal results for names that the output's file system takes for the same;
-            None probes it.
+        key: gives equal results for names that the output's file system takes for the same,
+            as `name_key` of the staging folder does.
         in_memory: names of one folder that are kept in memory; more of them move to disk.
 
     Raises:
@@ -64,7 +64,7 @@ def scan(
             states=states,
             shelf=shelf,
             spool=spool,
-            key=key or name_key(layout.output_root),
+            key=key,
         )
         work.skip_folders(layout.output_root, state_folder)
         return work.run()

@@ -21,7 +21,8 @@ class OutputTree:
         Closed are the state folder, the staging folder and the inputs, under any name they have.
         """
         self.root = root
-        self._files = files or Files()
+        #: How everything below the root is written.
+        self.files = files or Files()
         self._closed = {identity(os.stat(path)) for path in closed}
 
     def path_of(self, final: str) -> str:
@@ -55,7 +56,7 @@ class OutputTree:
             here = opened.enter_context(open_root(self.root))
             for name in filter(None, path.split("/")):
                 if sync_all:
-                    self._files.sync_folder(here)
+                    self.files.sync_folder(here)
                 here = self._enter(here, name)
                 opened.callback(os.close, here.fd)
                 self._refuse_closed(os.fstat(here.fd), here.path)
@@ -65,8 +66,8 @@ class OutputTree:
         try:
             return open_below(parent, name)
         except FileNotFoundError:
-            self._files.make_folder(parent, name)
-            self._files.sync_folder(parent)
+            self.files.make_folder(parent, name)
+            self.files.sync_folder(parent)
             return open_below(parent, name)
 
     def _refuse_closed(self, seen: os.stat_result, path: str) -> None:

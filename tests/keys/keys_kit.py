@@ -35,12 +35,22 @@ def key(name, **limits):
     return APIKey(secret=Secret(f"sk-value-of-{name}", name), name=name, **limits)
 
 
+#: Managers to close after the test.
+MADE = []
+
+
 def manager_of(*keys, clock=None, prices=None):
     """A manager of APIKey records, or of that many plain keys."""
     if len(keys) == 1 and isinstance(keys[0], int):
         keys = tuple(key(f"key-{number + 1}") for number in range(keys[0]))
     settings = Settings(api_keys=keys, prices=prices or {})
-    return APIKeyManager(settings=settings, clock=clock or FakeClock(), random=random.Random(7))
+    manager = APIKeyManager(settings=settings, clock=clock or FakeClock(), random=random.Random(7))
+    MADE.append(manager)
+    return manager
+
+
+def timekeepers():
+    return [thread for thread in threading.enumerate() if thread.name == "keys-time"]
 
 
 class Asked:

@@ -147,6 +147,15 @@ def test_a_key_recalled_from_an_earlier_run_gets_one_request_until_one_succeeds(
     assert manager.status()[0].state == "alive"
 
 
+def test_restoring_a_key_on_trial_ends_the_trial_for_those_who_wait():
+    manager = manager_of(1)
+    manager.recall_drops(b"s", {manager.fingerprints(b"s")["key-1"]: "no quota"})
+    manager.lease(need())
+    asked = Asked(manager)
+    manager.restore("key-1")
+    assert asked.wait()
+
+
 def test_a_recalled_key_is_dropped_again_at_the_first_refusal():
     manager = manager_of(1)
     manager.recall_drops(b"s", {manager.fingerprints(b"s")["key-1"]: "no quota"})

@@ -166,9 +166,10 @@ class Lending(RuleBasedStateMachine):
         """Whose turn it is waits only while every key is blocked, and not beyond the soonest."""
         next_s = self.pool.next_s()
         for lane in self.pool.waiting:
-            blocks = [s.block(lane.head.need, self.now_s) for s in self.pool.slots.values()]
-            assert all(blocks)
-            soonest_s = min((b.until_s for b in blocks if b.until_s is not None), default=None)
+            slots = self.pool.slots.values()
+            assert all(slot.block(lane.head.need, self.now_s) for slot in slots)
+            times = [slot.ready_s(lane.head.need, self.now_s) for slot in slots]
+            soonest_s = min((at_s for at_s in times if at_s is not None), default=None)
             if soonest_s is not None:
                 assert next_s is not None
                 assert next_s <= soonest_s + 1e-6

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need
+from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timekeepers
 
 from openai_parallel_toolkit.clock import FakeClock
 from openai_parallel_toolkit.errors import LeaseTimeout, NoUsableKey
@@ -13,10 +13,6 @@ from openai_parallel_toolkit.errors import LeaseTimeout, NoUsableKey
 
 def narrow(clock=None):
     return manager_of(key("a", max_concurrent_requests=1), clock=clock)
-
-
-def timekeepers():
-    return [thread for thread in threading.enumerate() if thread.name == "keys-time"]
 
 
 def in_threads(*jobs):

@@ -93,7 +93,7 @@ class RawServer:
         self.port: int = self._socket.getsockname()[1]
         self.base = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}/v1"
 
-    def __enter__(self) -> RawServer:
+    def __enter__(self):
         self._acceptor = threading.Thread(target=self._accept)
         self._acceptor.start()
         return self

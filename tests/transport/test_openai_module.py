@@ -27,6 +27,7 @@ from test_conformance import deaf_address, free_port
 
 from openai_parallel_toolkit.errors import UsageError
 from openai_parallel_toolkit.records import RawReply
+from openai_parallel_toolkit.redact import Secret
 from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.openai_module import OpenAIModule
 
@@ -189,7 +190,7 @@ def test_a_proxy_is_used_and_the_environments_is_not_for_loopback(
         with module.carry(a_lease(server.base)):
             ask_module()
         assert proxy.asked == []
-        chosen = OpenAIModule(f"http://me:secret@127.0.0.1:{proxy.port}")
+        chosen = OpenAIModule(Secret(f"http://me:secret@127.0.0.1:{proxy.port}"))
         create = chosen.client_for(a_lease(server.base)).chat.completions.create
         create(model="gpt-4o", messages=MESSAGES)
         chosen.close()
@@ -202,7 +203,7 @@ def test_a_proxy_is_used_and_the_environments_is_not_for_loopback(
 
 def ended_by(module: OpenAIModule, base: str, **options: Any) -> RawReply | SendFault:
     client = module.client_for(a_lease(base)).with_options(timeout=0.4)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever openai raises is translated
+    with pytest.raises(Exception) as caught:
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES, **options)
     ended = module.fault_of(caught.value)
     assert ended is not None

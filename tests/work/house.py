@@ -13,7 +13,7 @@ from work_fakes import FakeJournal
 
 
 class House:
-    def __init__(self, root, journal=None):
+    def __init__(self, root, journal=None, files=None):
         self.root = str(root)
         self.input = os.path.join(self.root, "in")
         self.output = os.path.join(self.root, "out")
@@ -23,7 +23,7 @@ class House:
         self.journal = journal or FakeJournal()
         self.staging = Staging(self.output, self.state)
         self.tree = OutputTree(
-            self.output, closed=[self.state, self.staging.root, self.input]
+            self.output, closed=[self.state, self.staging.root, self.input], files=files
         )
         self.done, self.failed = [], {}
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class House:
     def layout(self, **more):
         return Layout(input_root=self.input, output_root=self.output, **more)
 
-    def scan(self, *, layout=None, key=None, in_memory=50_000, **selection):
+    def scan(self, *, layout=None, key=str, in_memory=50_000, **selection):
         return scan(
             layout or self.layout(),
             Selection(**selection),
@@ -77,7 +77,7 @@ class House:
             **more,
         )
 
-    def run_hook(self, path, outputs, *, publish=None):
+    def run_hook(self, path, outputs):
         """Write `outputs` (suffix -> text) as process_output would; return what is finished."""
         execution = self.staging.begin(self.layout().without_ext(path))
         for suffix, text in outputs.items():
@@ -104,8 +104,8 @@ class House:
         publisher.close()
         return publisher
 
-    def roll_forward(self, **more):
-        return roll_forward(self.journal, self.staging, self.tree, **more)
+    def roll_forward(self):
+        return roll_forward(self.journal, self.staging, self.tree)
 
     def outputs(self):
         """Relative paths of all visible files in the output folder."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from house import House
 from openai_parallel_toolkit.errors import OutputConflict, StorageError, UnsafePath, UsageError
+from openai_parallel_toolkit.files import Files
 from openai_parallel_toolkit.records import FileState, OutputFile
 from openai_parallel_toolkit.work.tree import OutputTree
 from work_fakes import RefusingFiles, storage_refusal
@@ -181,7 +182,9 @@ def test_one_file_that_cannot_be_moved_does_not_hold_the_others(house):
 @pytest.mark.parametrize("action", ["sync", "move", "sync_folder"])
 def test_a_full_disk_fails_the_file_and_is_told_as_trouble(house, action):
     files = [house.run_hook("bad/a.txt", {".json": "a"}), house.run_hook("b.txt", {".json": "b"})]
-    publisher = house.publish(*files, files=RefusingFiles(errno.ENOSPC, action, "bad"))
+    house.tree.files = RefusingFiles(errno.ENOSPC, action, "bad")
+    publisher = house.publish(*files)
+    house.tree.files = Files()
     assert house.done == ["b.txt"]
     assert isinstance(house.failed["bad/a.txt"], StorageError)
     assert isinstance(publisher.trouble, StorageError)
@@ -241,7 +244,9 @@ NAME = (
     st.binary(min_size=1, max_size=250)
     .filter(lambda b: b[:1] != b"." and not set(b) & {0, 47})
     .map(os.fsdecode)
-    | st.text(st.sampled_from("aB\u00e9e\u0301\u202e\n \t\U0001f600*?[]'\"\\"), min_size=1, max_size=12)
+    | st.text(
+        st.sampled_from("aB\u00e9e\u0301\u202e\n \t\U0001f600*?[]'\"\\"), min_size=1, max_size=12
+    )
     | st.just("n" * 250)
 )
 
@@ -258,7 +263,9 @@ def test_every_name_makes_the_round_trip(tmp_path_factory, paths):
     layout = house.layout(output_names="whole")
     house.layout = lambda: layout
     due = house.due()
-    house.publish(*(house.run_hook(path, {".json": path.encode("utf-8", "replace").hex()}) for path in due))
+    house.publish(
+        *(house.run_hook(path, {".json": path.encode("utf-8", "replace").hex()}) for path in due)
+    )
     assert house.failed == {}
     assert sorted(house.outputs()) == sorted(path + ".json" for path in due)
     assert all(house.read_output(p + ".json") == p.encode("utf-8", "replace").hex() for p in due)
