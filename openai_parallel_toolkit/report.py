@@ -118,7 +118,8 @@ def _key_words(key: KeyStatus, calls: CallFigures) -> str:
     figures = calls.by_key.get(key.name)
     sent = f"{figures.sent:,} sent" if figures else "unused"
     state = "" if key.state == "alive" else f", {key.state}"
-    reason = f" ({key.reason.partition(":")[0]})" if key.state == "dropped" else ""
+    code = key.reason.partition(":")[0]
+    reason = f" ({code})" if key.state == "dropped" else ""
     return f"{key.name} {sent}{state}{reason}"
 
 

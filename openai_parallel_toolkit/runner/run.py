@@ -98,6 +98,7 @@ class Run:
         self._lock = threading.Lock()
         self._done = self._failed = 0
         self._failures = FailuresFile(workshop.failures_path)
+        self._failures_allowed = float("inf")
         self._tick = threading.Event()
         self._stopping_since_s: float | None = None
         self._scope = Scope(
@@ -126,13 +127,14 @@ class Run:
             RunStopped: a signal came.
             ToolkitError: what made the run stop; its `summary` tells how far it came.
         """
+        self._failures_allowed = self._options.failures_allowed(plan.due_count)
         self._workshop.begin()
         with StopSignals() as signals, self._lane.run_open():
             try:
                 self._work_through(plan, signals)
             finally:
                 self._publisher.close()
-            self._look_for_trouble(plan)
+            self._look_for_trouble()
             summary = self._summary(plan, signals)
             self._workshop.end(summary)
         self._raise_reason(summary, signals)
@@ -153,7 +155,7 @@ class Run:
         def look() -> None:
             if signals.received is not None:
                 self._scope.gate.close(KeyboardInterrupt())
-            self._look_for_trouble(plan)
+            self._look_for_trouble()
             progress.show(self._moment())
 
         suspects = set(self._workshop.suspects)
@@ -183,17 +185,10 @@ class Run:
             self._files.abandon()
             workers.close()
 
-    def _look_for_trouble(self, plan: Plan) -> None:
+    def _look_for_trouble(self) -> None:
         trouble = self._workshop.journal.trouble or self._publisher.trouble
         if trouble is not None:
             self._scope.gate.close(trouble)
-        if self._failed > self._options.failures_allowed(plan.due_count):
-            self._scope.gate.close(
-                FilesFailed(
-                    f"{self._failed} files failed, more than fail_on_error="
-                    f"{self._options.fail_on_error} allows; see {self._failures.path}"
-                )
-            )
 
     def _is_grace_over(self) -> bool:
         if not self.is_closed():
@@ -239,6 +234,13 @@ class Run:
         with self._lock:
             self._failed += 1
             self._failures.add(path, note)
+            is_too_many = self._failed > self._failures_allowed
+        if is_too_many:
+            message = (
+                f"{self._failed} files failed, more than fail_on_error="
+                f"{self._options.fail_on_error} allows; see {self._failures.path}"
+            )
+            self._scope.gate.close(FilesFailed(message))
 
     def _summary(self, plan: Plan, signals: StopSignals) -> RunSummary:
         reason = self._scope.gate.reason

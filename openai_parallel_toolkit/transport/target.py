@@ -7,8 +7,7 @@ from urllib.parse import quote
 
 from ..records import Lease
 
-#: Azure's stable data-plane version, for keys that name a deployment and no version.
-#: Source: https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation (2025-06)
+#: For keys that name a deployment and no version; a plain version, not a preview.
 AZURE_API_VERSION = "2024-10-21"
 
 #: The paths that Azure serves below a deployment; the openai package has the same list.

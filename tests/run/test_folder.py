@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from conftest import Ask, AskThrice, Bench
@@ -122,7 +123,7 @@ def test_a_hook_that_raises_fails_its_file_only_and_a_rerun_replays_its_answers(
 
     summary = bench.inputs(4).configure(sim).run(Breaks)
     assert (summary.done, summary.failed) == (3, 1)
-    (line,) = map(json.loads, open(summary.failures_path))
+    (line,) = map(json.loads, Path(summary.failures_path).read_text().splitlines())
     assert (line["file"], line["kind"], line["message"]) == ("f0001.txt", "ValueError", "no good")
     broken.clear()
     summary = bench.run(Breaks)
@@ -180,7 +181,7 @@ def test_dead_keys_are_hit_no_oftener_than_requests_were_in_flight(bench):
 
 
 def test_when_the_last_key_dies_the_run_stops_and_a_later_one_finishes(bench):
-    with Simulator([SimKey("short", quota="10")], seed=7) as sim:
+    with Simulator([SimKey("short", quota=10)], seed=7) as sim:
         bench.inputs(30).configure(sim, "short")
         with pytest.raises(NoUsableKey) as caught:
             bench.run()
@@ -239,7 +240,7 @@ def test_a_blocking_call_in_an_async_hook_names_the_async_one(bench, sim):
             return request_openai_api(Gpt35Turbo(content=data))
 
     summary = bench.inputs(1).configure(sim).run(Wrong)
-    assert "arequest_openai_api" in open(summary.failures_path).read()
+    assert "arequest_openai_api" in Path(summary.failures_path).read_text()
 
 
 def test_an_input_that_changes_while_it_is_worked_on_is_done_again_next_time(bench, sim):
