@@ -148,11 +148,7 @@ class Journal:
 
     def made_by_other_hooks(self, hooks_version: str) -> Iterator[FileRecord]:
         """Yield the files that hooks of another version finished."""
-        versions = self._source.rows("SELECT DISTINCT hooks_version FROM runs")
-        if {version for (version,) in versions} <= {hooks_version}:
-            return iter(())  # no need to look through the files
-        condition = "state = 'done' AND hooks_version NOT IN ('', ?)"
-        return queries.files_where(self._source, condition, (hooks_version,))
+        return queries.made_by_others(self._source, hooks_version)
 
     def files_in(self, folder: str) -> Iterator[FileRecord]:
         """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
@@ -175,14 +171,6 @@ class Journal:
         query = "SELECT file_id FROM outputs WHERE final = ?"
         rows = self._source.rows(query, (path_bytes(final),))
         return rows[0][0] if rows else None
-
-    def done_by_other_hooks(self, hooks_version: str) -> list[str]:
-        """Return paths of at most 500 DONE files that other, known hooks finished."""
-        return queries.done_by_others(self._source, hooks_version)
-
-    def count_by_other_hooks(self, hooks_version: str) -> int:
-        """Return how many DONE files other, known hooks finished."""
-        return queries.count_by_others(self._source, hooks_version)
 
     def opened(self, file_id: int, done: Done | None = None) -> None:
         """The hooks of the file start: it is OPEN."""

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 from ..records import FileState, OutputFile
@@ -113,33 +113,23 @@ def files_in(source: Source, folder: str) -> Iterator[FileRecord]:
 
 
 def intents(source: Source) -> Iterator[FileRecord]:
-    """Yield the files whose outputs are perhaps not all in place, in the order of their ids."""
+    """Yield the files whose outputs are perhaps not all in place."""
     # The second condition is what lets SQLite use the index.
-    condition, last = "state = 'intent' AND state <> 'done'", 0
-    while page := list(_page(source, condition, (), "id", last)):
+    return _by_id(source, "state = 'intent' AND state <> 'done'")
+
+
+def made_by_others(source: Source, hooks_version: str) -> Iterator[FileRecord]:
+    """Yield the files that hooks of another version finished; its own are not looked through."""
+    query = "SELECT DISTINCT hooks_version FROM runs WHERE hooks_version <> ?"
+    for other in source.rows(query, (hooks_version,)):
+        yield from _by_id(source, "state = 'done' AND hooks_version = ?", other)
+
+
+def _by_id(source: Source, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
+    last = 0
+    while page := list(_page(source, condition, values, "id", last)):
         yield from page
         last = page[-1].id
-
-
-_BY_OTHERS = "FROM files WHERE state = 'done' AND hooks_version > ? AND hooks_version < ?"
-
-
-def done_by_others(source: Source, hooks_version: str) -> list[str]:
-    """Return paths, a page at most, of files that hooks of another version finished."""
-    query = f"SELECT folder, name {_BY_OTHERS} LIMIT {_PAGE}"
-    rows = (row for ends in _others(hooks_version) for row in source.rows(query, ends))
-    return [join(folder, name) for folder, name in islice(rows, _PAGE)]
-
-
-def count_by_others(source: Source, hooks_version: str) -> int:
-    """Return the number of files that hooks of another version finished."""
-    query = f"SELECT count(*) {_BY_OTHERS}"
-    return sum(source.rows(query, ends)[0][0] for ends in _others(hooks_version))
-
-
-def _others(hooks_version: str) -> tuple[tuple[str, str], ...]:
-    """Return the ranges around a version, so that SQLite need not walk over its own files."""
-    return ("", hooks_version), (hooks_version, "\U0010ffff")
 
 
 def _page(

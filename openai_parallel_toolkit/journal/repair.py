@@ -6,7 +6,6 @@ import errno
 import os
 import sqlite3
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from itertools import islice
@@ -17,7 +16,7 @@ from ..records import CallId, Outcome, OutcomeKind, Usage
 from .columns import decimal
 from .disk import explain, make_private, refused, sync_folder
 from .operations import Claimed, Ended
-from .rows import RepairReport
+from .rows import RepairReport, is_whole
 from .schema import FILE_NAME, checked_version, connect, prepare
 from .tallies import Tallies
 from .upkeep import existing
@@ -89,7 +88,7 @@ def _problems(path: str) -> tuple[str, ...]:
 
 def _damaged_answers(db: sqlite3.Connection) -> Iterator[str]:
     for attempt_id, crc, body in db.execute("SELECT attempt_id, crc, body FROM answers"):
-        if zlib.crc32(body) != crc:
+        if not is_whole(body, crc):
             yield f"the stored answer of attempt {attempt_id} is damaged"
 
 
@@ -97,7 +96,7 @@ def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     for table, columns in _TABLES.items():
         rows = _rows(old, table, columns)
         if table == "answers":
-            rows = (row for row in rows if zlib.crc32(row[-1]) == row[-2])
+            rows = (row for row in rows if is_whole(row[-1], row[-2]))
         _insert(new, table, columns, rows)
         if table == "files":
             _insert(new, table, "id, folder, name", _paths(old))

@@ -50,13 +50,18 @@ class StoredAnswer:
         Raises:
             JournalError: the bytes on the disk are not those that were written.
         """
-        if zlib.crc32(self.stored) != self.crc:
+        if not is_whole(self.stored, self.crc):
             raise JournalError(
                 f"The stored answer of attempt {self.attempt_id} is damaged; run the command "
                 "`repair`, which drops it so that it is asked for again.",
                 attempt_id=self.attempt_id,
             )
         return zlib.decompress(self.stored) if self.encoding == ZLIB else self.stored
+
+
+def is_whole(stored: object, crc: object) -> bool:
+    """Tell whether the bytes of an answer are those that were written."""
+    return isinstance(stored, bytes) and zlib.crc32(stored) == crc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

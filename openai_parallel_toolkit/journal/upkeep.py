@@ -68,5 +68,6 @@ def _drop_answers(db: sqlite3.Connection) -> int:
 def _give_back(db: sqlite3.Connection) -> None:
     (free_pages,) = db.execute("PRAGMA freelist_count").fetchone()
     for _ in range(0, free_pages, _BATCH):
-        db.execute(f"PRAGMA incremental_vacuum({_BATCH})").fetchall()
+        # A script, because `execute` stops after the first page: the pragma returns no columns.
+        db.executescript(f"PRAGMA incremental_vacuum({_BATCH})")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

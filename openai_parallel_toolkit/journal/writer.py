@@ -146,13 +146,15 @@ class Writer:
         """Insert the rows in bulk, then make the changes in their order: none waits for a row."""
         claims = [operation for operation in batch if isinstance(operation, Claimed)]
         endings = [operation for operation in batch if isinstance(operation, Ended)]
+        # First, while an attempt that ends here has no end yet.
+        folded = self._tallies.fold(self._db, claims, endings)
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
         for operation in batch:
             if not isinstance(operation, NewFile | Claimed | Ended):
                 operation(self._db)
-        return self._tallies.fold(self._db, claims, endings)
+        return folded
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
         for operation, done in batch:

@@ -8,9 +8,9 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from . import refusals
 from .delivery import deliver
 from .http1 import MalformedRequest, RequestParser, reply_bytes
+from .refusals import error_reply
 from .service import Plan, Service
 
 #: SO_LINGER on, zero seconds: closing sends RST instead of FIN.
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
             try:
                 request = self._parser.next_request()
             except MalformedRequest as exc:
-                self.send(reply_bytes(refusals.error_reply(400, f"Not HTTP: {exc}.")))
+                self.send(reply_bytes(error_reply(400, f"Not HTTP: {exc}.")))
                 self.close()
                 return
             if request is None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import refusals
 from .faults import FaultScript, fault_fields, faults_from
 from .http1 import HttpRequest, Reply, json_reply, read_json
 from .ledger import Ledger, rows_json, summary_json
+from .refusals import error_reply, unknown_url
 
 
 class Control:
@@ -32,7 +32,7 @@ class Control:
         """Return the reply to a request for one of these paths."""
         handler = self._handlers.get((request.method, request.path))
         if handler is None:
-            return refusals.unknown_url(request.method, request.path)
+            return unknown_url(request.method, request.path)
         return handler(request)
 
     def _read_ledger(self, request: HttpRequest) -> Reply:
@@ -49,7 +49,7 @@ class Control:
         try:
             rules = faults_from(read_json(request.body))
         except ValueError as exc:
-            return refusals.error_reply(400, f"Not a script: {exc}")
+            return error_reply(400, f"Not a script: {exc}")
         if request.query.get("append") == "1":
             self._script.append(rules)
         else:

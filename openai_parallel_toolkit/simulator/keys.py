@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 
-from . import refusals
 from .limits import Limits
-from .refusals import Refused
+from .refusals import Refused, limited, named_error, no_deployment, unknown_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +75,13 @@ class Account:
         """
         key = self.key
         if not key.valid:
-            raise Refused(refusals.unknown_key(key.secret, is_azure=is_azure))
+            raise Refused(unknown_key(key.secret, is_azure=is_azure))
         if key.deactivated:
-            raise Refused(refusals.named_error("account_deactivated"))
+            raise Refused(named_error("account_deactivated"))
         if key.unpaid:
-            raise Refused(refusals.named_error("402"))
+            raise Refused(named_error("402"))
         if self._is_spent():
-            raise Refused(refusals.named_error("insufficient_quota"))
+            raise Refused(named_error("insufficient_quota"))
 
     def admit_model(self, model: str, deployment: str | None) -> None:
         """Let a request pass whose model this key may use; a deployment of None is not Azure.
@@ -93,9 +92,9 @@ class Account:
         key = self.key
         if deployment is not None:
             if key.deployments is not None and deployment not in key.deployments:
-                raise Refused(refusals.no_deployment())
+                raise Refused(no_deployment())
         elif key.models is not None and model not in key.models:
-            raise Refused(refusals.named_error("404_model", model=model))
+            raise Refused(named_error("404_model", model=model))
 
     def take(self, model: str, tokens: int, now_s: float, *, is_azure: bool) -> None:
         """Take one request of `tokens` from the limits.
@@ -106,7 +105,7 @@ class Account:
         shortage = self.limits.take(tokens, now_s)
         if shortage is not None:
             group = self.key.group or self.key.name
-            raise Refused(refusals.limited(shortage, model, f"org-{group}", is_azure=is_azure))
+            raise Refused(limited(shortage, model, f"org-{group}", is_azure=is_azure))
 
     def bill(self, tokens: int) -> None:
         """Count a billed request against the quota."""

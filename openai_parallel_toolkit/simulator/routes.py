@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import refusals
 from .drafts import Generator
 from .endpoints.chat import ChatCompletions
 from .endpoints.embeddings import Embeddings
@@ -14,7 +13,7 @@ from .endpoints.models import list_models
 from .endpoints.responses import Responses
 from .http1 import Reply
 from .keys import SimKey
-from .refusals import Refused
+from .refusals import Refused, unknown_url, wrong_method
 
 #: Answers a request from the key alone and costs nothing.
 Lookup = Callable[[SimKey], Reply]
@@ -60,8 +59,8 @@ class Router:
             if match:
                 allowed.append(known)
         if allowed:
-            raise Refused(refusals.wrong_method(allowed))
-        raise Refused(refusals.unknown_url(method, path))
+            raise Refused(wrong_method(allowed))
+        raise Refused(unknown_url(method, path))
 
 
 def openai_routes() -> Router:

@@ -126,9 +126,10 @@ class Simulator:
         )
         self._flush_again()
         await self._stop_asked.wait()
+        # The other tasks accept clients: a server that is closed under them leaves sockets open.
+        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(accepting)
         server.close()
-        # Clients that are being accepted become connections first, so that none stays open.
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from . import refusals
 from .control import Control
 from .drafts import Call, Draft, Generator
 from .faults import SILENT, Fault, FaultScript, Post, error_of, spoilt_draft, spoilt_reply
@@ -15,7 +14,7 @@ from .http1 import HttpRequest, Reply, read_json
 from .keys import Account, Keyring, key_value_of
 from .latency import Latency
 from .ledger import Ledger, Row
-from .refusals import ERRORS, Refused
+from .refusals import ERRORS, Refused, invalid, no_api_version, unknown_key
 from .routes import Found, Lookup, openai_routes
 
 _AZURE = "/openai/"
@@ -162,16 +161,16 @@ class Service:
 
     def _read(self, request: HttpRequest, found: Found, digest: bytes) -> Call:
         if found.deployment is not None and not request.query.get("api-version"):
-            raise Refused(refusals.no_api_version())
+            raise Refused(no_api_version())
         try:
             body = read_json(request.body)
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            raise refusals.invalid("We could not parse the JSON body of your request.")
+            raise invalid("We could not parse the JSON body of your request.")
         model = body.get("model", found.deployment)
         if not isinstance(model, str) or not model:
-            raise refusals.invalid("you must provide a model parameter", param="model")
+            raise invalid("you must provide a model parameter", param="model")
         return Call(
             model=model,
             body=body,
@@ -189,7 +188,7 @@ def _admitted(account: Account | None, request: HttpRequest) -> Account:
     is_azure = _is_azure(request)
     if account is None:
         key_value = key_value_of(request.headers)
-        raise Refused(refusals.unknown_key(key_value, is_azure=is_azure))
+        raise Refused(unknown_key(key_value, is_azure=is_azure))
     account.admit(is_azure=is_azure)
     return account
 

@@ -173,6 +173,14 @@ def test_settling_twice_counts_once(caplog):
     assert manager.counts().in_flight == 0
 
 
+def test_a_lease_of_another_manager_is_not_taken_for_an_own_one(caplog):
+    manager, other = manager_of(1), manager_of(1)
+    manager.lease(need())
+    manager.settle(other.lease(need()), DEAD)
+    assert manager.counts().in_flight == 1
+    assert manager.dropped() == {}
+
+
 def test_figures_are_kept_per_key():
     prices = {"m": ModelPrice(input_usd=Decimal(2), output_usd=Decimal(10))}
     manager = manager_of(1, prices=prices)

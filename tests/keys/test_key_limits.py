@@ -91,6 +91,17 @@ def test_a_limit_cools_the_whole_group_until_retry_after():
     assert {manager.lease(need()).key_name for _ in range(2)} == {"b", "c"}
 
 
+def test_after_cooling_the_key_goes_first_that_rested_longest_over_all_models():
+    clock = FakeClock()
+    manager = manager_of(key("a", group="g"), key("b", group="g"), clock=clock)
+    for lease in [manager.lease(need()) for _ in range(4)]:
+        manager.settle(lease, limited(10))
+    Asked(manager).ticket.withdraw(RuntimeError())
+    clock.advance(10)
+    assert manager.lease(need(model="other")).key_name == "a"
+    assert manager.lease(need()).key_name == "b"
+
+
 def test_the_wait_is_told_in_words():
     clock = FakeClock()
     manager = manager_of(3, clock=clock)

@@ -41,6 +41,15 @@ def test_first_come_first_served():
     assert [each.times_told for each in asked] == [1] * 5
 
 
+def test_across_models_too_the_one_that_has_waited_longest_goes_first():
+    manager = narrow()
+    lease = manager.lease(need())
+    first, second = (Asked(manager, need(model=model)) for model in ("x", "y"))
+    manager.settle(lease, OK)
+    assert first.wait()
+    assert second.ticket.is_waiting
+
+
 def test_a_blocking_lease_wakes_when_a_key_comes_back():
     manager = narrow()
     lease = manager.lease(need())

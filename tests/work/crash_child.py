@@ -1,6 +1,6 @@
 """Runs a small job in forked children that are killed, until one of them ends by itself.
 
-    crash_child.py events FOLDER         kill at the N-th file event, N = 1, 2, ...
+    crash_child.py events FOLDER STEP    kill at the N-th file event, N = 1, 1 + STEP, ...
     crash_child.py random FOLDER SEED    kill after a random time
 
 Prints how often it killed; any broken promise ends it with a traceback.
@@ -12,10 +12,12 @@ import shutil
 import signal
 import sys
 import time
+from functools import partial
 
 from house import House
-from openai_parallel_toolkit.files import name_key
 from work_fakes import FakeJournal
+
+from openai_parallel_toolkit.files import name_key
 
 EVENTS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.listdir", "os.scandir"}
 FILES = [f"{folder}{n}.txt" for folder in ("", "sub/deep/") for n in range(2)]
@@ -56,7 +58,7 @@ def check(root, *, complete):
 
 
 def child(root, prepare):
-    """Run the job in a fork; return whether it was killed."""
+    """Start the job in a fork; return its process id."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -87,15 +89,15 @@ def kill_at(number):
     sys.addaudithook(hook)
 
 
-def by_events(folder):
-    for number in range(1, 2_000):
+def by_events(folder, step):
+    for kills, number in enumerate(range(1, 2_000, step)):
         root = os.path.join(folder, "run")
         house_of(root)
-        if ended(child(root, lambda: kill_at(number))):
-            return number - 1
+        if ended(child(root, partial(kill_at, number))):
+            return kills
         check(root, complete=False)
         # Die once more soon after, while what the first death left is being finished.
-        ended(child(root, lambda: kill_at(number % 40 + 30)))
+        ended(child(root, partial(kill_at, number % 40 + 30)))
         check(root, complete=False)
         assert ended(child(root, lambda: None))
         check(root, complete=True)
@@ -121,5 +123,5 @@ def by_chance(folder, seed):
 
 
 if __name__ == "__main__":
-    how, folder, *seed = sys.argv[1:]
-    print(by_events(folder) if how == "events" else by_chance(folder, *seed))
+    how, folder, more = sys.argv[1:]
+    print(by_events(folder, int(more)) if how == "events" else by_chance(folder, more))

@@ -3,13 +3,14 @@
 import os
 import threading
 
+from work_fakes import FakeJournal
+
 from openai_parallel_toolkit.work.match import Layout, Selection
 from openai_parallel_toolkit.work.publish import Finished, Publisher
 from openai_parallel_toolkit.work.recover import roll_forward
 from openai_parallel_toolkit.work.scan import scan
 from openai_parallel_toolkit.work.staging import Staging
 from openai_parallel_toolkit.work.tree import OutputTree
-from work_fakes import FakeJournal
 
 
 class House:

@@ -53,12 +53,13 @@ def test_a_single_file_may_name_its_output(tmp_path):
     assert layout.without_ext("a.txt") == "b"
 
 
-def test_a_single_file_may_have_an_output_folder(tmp_path):
+@pytest.mark.parametrize("output", ["res", "v1.5", "new.d/"])
+def test_a_single_file_may_have_an_output_folder(tmp_path, output):
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "v1.5").mkdir()
-    for output in ("res", "v1.5", "new.d/"):
-        layout = lay_out(str(tmp_path / "a.txt"), str(tmp_path / output) + output[-1:].strip("es5"))
-        assert layout.without_ext("a.txt") == "a", output
+    layout = lay_out(str(tmp_path / "a.txt"), f"{tmp_path}/{output}")
+    assert layout.output_root == str(tmp_path / output.rstrip("/"))
+    assert layout.without_ext("a.txt") == "a"
 
 
 def test_a_missing_input_is_named(tmp_path):

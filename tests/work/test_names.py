@@ -3,6 +3,7 @@ import tempfile
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from openai_parallel_toolkit.work.names import Names, Shelf
 
 NAMES = st.binary(min_size=1, max_size=6).filter(lambda b: b"\0" not in b).map(os.fsdecode)

@@ -69,7 +69,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     path = str(tmp_path / "open")
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     child = subprocess.run(
-        [sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": root}
+        [sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": root}, check=False
     )
     assert child.returncode == -9
     register = OpenFiles(path)

@@ -6,10 +6,10 @@ import random
 import shutil
 
 import pytest
-
 from house import House
-from openai_parallel_toolkit.records import FileState
 from work_fakes import FakeJournal, RecordingFiles
+
+from openai_parallel_toolkit.records import FileState
 
 HOOKS = {
     "a.txt": {".json": "text of a"},
@@ -63,7 +63,7 @@ def fates(log, index):
 def world(log, chosen):
     """Return the files that are left, path -> text, and the folders."""
     files, folders = {}, {"in", "out"}
-    for entry, fate in zip(log, chosen):
+    for entry, fate in zip(log, chosen, strict=True):
         kind, *args = entry
         if kind == "write" and fate != "lost":
             files[args[0]] = args[1] if fate == "kept" else ""
@@ -166,6 +166,28 @@ def test_rolling_forward_twice_is_the_same_as_once(tmp_path):
     house.journal = again
     assert house.roll_forward().done == ("a.txt",)
     assert house.outputs() == ["a.json", "a.md"]
+
+
+def test_rolling_forward_trusts_nothing_to_have_reached_the_disk(tmp_path):
+    """The dead process may have made folders, written and moved without a sync."""
+    log = []
+    house = House(tmp_path, FakeJournal(log=log), RecordingFiles(log))
+    file = house.run_hook("sub/new/a.txt", {".json": "1", ".md": "2"})
+    house.journal.intent(file.file_id, file.outputs, lambda error: None)
+    moved = os.path.join(house.output, "sub/new/a.json")
+    os.makedirs(os.path.dirname(moved))
+    os.rename(house.staging.path_of(file.outputs[0]), moved)
+    del log[:]
+    house.roll_forward()
+    staged = house.staging.path_of(file.outputs[1])
+    assert log.index(("sync", staged)) < log.index(
+        ("move", staged, os.path.join(house.output, "sub/new/a.md"))
+    )
+    places = (house.output, os.path.join(house.output, "sub"), os.path.dirname(moved))
+    folders = {("sync_folder", place) for place in places}
+    assert {("sync", moved), *folders} <= set(log[:-1])
+    assert log[-1][0] == "done"
+    assert log[-2] == ("sync_folder", os.path.dirname(moved))
 
 
 def test_outputs_that_do_not_have_their_hash_are_not_taken(tmp_path):

@@ -6,8 +6,8 @@ import time
 import unicodedata
 
 import pytest
-
 from house import House
+
 from openai_parallel_toolkit.errors import ScanError, SharedOutput, UnsafePath
 from openai_parallel_toolkit.work.match import lay_out
 
@@ -239,12 +239,16 @@ assert sorted(os.listdir(os.fsencode(house.output)))[1:] == sorted(n[:-4] + b".j
 assert house.due() == []
 """
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], env=env, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_a_hundred_thousand_files_take_seconds_not_minutes(house):
+def test_ten_thousand_files_take_less_than_two_seconds_of_the_processor(house):
     for folder in range(10):
         place = os.path.join(house.input, str(folder))
         os.mkdir(place)

@@ -2,8 +2,8 @@ import hashlib
 import os
 
 import pytest
-
 from house import House
+
 from openai_parallel_toolkit.errors import UnsafePath
 from openai_parallel_toolkit.work.staging import Staging
 

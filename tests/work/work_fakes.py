@@ -76,7 +76,7 @@ class FakeJournal:
             self.ids[what] = value
         elif kind == "intent":
             keys = ("staged", "final", "size_bytes", "sha256")
-            outputs = [OutputFile(**dict(zip(keys, row))) for row in value]
+            outputs = [OutputFile(**dict(zip(keys, row, strict=True))) for row in value]
             self.open_intents[what] = outputs
             self.states[what] = FileState.INTENT
             self.finals[what] = tuple(o.final for o in outputs)
