@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .cli import console
 from .cli.dispatch import dispatch
 from .cli.ending import Ending
 
@@ -11,6 +12,7 @@ from .cli.ending import Ending
 def main() -> int:
     """Do what the command line asks and return the exit status."""
     ending = Ending()
+    console.prepare()
     return ending.of(dispatch(sys.argv[1:]))
 
 

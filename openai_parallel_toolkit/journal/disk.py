@@ -6,7 +6,8 @@ import errno
 import logging
 import os
 import sqlite3
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ..errors import JournalError, StorageError, ToolkitError
 
@@ -15,7 +16,11 @@ logger = logging.getLogger(__name__)
 #: Bytes set aside so that answers in flight can still be kept when the disk is full.
 RESERVE_BYTES = 4 * 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What calls into SQLite raise when the file is at fault. The second comes where SQLite's message
+#: quotes a damaged schema.
+FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
+_NO_SUCH_TABLE = 1
 _CAUSES = {3: errno.EACCES, 8: errno.EROFS, 13: errno.ENOSPC, 14: errno.EACCES}
 
 
@@ -97,15 +102,39 @@ def is_of_the_disk(error: BaseException) -> bool:
     return isinstance(error, disk) or type(error) is sqlite3.DatabaseError
 
 
-def explain(error: sqlite3.Error, path: str) -> ToolkitError:
-    """Return what an SQLite error means for the person who runs the toolkit."""
-    if type(error) is sqlite3.DatabaseError:
-        return JournalError(
-            f"The journal {path} is damaged; run the command `repair` on the output folder. "
-            "What can be read is saved, and the damaged file is kept beside it.",
-            path=path,
-        )
-    return refused(_cause(error, path), path)
+@contextmanager
+def faults_told(path: str) -> Iterator[None]:
+    """Raise what is behind an error of SQLite.
+
+    Raises:
+        JournalError: the journal is damaged.
+        StorageError: the disk refused.
+    """
+    try:
+        yield
+    except FAULTS as error:
+        raise explain(error, path) from error
+
+
+def explain(error: Exception, path: str) -> ToolkitError:
+    """Return what an error of SQLite means for the person who runs the toolkit."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    is_operational = isinstance(error, sqlite3.OperationalError)
+    # A table that is not there has lost its line in the schema.
+    if code == _NO_SUCH_TABLE or not is_operational:
+        return damaged(path)
+    # SQLite keeps the errno to itself, and Python 3.10 the code too: the disk is asked.
+    cause = _CAUSES.get(code) or _probe(os.path.dirname(path)) or errno.EIO
+    return refused(cause, path)
+
+
+def damaged(path: str) -> JournalError:
+    """Return the error for a journal that cannot be what was written, with what to do."""
+    return JournalError(
+        f"The journal {path} is damaged; run the command `repair` on the output folder. "
+        "What can be read is saved, and the damaged file is kept beside it.",
+        path=path,
+    )
 
 
 def refused(number: int, path: str) -> StorageError:
@@ -122,15 +151,6 @@ def refused(number: int, path: str) -> StorageError:
 def is_full(error: ToolkitError) -> bool:
     """Tell whether freeing space would help."""
     return isinstance(error, StorageError) and error.errno in _FULL
-
-
-def _cause(error: sqlite3.Error, path: str) -> int:
-    """Return the errno behind an error of SQLite, which keeps it to itself.
-
-    Python 3.10 does not tell the result code either, so the disk is asked by writing to it.
-    """
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return _CAUSES.get(code) or _probe(os.path.dirname(path)) or errno.EIO
 
 
 def _probe(folder: str) -> int | None:

@@ -17,7 +17,7 @@ from ..errors import ToolkitError
 from ..records import CallId, FailureNote, Outcome, OutputFile
 from . import changes, queries
 from .columns import path_bytes
-from .disk import Reserve, explain, make_private
+from .disk import Reserve, faults_told, make_private
 from .operations import Claimed, Ended, NewFile
 from .queries import Source
 from .rows import FileRecord, StoredAnswer, Totals
@@ -76,12 +76,10 @@ class Journal:
         path = make_private(state_folder, FILE_NAME)
         reserve = Reserve(state_folder)
         with ExitStack() as stack:
-            try:
+            with faults_told(path):
                 writing = stack.enter_context(closing(connect(path)))
                 prepare(writing, path, created_wall_s=clock.wall_s())
                 reading = stack.enter_context(closing(connect(path)))
-            except sqlite3.DatabaseError as error:
-                raise explain(error, path) from error
             reserve.fill()
             journal = cls(writing, Source(reading, path), reserve, clock)
             stack.pop_all()
@@ -278,7 +276,7 @@ class Journal:
 
     def totals(self) -> Totals:
         """Return the figures of this run and of all runs."""
-        return queries.totals(list(queries.figures(self._source)), self._run_id)
+        return queries.totals(queries.figures(self._source), self._run_id)
 
     # Keys
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from ..records import FileState, OutputFile
 from .columns import join, path_bytes, path_text, split
-from .disk import explain
+from .disk import damaged, faults_told
 from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
 
 #: Files that are read at a time where there may be millions.
@@ -38,11 +39,20 @@ class Source:
             JournalError: the journal is damaged.
             StorageError: the disk refused.
         """
+        with faults_told(self.path), self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Take values that cannot be what was written for the damage that they are.
+
+        Raises:
+            JournalError: the journal is damaged.
+        """
         try:
-            with self._lock:
-                return self._db.execute(query, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise explain(error, self.path) from error
+            yield
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise damaged(self.path) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -58,17 +68,22 @@ def salt(source: Source) -> bytes:
     """
     rows = source.rows("SELECT value FROM meta WHERE key = 'salt'")
     if not rows:
-        raise explain(sqlite3.DatabaseError("no salt"), source.path)
+        raise damaged(source.path)
     return bytes(rows[0][0])
 
 
-def figures(source: Source) -> Iterator[tuple[int, str, str, Figures]]:
-    """Yield run, key name and model with their figures."""
-    for run_id, key_name, model, *values in source.rows("SELECT * FROM tallies ORDER BY run_id"):
-        facts = dict(zip(FIGURES, values, strict=True))
-        facts["cost_usd"] = Decimal(facts["cost_usd"])
-        facts["doubt_usd"] = Decimal(facts["doubt_usd"])
-        yield run_id, key_name, model, Figures(**facts)
+def figures(source: Source) -> list[tuple[int, str, str, Figures]]:
+    """Return runs, key names and models with their figures."""
+    rows = source.rows("SELECT * FROM tallies ORDER BY run_id")
+    with source.understood():
+        return [(run_id, key, model, _figures(values)) for run_id, key, model, *values in rows]
+
+
+def _figures(values: Sequence[Any]) -> Figures:
+    facts = dict(zip(FIGURES, values, strict=True))
+    facts["cost_usd"] = Decimal(facts["cost_usd"])
+    facts["doubt_usd"] = Decimal(facts["doubt_usd"])
+    return Figures(**facts)
 
 
 def add_up(
@@ -101,13 +116,13 @@ def last_run(source: Source, before: int | None = None) -> RunRecord | None:
 
 def file_at(source: Source, path: str) -> FileRecord | None:
     """Return the record of an input; None: it is not known."""
-    return next(_files(source, "folder = ? AND name = ?", split(path)), None)
+    return next(iter(_files(source, "folder = ? AND name = ?", split(path))), None)
 
 
 def files_in(source: Source, folder: str) -> Iterator[FileRecord]:
     """Yield the files directly in a folder whose hooks were ever started, as their names sort."""
     condition, last = "folder = ? AND state IS NOT NULL", b""
-    while page := list(_page(source, condition, (path_bytes(folder),), "name", last)):
+    while page := _page(source, condition, (path_bytes(folder),), "name", last):
         yield from page
         last = split(page[-1].path)[1]
 
@@ -127,39 +142,43 @@ def made_by_others(source: Source, hooks_version: str) -> Iterator[FileRecord]:
 
 def _by_id(source: Source, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
     last = 0
-    while page := list(_page(source, condition, values, "id", last)):
+    while page := _page(source, condition, values, "id", last):
         yield from page
         last = page[-1].id
 
 
 def _page(
     source: Source, condition: str, values: Sequence[Any], column: str, after: Any
-) -> Iterator[FileRecord]:
+) -> list[FileRecord]:
     where = f"{condition} AND {column} > ? ORDER BY {column} LIMIT {_PAGE}"
     return _files(source, where, (*values, after), order=column)
 
 
 def _files(
     source: Source, where: str, values: Sequence[Any], order: str = "id"
-) -> Iterator[FileRecord]:
+) -> list[FileRecord]:
     rows = source.rows(
         f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) AS found "  # noqa: S608
         "LEFT JOIN outputs ON outputs.file_id = found.id AND outputs.is_current "
         f"ORDER BY found.{order}, outputs.final",
         values,
     )
-    for columns, group in groupby(rows, lambda row: row[:-1]):
-        file_id, folder, name, state, failed_runs, is_suspect, hooks_version, signature = columns
-        yield FileRecord(
-            id=file_id,
-            path=join(folder, name),
-            state=state and FileState(state),
-            failed_runs=failed_runs,
-            is_suspect=bool(is_suspect),
-            hooks_version=hooks_version,
-            input_signature=signature,
-            finals=tuple(path_text(row[-1]) for row in group if row[-1] is not None),
-        )
+    with source.understood():
+        return [_file(file, group) for file, group in groupby(rows, lambda row: row[:-1])]
+
+
+def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
+    file_id, folder, name, state, failed_runs, is_suspect, hooks_version, signature = columns
+    return FileRecord(
+        id=file_id,
+        path=join(folder, name),
+        state=state and FileState(state),
+        failed_runs=failed_runs,
+        is_suspect=bool(is_suspect),
+        hooks_version=hooks_version,
+        input_signature=signature,
+        finals=tuple(path_text(row[-1]) for row in rows if row[-1] is not None),
+    )
 
 
 def outputs(source: Source, file_id: int) -> tuple[OutputFile, ...]:
@@ -169,10 +188,11 @@ def outputs(source: Source, file_id: int) -> tuple[OutputFile, ...]:
         "WHERE file_id = ? AND is_current ORDER BY final",
         (file_id,),
     )
-    return tuple(
-        OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
-        for s, f, size, sha256 in rows
-    )
+    with source.understood():
+        return tuple(
+            OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
+            for s, f, size, sha256 in rows
+        )
 
 
 def answers(source: Source, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:

@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
-from ..errors import JournalError, ToolkitError, UsageError
+from ..errors import JournalError, UsageError
 from ..records import FailureNote, FileState, OutcomeKind
 from . import queries
 from .columns import decimal, join, split
-from .disk import explain
+from .disk import faults_told
 from .queries import Source
-from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status
+from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status, StoredAnswer
 from .schema import FILE_NAME, VERSION, checked_version, connect
 
 _PAGE = 500
+_FAILURES = (
+    "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
+    "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
+)
+_ATTEMPTS = (
+    "SELECT id, run_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s, endings.* "
+    "FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
+    "WHERE file_id = ? ORDER BY id"
+)
 
 
 class JournalReader:
@@ -47,7 +57,7 @@ class JournalReader:
 
     def status(self) -> Status:
         """Return how the work stands; quick at any size."""
-        rows = list(queries.figures(self._source))
+        rows = queries.figures(self._source)
         run = queries.last_run(self._source)
         files = dict(self._source.rows("SELECT state, files FROM standings"))
         return Status(
@@ -61,21 +71,13 @@ class JournalReader:
 
     def failures(self) -> Iterator[FileFailure]:
         """Yield the files that failed, then those put aside, each in the order they were met."""
-        query = (
-            "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
-            "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
-        )
         for state in (FileState.FAILED, FileState.ASIDE):
             last_id = 0
-            while rows := self._source.rows(query, (state.value, last_id, _PAGE)):
+            while rows := self._source.rows(_FAILURES, (state.value, last_id, _PAGE)):
                 last_id = rows[-1][0]
-                for _, folder, name, failed_runs, *note in rows:
-                    yield FileFailure(
-                        path=join(folder, name),
-                        state=state,
-                        failed_runs=failed_runs,
-                        note=_note(*note) or FailureNote(kind="", message=""),
-                    )
+                with self._source.understood():
+                    page = [_failure(state, *columns) for _, *columns in rows]
+                yield from page
 
     def file(self, path: str) -> FileDetail:
         """Return all that is known of one input.
@@ -93,7 +95,7 @@ class JournalReader:
             file=record,
             failure=self._failure(path),
             outputs=queries.outputs(self._source, record.id),
-            attempts=tuple(self._attempts(record)),
+            attempts=self._attempts(record),
         )
 
     def _failure(self, path: str) -> FailureNote | None:
@@ -103,56 +105,57 @@ class JournalReader:
         )
         return _note(*self._source.rows(query, split(path))[0])
 
-    def _attempts(self, record: FileRecord) -> Iterator[Attempt]:
-        answers = {
-            answer.attempt_id: answer
-            for answer in queries.answers(self._source, record.id).values()
-        }
-        rows = self._source.rows(
-            "SELECT id, run_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s, "
-            "endings.* FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
-            "WHERE file_id = ? ORDER BY id",
-            (record.id,),
-        )
-        for id, run_id, hash, k, attempt_try, key_name, model, most, started, *ending in rows:
-            yield Attempt(
-                id=id,
-                run_id=run_id,
-                hash=hash.hex(),
-                k=k,
-                attempt_try=attempt_try,
-                key_name=key_name,
-                model=model,
-                max_cost_usd=decimal(most),
-                started_wall_s=started,
-                ending=_ending(*ending),
-                answer=answers.get(id),
-            )
+    def _attempts(self, record: FileRecord) -> tuple[Attempt, ...]:
+        stored = queries.answers(self._source, record.id).values()
+        answers = {answer.attempt_id: answer for answer in stored}
+        rows = self._source.rows(_ATTEMPTS, (record.id,))
+        with self._source.understood():
+            return tuple(_attempt(answers.get(row[0]), *row) for row in rows)
 
 
 def _open(path: str) -> sqlite3.Connection:
-    try:
-        db = connect(path, mode="ro")
-    except sqlite3.DatabaseError as error:
-        raise explain(error, path) from error
-    try:
+    with faults_told(path), ExitStack() as stack:
+        db = stack.enter_context(closing(connect(path, mode="ro")))
         if checked_version(db, path) < VERSION:
             raise JournalError(
                 f"{path} was written by an older openai_parallel_toolkit; the next run brings it "
                 "up to date, then it can be read.",
                 path=path,
             )
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise explain(error, path) from error
-    except ToolkitError:
-        db.close()
-        raise
+        stack.pop_all()
     return db
 
 
 def _note(kind: str | None, message: str, trace: str) -> FailureNote | None:
     return None if kind is None else FailureNote(kind=kind, message=message, trace=trace)
+
+
+def _failure(
+    state: FileState, folder: bytes, name: bytes, failed_runs: int, *note: Any
+) -> FileFailure:
+    return FileFailure(
+        path=join(folder, name),
+        state=state,
+        failed_runs=failed_runs,
+        note=_note(*note) or FailureNote(kind="", message=""),
+    )
+
+
+def _attempt(answer: StoredAnswer | None, *columns: Any) -> Attempt:
+    id, run_id, hash, k, attempt_try, key_name, model, most_usd, started_wall_s, *ending = columns
+    return Attempt(
+        id=id,
+        run_id=run_id,
+        hash=hash.hex(),
+        k=k,
+        attempt_try=attempt_try,
+        key_name=key_name,
+        model=model,
+        max_cost_usd=decimal(most_usd),
+        started_wall_s=started_wall_s,
+        ending=_ending(*ending),
+        answer=answer,
+    )
 
 
 def _ending(attempt_id: int | None, kind: str, *values: Any) -> Ending | None:

@@ -6,15 +6,17 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from ..clock import Clock, SystemClock
-from ..records import CallId, Outcome, OutcomeKind, Usage
-from .columns import decimal
-from .disk import explain, make_private, refused, sync_folder
+from ..errors import StorageError
+from ..records import CallId, FileState, Outcome, OutcomeKind, Usage
+from .columns import decimal, path_text
+from .disk import FAULTS, explain, faults_told, make_private, refused, sync_folder
 from .operations import Claimed, Ended
 from .rows import RepairReport, is_whole
 from .schema import FILE_NAME, checked_version, connect, prepare
@@ -25,17 +27,29 @@ _BATCH = 5_000
 #: Beyond all row ids.
 _END = 2**62
 #: `standings` and `tallies` are worked out anew.
-_TABLES = {
-    "meta": "key, value",
-    "runs": "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary",
-    "files": "id, folder, name, state, failed_runs, failed_run_id, is_suspect, "
-    "hooks_version, input_signature, failure_kind, failure_message, failure_trace, changed_wall_s",
-    "outputs": "file_id, staged, final, size_bytes, sha256, is_current",
-    "attempts": "id, run_id, file_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s",
-    "endings": "attempt_id, kind, status, code, message, prompt_tokens, completion_tokens, "
-    "cached_tokens, cost_usd, request_id, ended_wall_s",
-    "answers": "attempt_id, file_id, hash, k, try, encoding, crc, body",
-    "dropped_keys": "fingerprint, name, reason, wall_s",
+_TABLES = ("meta", "runs", "files", "outputs", "attempts", "endings", "answers", "dropped_keys")
+
+
+def _money(kept: str) -> None:
+    if not Decimal(kept).is_finite():
+        raise ValueError(kept)
+
+
+#: What a value must pass, by the declared type of its column and by the column's name.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "INTEGER": int,
+    "TEXT": str,
+    "REAL": float,
+    "BLOB": (bytes, float),
+}
+_PARSERS: dict[str, Callable[[Any], object]] = {
+    "state": FileState,
+    "kind": OutcomeKind,
+    "max_cost_usd": _money,
+    "cost_usd": _money,
+    "folder": path_text,
+    "staged": path_text,
+    "final": path_text,
 }
 
 
@@ -56,18 +70,15 @@ def repair(state_folder: str, *, clock: Clock = SystemClock()) -> RepairReport: 
     for name in (fresh, f"{fresh}-wal", f"{fresh}-shm"):
         _remove(name)
     make_private(state_folder, f"{FILE_NAME}.repaired")
-    try:
-        with closing(connect(fresh)) as new:
-            prepare(new, fresh, created_wall_s=clock.wall_s())
-            with closing(connect(path)) as old:
-                _salvage(old, new)
-            _rebuild_tallies(new)
-            counts = {
-                table: new.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-                for table in ("files", "attempts", "answers")
-            }
-    except sqlite3.DatabaseError as error:
-        raise explain(error, fresh) from error
+    with faults_told(fresh), closing(connect(fresh)) as new:
+        prepare(new, fresh, created_wall_s=clock.wall_s())
+        with closing(connect(path)) as old:
+            _salvage(old, new)
+        _rebuild_tallies(new)
+        counts = {
+            table: new.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for table in ("files", "attempts", "answers")
+        }
     kept_as = _swap(path, fresh, clock.wall_s())
     return RepairReport(problems=problems, kept_as=kept_as, **counts)
 
@@ -78,42 +89,70 @@ def _problems(path: str) -> tuple[str, ...]:
         with closing(connect(path)) as db:
             checked_version(db, path)
             found = [line for (line,) in db.execute("PRAGMA integrity_check(20)") if line != "ok"]
-            found += _damaged_answers(db)
-    except sqlite3.DatabaseError as error:
-        if type(error) is not sqlite3.DatabaseError:
-            raise explain(error, path) from error
+            found += [f"a row of {table} makes no sense" for table in _senseless(db)]
+    except FAULTS as error:
+        fault = explain(error, path)
+        if isinstance(fault, StorageError):
+            raise fault from error
         return (str(error),)
     return tuple(found)
 
 
-def _damaged_answers(db: sqlite3.Connection) -> Iterator[str]:
-    for attempt_id, crc, body in db.execute("SELECT attempt_id, crc, body FROM answers"):
-        if not is_whole(body, crc):
-            yield f"the stored answer of attempt {attempt_id} is damaged"
+def _senseless(db: sqlite3.Connection) -> Iterator[str]:
+    """Yield the table of each row that SQLite can read and we cannot."""
+    for table in _TABLES:
+        columns = _columns(db, table)
+        for row in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
+            if not _makes_sense(columns, row):
+                yield table
+
+
+def _columns(db: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the declared types of a table by column."""
+    return {name: type for _, name, type, *_ in db.execute(f"PRAGMA table_info({table})")}
+
+
+def _makes_sense(columns: dict[str, str], row: Sequence[Any]) -> bool:
+    values = dict(zip(columns, row, strict=True))
+    try:
+        for name, value in values.items():
+            if value is not None:
+                if not isinstance(value, _TYPES[columns[name]]):
+                    return False
+                _PARSERS.get(name, bool)(value)
+        if columns.get("name") == "BLOB":
+            path_text(values["name"])
+    except (ValueError, ArithmeticError):
+        return False
+    return "crc" not in values or is_whole(values["body"], values["crc"])
 
 
 def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    for table, columns in _TABLES.items():
+    for table in _TABLES:
+        columns = _columns(new, table)
         rows = _rows(old, table, columns)
-        if table == "answers":
-            rows = (row for row in rows if is_whole(row[-1], row[-2]))
-        _insert(new, table, columns, rows)
+        _insert(new, table, columns, (row for row in rows if _makes_sense(columns, row)))
         if table == "files":
-            _insert(new, table, "id, folder, name", _paths(old))
+            columns = {"id": "INTEGER", "folder": "BLOB", "name": "BLOB"}
+            paths = (row for row in _paths(old) if _makes_sense(columns, row))
+            _insert(new, table, columns, paths)
     # Without a path nobody can ask for an answer, and its file's id may be given again.
     new.execute("DELETE FROM answers WHERE file_id NOT IN (SELECT id FROM files)")
 
 
-def _rows(db: sqlite3.Connection, table: str, columns: str) -> Iterator[tuple[Any, ...]]:
+def _rows(db: sqlite3.Connection, table: str, columns: Iterable[str]) -> Iterator[tuple[Any, ...]]:
     """Yield the rows that can be read, leaping over the pages that cannot."""
-    query = f"SELECT rowid, {columns} FROM {table} NOT INDEXED WHERE rowid >= ? ORDER BY rowid"  # noqa: S608
+    query = (
+        f"SELECT rowid, {', '.join(columns)} FROM {table} NOT INDEXED "  # noqa: S608
+        "WHERE rowid >= ? ORDER BY rowid"
+    )
     start: int | None = 0
     while start is not None:
         try:
             for rowid, *values in db.execute(query, (start,)):
                 start = rowid + 1
                 yield tuple(values)
-        except sqlite3.DatabaseError:
+        except FAULTS:
             start = _beyond(db, query, start)
         else:
             return
@@ -139,7 +178,7 @@ def _beyond(db: sqlite3.Connection, query: str, start: int) -> int | None:
 def _is_readable(db: sqlite3.Connection, query: str, start: int) -> bool:
     try:
         db.execute(f"{query} LIMIT 1", (start,)).fetchall()
-    except sqlite3.DatabaseError:
+    except FAULTS:
         return False
     return True
 
@@ -151,17 +190,17 @@ def _paths(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
             "SELECT id, folder, name FROM files INDEXED BY files_by_path "  # noqa: S608
             f"ORDER BY folder {order}, name {order}"
         )
-        with suppress(sqlite3.DatabaseError):  # the other end may be better
+        with suppress(*FAULTS):  # the other end may be better
             yield from db.execute(query)
 
 
 def _insert(
-    db: sqlite3.Connection, table: str, columns: str, rows: Iterator[tuple[Any, ...]]
+    db: sqlite3.Connection, table: str, columns: Collection[str], rows: Iterator[Sequence[Any]]
 ) -> None:
     # The new journal has a salt of its own; the old one is worth more.
     verb = "REPLACE" if table == "meta" else "IGNORE"
-    marks = ", ".join("?" * len(columns.split(", ")))
-    statement = f"INSERT OR {verb} INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    statement = f"INSERT OR {verb} INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
     while batch := list(islice(rows, _BATCH)):
         db.execute("BEGIN")
         db.executemany(statement, batch)

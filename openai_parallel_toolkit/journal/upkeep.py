@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 from ..errors import JournalError
-from .disk import explain
+from .disk import faults_told
 from .rows import PruneReport
 from .schema import FILE_NAME, connect, prepare
 
@@ -26,13 +26,10 @@ def prune(state_folder: str) -> PruneReport:
     """
     path = existing(state_folder)
     before_bytes = _size_bytes(path)
-    try:
-        with closing(connect(path)) as db:
-            prepare(db, path, created_wall_s=0.0)
-            answers = _drop_answers(db)
-            _give_back(db)
-    except sqlite3.DatabaseError as error:
-        raise explain(error, path) from error
+    with faults_told(path), closing(connect(path)) as db:
+        prepare(db, path, created_wall_s=0.0)
+        answers = _drop_answers(db)
+        _give_back(db)
     return PruneReport(answers=answers, freed_bytes=max(0, before_bytes - _size_bytes(path)))
 
 

@@ -24,10 +24,12 @@ class Journal(Protocol):
         ...
 
     def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done) -> None:
-        """Note that the file's outputs are about to be moved into place."""
+        """Note that the file's outputs, none perhaps, are about to be moved into place."""
         ...
 
-    def done_file(self, file_id: int, hooks_version: str, input_signature: str, done: Done) -> None:
+    def done_file(
+        self, file_id: int, hooks_version: str, input_signature: str | None, done: Done
+    ) -> None:
         """Note that the file is done; its intent is over."""
         ...
 

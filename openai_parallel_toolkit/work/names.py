@@ -51,35 +51,33 @@ class Shelf:
 
 
 class Names:
-    """A map from names to names, walked in the order of the names' bytes."""
+    """A map from names to names, walked in the order in which Python sorts them."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._near: dict[bytes, bytes] = {}
+        self._near: dict[str, str] = {}
         self._far: tuple[sqlite3.Connection, str] | None = None
 
     def add(self, name: str, value: str = "") -> str | None:
         """Add a name unless it is there; return the value it has already, None if it was new."""
-        key, new = os.fsencode(name), os.fsencode(value)
-        old = self._found(key)
-        if old is not None:
-            return os.fsdecode(old)
-        self._near[key] = new
-        if len(self._near) > self._shelf.in_memory:
-            self._spill()
-        return None
+        old = self._found(name)
+        if old is None:
+            self._near[name] = value
+            if len(self._near) > self._shelf.in_memory:
+                self._spill()
+        return old
 
     def __contains__(self, name: str) -> bool:
-        return self._found(os.fsencode(name)) is not None
+        return self._found(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         if self._far is None:
-            yield from map(os.fsdecode, sorted(self._near))
+            yield from sorted(self._near)
             return
         self._spill()
         last = b""
         while page := self._page(last):
-            yield from map(os.fsdecode, page)
+            yield from map(_text, page)
             last = page[-1]
 
     def close(self) -> None:
@@ -92,18 +90,19 @@ class Names:
     def _spill(self) -> None:
         self._far = self._far or self._shelf.table()
         db, table = self._far
-        rows = sorted(self._near.items())
+        rows = [(_kept(name), _kept(value)) for name, value in sorted(self._near.items())]
         db.execute("BEGIN")
         db.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608
         db.execute("COMMIT")
         self._near.clear()
 
-    def _found(self, key: bytes) -> bytes | None:
-        if self._far is None or key in self._near:
-            return self._near.get(key)
+    def _found(self, name: str) -> str | None:
+        if self._far is None or name in self._near:
+            return self._near.get(name)
         db, table = self._far
-        row = db.execute(f"SELECT value FROM {table} WHERE key = ?", (key,)).fetchone()  # noqa: S608
-        return None if row is None else bytes(row[0])
+        query = f"SELECT value FROM {table} WHERE key = ?"  # noqa: S608
+        row = db.execute(query, (_kept(name),)).fetchone()
+        return None if row is None else _text(row[0])
 
     def _page(self, after: bytes) -> list[bytes]:
         # Whole pages: an unfinished SELECT would keep the tables of other folders from going.
@@ -111,3 +110,12 @@ class Names:
         db, table = self._far
         query = f"SELECT key FROM {table} WHERE key > ? ORDER BY key LIMIT {_PAGE}"  # noqa: S608
         return [key for (key,) in db.execute(query, (after,)).fetchall()]
+
+
+def _kept(name: str) -> bytes:
+    # These bytes sort as the names do; those of the file system do not.
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _text(kept: bytes) -> str:
+    return kept.decode("utf-8", "surrogatepass")

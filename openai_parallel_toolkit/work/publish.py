@@ -40,7 +40,8 @@ class Finished:
     execution: Execution
     outputs: tuple[OutputFile, ...]
     hooks_version: str
-    input_signature: str
+    #: Of the input as it was read; None: not known.
+    input_signature: str | None
 
 
 class Publisher:
@@ -177,10 +178,8 @@ class Publisher:
                 batch.fail(file, error)
 
     def _intend(self, file: Finished, done: Done) -> None:
-        if file.outputs:
-            self._journal.intent(file.file_id, file.outputs, done)
-        else:
-            done(None)
+        # Without outputs as well: what an earlier run wrote is then no longer expected.
+        self._journal.intent(file.file_id, file.outputs, done)
 
     def _finish(self, file: Finished, done: Done) -> None:
         self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)

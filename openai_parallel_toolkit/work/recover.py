@@ -38,8 +38,8 @@ def roll_forward(journal: Journal, staging: Staging, tree: OutputTree) -> Rolled
     again: list[str] = []
     for file_id, path, outputs in list(journal.intents()):
         if mover.finish(outputs):
-            # The versions that ran died with their process: "" stands for unknown.
-            commits.start(path, partial(journal.done_file, file_id, "", ""))
+            # Which hooks ran, and on which bytes, died with their process.
+            commits.start(path, partial(journal.done_file, file_id, "", None))
         else:
             again.append(path)
     done = []

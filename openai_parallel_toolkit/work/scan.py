@@ -28,7 +28,7 @@ class States(Protocol):
     """What a scan asks of the journal."""
 
     def records_in(self, folder: str) -> Iterable[Record]:
-        """Yield the files directly in a folder ("" is the root), in the order of their bytes."""
+        """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
         ...
 
 
@@ -319,9 +319,9 @@ def _join(folder: str, name: str) -> str:
 
 
 def _joined(names: Iterable[str], records: Iterator[Record]) -> Iterator[tuple[str, Record | None]]:
-    """Put each name and its record together; both come in the order of their bytes."""
+    """Put each name and its record together; both come as Python sorts names."""
     record = next(records, None)
     for name in names:
-        while record is not None and os.fsencode(record[0]) < os.fsencode(name):
+        while record is not None and record[0] < name:
             record = next(records, None)
         yield name, record if record is not None and record[0] == name else None

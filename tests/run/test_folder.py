@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Ask, AskThrice, Bench
+from run_bench import Ask, AskThrice, Bench
 
 from openai_parallel_toolkit import (
     APIKeyManager,

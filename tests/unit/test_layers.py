@@ -23,6 +23,7 @@ FLOORS = [
     {"classify", "gate", "report"},
     {"work", "models", "tally", "transport", "journal", "keys", "replies", "mailbox"},
     {"settings"},
+    {"config_file", "config_keys"},
     {"files", "prices", "tokens", "config_fields"},
     {"records", "clock"},
     {"errors", "redact"},
@@ -106,11 +107,9 @@ def inner_imports(path, parts):
             continue
         base = parts[: len(parts) - node.level]
         target = base + tuple(node.module.split(".") if node.module else ())
-        for alias in node.names:
-            file = PACKAGE.joinpath(*target, f"{alias.name}.py")
-            if file.exists():
-                yield (*target, alias.name)
-        if PACKAGE.joinpath(*target).with_suffix(".py").exists():
+        if target and PACKAGE.joinpath(*target).with_suffix(".py").exists():
             yield target
-        elif (*target, "__init__") != parts:
-            yield (*target, "__init__")
+            continue
+        for alias in node.names:
+            is_file = PACKAGE.joinpath(*target, f"{alias.name}.py").exists()
+            yield (*target, alias.name if is_file else "__init__")

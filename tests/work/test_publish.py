@@ -36,7 +36,16 @@ def test_a_hook_that_wrote_nothing_is_done_by_the_journal_alone(house):
     house.publish(house.run_hook("a.txt", {}))
     assert house.done == ["a.txt"]
     assert house.journal.open_intents == {}
-    assert [kind for kind, *_ in house.journal.log] == ["id", "done"]
+    assert house.outputs() == []
+
+
+def test_a_hook_that_no_longer_writes_is_not_asked_for_its_old_outputs(house):
+    house.write_inputs("a.txt")
+    house.publish(house.run_hook("a.txt", {".json": "old"}))
+    os.unlink(os.path.join(house.output, "a.json"))
+    assert house.due() == ["a.txt"]
+    house.publish(house.run_hook("a.txt", {}))
+    assert house.due() == []
 
 
 def test_done_comes_after_intent_and_both_are_told_after_the_commit(house):

@@ -35,7 +35,7 @@ class FakeJournal:
             if parent == folder and file_id in self.states:
                 finals = tuple(self.finals.get(file_id, ()))
                 rows.append((name, self.states[file_id], finals))
-        return iter(sorted(rows, key=lambda row: os.fsencode(row[0])))
+        return iter(sorted(rows, key=lambda row: row[0]))
 
     def put(self, path, state, finals=()):
         """Make the journal know a file."""

@@ -1,0 +1,89 @@
+"""Read the command line and hand over to the command; errors become one line and a status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..errors import RunStopped, ToolkitError
+from ..redact import Redactor
+from . import console
+from .exits import EXIT_CODES, MISTAKE, code_of
+
+#: Each is a module here with `configure(parser)` and `run(arguments)`, imported when it is named.
+_COMMANDS = {
+    "demo": "see it work on this machine: no key, no cost",
+    "run": "work through a folder",
+    "status": "how the work on an output folder stands",
+    "failures": "which files failed, and why",
+    "show": "what is known of one file: its requests, answers and cost",
+    "keys": "list, check and restore keys",
+    "prune": "drop the kept answers of files that are done",
+    "repair": "check a journal in full, and save what can be saved",
+    "simulate": "run a server that looks like OpenAI's, for rehearsals",
+}
+_EPILOG = "exit status:\n" + "".join(
+    f"  {code:<14} {meaning}\n" for code, meaning in EXIT_CODES.items()
+)
+
+
+def dispatch(argv: Sequence[str]) -> int:
+    """Carry out a command line and return the exit status."""
+    try:
+        arguments = _parser(argv).parse_args(argv)
+        return int(arguments.run(arguments))
+    except BaseException as exc:  # noqa: BLE001 - this is where every error ends
+        _tell(exc)
+        return code_of(exc)
+
+
+def _tell(error: BaseException) -> None:
+    if isinstance(error, RunStopped):
+        console.note("stopped; run it again to go on")
+    elif isinstance(error, ToolkitError):
+        console.complain(str(error))
+    elif isinstance(error, KeyboardInterrupt):
+        console.complain("interrupted")
+    elif isinstance(error, SystemExit):
+        if isinstance(error.code, str):
+            console.complain(error.code)
+    elif sys.stderr is not None:
+        sys.stderr.write(Redactor().clean(traceback.format_exc()))
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=console.PROGRAM,
+        description="Run folders of files through OpenAI-compatible models, and pay once.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    package = importlib.import_module(__package__.partition(".")[0])
+    parser.add_argument("--version", action="version", version=package.__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    for name, purpose in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name in argv:
+            module = importlib.import_module(f".{name}", __package__)
+            module.configure(command)
+            command.set_defaults(run=module.run)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        console.complain(f"{message} (see `{self.prog} --help`)")
+        raise SystemExit(MISTAKE)

@@ -1,0 +1,120 @@
+"""Find the user's subclass of ParallelToolkit, in a module or in a file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from types import ModuleType
+
+from ..errors import UsageError
+from ..toolkit import ParallelToolkit
+
+
+def load_toolkit(target: str) -> type[ParallelToolkit]:
+    """Return the class that `module:Class`, `path/to/file.py:Class` or either without Class names.
+
+    The current folder can be imported from, and so can that of the file.
+
+    Raises:
+        UsageError: there is no such module or class, or the module cannot be imported.
+    """
+    place, colon, name = target.rpartition(":")
+    if not colon or not name.isidentifier():
+        place, name = target, ""
+    module = _import(place)
+    return _named(module, name, place) if name else _only(module, place)
+
+
+def _import(place: str) -> ModuleType:
+    _can_import_from(os.getcwd())
+    is_file = place.endswith(".py") or os.path.isfile(place)
+    if is_file and not os.path.isfile(place):
+        raise UsageError(f"there is no file {place!r}")
+    try:
+        return _import_file(os.path.abspath(place)) if is_file else importlib.import_module(place)
+    except ModuleNotFoundError as exc:
+        if is_file or exc.name is None or not f"{place}.".startswith(f"{exc.name}."):
+            raise _broken(place, exc) from exc
+        raise UsageError(
+            f"there is no module {place!r} here; give the path of its file, such as hooks.py:Mine"
+        ) from exc
+    except (Exception, SystemExit) as exc:
+        raise _broken(place, exc) from exc
+
+
+def _can_import_from(folder: str) -> None:
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def _import_file(path: str) -> ModuleType:
+    folder, file = os.path.split(path)
+    _can_import_from(folder)
+    stem = os.path.splitext(file)[0]
+    # Under its own name, so that other processes find it too; but it may not hide another module.
+    name = f"{stem}_hooks" if stem in sys.modules else stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path!r} is not a Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _broken(place: str, error: BaseException) -> UsageError:
+    if isinstance(error, UsageError):
+        return error
+    where = ""
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f" ({error.filename}, line {error.lineno})"
+        words = error.msg
+    else:
+        words = str(error)
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+        if theirs:
+            where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})"
+    return UsageError(f"{place} cannot be imported: {type(error).__name__}: {words}{where}")
+
+
+def _is_theirs(filename: str) -> bool:
+    ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__))
+    return not filename.startswith(("<", *ours)) and "site-packages" not in filename
+
+
+def _named(module: ModuleType, name: str, place: str) -> type[ParallelToolkit]:
+    found = getattr(module, name, None)
+    if isinstance(found, type) and issubclass(found, ParallelToolkit):
+        return found
+    if found is None:
+        raise UsageError(f"{place} has no class {name}{_offer(module)}")
+    raise UsageError(f"{name} in {place} is not a subclass of ParallelToolkit{_offer(module)}")
+
+
+def _only(module: ModuleType, place: str) -> type[ParallelToolkit]:
+    found = _defined_in(module)
+    if not found:
+        raise UsageError(f"{place} defines no subclass of ParallelToolkit")
+    if len(found) > 1:
+        names = ", ".join(kind.__name__ for kind in found)
+        raise UsageError(f"{place} defines {names}; say which, as in {place}:{found[0].__name__}")
+    return found[0]
+
+
+def _defined_in(module: ModuleType) -> list[type[ParallelToolkit]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, ParallelToolkit)
+        and value.__module__ == module.__name__
+    ]
+
+
+def _offer(module: ModuleType) -> str:
+    names = ", ".join(kind.__name__ for kind in _defined_in(module))
+    return f"; it defines {names}" if names else ""

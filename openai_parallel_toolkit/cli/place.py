@@ -1,0 +1,80 @@
+"""Find the journal of an output folder, and who works on it."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import RunLocked, UsageError
+from ..runner.workshop import STATE_FOLDER, state_folder_of
+from ..work.runlock import RunLock
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Add OUT and --state-path."""
+    parser.add_argument("output_path", metavar="OUT", help="the output folder of a run")
+    add_state_path(parser)
+
+
+def add_state_path(parser: argparse.ArgumentParser) -> None:
+    """Add --state-path."""
+    parser.add_argument("--state-path", metavar="DIR", help="what the run was given, if anything")
+
+
+def state_folder(output_path: str, state_path: str | None) -> str:
+    """Return the folder that holds the journal; OUT may also be what a single output was called.
+
+    Raises:
+        UsageError: no run has begun there.
+    """
+    candidates = [state_folder_of(output_path, state_path)]
+    if state_path is None and not os.path.isdir(output_path):
+        parent = os.path.dirname(os.path.abspath(output_path))
+        candidates.append(os.path.join(parent, STATE_FOLDER))
+    for folder in candidates:
+        if os.path.isdir(folder):
+            return folder
+    raise UsageError(
+        f"no run has begun in {output_path!r} (there is no {candidates[0]}); name the output "
+        "folder of a run, and its --state-path if it had one"
+    )
+
+
+def holder(folder: str) -> RunLocked | None:
+    """Return who works there now, with facts `pid`, `host` and `since`; None: nobody does.
+
+    Looks without taking the run's lock: a shared one for an instant, which a run that starts at
+    that moment waits for.
+    """
+    try:
+        descriptor = os.open(os.path.join(folder, "run.lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return RunLock(folder)._locked()
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(output_path: str, state_path: str | None) -> Iterator[str]:
+    """Hold the run's lock for the block, which gets the state folder.
+
+    Raises:
+        UsageError: no run has begun there.
+        RunLocked: a run is on.
+    """
+    folder = state_folder(output_path, state_path)
+    lock = RunLock(folder)
+    lock.acquire()
+    try:
+        yield folder
+    finally:
+        lock.release()

@@ -1,0 +1,37 @@
+"""`repair`: check a journal in full, and save what can be saved."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from ..journal import RepairReport, repair
+from . import console
+from .exits import OK
+from .place import add_place, locked
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.epilog = "A damaged journal is kept beside the new one."
+    add_place(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check the journal, mend it if it is damaged, and say what was done."""
+    with locked(arguments.output_path, arguments.state_path) as folder:
+        report = repair(folder)
+    console.say("\n".join(_lines(report)))
+    return OK
+
+
+def _lines(report: RepairReport) -> Iterator[str]:
+    if not report.problems:
+        yield "The journal is sound; nothing was changed."
+        return
+    yield from (f"Found: {problem}" for problem in report.problems)
+    yield (
+        f"Saved: {report.files:,} files, {report.attempts:,} requests and {report.answers:,} "
+        "answers; what is missing is asked for again."
+    )
+    yield f"The damaged journal is kept as {report.kept_as}"

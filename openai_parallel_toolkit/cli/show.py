@@ -1,0 +1,142 @@
+"""`show`: what is known of one file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import JournalError
+from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
+from ..replies import parse_object, read_answer
+from . import console, words
+from .exits import OK
+from .place import add_place, state_folder
+
+_ANSWER_CHARACTERS = 200
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_place(parser)
+    parser.add_argument("file", metavar="FILE", help="as it lies below the input folder")
+    parser.add_argument("--full", action="store_true", help="answers and traceback whole")
+    parser.add_argument("--json", action="store_true", help="print it as JSON, answers whole")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a file's state, outputs, requests and answers."""
+    with JournalReader(state_folder(arguments.output_path, arguments.state_path)) as reader:
+        detail = reader.file(arguments.file.removeprefix("./"))
+    if arguments.json:
+        console.say_json(_as_json(detail))
+    else:
+        console.say("\n".join(_lines(detail, is_full=arguments.full)))
+    return OK
+
+
+def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
+    file = detail.file
+    state = file.state.value if file.state else "not begun"
+    often = f", failed in {file.failed_runs} runs" if file.failed_runs else ""
+    yield f"{words.clean(file.path)}: {state}{often}"
+    if detail.failure is not None:
+        yield f"  {detail.failure.kind}: {words.clean(detail.failure.message)}"
+        if is_full and detail.failure.trace:
+            yield from _indented(detail.failure.trace)
+    for output in detail.outputs:
+        yield f"  output {words.clean(output.final)}, {output.size_bytes:,} bytes"
+    for attempt in detail.attempts:
+        yield f"  {_attempt_words(attempt)}"
+        text = _answer_text(attempt.answer)
+        if text is not None:
+            yield from _indented(text if is_full else words.shorten(text, _ANSWER_CHARACTERS))
+
+
+def _indented(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        yield f"    {words.clean(line)}"
+
+
+def _attempt_words(attempt: Attempt) -> str:
+    again = f", try {attempt.attempt_try + 1}" if attempt.attempt_try else ""
+    head = f"{words.moment(attempt.started_wall_s)} {attempt.model} by {attempt.key_name}{again}:"
+    ending = attempt.ending
+    if ending is None:
+        most = "" if attempt.max_cost_usd is None else f", at most ${attempt.max_cost_usd:.6f}"
+        return f"{head} no end (in flight, or lost with its process: maybe billed{most})"
+    parts = [ending.kind.value + (f" ({ending.code})" if ending.code else "")]
+    if ending.prompt_tokens is not None:
+        parts.append(f"{ending.prompt_tokens:,} + {ending.completion_tokens or 0:,} tokens")
+    if ending.cost_usd is not None:
+        parts.append(f"${ending.cost_usd:.6f}")
+    elif ending.prompt_tokens is not None:
+        parts.append("cost unknown")
+    parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
+    return f"{head} {', '.join(parts)}" + (f"; {words.clean(ending.message)}" if ending.message else "")
+
+
+def _answer_text(answer: StoredAnswer | None) -> str | None:
+    """Return what the hook got, or the whole reply where there is no text; None: no answer."""
+    if answer is None:
+        return None
+    try:
+        body = answer.body()
+    except JournalError as exc:
+        return exc.message
+    raw = parse_object(body) or {}
+    if "generated" in raw:
+        generated = raw["generated"]
+        return generated if isinstance(generated, str) else json.dumps(generated)
+    for path in ("/chat/completions", "/responses"):
+        found = read_answer(path, raw)
+        if found is not None and found.text:
+            return found.text
+    return body.decode("utf-8", "replace")
+
+
+def _as_json(detail: FileDetail) -> dict[str, Any]:
+    file, failure = detail.file, detail.failure
+    return {
+        "file": file.path,
+        "state": file.state.value if file.state else None,
+        "failed_runs": file.failed_runs,
+        "failure": failure and {
+            "kind": failure.kind,
+            "message": failure.message,
+            "trace": failure.trace,
+        },
+        "outputs": [
+            {"path": o.final, "size_bytes": o.size_bytes, "sha256": o.sha256}
+            for o in detail.outputs
+        ],
+        "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
+    }
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    ending = attempt.ending
+    return {
+        "run": attempt.run_id,
+        "hash": attempt.hash,
+        "k": attempt.k,
+        "try": attempt.attempt_try,
+        "key": attempt.key_name,
+        "model": attempt.model,
+        "started_wall_s": attempt.started_wall_s,
+        "max_cost_usd": words.usd_json(attempt.max_cost_usd),
+        "ending": ending and {
+            "kind": ending.kind.value,
+            "status": ending.status,
+            "code": ending.code,
+            "message": ending.message,
+            "prompt_tokens": ending.prompt_tokens,
+            "completion_tokens": ending.completion_tokens,
+            "cached_tokens": ending.cached_tokens,
+            "cost_usd": words.usd_json(ending.cost_usd),
+            "request_id": ending.request_id,
+            "ended_wall_s": ending.ended_wall_s,
+        },
+        "answer": _answer_text(attempt.answer),
+    }

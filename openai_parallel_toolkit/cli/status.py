@@ -1,0 +1,112 @@
+"""`status`: how the work on an output folder stands, also while a run is on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import RunLocked
+from ..journal import Figures, JournalReader, RunRecord, Status
+from ..records import FileState
+from . import console, words
+from .exits import OK
+from .place import add_place, holder, state_folder
+
+_FILE_WORDS = {
+    FileState.DONE: "done",
+    FileState.FAILED: "failed",
+    FileState.ASIDE: "put aside",
+    FileState.INTENT: "being moved into place",
+    FileState.OPEN: "begun",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_place(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print how the work stands."""
+    folder = state_folder(arguments.output_path, arguments.state_path)
+    with JournalReader(folder) as reader:
+        status = reader.status()
+    holds = holder(folder)
+    if arguments.json:
+        console.say_json({"state_path": folder, **_as_json(status, holds)})
+    else:
+        console.say("\n".join(_lines(status, holds)))
+    return OK
+
+
+def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
+    totals = status.totals.all_runs
+    counts = [f"{status.files[state]:,} {word}" for state, word in _FILE_WORDS.items()
+              if status.files[state] or state is FileState.DONE]  # fmt: skip
+    yield f"Files:  {', '.join(counts)}"
+    yield f"Run:    {_run_words(status.run, holds)}"
+    yield f"Calls:  {words.calls(totals)} in all runs"
+    yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
+    yield f"Cost:   {words.cost(totals)}"
+    for title, parts in (("Key", status.by_key), ("Model", status.by_model)):
+        if parts:
+            yield ""
+            yield _table(title, parts)
+    for name, reason in status.dropped.items():
+        yield f"Dropped: {words.clean(name)} ({words.clean(reason)})"
+
+
+def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
+    if run is None:
+        return "a run is preparing" if holds else "none has begun"
+    began = f"number {run.id:,} began {words.moment(run.started_wall_s)}"
+    if holds is not None:
+        return f"{began} and is on (process {holds.pid} on {holds.host})"
+    if run.ended_wall_s is None:
+        return f"{began} and died without a word; run it again to go on"
+    return f"{began}, {run.how} {words.moment(run.ended_wall_s)}"
+
+
+def _table(title: str, parts: Mapping[str, Figures]) -> str:
+    head = (title, "sent", "answered", "unknown", "unanswered", "tokens", "cost")
+    rows = [
+        (
+            words.clean(name),
+            f"{figures.sent:,}",
+            f"{figures.answered:,}",
+            f"{figures.unknown:,}",
+            f"{figures.unanswered:,}",
+            f"{words.tokens(figures):,}",
+            words.cost(figures),
+        )
+        for name, figures in sorted(parts.items())
+    ]
+    return words.columns([head, *rows])
+
+
+def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
+    return {
+        "files": {state.value: count for state, count in status.files.items()},
+        "run": None if status.run is None else _run_json(status.run),
+        "locked_by": None if holds is None else holds.facts,
+        "this_run": words.figures_json(status.totals.this_run),
+        "all_runs": words.figures_json(status.totals.all_runs),
+        "by_key": {name: words.figures_json(f) for name, f in status.by_key.items()},
+        "by_model": {name: words.figures_json(f) for name, f in status.by_model.items()},
+        "dropped": dict(status.dropped),
+    }
+
+
+def _run_json(run: RunRecord) -> dict[str, Any]:
+    return {
+        "number": run.id,
+        "pid": run.pid,
+        "host": run.host,
+        "started_wall_s": run.started_wall_s,
+        "ended_wall_s": run.ended_wall_s,
+        "how": run.how or None,
+        "summary": json.loads(run.summary_json) or None,
+    }

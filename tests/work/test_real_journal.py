@@ -1,0 +1,89 @@
+"""The work goes hand in hand with the journal itself."""
+
+import os
+
+import pytest
+from house import House
+
+from openai_parallel_toolkit.journal import Journal
+
+NASTY = [
+    os.fsdecode(name)
+    for name in (
+        b"\xff.txt",
+        b"\x80a.txt",
+        "é.txt".encode(),
+        "😀.txt".encode(),
+        "\ue000.txt".encode(),
+    )
+] + ["a.txt", "A.txt", "a-b.txt", "a b.txt", "new\nline.txt", "sub/c.txt", "sub/\udcfe.txt"]
+
+
+class RealJournal:
+    """The journal, and what a scan asks of it."""
+
+    def __init__(self, folder):
+        self.journal = Journal.open(folder)
+
+    def __getattr__(self, name):
+        return getattr(self.journal, name)
+
+    def id_of(self, path):
+        return self.journal.file(path).id
+
+    def records_in(self, folder):
+        for record in self.journal.files_in(folder):
+            if record.state is not None:
+                yield os.path.basename(record.path), record.state, record.finals
+
+
+@pytest.fixture
+def house(tmp_path):
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    journal = RealJournal(str(folder))
+    journal.begin_run("v1")
+    yield House(tmp_path, journal)
+    journal.end_run("finished", {})
+    journal.close()
+
+
+def test_every_record_meets_its_file_whatever_the_names(house):
+    house.write_inputs(*NASTY)
+    due = house.due()
+    assert sorted(due) == sorted(NASTY)
+    house.publish(
+        *(
+            house.run_hook(path, {".out": path.encode().hex() if path.isascii() else "x"})
+            for path in due
+        )
+    )
+    assert house.failed == {}
+    plan = house.scan(in_memory=3)
+    assert (plan.due_count, plan.skipped_done) == (0, len(NASTY))
+    plan.close()
+
+
+def test_a_dead_runs_intent_is_finished(house):
+    house.write_inputs("a.txt", "b.txt")
+    for path in ("a.txt", "b.txt"):
+        file = house.run_hook(path, {".json": path})
+        house.journal.intent(file.file_id, file.outputs)
+    house.journal.flush()
+    os.unlink(house.staging.path_of(file.outputs[0]))
+    rolled = house.roll_forward()
+    assert (rolled.done, rolled.again) == (("a.txt",), ("b.txt",))
+    assert house.due() == ["b.txt"]
+    house.publish(house.run_hook("b.txt", {".json": "again"}))
+    assert house.due() == []
+    assert house.outputs() == ["a.json", "b.json"]
+
+
+def test_a_file_that_failed_half_way_keeps_its_outputs(house):
+    house.write_inputs("a.txt")
+    os.mkdir(os.path.join(house.output, "a.md"))
+    house.publish(house.run_hook("a.txt", {".json": "1", ".md": "2"}), force=True)
+    assert house.outputs() == ["a.json"]
+    os.rmdir(os.path.join(house.output, "a.md"))
+    house.publish(house.run_hook("a.txt", {".json": "3", ".md": "4"}))
+    assert (house.read_output("a.json"), house.read_output("a.md")) == ("3", "4")
