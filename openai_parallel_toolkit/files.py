@@ -7,6 +7,7 @@ is put in later cannot lead an action astray. POSIX only: Windows has no descrip
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -27,6 +28,9 @@ NETWORK_KINDS = frozenset(
      "fuse.gcsfuse", "fuse.davfs2", "fuse.glusterfs", "fuse.ceph", "fuse.blobfuse2",
      "fuse.goofys", "fuse.curlftpfs", "fuse.juicefs"}
 )  # fmt: skip
+#: Size in bytes and hex SHA-256.
+Digest = tuple[int, str]
+_CHUNK_BYTES = 1_048_576
 _MOUNTS = "/proc/self/mountinfo"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
@@ -48,11 +52,17 @@ class Folder:
 class Files:
     """The actions whose order decides what a power cut leaves; tests pass one that records."""
 
-    def sync(self, path: str) -> None:
-        """Bring a file's bytes to the disk."""
+    def sync(self, path: str) -> Digest:
+        """Bring a file's bytes to the disk; return its size in bytes and hex SHA-256.
+
+        Raises:
+            UnsafePath: it is a link, a special file or has a second name.
+        """
         fd = open_regular(path)
         try:
+            seen = _digest(fd)
             os.fsync(fd)
+            return seen
         finally:
             os.close(fd)
 
@@ -70,6 +80,27 @@ class Files:
     def move(self, source: str, folder: Folder, name: str) -> None:
         """Move a file into an open folder, replacing what has the name there."""
         os.rename(source, name, dst_dir_fd=folder.fd)
+
+
+def digest(path: str) -> Digest:
+    """Return a regular file's size in bytes and the hex SHA-256 of its content.
+
+    Raises:
+        UnsafePath: it is a link, a special file or has a second name.
+    """
+    fd = open_regular(path)
+    try:
+        return _digest(fd)
+    finally:
+        os.close(fd)
+
+
+def _digest(fd: int) -> Digest:
+    size_bytes, seen = 0, hashlib.sha256()
+    while chunk := os.read(fd, _CHUNK_BYTES):
+        size_bytes += len(chunk)
+        seen.update(chunk)
+    return size_bytes, seen.hexdigest()
 
 
 def open_regular(path: str) -> int:

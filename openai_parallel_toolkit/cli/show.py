@@ -74,7 +74,9 @@ def _attempt_words(attempt: Attempt) -> str:
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
     parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
-    return f"{head} {', '.join(parts)}" + (f"; {words.clean(ending.message)}" if ending.message else "")
+    return f"{head} {', '.join(parts)}" + (
+        f"; {words.clean(ending.message)}" if ending.message else ""
+    )
 
 
 def _answer_text(answer: StoredAnswer | None) -> str | None:
@@ -102,7 +104,8 @@ def _as_json(detail: FileDetail) -> dict[str, Any]:
         "file": file.path,
         "state": file.state.value if file.state else None,
         "failed_runs": file.failed_runs,
-        "failure": failure and {
+        "failure": failure
+        and {
             "kind": failure.kind,
             "message": failure.message,
             "trace": failure.trace,
@@ -126,7 +129,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "model": attempt.model,
         "started_wall_s": attempt.started_wall_s,
         "max_cost_usd": words.usd_json(attempt.max_cost_usd),
-        "ending": ending and {
+        "ending": ending
+        and {
             "kind": ending.kind.value,
             "status": ending.status,
             "code": ending.code,

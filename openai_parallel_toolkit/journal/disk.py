@@ -16,8 +16,7 @@ logger = logging.getLogger(__name__)
 #: Bytes set aside so that answers in flight can still be kept when the disk is full.
 RESERVE_BYTES = 4 * 1024 * 1024
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What calls into SQLite raise when the file is at fault. The second comes where SQLite's message
-#: quotes a damaged schema.
+#: What calls into SQLite raise when the file is at fault; the second where a text is damaged.
 FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
 _NO_SUCH_TABLE = 1

@@ -19,7 +19,7 @@ from .columns import decimal, path_text
 from .disk import FAULTS, explain, faults_told, make_private, refused, sync_folder
 from .operations import Claimed, Ended
 from .rows import RepairReport, is_whole
-from .schema import FILE_NAME, checked_version, connect, prepare
+from .schema import FILE_NAME, STEPS, checked_version, connect, migrate, prepare
 from .tallies import Tallies
 from .upkeep import existing
 
@@ -89,7 +89,7 @@ def _problems(path: str) -> tuple[str, ...]:
         with closing(connect(path)) as db:
             checked_version(db, path)
             found = [line for (line,) in db.execute("PRAGMA integrity_check(20)") if line != "ok"]
-            found += [f"a row of {table} makes no sense" for table in _senseless(db)]
+            found += _senseless(db)
     except FAULTS as error:
         fault = explain(error, path)
         if isinstance(fault, StorageError):
@@ -99,12 +99,18 @@ def _problems(path: str) -> tuple[str, ...]:
 
 
 def _senseless(db: sqlite3.Connection) -> Iterator[str]:
-    """Yield the table of each row that SQLite can read and we cannot."""
+    """Yield what SQLite can read and we cannot, in words."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        migrate(model, 0, STEPS, created_wall_s=0.0)
+        schema = "SELECT type, name, sql FROM sqlite_master ORDER BY name"
+        if db.execute(schema).fetchall() != model.execute(schema).fetchall():
+            yield "the schema is not the one that was written"
+            return
     for table in _TABLES:
         columns = _columns(db, table)
         for row in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):  # noqa: S608
             if not _makes_sense(columns, row):
-                yield table
+                yield f"a row of {table} makes no sense"
 
 
 def _columns(db: sqlite3.Connection, table: str) -> dict[str, str]:
@@ -120,7 +126,7 @@ def _makes_sense(columns: dict[str, str], row: Sequence[Any]) -> bool:
                 if not isinstance(value, _TYPES[columns[name]]):
                     return False
                 _PARSERS.get(name, bool)(value)
-        if columns.get("name") == "BLOB":
+        if isinstance(values.get("name"), bytes):
             path_text(values["name"])
     except (ValueError, ArithmeticError):
         return False

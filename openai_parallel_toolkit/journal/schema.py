@@ -85,13 +85,16 @@ def connect(path: str, *, mode: str = "rw") -> sqlite3.Connection:
 
     Transactions are begun by hand, and threads take turns under the caller's lock.
     """
-    return sqlite3.connect(
+    db = sqlite3.connect(
         f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
         uri=True,
         timeout=_BUSY_S,
         isolation_level=None,
         check_same_thread=False,
     )
+    # Damaged text raises UnicodeDecodeError then, not the error that a full disk raises too.
+    db.text_factory = bytes.decode
+    return db
 
 
 def prepare(db: sqlite3.Connection, path: str, *, created_wall_s: float) -> None:

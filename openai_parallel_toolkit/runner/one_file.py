@@ -14,11 +14,12 @@ from typing import Any
 from ..clock import Clock
 from ..errors import HookUnwound, RunStopping, ScanError, ToolkitError
 from ..execution import Execution, current_execution
+from ..files import as_toolkit_error, is_disk_trouble
 from ..live import LiveLane
 from ..records import FailureNote
 from ..scope import Scope
 from ..work.publish import Finished, Publisher
-from ..work.staging import Execution as StagedFolder
+from ..work.staging import StagedFolder
 from .hooks import Hooks
 from .workshop import Workshop
 
@@ -172,6 +173,9 @@ class FileRunner:
             return
         self._register.leave(job.slot)
         if error is None or execution.is_unwound or isinstance(error, HookUnwound):
+            return
+        if is_disk_trouble(error):  # the next file would fare no better
+            self._scope.gate.close(as_toolkit_error(error, job.path))
             return
         self.fail(job.path, execution.file_id, self.note_of(error))
 

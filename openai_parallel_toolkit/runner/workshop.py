@@ -94,6 +94,7 @@ class Workshop:
         stack.callback(self.journal.close)
         self.staging = Staging(self.layout.output_root, self.state_folder)
         stack.callback(self.staging.close)
+        self._name_key = name_key(self.staging.root)
         self.tree = OutputTree(self.layout.output_root, closed=self._closed_folders())
         roll_forward(self.journal, self.staging, self.tree)
         self.register = OpenFiles(os.path.join(self.state_folder, "open-files"))
@@ -112,7 +113,7 @@ class Workshop:
             selection,
             state_folder=self.state_folder,
             states=self,
-            key=name_key(self.layout.output_root),
+            key=self._name_key,
         )
 
     def publisher(
@@ -130,7 +131,7 @@ class Workshop:
             on_done=on_done,
             on_failed=on_failed,
             force=force,
-            key=name_key(self.layout.output_root),
+            key=self._name_key,
         )
 
     def end(self, summary: RunSummary) -> None:

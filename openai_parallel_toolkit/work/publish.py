@@ -1,8 +1,8 @@
 """Move finished outputs into place, many files at a time, so that each is whole or absent.
 
-For a batch: intents are committed while the staged bytes go to the disk; then everything is
-moved; the folders go to the disk; *done* is committed. A crash in between is finished by
-`roll_forward` at the next start.
+The staged bytes are on the disk already. For a batch: intents are committed; everything is moved;
+the folders go to the disk; *done* is committed. A crash in between is finished by `roll_forward`
+at the next start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -21,13 +20,12 @@ from ..errors import OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..files import as_toolkit_error, check_relative, is_disk_trouble
 from ..records import OutputFile
 from .commits import Commits, Done, Journal
-from .staging import Execution, Staging
+from .staging import StagedFolder, Staging
 from .tree import OutputTree
 
 logger = logging.getLogger(__name__)
 
 _BATCH_FILES = 256
-_SYNC_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +35,7 @@ class Finished:
     file_id: int
     #: The input, relative.
     path: str
-    execution: Execution
+    execution: StagedFolder
     outputs: tuple[OutputFile, ...]
     hooks_version: str
     #: Of the input as it was read; None: not known.
@@ -82,7 +80,6 @@ class Publisher:
         self._changed = threading.Condition()
         #: Why publishing cannot go on: the disk refuses, or the publisher itself broke; else None.
         self.trouble: BaseException | None = None
-        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -104,7 +101,6 @@ class Publisher:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        self._syncers.shutdown()
         if self.trouble is not None and not isinstance(self.trouble, ToolkitError):
             raise self.trouble
 
@@ -125,14 +121,13 @@ class Publisher:
 
     def _publish(self, batch: _Batch) -> None:
         self._check(batch)
-        intents = self._start(batch, self._intend)
-        self._sync(batch)
-        self._wait(batch, intents)
+        self._wait(batch, self._start(batch, self._intend))
         self._move(batch)
         self._wait(batch, self._start(batch, self._finish))
         for file in batch.files:
-            self._clean(file)
-            self._tell(file, batch.errors.get(file.file_id))
+            error = batch.errors.get(file.file_id)
+            self._clean(file, error)
+            self._tell(file, error)
 
     def _check(self, batch: _Batch) -> None:
         claims: dict[str, int] = {}
@@ -146,7 +141,9 @@ class Publisher:
                 batch.fail(file, exc)
 
     def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
-        owner = self._journal.owner_of_output(final)
+        """Refuse an output of another input's; the journal looks again as it takes the intent."""
+        is_there = self._tree.holds(final)
+        owner = self._journal.owner_of_output(final) if is_there else None
         for other in (owner, claimed):
             if other not in (None, file.file_id):
                 raise OutputConflict(
@@ -155,7 +152,7 @@ class Publisher:
                     path=final,
                     owner=other,
                 )
-        if self._tree.holds(final) and owner is None and not self._force:
+        if is_there and owner is None and not self._force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
@@ -184,24 +181,6 @@ class Publisher:
     def _finish(self, file: Finished, done: Done) -> None:
         self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
 
-    def _sync(self, batch: _Batch) -> None:
-        staged = [(file, output) for file in batch.sound() for output in file.outputs]
-        shares = [staged[first::_SYNC_THREADS] for first in range(min(_SYNC_THREADS, len(staged)))]
-        for refused in self._syncers.map(self._sync_share, shares):
-            for file, error in refused:
-                batch.fail(file, error)
-
-    def _sync_share(
-        self, share: Sequence[tuple[Finished, OutputFile]]
-    ) -> list[tuple[Finished, Exception]]:
-        refused: list[tuple[Finished, Exception]] = []
-        for file, output in share:
-            try:
-                self._tree.files.sync(self._staging.path_of(output))
-            except (OSError, UnsafePath) as exc:
-                refused.append((file, exc))
-        return refused
-
     def _move(self, batch: _Batch) -> None:
         moves = [
             _Move(*os.path.split(output.final), file, output)
@@ -227,9 +206,12 @@ class Publisher:
             for move in moves:
                 batch.fail(move.file, exc)
 
-    def _clean(self, file: Finished) -> None:
+    def _clean(self, file: Finished, error: ToolkitError | None) -> None:
         try:
-            file.execution.discard()
+            if error is None:
+                file.execution.release()
+            else:
+                file.execution.discard()
         except OSError:  # the next start sweeps what is left
             logger.warning("Staging of %r could not be removed.", file.path, exc_info=True)
 

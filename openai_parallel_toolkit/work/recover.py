@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import UnsafePath
-from ..files import is_disk_trouble, storage_error
+from ..files import digest, is_disk_trouble, storage_error
 from ..records import OutputFile
 from .commits import Commits, Journal
-from .staging import Staging, digest
+from .staging import Staging
 from .tree import OutputTree
 
 

@@ -6,44 +6,67 @@ the path ends like the final one, and what steps above its output folder is noti
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import UnsafePath
-from ..files import open_regular, private_folder
+from ..files import Files, private_folder
 from ..records import OutputFile
 
-_CHUNK_BYTES = 1_048_576
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"
 
 
 class Staging:
-    """The folder, on the output's own file system, where executions write."""
+    """The folder, on the output's own file system, where executions write.
 
-    def __init__(self, output_root: str, state_folder: str) -> None:
+    Making and removing folders costs more than writing a small file, so a place whose outputs
+    were all moved away serves again for the same output folder. One lock guards `_free`.
+    """
+
+    def __init__(self, output_root: str, state_folder: str, *, files: Files | None = None) -> None:
         """Make the staging folder: in the state folder when that lies in the output folder."""
         self.output_root = os.path.realpath(output_root)
         self.root = private_folder(self._place(os.path.realpath(state_folder)))
+        self._files = files or Files()
         self._output_name = os.path.basename(self.output_root) or _OUTPUT
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
+        self._lock = threading.Lock()
+        self._free: dict[str, list[_Place]] = {}
 
-    def begin(self, without_ext: str) -> Execution:
+    def begin(self, without_ext: str) -> StagedFolder:
         """Make a place for one execution; `without_ext` is the output below the output folder."""
+        parent = os.path.dirname(without_ext)
+        with self._lock:
+            free = self._free.get(parent)
+            place = free.pop() if free else None
+        return StagedFolder(
+            place=place or self._new_place(parent),
+            without_ext=without_ext,
+            files=self._files,
+            give_back=self._give_back,
+        )
+
+    def _new_place(self, parent: str) -> _Place:
         token = f"{self._run}-{next(self._numbers)}"
-        place = os.path.join(self.root, token)
-        base = os.path.join(place, self._output_name)
-        path = os.path.join(base, without_ext)
-        os.mkdir(place, 0o700)
-        os.makedirs(os.path.dirname(path))
-        return Execution(token=token, place=place, base=base, path_without_ext=path)
+        path = os.path.join(self.root, token)
+        folder = os.path.join(path, self._output_name, parent)
+        os.mkdir(path, 0o700)
+        os.makedirs(folder)
+        base = os.path.join(path, self._output_name)
+        made_ns = os.stat(path).st_mtime_ns
+        return _Place(token=token, path=path, base=base, parent=parent, made_ns=made_ns)
+
+    def _give_back(self, place: _Place) -> None:
+        with self._lock:
+            self._free.setdefault(place.parent, []).append(place)
 
     def path_of(self, output: OutputFile) -> str:
         """Return where a staged output lies."""
@@ -69,64 +92,72 @@ class Staging:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """One execution's place in the staging folder."""
+class _Place:
+    """A folder in the staging folder that one execution at a time writes to."""
 
-    #: Name of the place; never used twice.
+    #: Its name; never used by another place.
     token: str
-    place: str
+    path: str
     #: Stands for the output folder.
     base: str
-    #: What `process_output` is given.
-    path_without_ext: str
+    #: Where outputs go below `base`.
+    parent: str
+    #: When `path` was last changed, by us; nothing but `base` is ever to be in it.
+    made_ns: int
+
+
+class StagedFolder:
+    """One execution's place in the staging folder."""
+
+    def __init__(
+        self,
+        *,
+        place: _Place,
+        without_ext: str,
+        files: Files,
+        give_back: Callable[[_Place], None],
+    ) -> None:
+        self._place = place
+        self._files = files
+        self._give_back = give_back
+        self._is_flat = False
+        #: What `process_output` is given.
+        self.path_without_ext = os.path.join(place.base, without_ext)
 
     def collect(self) -> tuple[OutputFile, ...]:
-        """Read and list what was written, in the order of the paths.
+        """Bring what was written to the disk and list it, in the order of the paths.
 
         Raises:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
+            OSError: the disk refused.
         """
-        for name in os.listdir(self.place):
-            if name != os.path.basename(self.base):
-                raise UnsafePath(
-                    f"{name!r} was written above the output folder; write below the path "
-                    "that the hook was given.",
-                    path=name,
-                )
-        return tuple(self._read(path) for path in sorted(_walk(self.base)))
+        if os.stat(self._place.path).st_mtime_ns != self._place.made_ns:
+            raise UnsafePath(
+                "Something was written above the output folder; write below the path that the "
+                "hook was given.",
+                path=self.path_without_ext,
+            )
+        paths = sorted(_walk(self._place.base))
+        folder = os.path.dirname(self.path_without_ext)
+        self._is_flat = all(os.path.dirname(path) == folder for path in paths)
+        return tuple(self._read(path) for path in paths)
+
+    def release(self) -> None:
+        """Let the place serve again: all that was collected was moved away."""
+        if self._is_flat:
+            self._give_back(self._place)
+        else:
+            self.discard()
 
     def discard(self) -> None:
         """Remove the place with all that is left in it."""
-        folder = os.path.dirname(self.path_without_ext)
-        try:  # what was published left only empty folders: no need to list them
-            while len(folder) >= len(self.place):
-                os.rmdir(folder)
-                folder = os.path.dirname(folder)
-        except OSError:
-            _remove(self.place)
+        _remove(self._place.path)
 
     def _read(self, path: str) -> OutputFile:
-        size_bytes, sha256 = digest(path)
-        final = os.path.relpath(path, self.base)
-        staged = os.path.join(self.token, os.path.basename(self.base), final)
+        size_bytes, sha256 = self._files.sync(path)
+        final = path[len(self._place.base) + 1 :]
+        staged = os.path.join(self._place.token, os.path.basename(self._place.base), final)
         return OutputFile(staged=staged, final=final, size_bytes=size_bytes, sha256=sha256)
-
-
-def digest(path: str) -> tuple[int, str]:
-    """Return a regular file's size in bytes and the hex SHA-256 of its content.
-
-    Raises:
-        UnsafePath: it is a link, a special file or has a second name.
-    """
-    fd = open_regular(path)
-    try:
-        size_bytes, seen = 0, hashlib.sha256()
-        while chunk := os.read(fd, _CHUNK_BYTES):
-            size_bytes += len(chunk)
-            seen.update(chunk)
-        return size_bytes, seen.hexdigest()
-    finally:
-        os.close(fd)
 
 
 def _walk(folder: str) -> Iterator[str]:

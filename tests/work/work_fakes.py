@@ -93,8 +93,9 @@ class RecordingFiles(Files):
         self.log = log
 
     def sync(self, path):
-        super().sync(path)
+        seen = super().sync(path)
         self.log.append(("sync", path))
+        return seen
 
     def sync_folder(self, folder):
         super().sync_folder(folder)
@@ -121,7 +122,7 @@ class RefusingFiles(Files):
 
     def sync(self, path):
         self._look("sync", path)
-        super().sync(path)
+        return super().sync(path)
 
     def move(self, source, folder, name):
         self._look("move", os.path.join(folder.path, name))

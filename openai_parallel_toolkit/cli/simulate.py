@@ -1,0 +1,35 @@
+"""`simulate`: run a server that looks like OpenAI's, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ..errors import UsageError
+from ..simulator import Simulator, serve
+from ..simulator.command import add_arguments, simulator_from
+from . import console
+from .bill import bill_words
+from .exits import OK
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the simulator's options."""
+    parser.epilog = "`python -m openai_parallel_toolkit.simulator --help` tells of keys and faults."
+    add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM, then print the bill."""
+    try:
+        simulator = simulator_from(arguments)
+    except (OSError, ValueError) as exc:
+        raise UsageError(str(exc)) from exc
+    serve(simulator, lambda url: console.say(f"{url}\n{_config_words(simulator, url)}"))
+    console.say(bill_words(simulator.ledger))
+    return OK
+
+
+def _config_words(simulator: Simulator, url: str) -> str:
+    keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
+    return f"config.json: {json.dumps({'api_base': url, 'api_keys': keys})}"
