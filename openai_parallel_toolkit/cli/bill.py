@@ -35,7 +35,7 @@ def _lines(ledger: Ledger) -> Iterator[str]:
     if others:
         yield f"Not answered: {', '.join(others)}."
     if summary.billed_again:
-        yield f"Billed more than once: {summary.billed_again:,} requests."
+        yield f"Equal requests that were billed again: {summary.billed_again:,}."
     for name, totals in sorted(summary.keys.items()):
         key = words.clean(name) or "no known key"
         yield f"  {key}: {totals.billed:,} of {totals.requests:,} billed"

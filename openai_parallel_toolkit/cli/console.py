@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from ..errors import StorageError
 from ..redact import Redactor
 
 PROGRAM = "openai-parallel-toolkit"
@@ -24,12 +25,18 @@ def prepare() -> None:
 
 
 def say(text: str) -> None:
-    """Print on standard output; a reader that has gone, as in `| head`, is no error."""
+    """Print on standard output; a reader that has gone, as in `| head`, is no error.
+
+    Raises:
+        StorageError: standard output is a file, and its disk refused.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:
         # What is said from here on goes nowhere, and the last flush finds nothing to complain of.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as exc:
+        raise StorageError(f"standard output: {exc.strerror}", errno=exc.errno) from exc
 
 
 def say_json(value: Any) -> None:

@@ -16,7 +16,7 @@ from .run import see_through
 _FOLDER = "openai-parallel-toolkit-demo"
 _SEED = 7
 _FILES, _FILES_FAST = 60, 12
-_LATENCY = Latency(0.4, 0.5)
+_LATENCY = Latency(0.8, 0.5)
 _THREADS = 16
 
 
@@ -85,5 +85,6 @@ Look at
 Try
   {again}    again: all is skipped, nothing is billed
   deleting some outputs, then again: they come back from the journal, nothing is billed
+  changing a question in {stage.hooks}, then again: it tells what that would ask
   adding a text to {stage.input}, then again: only that one is billed
   another --folder, and Ctrl-C half way, then again: only the rest is billed"""

@@ -27,7 +27,8 @@ class Ending:
     def of(self, code: int) -> int:
         """Note the exit status and return it; from here on the process ends."""
         self._code = code
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left that could stop in order
+        # Nothing is left that could stop in good order.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
         threading.Thread(target=self._leave_soon, name="ending", daemon=True).start()
         return code
 

@@ -22,6 +22,8 @@ _FILE_WORDS = {
     FileState.OPEN: "begun",
 }
 
+_REASON_CHARACTERS = 120
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
@@ -56,18 +58,19 @@ def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
             yield ""
             yield _table(title, parts)
     for name, reason in status.dropped.items():
-        yield f"Dropped: {words.clean(name)} ({words.clean(reason)})"
+        why = words.shorten(words.clean(reason), _REASON_CHARACTERS)
+        yield f"Dropped: {words.clean(name)} ({why})"
 
 
 def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
     if run is None:
-        return "a run is preparing" if holds else "none has begun"
-    began = f"number {run.id:,} began {words.moment(run.started_wall_s)}"
-    if holds is not None:
-        return f"{began} and is on (process {holds.pid} on {holds.host})"
-    if run.ended_wall_s is None:
-        return f"{began} and died without a word; run it again to go on"
-    return f"{began}, {run.how} {words.moment(run.ended_wall_s)}"
+        return "one is getting ready" if holds else "none has begun"
+    told = f"number {run.id:,} began {words.moment(run.started_wall_s)}"
+    if run.ended_wall_s is not None:
+        told += f", {run.how} {words.moment(run.ended_wall_s)}"
+    elif holds is None:
+        told += " and died without a word; run it again to go on"
+    return told if holds is None else f"{told}; process {holds.pid} on {holds.host} is at work"
 
 
 def _table(title: str, parts: Mapping[str, Figures]) -> str:

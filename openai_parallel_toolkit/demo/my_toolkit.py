@@ -14,7 +14,7 @@ class MyToolkit(ParallelToolkit):
 
     def process_data(self, text: str) -> dict[str, str]:
         summary = request_openai_api(Gpt35Turbo(content=text, prompt="Sum this up in a sentence."))
-        title = request_openai_api(Gpt35Turbo(content=summary, prompt="Give this a title."))
+        title = request_openai_api(Gpt35Turbo(content=text, prompt=f"A title for this: {summary}"))
         return {"title": title, "summary": summary}
 
     def process_output(self, data: dict[str, str], output_file_without_ext: str) -> None:

@@ -76,10 +76,11 @@ def set_up(folder: str, *, file_count: int, config: Mapping[str, object]) -> Sta
 
 
 def _texts() -> Mapping[str, str]:
-    """Return real texts that come with every Python."""
+    """Return real texts that come with every Python, by name; no two are equal."""
     from pydoc_data.topics import topics
 
-    return dict(sorted(topics.items()))
+    names = {text: name for name, text in sorted(topics.items())}
+    return {name: text for text, name in names.items()}
 
 
 def _write_new(path: str, text: str) -> None:

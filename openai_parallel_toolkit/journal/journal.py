@@ -118,11 +118,16 @@ class Journal:
 
     # Files
 
-    def file(self, path: str) -> FileRecord:
-        """Return where an input stands; one that is not known gets its id and is noted."""
+    def file(self, path: str, *, is_known: bool = True) -> FileRecord:
+        """Return where an input stands; one that is not known gets its id and is noted.
+
+        Args:
+            is_known: False saves the look into the tables, when a scan has found no record.
+        """
         with self._lock:
             record = self._uncommitted.get(path)
-        record = record or queries.file_at(self._source, path)
+        if record is None and is_known:
+            record = queries.file_at(self._source, path)
         return record or self._new_file(path)
 
     def _new_file(self, path: str) -> FileRecord:
@@ -136,9 +141,10 @@ class Journal:
         return record
 
     def _committed(self, path: str, error: BaseException | None) -> None:
-        if error is None:
-            with self._lock:
-                del self._uncommitted[path]
+        if error is not None:
+            raise error  # nobody else is told; `flush` raises it
+        with self._lock:
+            del self._uncommitted[path]
 
     def known(self, path: str) -> FileRecord | None:
         """Return where an input stands; None: nothing is known of it. Writes nothing."""

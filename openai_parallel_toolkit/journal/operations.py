@@ -19,7 +19,7 @@ _SMALL_BYTES = 512
 #: below the 999 parameters that older versions take.
 _CHUNKS = (64, 16, 4, 1)
 
-_INSERT_FILES = "INSERT INTO files (id, folder, name) VALUES {}"
+_INSERT_FILES = "INSERT INTO files (id, folder, name, state) VALUES {}"
 _INSERT_ATTEMPTS = "INSERT INTO attempts VALUES {}"
 # A call is answered once: whoever comes later does not change what a hook has seen.
 _INSERT_ENDINGS = "INSERT INTO endings VALUES {} ON CONFLICT DO NOTHING"
@@ -62,7 +62,7 @@ Operation: TypeAlias = NewFile | Claimed | Ended | Change
 
 def insert_files(db: sqlite3.Connection, files: Sequence[NewFile]) -> None:
     """Insert inputs."""
-    _insert(db, _INSERT_FILES, [(file_id, *split(path)) for file_id, path in files])
+    _insert(db, _INSERT_FILES, [(file_id, *split(path), "open") for file_id, path in files])
 
 
 def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:

@@ -139,7 +139,7 @@ def _salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
         rows = _rows(old, table, columns)
         _insert(new, table, columns, (row for row in rows if _makes_sense(columns, row)))
         if table == "files":
-            columns = {"id": "INTEGER", "folder": "BLOB", "name": "BLOB"}
+            columns = {"id": "INTEGER", "folder": "BLOB", "name": "BLOB", "state": "TEXT"}
             paths = (row for row in _paths(old) if _makes_sense(columns, row))
             _insert(new, table, columns, paths)
     # Without a path nobody can ask for an answer, and its file's id may be given again.
@@ -190,10 +190,13 @@ def _is_readable(db: sqlite3.Connection, query: str, start: int) -> bool:
 
 
 def _paths(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Yield ids and paths out of the index, from both ends: the rows themselves may be lost."""
+    """Yield ids and paths out of the index, from both ends: the rows themselves may be lost.
+
+    Such a file is OPEN: it is due again, and its answers are replayed.
+    """
     for order in ("", "DESC"):
         query = (
-            "SELECT id, folder, name FROM files INDEXED BY files_by_path "  # noqa: S608
+            "SELECT id, folder, name, 'open' FROM files INDEXED BY files_by_path "  # noqa: S608
             f"ORDER BY folder {order}, name {order}"
         )
         with suppress(*FAULTS):  # the other end may be better

@@ -18,6 +18,7 @@ from ..files import as_toolkit_error, is_disk_trouble
 from ..live import LiveLane
 from ..records import FailureNote
 from ..scope import Scope
+from ..work.plan import DueFile
 from ..work.publish import Finished, Publisher
 from ..work.staging import StagedFolder
 from .hooks import Hooks
@@ -82,16 +83,16 @@ class FileRunner:
         for job in self.jobs():
             job.execution.is_fenced = True
 
-    def run(self, slot: int, path: str, *, alone: bool = False) -> None:
+    def run(self, slot: int, due: DueFile, *, alone: bool = False) -> None:
         """Take one file through blocking hooks; never raises for what they do."""
-        with self.job(slot, path, alone=alone) as job:
+        with self.job(slot, due, alone=alone) as job:
             data = self.read(job)
             self.write(job, self.hooks.process_data(data))
 
     @contextmanager
-    def job(self, slot: int, path: str, *, alone: bool = False) -> Iterator[Job]:
+    def job(self, slot: int, due: DueFile, *, alone: bool = False) -> Iterator[Job]:
         """Open a file for the block; what the block raises becomes the file's failure."""
-        job = self.begin(slot, path, alone=alone)
+        job = self.begin(slot, due, alone=alone)
         token = current_execution.set(job.execution)
         error: BaseException | None = None
         try:
@@ -102,16 +103,17 @@ class FileRunner:
             current_execution.reset(token)
             self.finish(job, error)
 
-    def begin(self, slot: int, path: str, *, alone: bool = False) -> Job:
+    def begin(self, slot: int, due: DueFile, *, alone: bool = False) -> Job:
         """Mark a file as open and look up what it was answered before."""
+        path = due.path
         self._register.enter(slot, path, alone=alone)
-        record = self._journal.file(path)
+        record = self._journal.file(path, is_known=due.is_known)
         execution = Execution(
             lane=self._lane,
             scope=self._scope,
             file_id=record.id,
             path=path,
-            answers=self._journal.answers(record.id),
+            answers=self._journal.answers(record.id) if due.is_known else {},
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._clock,
         )

@@ -43,7 +43,7 @@ def rehearse(
     """Run process_input and process_data of every due file; nothing is sent or written."""
     del options
     calls = tokens = failed = 0
-    for path in plan.due():
+    for path, _ in plan.due():
         wanted = _rehearse_file(path, hooks, workshop, lane)
         calls += len(wanted.requests)
         tokens += sum(r.prompt_tokens for r in wanted.requests)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 from ..clock import Clock
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
+from ..files import storage_error
 from ..keys import APIKeyManager
 from ..live import LiveLane
 from ..prices import PriceBook
@@ -44,7 +45,10 @@ def run_folder(options: RunOptions, hooks: Hooks, keys: APIKeyManager, clock: Cl
     layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
     state_folder = state_folder_of(layout.output_root, options.state_path)
     with ExitStack() as stack:
-        stack.enter_context(guarded_logs(keys.redactor, options.log_file))
+        try:
+            stack.enter_context(guarded_logs(keys.redactor, options.log_file))
+        except OSError as exc:
+            raise storage_error(exc, options.log_file or "") from exc
         workshop = Workshop(layout, state_folder, keys, hooks.version, clock)
         stack.enter_context(workshop)
         plan = workshop.plan(_selection(options))
@@ -161,9 +165,9 @@ class Run:
         suspects = set(self._workshop.suspects)
         try:
             if suspects:
-                alone = (path for path in plan.due() if path in suspects)
+                alone = (due for due in plan.due() if due.path in suspects)
                 self._see_through(Queue(alone, self.is_closed, is_alone=True), 1, look)
-            rest = (path for path in plan.due() if path not in suspects)
+            rest = (due for due in plan.due() if due.path not in suspects)
             count = max(1, min(self._options.num_threads, due))
             self._see_through(Queue(rest, self.is_closed), count, look)
         finally:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ..execution import current_execution
 from ..mailbox import Mailbox
 from ..transport import new_event_loop
+from ..work.plan import DueFile
 from .one_file import FileRunner, Job
 
 #: Threads for process_input and process_output of async hooks.
@@ -26,17 +27,17 @@ class Queue:
     """
 
     def __init__(
-        self, paths: Iterator[str], is_closed: Callable[[], bool], *, is_alone: bool = False
+        self, files: Iterator[DueFile], is_closed: Callable[[], bool], *, is_alone: bool = False
     ) -> None:
-        self._paths = paths
+        self._files = files
         self._is_closed = is_closed
         self.is_alone = is_alone
         self._lock = threading.Lock()
 
-    def take(self) -> str | None:
+    def take(self) -> DueFile | None:
         """Return the next file; None: there is none, or nothing more may be started."""
         with self._lock:
-            return None if self._is_closed() else next(self._paths, None)
+            return None if self._is_closed() else next(self._files, None)
 
 
 class Workers(Protocol):
@@ -103,10 +104,10 @@ class ThreadWorkers:
         queue = self._queue
         assert queue is not None
         while slot in self._live:
-            path = queue.take()
-            if path is None:
+            due = queue.take()
+            if due is None:
                 break
-            self._runner.run(slot, path, alone=queue.is_alone)
+            self._runner.run(slot, due, alone=queue.is_alone)
         with self._lock:
             self._live.discard(slot)
             is_last = not self._live
@@ -198,10 +199,10 @@ class AsyncWorkers:
 
     def _open_next(self, slot: int) -> tuple[Job, Any, BaseException | None] | None:
         assert self._queue is not None
-        path = self._queue.take()
-        if path is None:
+        due = self._queue.take()
+        if due is None:
             return None
-        job = self._runner.begin(slot, path, alone=self._queue.is_alone)
+        job = self._runner.begin(slot, due, alone=self._queue.is_alone)
         token = current_execution.set(job.execution)
         try:
             return job, self._runner.read(job), None

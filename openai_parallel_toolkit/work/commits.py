@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ..records import OutputFile
@@ -39,19 +39,39 @@ class Journal(Protocol):
 
 
 class Commits(Generic[_Item]):
-    """Commits that were started together, so that the journal makes them in one group."""
+    """Commits that were started together, so that the journal makes them in one group.
+
+    One lock guards `_ended` and `_under_way`; the waiting thread is woken once, at the end.
+    """
 
     def __init__(self) -> None:
-        self._answers: queue.SimpleQueue[tuple[_Item, BaseException | None]] = queue.SimpleQueue()
-        self._started = 0
+        self._lock = threading.Lock()
+        self._ended: list[tuple[_Item, BaseException | None]] = []
+        self._under_way = 1  # one for `wait`, so that it cannot be over before
+        self._is_over = threading.Lock()
+        self._is_over.acquire()
 
     def start(self, item: _Item, begin: Callable[[Done], None]) -> None:
-        """Start the commit that belongs to `item`."""
-        begin(lambda error: self._answers.put((item, error)))
-        self._started += 1
+        """Start the commit that belongs to `item`; what `begin` raises is raised, and forgotten."""
+        with self._lock:
+            self._under_way += 1
+        try:
+            begin(lambda error: self._end((item, error)))
+        except BaseException:
+            self._end(None)
+            raise
 
-    def wait(self) -> Iterator[tuple[_Item, BaseException | None]]:
-        """Yield each item when its commit is over, with what went wrong or None."""
-        while self._started:
-            yield self._answers.get()
-            self._started -= 1
+    def wait(self) -> Iterable[tuple[_Item, BaseException | None]]:
+        """Return every item, once all commits are over, with what went wrong or None."""
+        self._end(None)
+        self._is_over.acquire()
+        return self._ended
+
+    def _end(self, ended: tuple[_Item, BaseException | None] | None) -> None:
+        with self._lock:
+            if ended is not None:
+                self._ended.append(ended)
+            self._under_way -= 1
+            is_over = self._under_way == 0
+        if is_over:
+            self._is_over.release()

@@ -6,33 +6,45 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _CHUNK_BYTES = 65_536
 _BUFFER_BYTES = 1_048_576
+_KNOWN, _NEW = b"+", b"-"
+
+
+class DueFile(NamedTuple):
+    """An input to work on."""
+
+    #: Relative to the input folder.
+    path: str
+    #: Whether the journal has a record of it.
+    is_known: bool
 
 
 class Spool:
-    """Relative paths in a nameless file of `folder`, in the order they were added.
+    """Due files in a nameless file of `folder`, in the order they were added.
 
-    They are kept as the bytes that the file system has, so every name survives.
+    Paths are kept as the bytes that the file system has, so every name survives.
     """
 
     def __init__(self, folder: str) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=_BUFFER_BYTES)  # noqa: SIM115
 
-    def add(self, path: str) -> None:
-        self._file.write(os.fsencode(path) + b"\0")
+    def add(self, path: str, *, is_known: bool) -> None:
+        self._file.write((_KNOWN if is_known else _NEW) + os.fsencode(path) + b"\0")
 
     def finish(self) -> None:
         """Make what was added readable."""
         self._file.flush()
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[DueFile]:
         offset, rest = 0, b""
         while chunk := os.pread(self._file.fileno(), _CHUNK_BYTES, offset):
             offset += len(chunk)
-            *paths, rest = (rest + chunk).split(b"\0")
-            yield from map(os.fsdecode, paths)
+            *entries, rest = (rest + chunk).split(b"\0")
+            for entry in entries:
+                yield DueFile(os.fsdecode(entry[1:]), entry[:1] == _KNOWN)
 
     def close(self) -> None:
         self._file.close()
@@ -60,8 +72,8 @@ class Plan:
     notes: tuple[str, ...]
     spool: Spool
 
-    def due(self) -> Iterator[str]:
-        """Yield the relative paths of the due files, always in the same order."""
+    def due(self) -> Iterator[DueFile]:
+        """Yield the due files, always in the same order."""
         return iter(self.spool)
 
     def close(self) -> None:

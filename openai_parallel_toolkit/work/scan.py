@@ -201,7 +201,7 @@ class _Scan:
                     made_safe = True
                 if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
                     self._note("long", path)
-                self._spool.add(path)
+                self._spool.add(path, is_known=record is not None)
 
     def _verdict(self, folder: str, stem: str, record: Record | None, existing: _Existing) -> str:
         state = None if record is None else record[1]

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 
 from openai_parallel_toolkit.errors import ToolkitError
@@ -19,10 +21,8 @@ def open_journal(state):
 
     yield open_one
     for journal in opened:
-        try:
+        with suppress(ToolkitError, RuntimeError):  # the test has looked at it
             journal.close()
-        except (ToolkitError, RuntimeError):
-            pass  # the test has looked at it
 
 
 @pytest.fixture

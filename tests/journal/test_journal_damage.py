@@ -105,7 +105,7 @@ def test_a_garbled_log_replays_to_a_prefix(torn, tmp_path, garbage):
             log.write(garbage)
         lengths.add(_prefix_length(folder))
         shutil.rmtree(folder)
-    assert len(lengths) > 5
+    assert len(lengths) > 2
 
 
 def _filled(state, files=400):
@@ -178,9 +178,37 @@ def _overwrite_pages(state, share):
 def test_damage_that_is_met_while_reading_is_a_journal_error(state):
     _filled(state)
     _overwrite_pages(state, share=1.0)
-    with pytest.raises(JournalError, match="repair"), closing(Journal.open(state)) as journal:
-        for n in range(400):
-            bodies(journal, journal.file(f"d/{n}.txt").id)
+
+    def read_all():
+        with closing(Journal.open(state)) as journal:
+            for n in range(400):
+                bodies(journal, journal.file(f"d/{n}.txt").id)
+
+    with pytest.raises(JournalError, match="repair"):
+        read_all()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_flipped_bits_are_repaired_or_named_and_never_pass_as_answers(state, seed):
+    _filled(state, 60)
+    choose = random.Random(seed)
+    with open(f"{state}/{FILE}", "r+b") as file:
+        content = bytearray(file.read())
+        for _ in range(choose.choice([1, 20, 300])):
+            content[choose.randrange(100, len(content))] ^= 1 << choose.randrange(8)
+        file.seek(0)
+        file.write(content)
+    report = repair(state)
+    with closing(Journal.open(state)) as journal:
+        for n in range(60):
+            file = journal.known(f"d/{n}.txt")
+            if file is not None:
+                assert set(bodies(journal, file.id).values()) <= {b"body %d" % n * 100}
+        journal.totals()
+    with JournalReader(state) as reader:
+        reader.status()
+        list(reader.failures())
+    assert (report.kept_as is None) == (report.problems == ())
 
 
 def test_an_answer_whose_bytes_changed_is_refused_and_dropped_by_repair(state):
@@ -203,6 +231,45 @@ def test_an_answer_whose_bytes_changed_is_refused_and_dropped_by_repair(state):
     assert (figures.sent, figures.answered, figures.unanswered) == (4, 3, 1)
     assert (str(figures.cost_usd), str(figures.doubt_usd)) == ("0.003", "0.500")
     journal.close()
+
+
+def _change(state, statement):
+    with closing(sqlite3.connect(f"{state}/{FILE}")) as db, db:
+        db.execute(statement)
+
+
+def test_paths_that_were_lost_are_taken_from_their_index_so_that_no_answer_is_lost(state):
+    _filled(state, 60)
+    with closing(sqlite3.connect(f"{state}/{FILE}")) as db:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'files'"
+        (page,) = db.execute(query).fetchone()
+    with open(f"{state}/{FILE}", "r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    report = repair(state)
+    assert (report.files, report.answers) == (61, 60)
+    with closing(Journal.open(state)) as journal:
+        assert list(bodies(journal, journal.file("d/7.txt").id).values()) == [b"body 7" * 100]
+        assert {file.state for file in journal.files_in("d")} == {FileState.OPEN}
+
+
+def test_answers_whose_file_is_lost_are_not_given_to_the_next_file(state):
+    _filled(state, 3)
+    _change(state, "UPDATE answers SET body = x'00' WHERE attempt_id = 1")
+    _change(state, "DELETE FROM files WHERE id = 3")
+    assert repair(state).answers == 1
+
+
+def test_a_log_that_a_reader_holds_is_not_played_into_the_repaired_journal(torn):
+    _change(torn, "PRAGMA journal_mode = WAL")
+    with JournalReader(torn) as reader:
+        reader.status()
+        _change(torn, "UPDATE answers SET body = x'00' WHERE attempt_id = 1")
+        report = repair(torn)
+        assert report.answers == 9
+        assert not os.path.exists(f"{torn}/{FILE}-wal")
+        assert os.path.exists(f"{report.kept_as}-wal")
+    assert repair(torn).problems == ()
 
 
 # Versions

@@ -82,7 +82,8 @@ def test_a_file_may_be_looked_up_without_being_noted(journal):
     assert journal.known("a.txt") is None
     file = journal.file("a.txt")
     journal.flush()
-    assert journal.known("a.txt") == file
+    known = journal.known("a.txt")
+    assert (file.state, known.id, known.state) == (None, file.id, FileState.OPEN)
 
 
 @pytest.mark.parametrize("name", ["ä.txt", "bad\udcff.txt", "\ud800", "a\nb", "%?#.txt", "x\x00y"])
@@ -193,7 +194,6 @@ def test_a_folder_is_listed_in_the_order_of_python_and_without_its_subfolders(jo
     names = [f"{n:04}" for n in range(1200)] + ["é", "Z", "\udcff", "\U0001f600", "\uffff"]
     for name in names:
         journal.opened(journal.file(f"in/{name}").id)
-        journal.file(f"in/never-opened-{name}")
         journal.opened(journal.file(f"in/sub/{name}").id)
     journal.flush()
     listed = [record.path for record in journal.files_in("in")]

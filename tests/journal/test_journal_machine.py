@@ -36,6 +36,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     def id_of(self, path):
         file_id = self.journal.file(path).id
+        self.states.setdefault(path, FileState.OPEN)
         assert self.ids.setdefault(path, file_id) == file_id
         return file_id
 

@@ -38,7 +38,7 @@ def run(root):
     house.roll_forward()
     plan = house.scan(key=name_key(house.staging.root))
     publisher = house.publisher()
-    for path in plan.due():
+    for path, _ in plan.due():
         text = text_of(path)
         publisher.publish(house.run_hook(path, {".json": text, "/part.md": text}))
     publisher.close()

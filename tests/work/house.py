@@ -62,7 +62,7 @@ class House:
     def due(self, **more):
         plan = self.scan(**more)
         try:
-            paths = list(plan.due())
+            paths = [due.path for due in plan.due()]
             assert len(paths) == plan.due_count
             return paths
         finally:

@@ -1,0 +1,82 @@
+"""A user's mistake gives one line on standard error, an exit status, and no traceback."""
+
+import json
+
+import pytest
+
+RAISES = "\nraise ValueError('no such table')\n"
+TWO = "from hooks import Mine\nclass One(Mine): pass\nclass Two(Mine): pass\n"
+BARE = "from openai_parallel_toolkit import ParallelToolkit\nclass Bare(ParallelToolkit): pass\n"
+STUBBORN = "from hooks import Mine\nclass Stubborn(Mine):\n    def __init__(self, folder): pass\n"
+
+MISTAKES = {
+    "no command": ([], "COMMAND"),
+    "an unknown command": (["dance"], "invalid choice: 'dance'"),
+    "an unknown option": (["run", "hooks.py", "in", "out", "--fast"], "--fast"),
+    "a missing argument": (["run", "hooks.py"], "IN, OUT"),
+    "a module that is not there": (["run", "nothing:Mine", "in", "out"], "no module 'nothing'"),
+    "a file that is not there": (["run", "no.py", "in", "out"], "no file 'no.py'"),
+    "a class that is not there": (["run", "hooks.py:Yours", "in", "out"], "it defines Mine"),
+    "a class of another kind": (["run", "hooks:Gpt35Turbo", "in", "out"], "not a subclass"),
+    "no class at all": (["run", "json", "in", "out"], "defines no subclass"),
+    "a module that raises": (["run", "raises.py", "in", "out"], "raises.py, line 2)"),
+    "a module that is not Python": (["run", "broken.py", "in", "out"], "broken.py, line 1)"),
+    "a module that lacks a package": (["run", "lacks.py", "in", "out"], "'no_such_package'"),
+    "two classes": (["run", "two.py", "in", "out"], "One, Two; say which"),
+    "a class without hooks": (["run", "bare.py", "in", "out"], "Bare does not define process_"),
+    "an __init__ that does not fit": (["run", "stubborn.py:Stubborn", "in", "out"], "**settings"),
+    "an input that is not there": (["run", "hooks.py", "nowhere", "out"], "'nowhere'"),
+    "an empty input folder": (["run", "hooks.py", "in", "out"], "No input file"),
+    "outputs among the inputs": (["run", "hooks.py", "in", "in"], "among the inputs"),
+    "a config that is not there": (["run", "hooks.py", "in", "out", "--config", "c"], "c: there"),
+    "no key anywhere": (["keys", "--config", "empty.json"], "api_keys"),
+    "an impossible setting": (["run", "hooks.py", "in", "out", "--threads", "0"], "num_threads"),
+    "a number that is none": (["run", "hooks.py", "in", "out", "--grace", "long"], "--grace"),
+    "a bare option before TARGET": (["run", "--fail-on-error", "hooks.py", "in", "out"], "last"),
+    "a folder without a run": (["status", "in"], "no run has begun in 'in'"),
+    "a restore without a folder": (["keys", "--restore", "key-1"], "--output"),
+    "a demo in another's folder": (["demo", "--folder", "."], "choose another --folder"),
+    "an impossible simulation": (["simulate", "--keys", "a:rpm=0"], "not above 0"),
+}
+
+
+@pytest.fixture
+def cluttered(desk):
+    """A folder with everything that can be wrong in it."""
+    desk.write("raises.py", RAISES).write("broken.py", "def").write("two.py", TWO)
+    desk.write("bare.py", BARE).write("stubborn.py", STUBBORN)
+    desk.write("lacks.py", "import no_such_package").write("empty.json", '{"api_keys": []}')
+    return desk.write("config.json", json.dumps({"api_keys": ["env:HOME"]}))
+
+
+@pytest.mark.parametrize(("command", "told"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_in_one_line(cluttered, command, told):
+    result = cluttered.give(*command)
+    assert told in result.mistake
+    assert result.code == 2
+    assert result.out == ""
+
+
+def test_an_output_folder_that_cannot_be_written_is_told_in_one_line(cluttered):
+    cluttered.inputs(1).write("out", "a file where a folder should be")
+    result = cluttered.give("run", "hooks.py", "in", "out/deeper")
+    assert "out" in result.mistake
+    assert result.code == 5
+
+
+def test_a_log_file_that_cannot_be_written_is_told_in_one_line(cluttered):
+    result = cluttered.inputs(1).run("--log-file", "nowhere/log")
+    assert "nowhere/log" in result.mistake
+    assert result.code == 5
+
+
+def test_a_bug_in_the_hooks_module_keeps_its_traceback(cluttered):
+    cluttered.write(
+        "buggy.py",
+        "from hooks import Mine\nclass Buggy(Mine):\n"
+        "    def __init__(self, **settings):\n        self.nothing.there()\n",
+    )
+    result = cluttered.give("run", "buggy.py", "in", "out")
+    assert result.code == 70
+    assert "Traceback" in result.err
+    assert "buggy.py" in result.err

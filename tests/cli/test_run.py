@@ -1,0 +1,182 @@
+"""`run` works through a folder, says what came of it, and can be stopped and started again."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+from conftest import until
+
+HANG = """\
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+from hooks import Mine
+
+
+class Hangs(Mine):
+    def process_data(self, data):
+        Path("hanging").touch()
+        ThreadPoolExecutor(1).submit(Event().wait).result()
+"""
+
+QUIET = """\
+from pathlib import Path
+
+from hooks import Mine
+
+
+class Quiet(Mine):
+    def process_output(self, data, output_file_without_ext):
+        Path(output_file_without_ext + ".json").write_text(data)
+"""
+
+
+def test_every_file_is_worked_on_and_a_second_run_skips_all(desk, sim):
+    first = desk.inputs(3).configure(sim).run()
+    assert first.code == 0
+    assert "3 done" in first.out
+    assert len(desk.outputs()) == 3
+    second = desk.run()
+    assert second.code == 0
+    assert "3 skipped" in second.out
+    assert sim.ledger.billed() == 3
+
+
+def test_the_summary_is_json_alone_on_standard_output(desk, sim):
+    result = desk.inputs(3).configure(sim).run("--json")
+    assert result.json["done"] == 3
+    assert result.json["calls"]["sent"] == 3
+    assert "a hook speaks" in result.err
+
+
+def test_a_dry_run_tells_what_would_be_asked_and_sends_nothing(desk, sim):
+    result = desk.inputs(3).configure(sim).run("--dry-run")
+    assert result.code == 0
+    assert "Would work on 3 files and first send 3 calls" in result.out
+    assert sim.ledger.hits() == 0
+
+
+def test_settings_reach_the_toolkit_by_name(desk, sim):
+    desk.inputs(4).configure(sim).write("in/skip.md", "not a text")
+    result = desk.run(
+        "--pattern=*.txt", "--exclude=f03*", "--file-count=2", "--output-names=whole", "--threads=1"
+    )
+    assert result.code == 0
+    assert desk.outputs() == ["f00.txt.json", "f01.txt.json"]
+
+
+def test_settings_that_are_not_given_are_left_to_the_subclass(desk, sim):
+    desk.inputs(2).configure(sim).write(
+        "whole.py",
+        "from hooks import Mine\nclass Whole(Mine):\n"
+        "    def __init__(self, *a, output_names='whole', **k):\n"
+        "        super().__init__(*a, output_names=output_names, **k)\n",
+    )
+    assert desk.give("run", "whole.py", "in", "out").code == 0
+    assert desk.outputs() == ["f00.txt.json", "f01.txt.json"]
+
+
+def test_a_run_with_failed_files_exits_with_1(desk, sim):
+    desk.inputs(2).configure(sim)
+    (desk.root / "in" / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    result = desk.run("--no-progress", env={"LC_ALL": "C"})
+    assert result.code == 1
+    assert "2 done" in result.out
+    assert "1 failed" in result.out
+    assert desk.run("--fail-on-error").code == 1
+
+
+def test_a_run_without_a_usable_key_exits_with_4(desk, sim):
+    result = desk.inputs(2).configure(sim, "empty").run()
+    assert result.code == 4
+    assert "Traceback" not in result.err
+
+
+def test_a_second_run_is_told_who_holds_the_folder_and_exits_with_3(desk, slow_sim):
+    desk.inputs(2).configure(slow_sim)
+    with desk.start_run() as first:
+        until(lambda: slow_sim.ledger.hits() > 0)
+        second = desk.run()
+        assert second.code == 3
+        assert f"Process {first.pid}" in second.mistake
+        first.communicate()
+    assert first.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_stops_the_run_and_the_next_one_pays_only_for_the_rest(
+    desk, slow_sim, number, code
+):
+    desk.inputs(6).configure(slow_sim)
+    with desk.start_run("--threads=2", "--no-progress", "--json") as process:
+        until(lambda: slow_sim.ledger.hits() >= 4)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert b"Traceback" not in err
+    assert b"run it again to go on" in err
+    assert number.name.encode() in out
+    assert desk.run().code == 0
+    assert len(desk.outputs()) == 6
+    assert slow_sim.ledger.billed() == 6
+
+
+@pytest.fixture
+def hanging(desk, sim):
+    """A run whose hook hangs in a pool of its own."""
+    started = []
+    desk.inputs(1).configure(sim).write("hangs.py", HANG)
+
+    def start(*more):
+        started.append(desk.start("run", "hangs.py:Hangs", "in", "out", *more))
+        until((desk.root / "hanging").exists)
+        return started[0]
+
+    yield start
+    started[0].kill()
+
+
+def test_a_hook_that_hangs_in_its_own_pool_does_not_hold_the_exit(hanging):
+    with hanging("--grace=0.5") as process:
+        since_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        assert time.monotonic() - since_s < 0.5 + 2
+    assert process.returncode == 130
+
+
+def test_a_second_signal_leaves_at_once(hanging):
+    with hanging("--grace=60") as process:
+        since_s = time.monotonic()
+        while process.poll() is None:  # signals that come together count as one
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.4)
+        _, err = process.communicate(timeout=10)
+        assert time.monotonic() - since_s < 5
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+def test_a_hook_that_hangs_is_given_up_and_the_run_ends(desk, sim):
+    desk.inputs(1).configure(sim).write("hangs.py", HANG)
+    result = desk.give("run", "hangs.py:Hangs", "in", "out", "--hook-timeout=0.3")
+    assert result.code == 1
+    assert "1 failed" in result.out
+
+
+def test_a_reader_that_goes_away_is_no_crash(desk, sim):
+    desk.inputs(3).configure(sim).write("quiet.py", QUIET)
+    read, write = os.pipe()
+    os.close(read)
+    with desk.start("run", "quiet.py", "in", "out", "--no-progress", stdout=write) as process:
+        os.close(write)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert len(desk.outputs()) == 3
