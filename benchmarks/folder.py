@@ -237,9 +237,7 @@ def cpu(rounds, count):
             f"  {name:24} {median(figures, 'wall_rate'):7.0f} calls/s, "
             f"{median(figures, 'cpu_ms'):.3f} ms CPU a call"
         )
-    ratio = statistics.median(
-        t["cpu_ms"] / o["cpu_ms"] for o, t in zip(ours, theirs, strict=True)
-    )
+    ratio = statistics.median(t["cpu_ms"] / o["cpu_ms"] for o, t in zip(ours, theirs, strict=True))
     print(f"  the openai client takes {ratio:.1f} times the CPU")
 
 

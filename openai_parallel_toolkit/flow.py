@@ -166,7 +166,10 @@ def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[
         if tally.retries > policy.max_retries:
             raise _failure(RequestFailed, "failed (max_retries)", outcome, tally)
         wanted_s = outcome.retry_after_s or _backoff_s(tally.retries, chance)
-    return min(wanted_s, LONGEST_PAUSE_S, max(policy.deadline_s - tally.spent_s, 0.0))
+    wanted_s = min(wanted_s, LONGEST_PAUSE_S)
+    if tally.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
+        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
+    return wanted_s
 
 
 def _backoff_s(times: int, chance: Callable[[], float]) -> float:

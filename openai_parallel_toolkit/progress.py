@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections import deque
@@ -103,9 +104,11 @@ class _Bar:
             from tqdm.auto import tqdm
         self._rates = _Rates(clock)
         self._already = already
-        self._bar: Any = tqdm(
-            desc=name, total=total, initial=already, unit="file", dynamic_ncols=True
+        # A terminal that does not know its width would get no bar at all.
+        width = (
+            {"dynamic_ncols": True} if shutil.get_terminal_size((0, 0)).columns else {"ncols": 120}
         )
+        self._bar: Any = tqdm(desc=name, total=total, initial=already, unit="file", **width)
 
     def show(self, moment: Moment) -> None:
         self._bar.n = self._already + moment.files_done + moment.files_failed

@@ -35,9 +35,12 @@ class RunSummary:
     output_path: str = ""
     #: JSON lines, one per failed file; "" when there was none.
     failures_path: str = ""
-    #: What a dry run would have sent: calls, estimated tokens.
-    would_send: int = 0
+    #: Calls that a dry run would have sent at first; None: it was no dry run.
+    would_send: int | None = None
+    #: Their prompts' tokens, estimated.
     would_send_tokens: int = 0
+    #: The most that they can cost; None: a price is not known, or it was no dry run.
+    would_cost_usd: Decimal | None = None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -53,7 +56,11 @@ class RunSummary:
         """Return the figures as JSON values; money as text."""
         plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
         calls = asdict(self.calls)
-        calls["cost_usd"], calls["max_cost_usd"] = str(self.cost_usd), str(self.max_cost_usd)
+        is_known = not calls["unpriced"] or self.cost_usd
+        calls["cost_usd"] = str(self.cost_usd) if is_known else None
+        calls["max_cost_usd"] = str(self.max_cost_usd) if not calls["unpriced"] else None
+        would_cost = self.would_cost_usd
+        plain["would_cost_usd"] = None if would_cost is None else str(would_cost)
         keys = [
             {
                 "name": key.name,
@@ -101,6 +108,9 @@ def _lines(summary: RunSummary) -> Iterable[str]:
     ]
     stopped = f" Stopped: {summary.stopped}" if summary.stopped else ""
     yield f"Files: {', '.join(files)} in {duration(summary.seconds)}.{stopped}"
+    if summary.would_send is not None:
+        yield _would_words(summary)
+        return
     doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
     yield (
         f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
@@ -112,6 +122,18 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         yield f"Failures: {summary.failures_path} (run again to try them again)."
     if summary.output_path:
         yield f"Outputs: {summary.output_path}"
+
+
+def _would_words(summary: RunSummary) -> str:
+    cost = summary.would_cost_usd
+    price = "cost unknown (no price is set for the model)"
+    if cost is not None:
+        price = f"at most ${cost:.4f}"
+    return (
+        f"Dry run: {summary.left:,} files would be worked on and first send "
+        f"{summary.would_send:,} calls of about {summary.would_send_tokens:,} prompt tokens, "
+        f"{price}; answers may lead to more calls. Nothing was sent."
+    )
 
 
 def _key_words(key: KeyStatus, calls: CallFigures) -> str:

@@ -68,11 +68,27 @@ class NoJournal:
             done(None)
         return next(self._ids)
 
-    def answered(self, *_: object, done: Done | None = None) -> None:
+    def answered(
+        self,
+        attempt_id: int,
+        call: CallId,
+        outcome: Outcome,
+        body: bytes,
+        cost_usd: Decimal | None,
+        done: Done | None = None,
+    ) -> None:
+        del attempt_id, call, outcome, body, cost_usd
         if done is not None:
             done(None)
 
-    def ended(self, *_: object, done: Done | None = None) -> None:
+    def ended(
+        self,
+        attempt_id: int,
+        outcome: Outcome,
+        cost_usd: Decimal | None = None,
+        done: Done | None = None,
+    ) -> None:
+        del attempt_id, outcome, cost_usd
         if done is not None:
             done(None)
 

@@ -23,7 +23,7 @@ class KeyFigures:
 class CallFigures:
     """What the calls of a run came to."""
 
-    #: Attempts that were sent, whatever came of them.
+    #: Attempts that were sent, whatever came of them; those that reached no server do not count.
     sent: int = 0
     #: Attempts that got a usable answer.
     answered: int = 0
@@ -78,6 +78,9 @@ class Tally:
                 self._completion_tokens += usage.completion_tokens
                 self._cost_usd += cost_usd or 0
                 self._unpriced += cost_usd is None
+            elif outcome.kind is OutcomeKind.UNSENT:
+                self._sent -= 1
+                self._keys[lease.key_name][0] -= 1
             elif outcome.kind is OutcomeKind.UNKNOWN:
                 self._unknown += 1
                 self._doubt_usd += lease.need.max_cost_usd or 0

@@ -1,14 +1,13 @@
-"""Find the journal of an output folder, and who works on it."""
+"""Find the journal of an output folder, and hold its lock."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import RunLocked, UsageError
+from ..errors import UsageError
 from ..runner.workshop import STATE_FOLDER, state_folder_of
 from ..work.runlock import RunLock
 
@@ -41,26 +40,6 @@ def state_folder(output_path: str, state_path: str | None) -> str:
         f"no run has begun in {output_path!r} (there is no {candidates[0]}); name the output "
         "folder of a run, and its --state-path if it had one"
     )
-
-
-def holder(folder: str) -> RunLocked | None:
-    """Return who works there now, with facts `pid`, `host` and `since`; None: nobody does.
-
-    Looks without taking the run's lock: a shared one for an instant, which a run that starts at
-    that moment waits for.
-    """
-    try:
-        descriptor = os.open(os.path.join(folder, "run.lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return RunLock(folder)._locked()
-    else:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

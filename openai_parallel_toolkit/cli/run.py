@@ -163,8 +163,3 @@ def _show(summary: RunSummary | None, toolkit: ParallelToolkit, *, as_json: bool
         return
     if not toolkit.options.progress:
         console.say(str(summary))
-    if toolkit.options.dry_run:
-        console.say(
-            f"Would work on {summary.left:,} files and first send {summary.would_send:,} calls of "
-            f"about {summary.would_send_tokens:,} prompt tokens; answers may lead to more calls."
-        )

@@ -7,7 +7,7 @@ import json
 
 from ..errors import UsageError
 from ..simulator import Simulator, serve
-from ..simulator.command import add_arguments, simulator_from
+from ..simulator.command import HELP, add_arguments, simulator_from
 from . import console
 from .bill import bill_words
 from .exits import OK
@@ -15,7 +15,8 @@ from .exits import OK
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the simulator's options."""
-    parser.epilog = "`python -m openai_parallel_toolkit.simulator --help` tells of keys and faults."
+    parser.epilog = HELP
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_arguments(parser)
 
 

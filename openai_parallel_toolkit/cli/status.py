@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import RunLocked
 from ..journal import Figures, JournalReader, RunRecord, Status
 from ..records import FileState
+from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK
-from .place import add_place, holder, state_folder
+from .place import add_place, state_folder
 
 _FILE_WORDS = {
     FileState.DONE: "done",
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = state_folder(arguments.output_path, arguments.state_path)
     with JournalReader(folder) as reader:
         status = reader.status()
-    holds = holder(folder)
+    holds = RunLock(folder).holder()
     if arguments.json:
         console.say_json({"state_path": folder, **_as_json(status, holds)})
     else:

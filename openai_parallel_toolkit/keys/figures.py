@@ -38,7 +38,9 @@ class Counts:
     def keys(self) -> int:
         return self.alive + self.cooling + self.on_trial + self.dropped
 
-    def __str__(self) -> str:
+    @property
+    def states(self) -> str:
+        """For people, for example "3 alive, 1 cooling"."""
         states = [
             f"{number} {state}"
             for number, state in (
@@ -49,8 +51,11 @@ class Counts:
             )
             if number or state == "alive"
         ]
+        return ", ".join(states)
+
+    def __str__(self) -> str:
         keys = "1 key" if self.keys == 1 else f"{self.keys} keys"
-        return f"{keys}: {', '.join(states)} | {self.in_flight} in flight, {self.waiting} waiting"
+        return f"{keys}: {self.states} | {self.in_flight} in flight, {self.waiting} waiting"
 
 
 def count(states: Iterable[str], *, in_flight: int, waiting: int) -> Counts:

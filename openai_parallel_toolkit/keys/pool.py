@@ -11,9 +11,9 @@ from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
-from ..config_keys import APIKey
 from ..errors import LeaseTimeout, NoUsableKey
 from ..records import Lease, Need, Outcome, OutcomeKind, RateHints
+from ..settings import APIKey
 from .bucket import LearnedLimits
 from .lane import Lane
 from .slots import Group, Slot

@@ -11,8 +11,8 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from ..config_keys import APIKey
 from ..records import KeyStatus, Need
+from ..settings import APIKey
 from .bucket import LearnedLimits, TokenBucket
 
 _MAX_RETRY_AFTER_S = 600.0

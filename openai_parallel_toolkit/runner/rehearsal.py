@@ -42,11 +42,15 @@ def rehearse(
 ) -> RunSummary:
     """Run process_input and process_data of every due file; nothing is sent or written."""
     del options
-    calls = tokens = failed = 0
+    failed = 0
+    prices = PriceBook(lane.keys.settings.prices)
+    calls = tokens = 0
+    cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
         wanted = _rehearse_file(path, hooks, workshop, lane)
         calls += len(wanted.requests)
         tokens += sum(r.prompt_tokens for r in wanted.requests)
+        cost_usd = _add(cost_usd, [prices.max_cost_usd(r) for r in wanted.requests])
         if wanted.error is not None:
             failed += 1
             logger.warning("%s would fail: %s", path, lane.keys.redactor.clean(repr(wanted.error)))
@@ -59,10 +63,10 @@ def rehearse(
         calls=CallFigures(),
         keys=(),
         seconds=0.0,
-        stopped="it was a dry run",
         output_path=workshop.layout.output_root,
         would_send=calls,
         would_send_tokens=tokens,
+        would_cost_usd=cost_usd,
     )
 
 
@@ -88,15 +92,22 @@ def _changed_words(changed: Sequence[Wanted], looked_at: int, total: int, lane: 
     files = round(total * len(changed) / looked_at)
     calls = max(files, round(total * len(requests) / looked_at))
     prices = PriceBook(lane.keys.settings.prices)
-    costs = [prices.max_cost_usd(request) for request in requests]
-    known = [cost for cost in costs if cost is not None]
-    usd = sum(known, Decimal(0)) * total / looked_at
-    price = f"at most ${usd:.2f}" if len(known) == len(costs) else "cost unknown (no price is set)"
+    usd = _add(Decimal(0), [prices.max_cost_usd(request) for request in requests])
+    price = "cost unknown (no price is set)"
+    if usd is not None:
+        price = f"at most ${usd * total / looked_at:.2f}"
     return (
         f"the hooks were edited: about {files:,} of {total:,} finished files would now ask "
         f"something else (about {calls:,} calls or more, {price}). They stay as they are; "
-        "force=True works on them again and pays for what changed."
+        "force=True (--force) works on them again and pays for what changed."
     )
+
+
+def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | None:
+    """Add costs up; None: one of them is not known."""
+    for cost in costs:
+        total = None if total is None or cost is None else total + cost
+    return total
 
 
 def _rehearse_file(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:

@@ -222,7 +222,7 @@ class Run:
             files_done=done,
             files_failed=failed,
             calls=self._scope.tally.figures(),
-            keys=str(keys.counts()),
+            keys=keys.counts().states,
             waiting=waiting,
         )
 

@@ -166,7 +166,8 @@ class Workshop:
                 note = FailureNote(
                     kind="ProcessDied",
                     message="the process died twice while this file's hooks ran, the second time "
-                    "with nothing else running; mend the hook or the file, then use retry_failed",
+                    "with nothing else running; mend the hook or the file, then use retry_failed "
+                    "(--retry-failed)",
                 )
                 self.journal.put_aside(record.id, note)
                 logger.warning("%s is put aside: %s", file.path, note.message)

@@ -12,7 +12,7 @@ from .keys import SimKey
 from .latency import Latency
 from .server import Simulator, serve
 
-_EPILOG = f"""\
+HELP = f"""\
 keys:    a name and its settings, for example
            --keys good,empty:quota=none,slow:rpm=60:tpm=10000,bad:valid=no
          A client sends "sim-" and the name. Settings: value, group, rpm, tpm, burst, quota,
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m openai_parallel_toolkit.simulator",
         description="An OpenAI look-alike on loopback that misbehaves on demand and keeps a bill.",
-        epilog=_EPILOG,
+        epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)

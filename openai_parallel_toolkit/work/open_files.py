@@ -50,7 +50,7 @@ class OpenFiles:
         name = os.fsencode(path)
         block, at = self._place_of(slot)
         block[at : at + _HEADER.size + len(name)] = (
-            _HEADER.pack(True, False, alone, len(name)) + name  # noqa: FBT003
+            _HEADER.pack(True, False, alone, len(name)) + name
         )
 
     def in_call(self, slot: int, inside: bool) -> None:

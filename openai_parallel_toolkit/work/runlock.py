@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -27,7 +28,8 @@ class RunLock:
     def __init__(self, state_folder: str, *, clock: Clock | None = None) -> None:
         """Prepare the lock; `state_folder` must exist."""
         self._clock = clock or SystemClock()
-        self._lock = FileLock(os.path.join(state_folder, "run.lock"), thread_local=False)
+        self._path = os.path.join(state_folder, "run.lock")
+        self._lock = FileLock(self._path, thread_local=False)
         self._holder = os.path.join(state_folder, "run.json")
 
     def acquire(self) -> None:
@@ -48,6 +50,25 @@ class RunLock:
         with suppress(FileNotFoundError):
             os.unlink(self._holder)
         self._lock.release()
+
+    def holder(self) -> RunLocked | None:
+        """Return who holds the lock now; None: nobody does.
+
+        Looks without taking the lock: a shared one for an instant, which a run that starts at that
+        moment waits for.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._locked()
+        else:
+            return None
+        finally:
+            os.close(descriptor)
 
     def _say_who(self) -> None:
         since = datetime.fromtimestamp(self._clock.wall_s(), timezone.utc)

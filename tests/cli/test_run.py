@@ -56,7 +56,7 @@ def test_the_summary_is_json_alone_on_standard_output(desk, sim):
 def test_a_dry_run_tells_what_would_be_asked_and_sends_nothing(desk, sim):
     result = desk.inputs(3).configure(sim).run("--dry-run")
     assert result.code == 0
-    assert "Would work on 3 files and first send 3 calls" in result.out
+    assert "3 files would be worked on and first send 3 calls" in result.out
     assert sim.ledger.hits() == 0
 
 

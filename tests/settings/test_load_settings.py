@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.config_fields import Origin
-from openai_parallel_toolkit.config_file import _parse
 from openai_parallel_toolkit.errors import ConfigError
 from openai_parallel_toolkit.redact import Secret
 from openai_parallel_toolkit.settings import (
@@ -20,6 +18,8 @@ from openai_parallel_toolkit.settings import (
     load_settings,
     more_keys,
 )
+from openai_parallel_toolkit.settings.fields import Origin
+from openai_parallel_toolkit.settings.file import _parse
 
 CANARY = "sk-canary7c1f9e"
 EXAMPLE = Path(__file__).parents[2] / "config.example.json"

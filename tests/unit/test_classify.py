@@ -115,19 +115,33 @@ def test_any_reply_has_an_outcome(status, body):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["choices", "message", "content", "usage", "error", "data", "output", "code", "type"]
-        ),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "choices",
+                    "message",
+                    "content",
+                    "usage",
+                    "error",
+                    "data",
+                    "output",
+                    "code",
+                    "type",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
 
 
-@given(json_values, st.sampled_from([CHAT, "/embeddings", "/responses"]), st.sampled_from([200, 429]))
+@given(
+    json_values, st.sampled_from([CHAT, "/embeddings", "/responses"]), st.sampled_from([200, 429])
+)
 def test_any_json_has_an_outcome(value, path, status):
     kind_of(end(status, value), path)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .config_fields import Field
-from .redact import Secret
+from ..redact import Secret
+from .fields import Field
 
 _SYNONYMS = {"max_requests_per_minute": "rpm", "max_tokens_per_minute": "tpm"}
 _KEY_FIELDS = (

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from .config_fields import Field, Origin
-from .errors import ConfigError
+from ..errors import ConfigError
+from .fields import Field, Origin
 
 logger = logging.getLogger(__name__)
 

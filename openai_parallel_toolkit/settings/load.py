@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from .config_fields import Field, Origin
-from .config_file import read_json, warn_if_others_can_read, with_dotenv
-from .config_keys import APIKey, read_keys
-from .errors import ConfigError
-from .prices import ModelPrice
-from .redact import Secret
+from ..errors import ConfigError
+from ..prices import ModelPrice
+from ..redact import Secret
+from .fields import Field, Origin
+from .file import read_json, warn_if_others_can_read, with_dotenv
+from .keys import APIKey, read_keys
 
 __all__ = ["DEFAULT_API_BASE", "APIKey", "ModelPrice", "Settings", "load_settings", "more_keys"]
 
