@@ -85,7 +85,7 @@ def steady_rate(finished):
     return (last - first) / (finished[last] - finished[first])
 
 
-# -- what is measured, each in a fresh process ------------------------------------------------------
+# -- what is measured, each in a fresh process -------------------------------------------------
 
 
 def toolkit(url, kind, count, at_once):

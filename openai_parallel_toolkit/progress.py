@@ -105,10 +105,15 @@ class _Bar:
         self._rates = _Rates(clock)
         self._already = already
         # A terminal that does not know its width would get no bar at all.
-        width = (
-            {"dynamic_ncols": True} if shutil.get_terminal_size((0, 0)).columns else {"ncols": 120}
+        knows_width = shutil.get_terminal_size((0, 0)).columns > 0
+        self._bar: Any = tqdm(
+            desc=name,
+            total=total,
+            initial=already,
+            unit="file",
+            ncols=None if knows_width else 120,
+            dynamic_ncols=knows_width,
         )
-        self._bar: Any = tqdm(desc=name, total=total, initial=already, unit="file", **width)
 
     def show(self, moment: Moment) -> None:
         self._bar.n = self._already + moment.files_done + moment.files_failed

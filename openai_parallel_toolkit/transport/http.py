@@ -105,7 +105,7 @@ class HttpTransport:
                 url,
                 data=request.body,
                 headers=headers,
-                proxy=proxy and proxy.url,
+                proxy=proxy.url if proxy is not None else None,
                 proxy_headers=credentials or None,
                 timeout=_timeout(timeout_s),
                 allow_redirects=False,
