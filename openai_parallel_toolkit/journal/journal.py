@@ -116,6 +116,11 @@ class Journal:
         run = queries.last_run(self._source, self._run_id or None)
         return run is not None and run.ended_wall_s is None
 
+    def last_run_answered(self, file_id: int) -> bool:
+        """Tell whether the run before this one gained an answer for a file."""
+        run = queries.last_run(self._source, self._run_id or None)
+        return run is not None and queries.gained(self._source, run.id, file_id)
+
     # Files
 
     def file(self, path: str, *, is_known: bool = True) -> FileRecord:
@@ -160,6 +165,10 @@ class Journal:
         They come in the order in which Python sorts their names, a page at a time.
         """
         return queries.files_in(self._source, folder)
+
+    def suspects(self) -> Iterator[FileRecord]:
+        """Yield the files that may have killed a process."""
+        return queries.suspects(self._source)
 
     def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
         """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""

@@ -114,6 +114,15 @@ def last_run(source: Source, before: int | None = None) -> RunRecord | None:
     return RunRecord(**dict(zip(fields, rows[0], strict=True))) if rows else None
 
 
+def gained(source: Source, run_id: int, file_id: int) -> bool:
+    """Tell whether a run got an answer for a file."""
+    query = (
+        "SELECT 1 FROM attempts JOIN answers ON answers.attempt_id = attempts.id "
+        "WHERE attempts.file_id = ? AND run_id = ? LIMIT 1"
+    )
+    return bool(source.rows(query, (file_id, run_id)))
+
+
 def file_at(source: Source, path: str) -> FileRecord | None:
     """Return the record of an input; None: it is not known."""
     return next(iter(_files(source, "folder = ? AND name = ?", split(path))), None)
@@ -131,6 +140,11 @@ def intents(source: Source) -> Iterator[FileRecord]:
     """Yield the files whose outputs are perhaps not all in place."""
     # The second condition is what lets SQLite use the index.
     return _by_id(source, "state = 'intent' AND state <> 'done'")
+
+
+def suspects(source: Source) -> Iterator[FileRecord]:
+    """Yield the files that may have killed a process."""
+    return _by_id(source, "is_suspect = 1 AND state <> 'done'")
 
 
 def made_by_others(source: Source, hooks_version: str) -> Iterator[FileRecord]:

@@ -16,7 +16,7 @@ from ..errors import HookUnwound, RunStopping, ScanError, ToolkitError
 from ..execution import Execution, current_execution
 from ..files import as_toolkit_error, is_disk_trouble
 from ..live import LiveLane
-from ..records import FailureNote
+from ..records import FailureNote, FileState
 from ..scope import Scope
 from ..work.plan import DueFile
 from ..work.publish import Finished, Publisher
@@ -108,6 +108,8 @@ class FileRunner:
         path = due.path
         self._register.enter(slot, path, alone=alone)
         record = self._journal.file(path, is_known=due.is_known)
+        if record.state not in (None, FileState.OPEN):
+            self._journal.opened(record.id)
         execution = Execution(
             lane=self._lane,
             scope=self._scope,

@@ -132,7 +132,7 @@ class Run:
             ToolkitError: what made the run stop; its `summary` tells how far it came.
         """
         self._failures_allowed = self._options.failures_allowed(plan.due_count)
-        self._workshop.begin()
+        self._workshop.begin(retry_failed=self._options.retry_failed)
         with StopSignals() as signals, self._lane.run_open():
             try:
                 self._work_through(plan, signals)

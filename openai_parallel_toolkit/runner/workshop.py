@@ -12,7 +12,7 @@ from types import TracebackType
 from ..clock import Clock
 from ..errors import StorageError, ToolkitError
 from ..files import free_bytes, name_key, private_folder, refuse_network
-from ..journal import Journal
+from ..journal import FileRecord, Journal
 from ..keys import APIKeyManager
 from ..records import FailureNote, FileState
 from ..report import RunSummary
@@ -102,9 +102,11 @@ class Workshop:
         self._find_suspects()
         self._recall_keys(stack)
 
-    def begin(self) -> None:
+    def begin(self, *, retry_failed: bool) -> None:
         """Open the run's record in the journal."""
         self.journal.begin_run(self._hooks_version)
+        if retry_failed:
+            self.journal.release_aside()
 
     def plan(self, selection: Selection) -> Plan:
         """Find what is to do."""
@@ -150,31 +152,35 @@ class Workshop:
         return folders if self.layout.only else [*folders, self.layout.input_root]
 
     def _find_suspects(self) -> None:
-        """Say which files were in their hooks' own code when the last run died without a word.
+        """Find the files that may have killed the last run, and put aside the one that did.
 
-        A file that waited in a call cannot have been the killer. One that ran alone and died
-        again without gaining an answer is put aside.
+        Suspects are those whose hooks were in their own code, not waiting in a call, and had
+        gained no answer. The one that ran alone when the process died again is the killer.
         """
         left = self.register.read_back()
         self.register.clear()
-        died = self.journal.last_run_died()
-        for file in left if died else ():
-            if file.in_call:
+        for file in left if self.journal.last_run_died() else ():
+            record = self.journal.known(file.path)
+            if record is None or file.in_call:
                 continue
-            record = self.journal.file(file.path)
-            if file.alone and record.is_suspect:
-                note = FailureNote(
-                    kind="ProcessDied",
-                    message="the process died twice while this file's hooks ran, the second time "
-                    "with nothing else running; mend the hook or the file, then use retry_failed "
-                    "(--retry-failed)",
-                )
-                self.journal.put_aside(record.id, note)
-                logger.warning("%s is put aside: %s", file.path, note.message)
+            if self.journal.last_run_answered(record.id):
+                self.journal.clear_suspect(record.id)
+            elif file.alone and record.is_suspect:
+                self._put_aside(record)
             else:
                 self.journal.mark_suspects([record.id])
-                self.suspects.append(file.path)
         self.journal.flush()
+        self.suspects = [record.path for record in self.journal.suspects()]
+
+    def _put_aside(self, record: FileRecord) -> None:
+        note = FailureNote(
+            kind="ProcessDied",
+            message="the process died twice while this file's hooks ran, the second time with "
+            "nothing else running; mend the hook or the file, then use retry_failed "
+            "(--retry-failed)",
+        )
+        self.journal.put_aside(record.id, note)
+        logger.warning("%s is put aside: %s", record.path, note.message)
 
     def _recall_keys(self, stack: ExitStack) -> None:
         salt = self.journal.salt
