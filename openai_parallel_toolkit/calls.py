@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import dataclasses
 import logging
 from collections.abc import Mapping
@@ -12,10 +10,10 @@ from typing import Any, Literal
 
 from .errors import IncompleteAnswer, RequestFailed, UsageError
 from .execution import Asked, Execution, Waiter, current_execution
-from .keys import APIKeyManager, default_manager
+from .keys import APIKeyManager, default_manager, manager_of
 from .live import LiveLane
 from .models import OpenAIModel, PayloadModel, request_of
-from .own_generate import AskingThread
+from .own_generate import AskingThread, FreshThread
 from .records import Reply, Request
 from .replies import Answer
 from .scope import Scope
@@ -106,13 +104,11 @@ async def arequest_reply(
     max_retries: int | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    if not isinstance(openai_model, PayloadModel):
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            None, context.run, request_reply, openai_model, keys, config_path, max_retries
-        )
     order = _order(openai_model, keys, config_path, max_retries)
-    asked = await order.execution.ask_async(order.request, order.scope, order.lane)
+    transport: FreshThread | None = None
+    if not isinstance(openai_model, PayloadModel):
+        transport = FreshThread(openai_model, order.lane.openai_module)
+    asked = await order.execution.ask_async(order.request, order.scope, order.lane, transport)
     return _reply(asked, order)
 
 
@@ -163,7 +159,7 @@ def _order(
     request = request_of(model)
     execution = current_execution.get()
     if keys is None and config_path is not None:
-        keys = APIKeyManager(config_path=config_path)
+        keys = manager_of(config_path)
     if execution is None:
         lane = LiveLane.of(keys or default_manager())
         lane.warn_if_loose()

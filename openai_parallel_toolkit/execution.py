@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -141,8 +142,18 @@ class Execution:
             result = waiter.wait()
         return self.received(result)
 
-    async def ask_async(self, request: Request, scope: Scope, lane: LiveLane) -> Asked:
-        """Return the answer to `request` without blocking the event loop."""
+    async def ask_async(
+        self,
+        request: Request,
+        scope: Scope,
+        lane: LiveLane,
+        transport: Transport | None = None,
+    ) -> Asked:
+        """Return the answer to `request` without blocking the event loop.
+
+        Args:
+            transport: what sends it; None: the lane's own.
+        """
         call_id = self.identify(request)
         replayed = self.replay(call_id, request)
         if replayed is not None:
@@ -152,10 +163,12 @@ class Execution:
         mailbox = lane.mailbox_to(loop)
 
         def deliver(result: Answer | BaseException) -> None:
-            mailbox.post(_set_result, future, result)
+            with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
+                mailbox.post(_set_result, future, result)
 
+        call = Call(request=request, id=call_id, scope=scope, deliver=deliver, transport=transport)
         with self.in_call():
-            lane.submit(Call(request=request, id=call_id, scope=scope, deliver=deliver))
+            lane.submit(call)
             result = await future
         return self.received(result)
 

@@ -62,6 +62,7 @@ class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
     lease: Lease
+    attempt_id: int
     timeout_s: float
 
 
@@ -131,7 +132,7 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - tally.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, timeout_s)
+        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
         tally.spent_s += clock.now_s() - since_s
         tally.attempts += 1
         outcome, answer = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import threading
-import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import Any
 
 from . import flow
 from .clock import Clock, SystemClock
-from .errors import RunStopping
+from .errors import RunStopping, UsageError
 from .keys import APIKeyManager
 from .mailbox import Mailbox
 from .prices import PriceBook
@@ -66,12 +66,12 @@ class LiveLane:
         self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
         self._mail = Mailbox(self._loop)
-        self._mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox]
-        self._mailboxes = weakref.WeakKeyDictionary()
+        self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
         self._carried: set[asyncio.Task[None]] = set()
         self._unreached = 0
         #: For calls that belong to no run.
         self.loose_scope = Scope(prices=PriceBook(keys.settings.prices))
+        self._pid = os.getpid()
         self._open_runs = 0
         self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="live-lane", daemon=True)
@@ -106,11 +106,19 @@ class LiveLane:
         """Return the way for answers into an asker's own event loop; call it on that loop."""
         mailbox = self._mailboxes.get(loop)
         if mailbox is None:
-            mailbox = self._mailboxes[loop] = Mailbox(loop)
+            mailbox = Mailbox(loop)
+            open_ones = {k: v for k, v in self._mailboxes.copy().items() if not k.is_closed()}
+            self._mailboxes = {**open_ones, loop: mailbox}
         return mailbox
 
     def submit(self, call: Call) -> None:
-        """Send a call under the next free key; returns at once."""
+        """Send a call under the next free key; returns at once.
+
+        Raises:
+            UsageError: this process was forked from the one that made the lane.
+        """
+        if self._pid != os.getpid():
+            raise UsageError("a forked process cannot use its parent's keys; make an APIKeyManager")
         self._mail.post(self._start, call)
 
     def close(self) -> None:
@@ -130,6 +138,7 @@ class LiveLane:
             task.cancel()
         await asyncio.gather(*self._carried, return_exceptions=True)
         await self._transport.close()
+        await self._loop.shutdown_default_executor()
 
     def _start(self, call: Call) -> None:
         task = self._loop.create_task(self._carry(call))
@@ -219,10 +228,11 @@ class LiveLane:
             return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
         except SendFault as fault:
             return fault
-        except BaseException:
-            outcome = Outcome(kind=OutcomeKind.UNKNOWN, code="abandoned")
-            self.keys.settle(step.lease, outcome)
-            call.scope.tally.ended(step.lease, outcome, None)
+        except BaseException as exc:  # a user's own `generate` may raise anything
+            outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
+            self._settle(step.lease, outcome, call.scope, None)
+            if isinstance(exc, Exception):
+                call.scope.journal.ended(step.attempt_id, outcome)
             raise
 
     async def _keep(self, step: flow.Keep, call: Call) -> None:

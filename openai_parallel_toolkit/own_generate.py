@@ -1,10 +1,13 @@
-"""Let a user's own `generate` send by itself, on the thread that asked, under a lent key."""
+"""Let a user's own `generate` send by itself, under a lent key, on a thread that may block."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import queue
+import threading
+from abc import ABC, abstractmethod
 from typing import Any
 
 from .errors import UsageError
@@ -38,40 +41,26 @@ class _Job:
             self.ended.set_result(reply)
 
 
-class AskingThread:
-    """Waits for an answer and meanwhile does the sending that the lane asks for.
-
-    It is both the lane's transport for this one call and the way the thread waits.
-    """
+class _OwnTransport(ABC):
+    """The lane's transport for one call of a model that sends by itself."""
 
     def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
         self._model = model
         self._openai = openai_module
-        self._inbox: queue.SimpleQueue[_Job | Answer | BaseException] = queue.SimpleQueue()
-
-    @property
-    def transport(self) -> AskingThread:
-        return self
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
-        """Have the asking thread call `generate` under `lease`; runs on the lane."""
+        """Have a thread call `generate` under `lease`; runs on the lane."""
         del request
         job = _Job(lease, timeout_s)
-        self._inbox.put(job)
+        self._hand_over(job)
         return await job.ended
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - the openai package owns the connections
         """Nothing to close."""
 
-    def deliver(self, result: Answer | BaseException) -> None:
-        self._inbox.put(result)
-
-    def wait(self) -> Answer | BaseException:
-        while True:
-            letter = self._inbox.get()
-            if not isinstance(letter, _Job):
-                return letter
-            letter.finish(self._attempt(letter))
+    @abstractmethod
+    def _hand_over(self, job: _Job) -> None:
+        """Have a thread do the job."""
 
     def _attempt(self, job: _Job) -> RawReply | BaseException:
         try:
@@ -86,6 +75,50 @@ class AskingThread:
                 client = self._openai.client_for(job.lease).with_options(timeout=job.timeout_s)
                 return self._model.generate(client)
             return self._model.generate()
+
+
+class AskingThread(_OwnTransport):
+    """Waits for an answer and meanwhile does the sending that the lane asks for."""
+
+    def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
+        super().__init__(model, openai_module)
+        self._inbox: queue.SimpleQueue[_Job | Answer | BaseException] = queue.SimpleQueue()
+
+    @property
+    def transport(self) -> AskingThread:
+        return self
+
+    def deliver(self, result: Answer | BaseException) -> None:
+        self._inbox.put(result)
+
+    def wait(self) -> Answer | BaseException:
+        while True:
+            letter = self._inbox.get()
+            if not isinstance(letter, _Job):
+                return letter
+            letter.finish(self._attempt(letter))
+
+    def _hand_over(self, job: _Job) -> None:
+        self._inbox.put(job)
+
+
+class FreshThread(_OwnTransport):
+    """Sends each attempt on a thread of its own, in the context of who made this object.
+
+    The threads are daemons, so that a `generate` that hangs does not keep the process alive.
+    """
+
+    def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
+        super().__init__(model, openai_module)
+        self._context = contextvars.copy_context()
+
+    def _hand_over(self, job: _Job) -> None:
+        threading.Thread(
+            target=self._context.run, args=(self._do, job), name="own-generate", daemon=True
+        ).start()
+
+    def _do(self, job: _Job) -> None:
+        job.finish(self._attempt(job))
 
 
 def _as_reply(value: Any, model: OpenAIModel) -> RawReply | BaseException:

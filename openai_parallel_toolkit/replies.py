@@ -107,8 +107,8 @@ def _read_responses(raw: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _read_anything(raw: Mapping[str, Any]) -> tuple[str, str] | None:
-    del raw
-    return "", "generated"
+    value = raw.get("generated")
+    return value if isinstance(value, str) else "", "generated"
 
 
 _READERS = {

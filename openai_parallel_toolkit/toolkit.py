@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import IO, Any
 
 from .clock import SystemClock
-from .keys import APIKeyManager
+from .keys import APIKeyManager, close_unless_default
 from .report import RunSummary
 from .runner.hooks import Hooks
 from .runner.options import FailOnError, Mode, OutputNames, RunOptions, default_threads
@@ -152,8 +152,13 @@ class ParallelToolkit:
             FilesFailed: more files failed than fail_on_error allows.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
-        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
-        return run_folder(self.options, self._hooks, keys, SystemClock())
+        if self._key_manager is not None:
+            return run_folder(self.options, self._hooks, self._key_manager, SystemClock())
+        keys = APIKeyManager(config_path=self._config_path)
+        try:
+            return run_folder(self.options, self._hooks, keys, SystemClock())
+        finally:
+            close_unless_default(keys)
 
 
 def _globs(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

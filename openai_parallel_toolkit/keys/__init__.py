@@ -1,6 +1,6 @@
 """Lend API keys to requests: limits, cooling, drops, fair turns."""
 
-from .default import default_manager, forget_default_manager
+from .default import close_unless_default, default_manager, forget_default_manager, manager_of
 from .figures import Counts, Wait
 from .manager import APIKeyManager
 from .ticket import Ticket
@@ -10,6 +10,8 @@ __all__ = [
     "Counts",
     "Ticket",
     "Wait",
+    "close_unless_default",
     "default_manager",
     "forget_default_manager",
+    "manager_of",
 ]

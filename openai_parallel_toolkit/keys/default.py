@@ -1,6 +1,8 @@
-"""The manager that bare calls use: the first one made in this process."""
+"""The manager that bare calls use: the first one made in this process, or that of a config."""
 
 from __future__ import annotations
+
+import os
 
 from .manager import APIKeyManager
 
@@ -18,6 +20,33 @@ def forget_default_manager() -> None:
     """Let the next manager that is made be the default; for tests and notebooks."""
     with APIKeyManager._default_lock:
         APIKeyManager._default = None
+        APIKeyManager._of_configs.clear()
+
+
+def close_unless_default(manager: APIKeyManager) -> None:
+    """Close a manager that nobody else can use: bare calls go on with the default one."""
+    if manager is not APIKeyManager._default:
+        manager.close()
+
+
+def manager_of(config_path: str | os.PathLike[str]) -> APIKeyManager:
+    """Return the process's manager for a config file; a new one when the file was changed.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+    place = os.path.abspath(config_path)
+    version = os.stat(place).st_mtime_ns if os.path.exists(place) else 0
+    known = APIKeyManager._of_configs.get(place)
+    if known is not None and known[0] == version and not known[1]._is_closed:
+        return known[1]
+    made = APIKeyManager(config_path=config_path)
+    with APIKeyManager._default_lock:
+        quicker = APIKeyManager._of_configs.get(place)
+        if quicker is not None and quicker is not known:
+            return quicker[1]
+        APIKeyManager._of_configs[place] = version, made
+    return made
 
 
 def _made() -> APIKeyManager:

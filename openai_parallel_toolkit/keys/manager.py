@@ -38,6 +38,8 @@ class APIKeyManager:
     """
 
     _default: ClassVar[APIKeyManager | None] = None
+    #: By path: when the config was written, and its manager.
+    _of_configs: ClassVar[dict[str, tuple[int, APIKeyManager]]] = {}
     _default_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(
@@ -260,7 +262,10 @@ class APIKeyManager:
         return unsubscribe
 
     def close(self) -> None:
-        """Fail those who wait with UsageError and lend no more; leases can still be settled."""
+        """Fail those who wait with UsageError and lend no more; leases can still be settled.
+
+        What sends under these keys is closed as well: its connections and its thread.
+        """
         with self._lock:
             self._is_closed = True
             done = self._pool.fail_all(_closed())
@@ -269,6 +274,10 @@ class APIKeyManager:
             if APIKeyManager._default is self:
                 APIKeyManager._default = None
         _wake(done)
+        with self._companion_lock:
+            companion, self._companion = self._companion, None
+        if companion is not None:
+            companion.close()
 
     def companion(self, make: Callable[[APIKeyManager], Companion]) -> Companion:
         """Return the one object that sends under these keys, made when first asked for."""

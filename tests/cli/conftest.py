@@ -124,5 +124,5 @@ def sim():
 
 @pytest.fixture
 def slow_sim():
-    with Simulator([SimKey("good")], latency=0.5) as simulator:
+    with Simulator([SimKey("good")], latency=2.0) as simulator:
         yield simulator

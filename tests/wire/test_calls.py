@@ -217,7 +217,8 @@ class AskOnCarefulThreads(Ask):
 
         with ThreadPoolExecutor(2) as pool:
             asks = [
-                pool.submit(contextvars.copy_context().run, ask, text) for text in (data, data + "!")
+                pool.submit(contextvars.copy_context().run, ask, text)
+                for text in (data, data + "!")
             ]
             return [ask.result() for ask in asks]
 

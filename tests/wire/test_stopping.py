@@ -1,0 +1,262 @@
+"""A run that stops while its calls wait stops at once, and blames no file for it."""
+
+import errno
+import threading
+import time
+
+import pytest
+from wire_desk import Ask, question, until
+
+from openai_parallel_toolkit import (
+    APIKeyManager,
+    FilesFailed,
+    NoUsableKey,
+    StorageError,
+    arequest_openai_api,
+    request_openai_api,
+)
+from openai_parallel_toolkit.simulator import Fault, SimKey
+
+FILES = 12
+
+
+def hooks(spoil, *, is_async=False):
+    """Hooks of which the first file's ask nothing and call `spoil`, the others ask."""
+
+    class Asks(Ask):
+        def process_data(self, data):
+            if "file 0:" in data:
+                return spoil()
+            return request_openai_api(question(data))
+
+    class AsksAsync(Ask):
+        async def process_data(self, data):
+            if "file 0:" in data:
+                return spoil()
+            return await arequest_openai_api(question(data))
+
+    return AsksAsync if is_async else Asks
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
+@pytest.mark.parametrize(
+    ("error", "expected", "failed"),
+    [
+        (ValueError("no good"), FilesFailed, ["f000.txt"]),
+        (OSError(errno.ENOSPC, "No space left on device", "/somewhere"), StorageError, []),
+    ],
+    ids=["fail_on_error", "disk"],
+)
+def test_calls_that_wait_for_a_key_for_ten_minutes_end_at_once(
+    desk, error, expected, failed, is_async
+):
+    sim = desk.simulate(faults=[Fault("429", retry_after=600)])
+    keys = APIKeyManager(config_path=desk.inputs(FILES).configure(sim).config)
+
+    def spoil():
+        until(lambda: is_async or keys.counts().waiting == FILES - 1)
+        raise error
+
+    since_s = time.monotonic()
+    with pytest.raises(expected) as caught:
+        desk.run(
+            hooks(spoil, is_async=is_async),
+            key_manager=keys,
+            num_threads=FILES,
+            fail_on_error=True,
+        )
+    assert time.monotonic() - since_s < 5
+    summary = caught.value.summary
+    assert [line["file"] for line in desk.failures(summary)] == failed
+    assert (summary.done, summary.failed, summary.left) == (0, len(failed), FILES - len(failed))
+    assert sim.ledger.billed() == 0
+    assert (keys.counts().waiting, keys.counts().in_flight) == (0, 0)
+
+
+def test_calls_that_pause_after_an_overload_end_at_once(desk):
+    sim = desk.simulate(faults=[Fault("503", retry_after=500)])
+    keys = APIKeyManager(config_path=desk.inputs(FILES).configure(sim).config)
+
+    def spoil():
+        until(lambda: sim.ledger.hits() == FILES - 1 and keys.counts().in_flight == 0)
+        raise ValueError("no good")
+
+    with pytest.raises(FilesFailed) as caught:
+        desk.run(hooks(spoil), key_manager=keys, num_threads=FILES, fail_on_error=True)
+    assert caught.value.summary.seconds < 5
+    assert caught.value.summary.failed == 1
+    assert sim.ledger.hits() == FILES - 1
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
+def test_answers_in_flight_are_taken_in_before_the_run_ends(desk, is_async):
+    sim = desk.simulate(latency=0.5)
+    desk.inputs(FILES).configure(sim)
+
+    def spoil():
+        until(lambda: sim.ledger.hits() == FILES - 1)
+        raise ValueError("no good")
+
+    with pytest.raises(FilesFailed):
+        desk.run(hooks(spoil, is_async=is_async), num_threads=FILES, fail_on_error=True)
+    summary = desk.run(hooks(lambda: "fine", is_async=is_async))
+    assert summary.calls.sent == 0
+    assert summary.done + summary.skipped == FILES
+    assert sim.ledger.billed() == FILES - 1
+
+
+def test_grace_bounds_how_long_answers_in_flight_are_waited_for(desk):
+    sim = desk.simulate(faults=[Fault("never")])
+    desk.inputs(FILES).configure(sim)
+
+    def spoil():
+        until(lambda: sim.ledger.hits() == FILES - 1)
+        raise ValueError("no good")
+
+    since_s = time.monotonic()
+    with pytest.raises(FilesFailed) as caught:
+        desk.run(hooks(spoil), num_threads=FILES, fail_on_error=True, grace_s=0.3)
+    assert time.monotonic() - since_s < 5
+    assert (caught.value.summary.failed, caught.value.summary.left) == (1, FILES - 1)
+    with desk.journal() as journal:
+        # Each of them may be billed, and the journal says so.
+        assert journal.status().totals.all_runs.unanswered == FILES - 1
+
+
+def test_the_death_of_the_last_key_frees_those_who_wait(desk):
+    sim = desk.simulate(SimKey("short", quota=3), latency=0.02)
+    listed = [{"key": "sim-short", "name": "short", "max_concurrent_requests": 1}]
+    with pytest.raises(NoUsableKey) as caught:
+        desk.inputs(FILES).configure_at(sim.url, listed).run(num_threads=FILES)
+    assert (caught.value.summary.done, caught.value.summary.failed) == (3, 0)
+    assert (sim.ledger.billed(), sim.ledger.hits()) == (3, 4)
+
+
+# Hooks that hang
+
+
+class Hangs(Ask):
+    """Its hooks stop for good in one file, at a place that the test names."""
+
+    place = "process_data"
+    event: threading.Event
+
+    def hang(self, place, is_the_one):
+        if place == self.place and is_the_one:
+            self.event.wait(30)
+
+    def process_input(self, file):
+        self.hang("process_input", file.name.endswith("f001.txt"))
+        return file.read()
+
+    def process_data(self, data):
+        self.hang("process_data", "file 1:" in data)
+        return request_openai_api(question(data))
+
+    def process_output(self, data, output_file_without_ext):
+        self.hang("process_output", output_file_without_ext.endswith("f001"))
+        super().process_output(data, output_file_without_ext)
+        self.hang("after", output_file_without_ext.endswith("f001"))
+
+
+class HangsAsync(Hangs):
+    async def process_data(self, data):
+        if self.place == "process_data" and "file 1:" in data:
+            await self.wait_for_ever()
+        return await arequest_openai_api(question(data))
+
+    async def wait_for_ever(self):
+        import asyncio
+
+        await asyncio.Event().wait()
+
+
+class HangsAsyncStubbornly(HangsAsync):
+    """Does not even let itself be cancelled."""
+
+    async def wait_for_ever(self):
+        import asyncio
+
+        while not self.event.is_set():
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                pass
+
+
+class HangsTheLoop(HangsAsync):
+    """Blocks the event loop that all async hooks share."""
+
+    async def wait_for_ever(self):
+        self.event.wait(30)
+
+
+PLACES = ["process_input", "process_data", "process_output", "after"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", [Hangs, HangsAsync], ids=["blocking", "async"])
+def test_a_hook_that_hangs_fails_its_file_and_the_run_ends_without_it(desk, caplog, kind, place):
+    sim = desk.simulate(latency=0.01)
+
+    class Here(kind):
+        pass
+
+    Here.place, Here.event = place, threading.Event()
+    before = set(threading.enumerate())
+    summary = desk.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=0.4)
+    assert (summary.done, summary.failed, summary.left) == (9, 1, 0)
+    (line,) = desk.failures(summary)
+    assert (line["file"], line["kind"]) == ("f001.txt", "HookTimeout")
+    where = "wait_for_ever" if kind is HangsAsync and place == "process_data" else "hang"
+    assert where in line["trace"]
+    assert where in caplog.text
+    assert summary.seconds < 10
+    outputs = desk.outputs()
+    assert "f001.json" not in outputs
+    Here.event.set()
+    until(lambda: not [t for t in set(threading.enumerate()) - before if "file-" in t.name])
+    assert desk.outputs() == outputs, "a late result was not ignored"
+    assert not list(desk.output.rglob("f001*"))
+    Here.place = "nowhere"
+    assert desk.run(Here, hook_timeout_s=0.4).done == 1
+
+
+@pytest.mark.parametrize("kind", [HangsAsyncStubbornly, HangsTheLoop])
+def test_an_async_hook_that_cannot_be_cancelled_does_not_hold_the_run(desk, kind):
+    sim = desk.simulate()
+
+    class Here(kind):
+        event = threading.Event()
+
+    summary = desk.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=0.4)
+    Here.event.set()
+    assert (summary.done, summary.failed) == (9, 1)
+    assert summary.seconds < 10
+
+
+def test_waiting_for_a_slow_answer_is_not_hanging(desk):
+    sim = desk.simulate(latency=0.8)
+    summary = desk.inputs(3).configure(sim).run(hook_timeout_s=0.3)
+    assert (summary.done, summary.failed) == (3, 0)
+
+
+def test_many_hooks_that_hang_leave_room_for_the_rest(desk):
+    class HangsOften(Ask):
+        event = threading.Event()
+
+        def process_input(self, file):
+            if file.name.endswith(tuple(f"f{n:03}.txt" for n in range(0, 30, 2))):
+                self.event.wait(30)
+            return file.read()
+
+    class HangsOftenAsync(HangsOften):
+        async def process_data(self, data):
+            return await arequest_openai_api(question(data))
+
+    sim = desk.simulate()
+    desk.inputs(30).configure(sim)
+    for kind in (HangsOften, HangsOftenAsync):
+        summary = desk.run(kind, num_threads=20, hook_timeout_s=0.3, force=True)
+        assert (summary.done, summary.failed) == (15, 15)
+    HangsOften.event.set()
