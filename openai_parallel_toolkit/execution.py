@@ -187,18 +187,27 @@ class Execution:
     @contextmanager
     def in_call(self) -> Iterator[None]:
         """Mark that the hooks wait in a call, not in their own code."""
-        self._count_call(1)
+        self.rest()
         try:
             yield
         finally:
-            self._count_call(-1)
+            self.go_on()
+
+    def rest(self) -> None:
+        """Mark that the hooks' own code does not run, until as many `go_on` have followed."""
+        self._count_call(1)
+
+    def go_on(self) -> None:
+        """Mark that the hooks' own code runs again."""
+        self._count_call(-1)
 
     def _count_call(self, change: int) -> None:
         with self._lock:
             self._open_calls += change
             self._moved_s = self._clock.now_s()
             is_edge = self._open_calls == (1 if change > 0 else 0)
-        if is_edge and self._on_call is not None:
+        # Whoever is told may be gone when this execution was given up.
+        if is_edge and self._on_call is not None and not self.is_fenced:
             self._on_call(change > 0)
 
     def _translated(self, error: BaseException) -> BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -27,6 +28,8 @@ from .workshop import Workshop
 logger = logging.getLogger(__name__)
 
 _TRACE_FRAMES = 6
+#: Files whose outputs may wait to be moved into place.
+_MOST_UNPUBLISHED = 1_000
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,7 +41,10 @@ class Job:
     execution: Execution
     staged: StagedFolder | None = None
     signature: str = ""
+    #: Where its hooks run now.
     thread_id: int = field(default_factory=threading.get_ident)
+    #: What runs its async hook; None: no async hook runs.
+    task: asyncio.Task[Any] | None = None
 
 
 class FileRunner:
@@ -72,6 +78,8 @@ class FileRunner:
         self._max_file_attempts = max_file_attempts
         self._lock = threading.Lock()
         self._jobs: set[Job] = set()
+        # Hooks that are faster than the disk wait here.
+        self._room = threading.Semaphore(_MOST_UNPUBLISHED)
 
     def jobs(self) -> list[Job]:
         """Return the files that are under way."""
@@ -139,6 +147,7 @@ class FileRunner:
         execution = job.execution
         if execution.is_unwound or execution.is_fenced:
             raise RunStopping
+        self._room.acquire()
         self._publisher.publish(
             Finished(
                 file_id=execution.file_id,
@@ -150,6 +159,10 @@ class FileRunner:
             )
         )
         job.staged = None
+
+    def is_published(self) -> None:
+        """Note that one file's outputs were published, or could not be."""
+        self._room.release()
 
     def _check_unchanged(self, job: Job) -> None:
         try:
@@ -179,7 +192,8 @@ class FileRunner:
         if error is None or execution.is_unwound or isinstance(error, HookUnwound):
             return
         if is_disk_trouble(error):  # the next file would fare no better
-            self._scope.gate.close(as_toolkit_error(error, job.path))
+            place = getattr(error, "filename", None) or self._layout.output_root
+            self._scope.gate.close(as_toolkit_error(error, str(place)))
             return
         self.fail(job.path, execution.file_id, self.note_of(error))
 

@@ -177,7 +177,8 @@ class Run:
     def _see_through(self, queue: Queue, count: int, look: Callable[[], None]) -> None:
         kind = AsyncWorkers if self._files.hooks.is_async else ThreadWorkers
         workers: Workers = kind(self._files, count, self._tick.set)
-        watch = Watch(self._files, workers, self._clock, self._options.hook_timeout_s)
+        timeout_s = self._options.hook_timeout_s
+        watch = Watch(self._files, workers, self._clock, timeout_s, self._scope.gate.close)
         workers.start(queue)
         try:
             while workers.is_busy() and not self._is_grace_over():
@@ -228,10 +229,12 @@ class Run:
 
     def _on_done(self, file: Finished) -> None:
         del file
+        self._files.is_published()
         with self._lock:
             self._done += 1
 
     def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
+        self._files.is_published()
         self._files.fail(file.path, file.file_id, self._files.note_of(error))
 
     def _on_failed(self, path: str, note: FailureNote) -> None:

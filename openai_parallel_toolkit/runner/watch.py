@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 from ..clock import Clock
+from ..errors import ToolkitError, UsageError
 from ..records import FailureNote
 from .one_file import FileRunner, Job
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
+
+_TRACE_FRAMES = 6
 
 
 class Watch:
@@ -21,24 +28,29 @@ class Watch:
     """
 
     def __init__(
-        self, runner: FileRunner, workers: Workers, clock: Clock, hook_timeout_s: float | None
+        self,
+        runner: FileRunner,
+        workers: Workers,
+        clock: Clock,
+        hook_timeout_s: float | None,
+        stop: Callable[[ToolkitError], None],
     ) -> None:
+        """Take a look around; `stop` is told when nobody can go on."""
         self._runner = runner
         self._workers = workers
         self._clock = clock
         self._hook_timeout_s = hook_timeout_s
+        self._stop = stop
 
     def look(self) -> None:
         """Give up on every hook that has hung for too long."""
         if self._hook_timeout_s is None:
             return
-        now_s = self._clock.now_s()
-        for job in self._runner.jobs():
-            idle_since_s = job.execution.idle_since_s
-            if idle_since_s is None or now_s - idle_since_s < self._hook_timeout_s:
-                continue
-            if not job.execution.is_fenced:
-                self._give_up(job)
+        before_s = self._clock.now_s() - self._hook_timeout_s
+        hung = [job for job in self._runner.jobs() if _is_idle_since(job, before_s)]
+        blocking = self._workers.blocking(hung)
+        for job in hung if blocking is None else [blocking]:
+            self._give_up(job)
 
     def _give_up(self, job: Job) -> None:
         message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"
@@ -51,9 +63,39 @@ class Watch:
             extra={"action": "hook_timeout"},
         )
         self._runner.fence(job, note)
-        self._workers.replace(job)
+        if not self._workers.replace(job):
+            self._stop(
+                UsageError(
+                    f"the async hook of {job.path} blocks the event loop that all files share; "
+                    "use what can be awaited there, such as asyncio.to_thread(...), or write the "
+                    "hooks without async",
+                    file=job.path,
+                )
+            )
+
+
+def _is_idle_since(job: Job, before_s: float) -> bool:
+    idle_since_s = job.execution.idle_since_s
+    is_idle = idle_since_s is not None and idle_since_s <= before_s
+    return is_idle and not job.execution.is_fenced
 
 
 def _stack_of(job: Job) -> str:
-    frame = sys._current_frames().get(job.thread_id)
-    return "".join(traceback.format_stack(frame)[-6:]) if frame is not None else ""
+    frames = _awaiting(job.task)
+    if not frames:
+        frame = sys._current_frames().get(job.thread_id)
+        frames = [found for found, _ in traceback.walk_stack(frame)][::-1] if frame else []
+    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format()
+    return "".join(lines[-_TRACE_FRAMES:])
+
+
+def _awaiting(task: asyncio.Task[Any] | None) -> list[FrameType]:
+    """Return where a task waits, from its outermost frame inward; empty: it runs just now."""
+    frames = []
+    awaited: Any = task and task.get_coro()
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        awaited = getattr(awaited, "cr_await", None)
+    return frames if len(frames) > 1 else []

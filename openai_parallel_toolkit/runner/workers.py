@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import queue as queues
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from ..execution import current_execution
@@ -18,6 +18,8 @@ from .one_file import FileRunner, Job
 
 #: Threads for process_input and process_output of async hooks.
 _SIDE_THREADS = 8
+#: Seconds in which an event loop must answer, or one of its hooks blocks it.
+_BLOCKED_AFTER_S = 1.0
 
 
 class Queue:
@@ -51,8 +53,12 @@ class Workers(Protocol):
         """Return whether a file is under way or still to be taken."""
         ...
 
-    def replace(self, job: Job) -> None:
-        """Let another worker go on in place of the one that hangs in `job`."""
+    def blocking(self, jobs: Iterable[Job]) -> Job | None:
+        """Return the one of `jobs` that keeps all others from running now; None: none does."""
+        ...
+
+    def replace(self, job: Job) -> bool:
+        """Let another worker go on in place of the one that hangs in `job`; False: none can."""
         ...
 
     def close(self) -> None:
@@ -84,10 +90,14 @@ class ThreadWorkers:
     def is_busy(self) -> bool:
         return bool(self._live)
 
-    def replace(self, job: Job) -> None:
+    def blocking(self, jobs: Iterable[Job]) -> None:
+        """No thread keeps others from running."""
+
+    def replace(self, job: Job) -> bool:
         with self._lock:
             self._live.discard(job.slot)
         self._add()
+        return True
 
     def close(self) -> None:
         """Nothing to do: workers end when the queue does."""
@@ -119,7 +129,7 @@ class AsyncWorkers:
     """Runs async hooks on one event loop; their blocking neighbours on a few side threads.
 
     One file costs one hop to a side thread: it writes a file's output and reads the next input.
-    Everything but `start` and `close` happens on the loop, so there is no lock.
+    What changes the state happens on the loop, so there is no lock.
     """
 
     def __init__(self, runner: FileRunner, count: int, on_idle: Callable[[], None]) -> None:
@@ -130,6 +140,8 @@ class AsyncWorkers:
         self._side = SideThreads(self._loop, min(_SIDE_THREADS, count))
         self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        #: Cancelled because their hooks hung; they may not even have noticed.
+        self._left_behind: set[asyncio.Task[None]] = set()
         self._slots = itertools.count()
         self._queue: Queue | None = None
         self._is_busy = True
@@ -141,8 +153,19 @@ class AsyncWorkers:
     def is_busy(self) -> bool:
         return self._is_busy
 
-    def replace(self, job: Job) -> None:
-        self._loop.call_soon_threadsafe(self._swap, job.slot)
+    def blocking(self, jobs: Iterable[Job]) -> Job | None:
+        running = asyncio.current_task(self._loop)
+        return next((job for job in jobs if running is not None and job.task is running), None)
+
+    def replace(self, job: Job) -> bool:
+        if job.task is None:
+            self._side.add()
+        is_swapped = threading.Event()
+        self._loop.call_soon_threadsafe(self._swap, job.slot, is_swapped)
+        if is_swapped.wait(_BLOCKED_AFTER_S):
+            return True
+        self._is_busy = False
+        return False
 
     def close(self) -> None:
         if self._thread.is_alive():
@@ -155,20 +178,24 @@ class AsyncWorkers:
         for _ in range(self._count):
             self._add()
         self._loop.run_forever()
-        for task in self._tasks.values():
+        tasks = [*self._tasks.values(), *self._left_behind]
+        for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks.values(), return_exceptions=True))
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
 
     def _add(self) -> None:
         slot = next(self._slots)
         self._tasks[slot] = self._loop.create_task(self._work(slot))
 
-    def _swap(self, slot: int) -> None:
-        task = self._tasks.get(slot)
+    def _swap(self, slot: int, is_swapped: threading.Event) -> None:
+        task = self._tasks.pop(slot, None)
         if task is not None:
+            self._left_behind.add(task)
+            task.add_done_callback(self._left_behind.discard)
             task.cancel()
         self._add()
+        is_swapped.set()
 
     async def _work(self, slot: int) -> None:
         try:
@@ -178,9 +205,10 @@ class AsyncWorkers:
                 result = None
                 if error is None:
                     result, error = await self._process(job, data)
+                job.execution.rest()
                 opened = await self._side.run(self._close_and_open_next, job, result, error)
         finally:
-            del self._tasks[slot]
+            self._tasks.pop(slot, None)
             if not self._tasks:
                 self._is_busy = False
                 self._on_idle()
@@ -188,6 +216,7 @@ class AsyncWorkers:
     async def _process(self, job: Job, data: Any) -> tuple[Any, BaseException | None]:
         current_execution.set(job.execution)
         job.execution.loop = self._loop
+        job.thread_id, job.task = threading.get_ident(), asyncio.current_task()
         try:
             return await self._runner.hooks.process_data(data), None
         except asyncio.CancelledError:
@@ -196,6 +225,8 @@ class AsyncWorkers:
             raise
         except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
             return None, exc
+        finally:
+            job.task = None
 
     def _open_next(self, slot: int) -> tuple[Job, Any, BaseException | None] | None:
         assert self._queue is not None
@@ -214,6 +245,8 @@ class AsyncWorkers:
     def _close_and_open_next(
         self, job: Job, result: Any, error: BaseException | None
     ) -> tuple[Job, Any, BaseException | None] | None:
+        job.thread_id = threading.get_ident()
+        job.execution.go_on()
         token = current_execution.set(job.execution)
         try:
             if error is None and not job.execution.is_fenced:
@@ -235,10 +268,16 @@ class SideThreads:
     def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
         self._mail = Mailbox(loop)
         self._loop = loop
-        self._count = count
+        self._count = 0
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
-        for number in range(count):
-            threading.Thread(target=self._work, name=f"file-side-{number}", daemon=True).start()
+        for _ in range(count):
+            self.add()
+
+    def add(self) -> None:
+        """Start one more thread, at first or because a hook holds another one."""
+        name = f"file-side-{self._count}"
+        self._count += 1
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     async def run(self, action: Callable[..., Any], *args: Any) -> Any:
         """Return what `action(*args)` returns, called on one of the threads."""

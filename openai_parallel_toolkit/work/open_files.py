@@ -77,6 +77,7 @@ class OpenFiles:
     def close(self) -> None:
         self._unmap()
         os.close(self._fd)
+        self._fd = -1  # the number may soon be another file's
 
     def _place_of(self, slot: int) -> tuple[mmap.mmap, int]:
         number, place = divmod(slot, _BLOCK_SLOTS)

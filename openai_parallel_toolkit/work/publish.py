@@ -1,8 +1,8 @@
 """Move finished outputs into place, many files at a time, so that each is whole or absent.
 
-The staged bytes are on the disk already. For a batch: intents are committed; everything is moved;
-the folders go to the disk; *done* is committed. A crash in between is finished by `roll_forward`
-at the next start.
+For a batch: intents are committed while the staged bytes go to the disk; then everything is
+moved; the folders go to the disk; *done* is committed. A crash in between is finished by
+`roll_forward` at the next start.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -26,6 +27,8 @@ from .tree import OutputTree
 logger = logging.getLogger(__name__)
 
 _BATCH_FILES = 256
+#: A thread that comes back from the disk waits for its turn to run; several wait side by side.
+_SYNC_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class Publisher:
         self._changed = threading.Condition()
         #: Why publishing cannot go on: the disk refuses, or the publisher itself broke; else None.
         self.trouble: BaseException | None = None
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
@@ -101,6 +105,7 @@ class Publisher:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        self._syncers.shutdown()
         if self.trouble is not None and not isinstance(self.trouble, ToolkitError):
             raise self.trouble
 
@@ -121,7 +126,9 @@ class Publisher:
 
     def _publish(self, batch: _Batch) -> None:
         self._check(batch)
-        self._wait(batch, self._start(batch, self._intend))
+        intents = self._start(batch, self._intend)
+        self._sync(batch)
+        self._wait(batch, intents)
         self._move(batch)
         self._wait(batch, self._start(batch, self._finish))
         for file in batch.files:
@@ -180,6 +187,23 @@ class Publisher:
 
     def _finish(self, file: Finished, done: Done) -> None:
         self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
+
+    def _sync(self, batch: _Batch) -> None:
+        files = batch.sound()
+        shares = [files[first::_SYNC_THREADS] for first in range(min(_SYNC_THREADS, len(files)))]
+        for refused in self._syncers.map(self._sync_share, shares):
+            for file, error in refused:
+                batch.fail(file, error)
+
+    def _sync_share(self, share: Sequence[Finished]) -> list[tuple[Finished, Exception]]:
+        refused: list[tuple[Finished, Exception]] = []
+        for file in share:
+            try:
+                for output in file.outputs:
+                    self._tree.files.sync(self._staging.path_of(output))
+            except (OSError, UnsafePath) as exc:
+                refused.append((file, exc))
+        return refused
 
     def _move(self, batch: _Batch) -> None:
         moves = [

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import UnsafePath
-from ..files import Files, private_folder
+from ..files import digest, private_folder
 from ..records import OutputFile
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
@@ -30,11 +30,10 @@ class Staging:
     were all moved away serves again for the same output folder. One lock guards `_free`.
     """
 
-    def __init__(self, output_root: str, state_folder: str, *, files: Files | None = None) -> None:
+    def __init__(self, output_root: str, state_folder: str) -> None:
         """Make the staging folder: in the state folder when that lies in the output folder."""
         self.output_root = os.path.realpath(output_root)
         self.root = private_folder(self._place(os.path.realpath(state_folder)))
-        self._files = files or Files()
         self._output_name = os.path.basename(self.output_root) or _OUTPUT
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
@@ -50,7 +49,6 @@ class Staging:
         return StagedFolder(
             place=place or self._new_place(parent),
             without_ext=without_ext,
-            files=self._files,
             give_back=self._give_back,
         )
 
@@ -114,18 +112,16 @@ class StagedFolder:
         *,
         place: _Place,
         without_ext: str,
-        files: Files,
         give_back: Callable[[_Place], None],
     ) -> None:
         self._place = place
-        self._files = files
         self._give_back = give_back
         self._is_flat = False
         #: What `process_output` is given.
         self.path_without_ext = os.path.join(place.base, without_ext)
 
     def collect(self) -> tuple[OutputFile, ...]:
-        """Bring what was written to the disk and list it, in the order of the paths.
+        """List what was written, in the order of the paths; it begins to go to the disk.
 
         Raises:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
@@ -154,7 +150,7 @@ class StagedFolder:
         _remove(self._place.path)
 
     def _read(self, path: str) -> OutputFile:
-        size_bytes, sha256 = self._files.sync(path)
+        size_bytes, sha256 = digest(path, starts_writing=True)
         final = path[len(self._place.base) + 1 :]
         staged = os.path.join(self._place.token, os.path.basename(self._place.base), final)
         return OutputFile(staged=staged, final=final, size_bytes=size_bytes, sha256=sha256)

@@ -8,7 +8,6 @@ from wire_desk import MODEL, Ask, question, until
 from openai_parallel_toolkit import (
     APIKeyManager,
     OpenAIModel,
-    UsageError,
     arequest_openai_api,
     request_openai_api,
     request_reply,

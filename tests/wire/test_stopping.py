@@ -1,5 +1,7 @@
 """A run that stops while its calls wait stops at once, and blames no file for it."""
 
+import asyncio
+import contextlib
 import errno
 import threading
 import time
@@ -12,6 +14,7 @@ from openai_parallel_toolkit import (
     FilesFailed,
     NoUsableKey,
     StorageError,
+    UsageError,
     arequest_openai_api,
     request_openai_api,
 )
@@ -32,7 +35,7 @@ def hooks(spoil, *, is_async=False):
     class AsksAsync(Ask):
         async def process_data(self, data):
             if "file 0:" in data:
-                return spoil()
+                return await asyncio.to_thread(spoil)
             return await arequest_openai_api(question(data))
 
     return AsksAsync if is_async else Asks
@@ -54,7 +57,7 @@ def test_calls_that_wait_for_a_key_for_ten_minutes_end_at_once(
     keys = APIKeyManager(config_path=desk.inputs(FILES).configure(sim).config)
 
     def spoil():
-        until(lambda: is_async or keys.counts().waiting == FILES - 1)
+        until(lambda: keys.counts().waiting == FILES - 1)
         raise error
 
     since_s = time.monotonic()
@@ -166,8 +169,6 @@ class HangsAsync(Hangs):
         return await arequest_openai_api(question(data))
 
     async def wait_for_ever(self):
-        import asyncio
-
         await asyncio.Event().wait()
 
 
@@ -175,13 +176,9 @@ class HangsAsyncStubbornly(HangsAsync):
     """Does not even let itself be cancelled."""
 
     async def wait_for_ever(self):
-        import asyncio
-
         while not self.event.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(30)
-            except asyncio.CancelledError:
-                pass
 
 
 class HangsTheLoop(HangsAsync):
@@ -222,17 +219,35 @@ def test_a_hook_that_hangs_fails_its_file_and_the_run_ends_without_it(desk, capl
     assert desk.run(Here, hook_timeout_s=0.4).done == 1
 
 
-@pytest.mark.parametrize("kind", [HangsAsyncStubbornly, HangsTheLoop])
-def test_an_async_hook_that_cannot_be_cancelled_does_not_hold_the_run(desk, kind):
+def test_an_async_hook_that_does_not_let_itself_be_cancelled_is_left_behind(desk):
     sim = desk.simulate()
 
-    class Here(kind):
+    class Here(HangsAsyncStubbornly):
         event = threading.Event()
 
     summary = desk.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=0.4)
     Here.event.set()
     assert (summary.done, summary.failed) == (9, 1)
     assert summary.seconds < 10
+
+
+def test_an_async_hook_that_blocks_the_loop_of_all_is_named_and_the_run_stops(desk):
+    sim = desk.simulate()
+
+    class Here(HangsTheLoop):
+        event = threading.Event()
+
+    with pytest.raises(UsageError, match=r"f001\.txt blocks the event loop") as caught:
+        desk.inputs(10).configure(sim).run(Here, num_threads=4, hook_timeout_s=0.4)
+    Here.event.set()
+    summary = caught.value.summary
+    (line,) = desk.failures(summary)
+    assert (line["file"], line["kind"]) == ("f001.txt", "HookTimeout")
+    assert "wait_for_ever" in line["trace"]
+    assert summary.seconds < 10
+    Here.place = "nowhere"
+    assert desk.run(Here).left == 0
+    assert sim.ledger.billed() == 10
 
 
 def test_waiting_for_a_slow_answer_is_not_hanging(desk):

@@ -22,7 +22,7 @@ class House:
         for folder in (self.input, self.state):
             os.makedirs(folder, exist_ok=True)
         self.journal = journal or FakeJournal()
-        self.staging = Staging(self.output, self.state, files=files)
+        self.staging = Staging(self.output, self.state)
         self.tree = OutputTree(
             self.output, closed=[self.state, self.staging.root, self.input], files=files
         )

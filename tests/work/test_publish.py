@@ -189,7 +189,7 @@ def test_one_file_that_cannot_be_moved_does_not_hold_the_others(house):
     assert publisher.trouble is None
 
 
-@pytest.mark.parametrize("action", ["move", "sync_folder"])
+@pytest.mark.parametrize("action", ["sync", "move", "sync_folder"])
 def test_a_full_disk_fails_the_file_and_is_told_as_trouble(house, action):
     files = [house.run_hook("bad/a.txt", {".json": "a"}), house.run_hook("b.txt", {".json": "b"})]
     house.tree.files = RefusingFiles(errno.ENOSPC, action, "bad")

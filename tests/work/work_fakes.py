@@ -93,9 +93,8 @@ class RecordingFiles(Files):
         self.log = log
 
     def sync(self, path):
-        seen = super().sync(path)
+        super().sync(path)
         self.log.append(("sync", path))
-        return seen
 
     def sync_folder(self, folder):
         super().sync_folder(folder)
@@ -122,7 +121,7 @@ class RefusingFiles(Files):
 
     def sync(self, path):
         self._look("sync", path)
-        return super().sync(path)
+        super().sync(path)
 
     def move(self, source, folder, name):
         self._look("move", os.path.join(folder.path, name))

@@ -1,0 +1,85 @@
+"""A file that kills the process is found and put aside; being killed from outside is no blame."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from wire_desk import Ask
+
+CHILD = Path(__file__).with_name("poison_child.py")
+
+
+def start(desk):
+    command = [sys.executable, str(CHILD), str(desk.config), str(desk.input), str(desk.output)]
+    given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=given, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(desk):
+    """Run the child to whatever end it takes; return its status, its figures and what it said."""
+    with start(desk) as child:
+        out, err = child.communicate(timeout=30)
+    return child.returncode, json.loads(out) if out else None, err
+
+
+def standings(desk):
+    with desk.journal() as journal:
+        return {state.value: n for state, n in journal.status().files.items() if n}
+
+
+def test_the_one_file_that_kills_the_process_is_put_aside_and_no_other(desk):
+    sim = desk.simulate(latency=0.02)
+    desk.inputs(30).configure(sim)
+    (desk.input / "f013.txt").write_text("poison")
+    deaths = 0
+    while (ended := run(desk))[0] == -signal.SIGKILL:
+        deaths += 1
+        assert deaths <= 3, "nobody is put aside"
+    status, figures, said = ended
+    assert deaths == 2
+    assert status == 0, said
+    assert "f013.txt is put aside" in said
+    assert standings(desk) == {"done": 29, "aside": 1}
+    assert sorted(desk.outputs()) == [f"f{n:03}.json" for n in range(30) if n != 13]
+    assert figures["aside"] == 1
+    # Its answer was kept each time: no death was paid for twice beyond what was in flight.
+    assert sim.ledger.billed() <= 30 + 8 * deaths
+    with desk.journal() as journal:
+        (failure,) = journal.failures()
+        assert (failure.path, failure.note.kind) == ("f013.txt", "ProcessDied")
+    (desk.input / "f013.txt").write_text("an antidote")
+    assert desk.run(Ask, retry_failed=True).done == 1
+
+
+def test_kills_from_outside_put_nothing_aside(desk):
+    """Killed twenty times by whoever counts the requests, each time a little further on."""
+    victim: list[subprocess.Popen] = []
+    kills = range(4, 84, 4)
+
+    def kill(row):
+        if row.ordinal in kills:
+            os.kill(victim[-1].pid, signal.SIGKILL)
+
+    sim = desk.simulate(latency=0.01, on_post=kill)
+    desk.inputs(40).configure(sim)
+    deaths = 0
+    while True:
+        child = start(desk)
+        victim.append(child)
+        with child:
+            out, err = child.communicate(timeout=30)
+        if child.returncode == 0:
+            break
+        assert child.returncode == -signal.SIGKILL, err
+        deaths += 1
+        assert "put aside" not in err
+        assert deaths <= len(kills)
+    assert deaths >= 10
+    assert json.loads(out)["aside"] == 0
+    assert standings(desk) == {"done": 40}
+    assert len(desk.outputs()) == 40
+    print(f"{deaths} deaths")
