@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .records import Reply, Usage
     from .report import RunSummary
     from .toolkit import ParallelToolkit
+    from .transport import FakeTransport
 
 #: Where each public name lives; a module is imported when its first name is used, so that
 #: importing the package costs nothing.
@@ -72,6 +73,7 @@ _HOMES = {
     "records": ("Reply", "Usage"),
     "report": ("RunSummary",),
     "toolkit": ("ParallelToolkit",),
+    "transport": ("FakeTransport",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -81,6 +83,7 @@ __all__ = [
     "BudgetExceeded",
     "ChatModel",
     "ConfigError",
+    "FakeTransport",
     "FilesFailed",
     "Gpt35Turbo",
     "IncompleteAnswer",

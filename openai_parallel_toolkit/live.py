@@ -98,7 +98,7 @@ class LiveLane:
             logger.warning(
                 "a call was made outside the hooks' own threads: it is sent, but its answer is "
                 "not kept for the file. Start threads that ask with contextvars.copy_context()."
-                "run(...), or use multi_process_one.",
+                "run(...).",
                 extra={"action": "loose_call"},
             )
 

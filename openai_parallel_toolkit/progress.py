@@ -87,11 +87,12 @@ class _Rates:
 
 
 def _words(moment: Moment, rates: _Rates) -> str:
+    """Say how it stands; first what a narrow window must not cut off."""
     parts = [rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
     if moment.files_failed:
         parts.insert(0, f"{moment.files_failed:,} failed")
     if moment.waiting:
-        parts.append(f"waiting: {moment.waiting}")
+        parts.insert(0, f"waiting: {moment.waiting}")
     return ", ".join(parts)
 
 

@@ -13,6 +13,7 @@ from .report import RunSummary
 from .runner.hooks import Hooks
 from .runner.options import FailOnError, Mode, OutputNames, RunOptions, default_threads
 from .runner.run import run_folder
+from .transport import Transport
 
 
 class ParallelToolkit:
@@ -34,6 +35,7 @@ class ParallelToolkit:
         name: str = "ParallelToolkit Progress",
         *,
         key_manager: APIKeyManager | None = None,
+        transport: Transport | None = None,
         pattern: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] = (),
         recursive: bool = True,
@@ -68,6 +70,7 @@ class ParallelToolkit:
             num_threads: files under way at a time; None: ten times the number of CPUs.
             name: stands before the progress bar.
             key_manager: the keys to use instead of those in the config.
+            transport: what sends; None: HTTP. Tests of your own hooks pass a FakeTransport.
             pattern: globs of which an input must match one; None: all files.
             exclude: globs of inputs and folders to leave out.
             recursive: whether to enter folders inside the input folder.
@@ -127,6 +130,7 @@ class ParallelToolkit:
         )
         self._config_path = config_path
         self._key_manager = key_manager
+        self._transport = transport
         self._hooks = Hooks(self, ParallelToolkit, binary=binary, encoding=encoding)
 
     def process_input(self, file: IO[Any]) -> Any:
@@ -152,13 +156,14 @@ class ParallelToolkit:
             FilesFailed: more files failed than fail_on_error allows.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
-        if self._key_manager is not None:
-            return run_folder(self.options, self._hooks, self._key_manager, SystemClock())
-        keys = APIKeyManager(config_path=self._config_path)
+        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
         try:
-            return run_folder(self.options, self._hooks, keys, SystemClock())
+            return run_folder(
+                self.options, self._hooks, keys, transport=self._transport, clock=SystemClock()
+            )
         finally:
-            close_unless_default(keys)
+            if self._key_manager is None:
+                close_unless_default(keys)
 
 
 def _globs(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

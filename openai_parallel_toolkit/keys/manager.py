@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..prices import PriceBook
 from ..records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..redact import Redactor, Secret
-from ..settings import DEFAULT_API_BASE, APIKey, Settings, load_settings, more_keys
+from ..settings import DEFAULT_API_BASE, APIKey, GivenKey, Settings, load_settings, more_keys
 from .figures import Counts, Wait, count, explain
 from .pool import Pool
 from .ticket import Ticket
@@ -44,7 +44,7 @@ class APIKeyManager:
 
     def __init__(
         self,
-        api_keys: Sequence[str | APIKey] | None = None,
+        api_keys: Sequence[GivenKey] | None = None,
         config_path: str | os.PathLike[str] | None = None,
         set_api_base: bool = True,
         *,
@@ -179,7 +179,7 @@ class APIKeyManager:
             self._tell_drop(lease.key_name, settled.dropped)
         _wake(settled.tickets)
 
-    def add_key(self, key: str | APIKey) -> None:
+    def add_key(self, key: GivenKey) -> None:
         """Add a key while running; one that is there already is left alone, with a warning.
 
         Raises:

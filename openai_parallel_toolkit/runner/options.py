@@ -72,6 +72,8 @@ class RunOptions:
             "False, True, a share below 1 or a count",
             lambda v: isinstance(v, (bool, int, float)) and v >= 0,
         )
+        if self.max_cost is not None:
+            raise ConfigError("max_cost: this version cannot hold a run to a cost; leave it out")
         _require("encoding", self.encoding, "a text encoding that Python knows", _is_encoding)
 
     @property

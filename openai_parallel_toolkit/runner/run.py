@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from ..clock import Clock
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
@@ -20,6 +20,7 @@ from ..records import FailureNote
 from ..redact import guarded_logs
 from ..report import FailuresFile, RunSummary, duration
 from ..scope import Scope
+from ..transport import Transport
 from ..work.match import Selection, lay_out
 from ..work.plan import Plan
 from ..work.publish import Finished
@@ -38,7 +39,14 @@ logger = logging.getLogger(__name__)
 _TICK_S = 0.2
 
 
-def run_folder(options: RunOptions, hooks: Hooks, keys: APIKeyManager, clock: Clock) -> RunSummary:
+def run_folder(
+    options: RunOptions,
+    hooks: Hooks,
+    keys: APIKeyManager,
+    *,
+    transport: Transport | None = None,
+    clock: Clock,
+) -> RunSummary:
     """Run the hooks over every file that is due; see `ParallelToolkit.run`."""
     if options.mode == "batch":
         raise ConfigError('mode="batch" is not there yet; use mode="live"')
@@ -56,6 +64,8 @@ def run_folder(options: RunOptions, hooks: Hooks, keys: APIKeyManager, clock: Cl
         for note in plan.notes:
             logger.warning("%s", note)
         lane = LiveLane.of(keys)
+        if transport is not None:
+            lane = stack.enter_context(closing(LiveLane(keys, transport=transport)))
         if options.dry_run:
             summary = rehearse(options, hooks, workshop, plan, lane)
         else:
@@ -134,10 +144,7 @@ class Run:
         self._failures_allowed = self._options.failures_allowed(plan.due_count)
         self._workshop.begin(retry_failed=self._options.retry_failed)
         with StopSignals() as signals, self._lane.run_open():
-            try:
-                self._work_through(plan, signals)
-            finally:
-                self._publisher.close()
+            self._work_through(plan, signals)
             self._look_for_trouble()
             summary = self._summary(plan, signals)
             self._workshop.end(summary)
@@ -149,11 +156,12 @@ class Run:
         return self._scope.gate.reason is not None
 
     def _work_through(self, plan: Plan, signals: StopSignals) -> None:
-        due, already = plan.due_count, plan.skipped_done + plan.skipped_existing
+        already = plan.skipped_done + plan.skipped_existing
+        total = already + plan.due_count
         progress: Progress = NoProgress()
         if self._options.progress:
             progress = make_progress(
-                self._options.name, total=already + due, already=already, clock=self._clock
+                self._options.name, total=total, already=already, clock=self._clock
             )
 
         def look() -> None:
@@ -165,12 +173,13 @@ class Run:
         suspects = set(self._workshop.suspects)
         try:
             if suspects:
-                alone = (due for due in plan.due() if due.path in suspects)
+                alone = (file for file in plan.due() if file.path in suspects)
                 self._see_through(Queue(alone, self.is_closed, is_alone=True), 1, look)
-            rest = (due for due in plan.due() if due.path not in suspects)
-            count = max(1, min(self._options.num_threads, due))
+            rest = (file for file in plan.due() if file.path not in suspects)
+            count = max(1, min(self._options.num_threads, plan.due_count))
             self._see_through(Queue(rest, self.is_closed), count, look)
         finally:
+            self._publisher.close()
             progress.show(self._moment())
             progress.close()
 

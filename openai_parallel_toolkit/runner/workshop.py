@@ -160,9 +160,11 @@ class Workshop:
         left = self.register.read_back()
         self.register.clear()
         for file in left if self.journal.last_run_died() else ():
-            record = self.journal.known(file.path)
-            if record is None or file.in_call:
+            if file.in_call:
                 continue
+            record = self.journal.file(file.path)
+            if record.state is None:  # the process died before this was on the disk
+                self.journal.opened(record.id)
             if self.journal.last_run_answered(record.id):
                 self.journal.clear_suspect(record.id)
             elif file.alone and record.is_suspect:

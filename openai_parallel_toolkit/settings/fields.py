@@ -170,7 +170,7 @@ class Field:
 
     def proxy(self) -> str:
         """Return the URL of a proxy; it may hold a password."""
-        return self._url(("http", "https", "socks5", "socks5h"), "http://proxy.example:3128")
+        return self._url(("http", "https"), "http://proxy.example:3128")
 
     def _url(self, schemes: tuple[str, ...], example: str) -> str:
         url = self.text().strip()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..redact import Secret
 from .fields import Field
@@ -43,6 +44,10 @@ class APIKey:
     #: Azure's api-version; None: not Azure.
     api_version: str | None = None
     max_concurrent_requests: int | None = None
+
+
+#: How a program may give a key: its value, an object with the fields of a config, or a record.
+GivenKey = str | Mapping[str, Any] | APIKey
 
 
 def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ...]:

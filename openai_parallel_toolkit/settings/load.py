@@ -14,7 +14,7 @@ from ..prices import ModelPrice
 from ..redact import Secret
 from .fields import Field, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
-from .keys import APIKey, read_keys
+from .keys import APIKey, GivenKey, read_keys
 
 __all__ = ["DEFAULT_API_BASE", "APIKey", "ModelPrice", "Settings", "load_settings", "more_keys"]
 
@@ -46,7 +46,7 @@ class Settings:
 def load_settings(
     config_path: str | os.PathLike[str] | None = None,
     *,
-    api_keys: Sequence[str | APIKey] | None = None,
+    api_keys: Sequence[GivenKey] | None = None,
     azure_first: bool = False,
     env: Mapping[str, str] = os.environ,
     cwd: str | os.PathLike[str] = ".",
@@ -80,7 +80,7 @@ def load_settings(
 
 
 def more_keys(
-    settings: Settings, given: Sequence[str | APIKey], *, env: Mapping[str, str] = os.environ
+    settings: Settings, given: Sequence[GivenKey], *, env: Mapping[str, str] = os.environ
 ) -> tuple[APIKey, ...]:
     """Check keys that a program gives besides those in `settings`; return those that are new.
 
@@ -96,7 +96,7 @@ def more_keys(
 
 
 def _from_file(
-    shown: str, api_keys: Sequence[str | APIKey] | None, env: Mapping[str, str], folder: str
+    shown: str, api_keys: Sequence[GivenKey] | None, env: Mapping[str, str], folder: str
 ) -> Settings:
     path = os.path.join(folder, shown)
     variables = with_dotenv(env, [os.path.dirname(path), folder])

@@ -13,6 +13,8 @@ class Child(ParallelToolkit):
         return file.read()
 
     def process_data(self, data):
+        if "poison at once" in data:
+            os.kill(os.getpid(), signal.SIGKILL)
         answer = request_openai_api(Gpt35Turbo(content=data))
         if "poison" in data:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -131,4 +131,3 @@ def test_a_read_only_output_folder_is_refused_before_anything_is_paid(desk, disk
         desk.inputs(3).configure(sim).run()
     assert str(disk.path) in caught.value.path
     assert sim.ledger.hits() == 0
-

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from wire_desk import Ask
 
 CHILD = Path(__file__).with_name("poison_child.py")
@@ -31,16 +32,21 @@ def standings(desk):
         return {state.value: n for state, n in journal.status().files.items() if n}
 
 
-def test_the_one_file_that_kills_the_process_is_put_aside_and_no_other(desk):
+@pytest.mark.parametrize(
+    ("poison", "expected"),
+    # An answer that was gained before the death speaks for the file, once.
+    [("poison at once", 2), ("poison after the answer", 3)],
+)
+def test_the_one_file_that_kills_the_process_is_put_aside_and_no_other(desk, poison, expected):
     sim = desk.simulate(latency=0.02)
     desk.inputs(30).configure(sim)
-    (desk.input / "f013.txt").write_text("poison")
+    (desk.input / "f013.txt").write_text(poison)
     deaths = 0
     while (ended := run(desk))[0] == -signal.SIGKILL:
         deaths += 1
         assert deaths <= 3, "nobody is put aside"
     status, figures, said = ended
-    assert deaths == 2
+    assert deaths == expected
     assert status == 0, said
     assert "f013.txt is put aside" in said
     assert standings(desk) == {"done": 29, "aside": 1}

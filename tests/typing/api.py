@@ -1,0 +1,159 @@
+"""The public names as a user writes them; checked by mypy --strict and never run."""
+
+import asyncio
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+from openai_parallel_toolkit import (
+    APIKeyManager,
+    BudgetExceeded,
+    ChatModel,
+    ConfigError,
+    FilesFailed,
+    Gpt35Turbo,
+    IncompleteAnswer,
+    NoUsableKey,
+    OpenAIModel,
+    OutcomeUnknown,
+    ParallelToolkit,
+    Reply,
+    RequestFailed,
+    RequestRejected,
+    RunLocked,
+    RunStopped,
+    RunSummary,
+    StorageError,
+    ToolkitError,
+    Usage,
+    arequest_openai_api,
+    arequest_reply,
+    request_openai_api,
+    request_reply,
+)
+
+
+class OfTheReadme(ParallelToolkit):
+    """Static hooks without types, as in the first programs of the kind."""
+
+    @staticmethod
+    def process_input(file):  # type: ignore[no-untyped-def]
+        return json.load(file)
+
+    @staticmethod
+    def process_data(data):  # type: ignore[no-untyped-def]
+        return request_openai_api(Gpt35Turbo(content="hello world", prompt="", temperature=0.7))
+
+    @staticmethod
+    def process_output(data, output_file_without_ext):  # type: ignore[no-untyped-def]
+        Path(f"{output_file_without_ext}.json").write_text(json.dumps(data), encoding="utf-8")
+
+
+class Typed(ParallelToolkit):
+    """Ordinary methods with types."""
+
+    def process_input(self, file: IO[str]) -> list[str]:
+        return file.read().splitlines()
+
+    def process_data(self, data: list[str]) -> dict[str, str]:
+        return {line: request_openai_api(ChatModel("gpt-4o-mini", content=line)) for line in data}
+
+    def process_output(self, data: dict[str, str], output_file_without_ext: str) -> None:
+        Path(f"{output_file_without_ext}.json").write_text(json.dumps(data), encoding="utf-8")
+
+
+class Async(Typed):
+    """An async hook."""
+
+    async def process_data(self, data: list[str]) -> dict[str, str]:  # type: ignore[override]
+        calls = [arequest_openai_api(Gpt35Turbo(line)) for line in data]
+        return dict(zip(data, await asyncio.gather(*calls), strict=True))
+
+
+class OfOnesOwn(OpenAIModel):
+    """Calls the openai package's module-level client."""
+
+    def __init__(self, content: str) -> None:
+        self.content = content
+
+    def generate(self) -> str:  # type: ignore[override]
+        return self.content
+
+
+class WithClient(OfOnesOwn):
+    """Gets a client, and says which of its calls are equal."""
+
+    def generate(self, client: Any) -> str:  # type: ignore[override]
+        return str(client.chat.completions.create(model="gpt-4", messages=[]))
+
+    def call_key(self) -> object:
+        return self.content
+
+
+def run() -> RunSummary:
+    keys = APIKeyManager(["key of mine"], "config.json", set_api_base=True)
+    keys.add_key("another")
+    keys.remove_key("key-1")
+    toolkit = Typed(
+        Path("config.json"),
+        "in",
+        Path("out"),
+        file_count=10,
+        num_threads=4,
+        name="Mine",
+        key_manager=keys,
+        pattern="*.txt",
+        exclude=["a", "b"],
+        mode="live",
+        max_cost=Decimal(5),
+        fail_on_error=0.1,
+        hook_timeout_s=None,
+    )
+    try:
+        summary = toolkit.run()
+    except RunStopped as stopped:
+        print(stopped.summary)
+        raise
+    except (NoUsableKey, StorageError, BudgetExceeded, RunLocked, FilesFailed, ConfigError) as exc:
+        message: str = exc.message
+        print(message, exc.exit_code)
+        raise
+    files: int = summary.done + summary.skipped + summary.failed + summary.aside + summary.left
+    cost: Decimal = summary.cost_usd + summary.max_cost_usd
+    calls: int = summary.calls.sent + summary.calls.unknown + summary.calls.replayed
+    for key in summary.keys:
+        name: str = key.name
+        sent: int = summary.calls.by_key[name].sent
+        print(name, key.state, key.reason, sent)
+    print(files, cost, calls, summary.seconds, summary.as_dict())
+    return summary
+
+
+def call() -> tuple[str, Reply]:
+    keys = APIKeyManager()
+    try:
+        text: str = request_openai_api(Gpt35Turbo("hello"), keys, max_retries=2)
+    except IncompleteAnswer as exc:
+        text = exc.text
+    except (RequestRejected, OutcomeUnknown) as exc:
+        print(exc.attempts, exc.maybe_billed)
+        raise
+    except RequestFailed:
+        raise
+    except ToolkitError as exc:
+        print(exc.facts)
+        raise
+    maybe: str | None = request_openai_api(OfOnesOwn("hello"), on_error="none")
+    reply = request_reply(ChatModel("gpt-4", [{"role": "user", "content": "hello"}], n=2))
+    usage: Usage = reply.usage
+    tokens: int = usage.prompt_tokens + usage.completion_tokens + usage.total_tokens
+    price: Decimal | None = reply.cost_usd
+    print(maybe, tokens, price, reply.finish_reason, reply.raw["id"], keys.status(), repr(keys))
+    return text, reply
+
+
+async def call_async() -> None:
+    text: str = await arequest_openai_api(Gpt35Turbo("hello"), allow_incomplete=True)
+    reply: Reply = await arequest_reply(WithClient("hello"), config_path="config.json")
+    print(text, reply.text)
