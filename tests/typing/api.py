@@ -63,12 +63,18 @@ class Typed(ParallelToolkit):
         Path(f"{output_file_without_ext}.json").write_text(json.dumps(data), encoding="utf-8")
 
 
-class Async(Typed):
-    """An async hook."""
+class Async(ParallelToolkit):
+    """An async hook, and a binary input."""
 
-    async def process_data(self, data: list[str]) -> dict[str, str]:  # type: ignore[override]
+    def process_input(self, file: IO[bytes]) -> list[str]:
+        return file.read().decode().splitlines()
+
+    async def process_data(self, data: list[str]) -> dict[str, str]:
         calls = [arequest_openai_api(Gpt35Turbo(line)) for line in data]
         return dict(zip(data, await asyncio.gather(*calls), strict=True))
+
+    def process_output(self, data: dict[str, str], output_file_without_ext: str) -> None:
+        Path(f"{output_file_without_ext}.json").write_text(json.dumps(data), encoding="utf-8")
 
 
 class OfOnesOwn(OpenAIModel):
@@ -77,14 +83,17 @@ class OfOnesOwn(OpenAIModel):
     def __init__(self, content: str) -> None:
         self.content = content
 
-    def generate(self) -> str:  # type: ignore[override]
+    def generate(self) -> str:
         return self.content
 
 
-class WithClient(OfOnesOwn):
+class WithClient(OpenAIModel):
     """Gets a client, and says which of its calls are equal."""
 
-    def generate(self, client: Any) -> str:  # type: ignore[override]
+    def __init__(self, content: str) -> None:
+        self.content = content
+
+    def generate(self, client: Any) -> str:
         return str(client.chat.completions.create(model="gpt-4", messages=[]))
 
     def call_key(self) -> object:

@@ -11,6 +11,7 @@ from openai_parallel_toolkit import (
     IncompleteAnswer,
     NoUsableKey,
     RequestFailed,
+    arequest_openai_api,
     request_openai_api,
     request_reply,
 )
@@ -344,3 +345,37 @@ def test_when_no_key_is_left_the_run_says_so_and_pays_for_nothing(desk):
     assert (sim.ledger.hits(), sim.ledger.billed()) == (2, 0)
     assert caught.value.summary.failed == 0
     assert set(caught.value.reasons) == {"dead", "empty"}
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
+def test_what_is_sent_is_in_the_journal_before_and_what_came_before_the_hook_sees_it(
+    desk, is_async
+):
+    seen, unclaimed = [], []
+
+    def look(row):
+        with desk.journal() as journal:
+            if journal.status().totals.all_runs.sent < row.ordinal:
+                unclaimed.append(row)
+
+    def note(data):
+        with desk.journal() as journal:
+            (attempt,) = journal.file(f"f{int(data.split()[3][:-1]):03}.txt").attempts
+        seen.append(attempt.answer is not None)
+
+    class Looks(Ask):
+        def process_data(self, data):
+            answer = request_openai_api(question(data))
+            note(data)
+            return answer
+
+    class LooksAsync(Ask):
+        async def process_data(self, data):
+            answer = await arequest_openai_api(question(data))
+            note(data)
+            return answer
+
+    sim = desk.simulate(on_post=look)
+    desk.inputs(25).configure(sim).run(LooksAsync if is_async else Looks)
+    assert seen == [True] * 25
+    assert (sim.ledger.hits(), unclaimed) == (25, [])

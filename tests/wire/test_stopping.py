@@ -18,6 +18,7 @@ from openai_parallel_toolkit import (
     arequest_openai_api,
     request_openai_api,
 )
+from openai_parallel_toolkit.records import FileState
 from openai_parallel_toolkit.simulator import Fault, SimKey
 
 FILES = 12
@@ -217,6 +218,29 @@ def test_a_hook_that_hangs_fails_its_file_and_the_run_ends_without_it(desk, capl
     assert not list(desk.output.rglob("f001*"))
     Here.place = "nowhere"
     assert desk.run(Here, hook_timeout_s=0.4).done == 1
+
+
+@pytest.mark.parametrize("place", ["process_data", "after"])
+@pytest.mark.parametrize("kind", [Hangs, HangsAsync], ids=["blocking", "async"])
+def test_a_late_result_is_ignored_while_the_run_goes_on(desk, kind, place):
+    sim = desk.simulate(faults=[Fault("slow", marker="file 2:", seconds=1.5)])
+
+    class Here(kind):
+        event = threading.Event()
+
+    def release():
+        until((desk.state / "failures.jsonl").exists)
+        Here.event.set()
+
+    Here.place = place
+    releaser = threading.Thread(target=release)
+    releaser.start()
+    summary = desk.inputs(4).configure(sim).run(Here, num_threads=4, hook_timeout_s=0.4)
+    releaser.join()
+    assert (summary.done, summary.failed) == (3, 1)
+    assert not list(desk.output.rglob("f001*"))
+    with desk.journal() as journal:
+        assert journal.file("f001.txt").file.state is FileState.FAILED
 
 
 def test_an_async_hook_that_does_not_let_itself_be_cancelled_is_left_behind(desk):
