@@ -57,6 +57,7 @@ class _Tally:
     def end(self, most_usd: Decimal | None, ending: Ended) -> None:
         kind, usage = ending.outcome.kind, ending.outcome.usage
         self.unanswered -= 1
+        self.sent -= kind is OutcomeKind.UNSENT
         self.answered += kind is OutcomeKind.OK
         self.unknown += kind is OutcomeKind.UNKNOWN
         if usage:

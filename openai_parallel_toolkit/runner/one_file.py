@@ -145,7 +145,7 @@ class FileRunner:
         outputs = job.staged.collect()
         self._check_unchanged(job)
         execution = job.execution
-        if execution.is_unwound or execution.is_fenced:
+        if execution.is_unwound or not self._let_go(job):
             raise RunStopping
         self._room.acquire()
         self._publisher.publish(
@@ -212,11 +212,24 @@ class FileRunner:
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
         self._on_failed(path, note)
 
-    def fence(self, job: Job, note: FailureNote) -> None:
-        """Give up on a file whose hook hangs: record it, and ignore whatever it still does."""
+    def fence(self, job: Job, note: FailureNote) -> bool:
+        """Give up on a file whose hook hangs: record it, and ignore whatever it still does.
+
+        False: its hooks have returned after all.
+        """
+        if not self._let_go(job):
+            return False
         job.execution.is_fenced = True
         self._register.leave(job.slot)
         self.fail(job.path, job.execution.file_id, note)
+        return True
+
+    def _let_go(self, job: Job) -> bool:
+        """Take a file out of the hands of its hooks; False: somebody else was first."""
+        with self._lock:
+            is_first = job in self._jobs and not job.execution.is_fenced
+            self._jobs.discard(job)
+        return is_first
 
 
 def _signature(seen: os.stat_result) -> str:

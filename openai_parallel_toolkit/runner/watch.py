@@ -55,6 +55,8 @@ class Watch:
     def _give_up(self, job: Job) -> None:
         message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"
         note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(job))
+        if not self._runner.fence(job, note):
+            return
         logger.warning(
             "%s: %s; going on without it. It hangs at:\n%s",
             job.path,
@@ -62,7 +64,6 @@ class Watch:
             note.trace,
             extra={"action": "hook_timeout"},
         )
-        self._runner.fence(job, note)
         if not self._workers.replace(job):
             self._stop(
                 UsageError(
