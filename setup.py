@@ -4,7 +4,20 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-TEST = ["hypothesis", "pytest>=8", "pytest-randomly", "pytest-timeout", "pytest-xdist", "trustme"]
+#: Packages that carry tiktoken's vocabularies; rs-bpe has no wheels for Python 3.14.
+OFFLINE = [
+    "llama-index-core>=0.14; python_version >= '3.14'",
+    "rs-bpe>=0.1; python_version < '3.14'",
+]
+TEST = [
+    *OFFLINE,
+    "hypothesis",
+    "pytest-randomly",
+    "pytest-timeout",
+    "pytest-xdist",
+    "pytest>=8",
+    "trustme",
+]
 
 setup(
     name="openai-parallel-toolkit",
@@ -19,14 +32,17 @@ setup(
     install_requires=[
         "aiohttp>=3.10",
         "filelock>=3.12",
+        "genai-prices>=0.2; python_version >= '3.11'",
         "openai>=2",
         "python-dotenv>=1",
-        "tiktoken>=0.7",
+        "regex",  # tiktoken brings it as well
+        "tiktoken>=0.13",  # the first that counts a megabyte of one letter in linear time
         "tqdm>=4.66",
         "truststore>=0.10",
         "uvloop>=0.20; sys_platform != 'win32'",
     ],
     extras_require={
+        "offline": OFFLINE,
         "test": TEST,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api_queue import ApiQueue
     from .calls import (
         arequest_openai_api,
         arequest_reply,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ConfigError,
         FilesFailed,
         IncompleteAnswer,
+        InvalidAnswer,
         JournalError,
         LeaseTimeout,
         NoUsableKey,
@@ -37,21 +39,27 @@ if TYPE_CHECKING:
         UsageError,
     )
     from .keys import APIKeyManager
-    from .models import ChatModel, Gpt35Turbo, OpenAIModel
+    from .many_calls import amulti_process_one, multi_process_one
+    from .models import ChatModel, EmbeddingModel, Gpt35Turbo, OpenAIModel, ResponsesModel
+    from .pools import CarryingPool
     from .records import Reply, Usage
     from .report import RunSummary
+    from .requester import APIPlayer, APIRequester, APIRequestor
+    from .tokens import num_tokens_from_string, split_string_by_tokens
     from .toolkit import ParallelToolkit
     from .transport import FakeTransport
 
 #: Where each public name lives; a module is imported when its first name is used, so that
 #: importing the package costs nothing.
 _HOMES = {
+    "api_queue": ("ApiQueue",),
     "calls": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
     "errors": (
         "BudgetExceeded",
         "ConfigError",
         "FilesFailed",
         "IncompleteAnswer",
+        "InvalidAnswer",
         "JournalError",
         "LeaseTimeout",
         "NoUsableKey",
@@ -69,9 +77,13 @@ _HOMES = {
         "UsageError",
     ),
     "keys": ("APIKeyManager",),
-    "models": ("ChatModel", "Gpt35Turbo", "OpenAIModel"),
+    "many_calls": ("amulti_process_one", "multi_process_one"),
+    "models": ("ChatModel", "EmbeddingModel", "Gpt35Turbo", "OpenAIModel", "ResponsesModel"),
+    "pools": ("CarryingPool",),
     "records": ("Reply", "Usage"),
     "report": ("RunSummary",),
+    "requester": ("APIPlayer", "APIRequester", "APIRequestor"),
+    "tokens": ("num_tokens_from_string", "split_string_by_tokens"),
     "toolkit": ("ParallelToolkit",),
     "transport": ("FakeTransport",),
 }
@@ -80,13 +92,20 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __version__ = "0.1.0"
 __all__ = [
     "APIKeyManager",
+    "APIPlayer",
+    "APIRequester",
+    "APIRequestor",
+    "ApiQueue",
     "BudgetExceeded",
+    "CarryingPool",
     "ChatModel",
     "ConfigError",
+    "EmbeddingModel",
     "FakeTransport",
     "FilesFailed",
     "Gpt35Turbo",
     "IncompleteAnswer",
+    "InvalidAnswer",
     "JournalError",
     "LeaseTimeout",
     "NoUsableKey",
@@ -97,6 +116,7 @@ __all__ = [
     "Reply",
     "RequestFailed",
     "RequestRejected",
+    "ResponsesModel",
     "RunLocked",
     "RunStopped",
     "RunSummary",
@@ -107,10 +127,14 @@ __all__ = [
     "UnsafePath",
     "Usage",
     "UsageError",
+    "amulti_process_one",
     "arequest_openai_api",
     "arequest_reply",
+    "multi_process_one",
+    "num_tokens_from_string",
     "request_openai_api",
     "request_reply",
+    "split_string_by_tokens",
 ]
 
 

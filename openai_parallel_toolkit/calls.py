@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
 from typing import Any, Literal
 
-from .errors import IncompleteAnswer, RequestFailed, UsageError
-from .execution import Asked, Execution, Waiter, current_execution
-from .keys import APIKeyManager, default_manager, manager_of
-from .live import LiveLane
-from .models import OpenAIModel, PayloadModel, request_of
-from .own_generate import AskingThread, FreshThread
-from .records import Reply, Request
-from .replies import Answer
-from .scope import Scope
-
-logger = logging.getLogger(__name__)
+from .errors import RequestFailed
+from .keys import APIKeyManager
+from .models import OpenAIModel
+from .orders import Rules, take_order
+from .records import Reply
 
 OnError = Literal["raise", "none"]
-_CUT_SHORT = frozenset({"length", "content_filter", "incomplete"})
 
 
 def request_openai_api(
@@ -31,32 +21,48 @@ def request_openai_api(
     max_retries: int | None = None,
     *,
     allow_incomplete: bool = False,
+    max_validation_retries: int = 2,
     on_error: OnError = "raise",
+    journal: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Ask a model and return the text of its first choice, stripped.
 
+    An EmbeddingModel gives its vector, or a list of vectors; a model with a `response_format` the
+    object or the parsed JSON; an OpenAIModel of your own what its `generate` returns.
+
     Args:
-        openai_model: what to ask; for an OpenAIModel of your own, what its `generate` returns
-            is returned.
+        openai_model: what to ask.
         keys: the keys to use; None: those of the running toolkit, else the first
             APIKeyManager that was made, else those of the environment.
         config_path: a config file to take keys from; None: as `keys` says.
         max_retries: re-sends after a server error; None: the toolkit's setting, or 5.
-        allow_incomplete: return an answer that was cut by its length limit or a content filter.
+        allow_incomplete: return a text that was cut by its length limit or a content filter.
+        max_validation_retries: how often to ask again, and pay again, when the answer does not
+            fit `response_format`.
         on_error: "none" returns None where RequestFailed would be raised.
+        journal: outside any toolkit, a folder to keep the answers in: when the script runs again,
+            equal calls are replayed, the first one first. The folder is open, and locked against
+            other processes, until the keys are closed or the process ends. Equal calls from
+            several threads may swap their answers. None: nothing is kept. In a hook the answer is
+            kept for its file, whatever this says.
 
     Raises:
-        IncompleteAnswer: the answer was cut short or is empty; `text` holds what came.
+        IncompleteAnswer: the answer was cut short, refused or is empty; `text` holds what came.
+        InvalidAnswer: no answer fitted `response_format`; `text` holds the last.
         RequestFailed: there is no usable answer; see its kin RequestRejected, OutcomeUnknown.
         NoUsableKey: every key is dropped.
+        RunLocked: another process has the journal open.
     """
+    rules = _rules(allow_incomplete, max_validation_retries)
     try:
-        reply = request_reply(openai_model, keys, config_path, max_retries)
-        return text_of(reply, allow_incomplete=allow_incomplete)
+        place, order = take_order(openai_model, keys, config_path, max_retries, journal)
+        while not order.accepts(place.ask(order), rules):
+            pass
     except RequestFailed:
         if on_error == "none":
             return None
         raise
+    return order.value
 
 
 async def arequest_openai_api(
@@ -66,16 +72,21 @@ async def arequest_openai_api(
     max_retries: int | None = None,
     *,
     allow_incomplete: bool = False,
+    max_validation_retries: int = 2,
     on_error: OnError = "raise",
+    journal: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Do what `request_openai_api` does without blocking the event loop."""
+    rules = _rules(allow_incomplete, max_validation_retries)
     try:
-        reply = await arequest_reply(openai_model, keys, config_path, max_retries)
-        return text_of(reply, allow_incomplete=allow_incomplete)
+        place, order = take_order(openai_model, keys, config_path, max_retries, journal)
+        while not order.accepts(await place.ask_async(order), rules):
+            pass
     except RequestFailed:
         if on_error == "none":
             return None
         raise
+    return order.value
 
 
 def request_reply(
@@ -83,18 +94,17 @@ def request_reply(
     keys: APIKeyManager | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
+    *,
+    journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Ask a model and return the whole Reply, finish reason, usage and cost included.
 
-    Arguments and errors are those of `request_openai_api`; an answer that was cut short is
-    returned, with the cause in `finish_reason`.
+    Arguments and errors are those of `request_openai_api`, but the answer is returned as it is:
+    one that was cut short has the cause in `finish_reason`, and none is held against a
+    `response_format`.
     """
-    order = _order(openai_model, keys, config_path, max_retries)
-    waiter: Waiter | None = None
-    if not isinstance(openai_model, PayloadModel):
-        waiter = AskingThread(openai_model, order.lane.openai_module)
-    asked = order.execution.ask(order.request, order.scope, order.lane, waiter)
-    return _reply(asked, order)
+    place, order = take_order(openai_model, keys, config_path, max_retries, journal)
+    return place.ask(order)
 
 
 async def arequest_reply(
@@ -102,84 +112,13 @@ async def arequest_reply(
     keys: APIKeyManager | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
+    *,
+    journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    order = _order(openai_model, keys, config_path, max_retries)
-    transport: FreshThread | None = None
-    if not isinstance(openai_model, PayloadModel):
-        transport = FreshThread(openai_model, order.lane.openai_module)
-    asked = await order.execution.ask_async(order.request, order.scope, order.lane, transport)
-    return _reply(asked, order)
+    place, order = take_order(openai_model, keys, config_path, max_retries, journal)
+    return await place.ask_async(order)
 
 
-def text_of(reply: Reply, *, allow_incomplete: bool) -> Any:
-    """Return a reply's text, stripped, or raise IncompleteAnswer when it was cut short."""
-    if "generated" in reply.raw and reply.finish_reason == "generated":
-        value = reply.raw["generated"]
-        return value.strip() if isinstance(value, str) else value
-    text = reply.text.strip()
-    is_whole = reply.finish_reason not in _CUT_SHORT and (text or _calls_tools(reply.raw))
-    if is_whole or allow_incomplete:
-        return text
-    cause = reply.finish_reason if reply.finish_reason in _CUT_SHORT else "empty"
-    raise IncompleteAnswer(
-        f"the answer was cut short ({cause}) after {reply.usage.completion_tokens} tokens; raise "
-        "its length limit, or pass allow_incomplete=True",
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-    )
-
-
-def _calls_tools(raw: Mapping[str, Any]) -> bool:
-    choices = raw.get("choices") or [{}]
-    message = choices[0].get("message") or {}
-    return bool(message.get("tool_calls") or message.get("function_call"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """A request with all that is needed to carry it out."""
-
-    request: Request
-    execution: Execution
-    scope: Scope
-    lane: LiveLane
-
-
-def _order(
-    model: OpenAIModel,
-    keys: APIKeyManager | None,
-    config_path: str | None,
-    max_retries: int | None,
-) -> _Order:
-    if not isinstance(model, OpenAIModel):
-        raise UsageError(
-            f"expected a model such as Gpt35Turbo(content=...), got {type(model).__name__}"
-        )
-    request = request_of(model)
-    execution = current_execution.get()
-    if keys is None and config_path is not None:
-        keys = manager_of(config_path)
-    if execution is None:
-        lane = LiveLane.of(keys or default_manager())
-        lane.warn_if_loose()
-        execution = Execution(lane=lane, scope=lane.loose_scope)
-    lane = execution.lane if keys is None else LiveLane.of(keys)
-    scope = execution.scope
-    if max_retries is not None and max_retries != scope.policy.max_retries:
-        policy = dataclasses.replace(scope.policy, max_retries=max_retries)
-        scope = dataclasses.replace(scope, policy=policy)
-    return _Order(request=request, execution=execution, scope=scope, lane=lane)
-
-
-def _reply(asked: Asked, order: _Order) -> Reply:
-    answer: Answer = asked.answer
-    return Reply(
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-        usage=answer.usage,
-        cost_usd=order.scope.prices.cost_usd(order.request.model, answer.usage),
-        model=answer.model or order.request.model,
-        raw=answer.raw,
-        is_replay=asked.is_replay,
-    )
+def _rules(allow_incomplete: bool, max_validation_retries: int) -> Rules:
+    return Rules(allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries)

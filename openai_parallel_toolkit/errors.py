@@ -12,7 +12,8 @@ ToolkitError
 ├─ RequestFailed            a request got no usable answer
 │  ├─ RequestRejected       the provider will never accept it
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
-│  └─ IncompleteAnswer      the answer was cut short
+│  ├─ IncompleteAnswer      the answer was cut short
+│  └─ InvalidAnswer         the answer is not the JSON that was asked for
 ├─ FilesFailed              more files failed than fail_on_error allows
 ├─ UnsafePath               an output would leave the output folder
 ├─ OutputConflict           two files wrote the same output
@@ -114,6 +115,13 @@ class IncompleteAnswer(RequestFailed):
     """The answer was cut short; raise its length limit or pass allow_incomplete=True.
 
     Facts: `text` (what came), `finish_reason`.
+    """
+
+
+class InvalidAnswer(RequestFailed):
+    """The answer is not the JSON that was asked for; make the prompt or the format clearer.
+
+    Facts: `text` (what came last), `reason`.
     """
 
 

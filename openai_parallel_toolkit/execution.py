@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .clock import Clock, SystemClock
-from .errors import HookUnwound, NotAnsweredYet, NoUsableKey, RunStopping, StorageError, UsageError
+from .errors import (
+    BudgetExceeded,
+    ConfigError,
+    HookUnwound,
+    NotAnsweredYet,
+    NoUsableKey,
+    RunStopping,
+    StorageError,
+    UsageError,
+)
 from .live import Call, LiveLane
 from .records import CallId, Request
 from .replies import Answer, parse_object, read_answer
@@ -62,6 +71,7 @@ class Execution:
         """Start counting.
 
         Args:
+            path: the input that the hooks work on; "": the calls belong to no file.
             answers: what the journal holds for the file, by (hash, k, try).
             is_rehearsal: nothing is sent; a call without an answer raises NotAnsweredYet.
             on_call: told True when the hooks start to wait in a call, False when none does.
@@ -121,11 +131,15 @@ class Execution:
         return None
 
     def ask(
-        self, request: Request, scope: Scope, lane: LiveLane, waiter: Waiter | None = None
+        self,
+        call_id: CallId,
+        request: Request,
+        scope: Scope,
+        lane: LiveLane,
+        waiter: Waiter | None = None,
     ) -> Asked:
         """Return the answer to `request`, blocking while it is sent and made durable."""
-        self._refuse_on_own_loop()
-        call_id = self.identify(request)
+        self.refuse_on_own_loop("arequest_openai_api")
         replayed = self.replay(call_id, request)
         if replayed is not None:
             return replayed
@@ -144,6 +158,7 @@ class Execution:
 
     async def ask_async(
         self,
+        call_id: CallId,
         request: Request,
         scope: Scope,
         lane: LiveLane,
@@ -154,7 +169,6 @@ class Execution:
         Args:
             transport: what sends it; None: the lane's own.
         """
-        call_id = self.identify(request)
         replayed = self.replay(call_id, request)
         if replayed is not None:
             return replayed
@@ -211,10 +225,10 @@ class Execution:
             self._on_call(change > 0)
 
     def _translated(self, error: BaseException) -> BaseException:
-        stops_run = isinstance(error, StorageError) or (
+        stops_run = isinstance(error, (BudgetExceeded, ConfigError, StorageError)) or (
             isinstance(error, NoUsableKey) and not self.lane.keys.has_usable()
         )
-        if self.file_id and stops_run:
+        if self.path and stops_run:
             self.scope.gate.close(error)
             return self._unwind(RunStopping())
         return self._unwind(error) if isinstance(error, HookUnwound) else error
@@ -223,11 +237,12 @@ class Execution:
         self.is_unwound = True
         return error
 
-    def _refuse_on_own_loop(self) -> None:
+    def refuse_on_own_loop(self, instead: str) -> None:
+        """Raise UsageError where waiting would block the loop that the async hooks run on."""
         if self.loop is not None and _running_loop() is self.loop:
             raise UsageError(
                 "a blocking call inside an async hook would stop every other hook; "
-                "use `await arequest_openai_api(...)` there"
+                f"use `await {instead}(...)` there"
             )
 
 

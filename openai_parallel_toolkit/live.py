@@ -14,12 +14,14 @@ from decimal import Decimal
 from typing import Any
 
 from . import flow
+from .attached import Attached
+from .budget import Budget
 from .clock import Clock, SystemClock
-from .errors import RunStopping, UsageError
+from .errors import ConfigError, RunStopping, UsageError
 from .keys import APIKeyManager
 from .mailbox import Mailbox
 from .prices import PriceBook
-from .records import CallId, Lease, Outcome, OutcomeKind, RawReply, Request
+from .records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from .replies import Answer
 from .scope import Done, Scope
 from .transport import SendFault, Transport, default_transport, new_event_loop
@@ -70,7 +72,9 @@ class LiveLane:
         self._carried: set[asyncio.Task[None]] = set()
         self._unreached = 0
         #: For calls that belong to no run.
-        self.loose_scope = Scope(prices=PriceBook(keys.settings.prices))
+        self.loose_scope = Scope(prices=PriceBook(keys.settings.prices, keys.settings.api_base))
+        #: Journals of calls that belong to no run.
+        self.attached = Attached()
         self._pid = os.getpid()
         self._open_runs = 0
         self._has_warned = False
@@ -86,6 +90,7 @@ class LiveLane:
     def run_open(self) -> Iterator[None]:
         """Mark that a run is on, during which calls outside its files are worth a warning."""
         self._open_runs += 1
+        self._unreached = 0
         try:
             yield
         finally:
@@ -97,8 +102,8 @@ class LiveLane:
             self._has_warned = True
             logger.warning(
                 "a call was made outside the hooks' own threads: it is sent, but its answer is "
-                "not kept for the file. Start threads that ask with contextvars.copy_context()."
-                "run(...).",
+                "not kept for the file. Start threads that ask with openai_parallel_toolkit."
+                "CarryingPool.",
                 extra={"action": "loose_call"},
             )
 
@@ -122,10 +127,11 @@ class LiveLane:
         self._mail.post(self._start, call)
 
     def close(self) -> None:
-        """Cancel what is under way, close the connections and end the thread."""
+        """Cancel what is under way, close the connections and what is attached, end the thread."""
         if not self._loop.is_closed():
             self._mail.post(self._loop.stop)
             self._thread.join(timeout=5)
+        self.attached.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -187,8 +193,38 @@ class LiveLane:
 
     async def _admit(self, step: flow.Admit, scope: Scope) -> Lease:
         scope.gate.check()
+        if scope.budget is None:
+            return await self._lend(step.need, scope)
+        await self._hold(step.need, scope, scope.budget)
+        try:
+            return await self._lend(step.need, scope)
+        except BaseException:
+            _pay(scope, step.need, Decimal(0))
+            raise
+
+    async def _hold(self, need: Need, scope: Scope, budget: Budget) -> None:
+        """Set the most that a request can cost aside, waiting while others may give enough back."""
+        if need.max_cost_usd is None:
+            raise _no_price(need.model)
         ready = self._loop.create_future()
-        ticket = self.keys.request(step.need, lambda: self._mail.post(_resolve, ready, None))
+
+        def wake() -> None:
+            self._mail.post(_resolve, ready, None)
+
+        hold = budget.hold(need.max_cost_usd, wake)
+        if hold.is_waiting:
+            try:
+                with scope.gate.waiting(wake):
+                    await ready
+            except BaseException:
+                budget.withdraw(hold)
+                raise
+        if hold.error is not None:
+            raise hold.error
+
+    async def _lend(self, need: Need, scope: Scope) -> Lease:
+        ready = self._loop.create_future()
+        ticket = self.keys.request(need, lambda: self._mail.post(_resolve, ready, None))
         if ticket.lease is None and ticket.error is None:
             try:
                 with scope.gate.waiting(lambda: ticket.withdraw(RunStopping())):
@@ -216,6 +252,7 @@ class LiveLane:
         except BaseException:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
             self.keys.settle(lease, outcome)
+            _pay(call.scope, lease.need, Decimal(0))
             if attempt_id is not None:
                 call.scope.journal.ended(attempt_id, outcome)
             raise
@@ -258,6 +295,9 @@ class LiveLane:
     ) -> None:
         self.keys.settle(lease, outcome)
         scope.tally.ended(lease, outcome, cost_usd)
+        is_in_doubt = outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and cost_usd is None
+        paid_usd = lease.need.max_cost_usd if is_in_doubt else cost_usd
+        _pay(scope, lease.need, paid_usd or Decimal(0))
 
     def _say_unreachable(self, step: flow.End) -> None:
         self._unreached += 1
@@ -289,6 +329,21 @@ class LiveLane:
                 self._mail.post(_resolve, durable, error)
 
         return durable, done
+
+
+def _pay(scope: Scope, need: Need, cost_usd: Decimal) -> None:
+    """Give back what was held for a request, less what it cost or may have cost."""
+    if scope.budget is not None and need.max_cost_usd is not None:
+        scope.budget.settle(need.max_cost_usd, cost_usd)
+
+
+def _no_price(model: str) -> ConfigError:
+    return ConfigError(
+        f"max_cost: what {model!r} costs is not known; give its price in the config, "
+        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
+        "(A `generate` of your own cannot be held to a cost.)",
+        model=model,
+    )
 
 
 def _resolve(future: asyncio.Future[None], error: BaseException | None) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import UsageError
-from .records import Request, canonical_json
+from .reading import form_of, vectors, whole_text
+from .records import Reply, Request, canonical_json
 from .tokens import DEFAULT_REPLY_TOKENS, estimate_tokens
 
 
@@ -38,6 +39,12 @@ class OpenAIModel(ABC):
         fields = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return {"class": type(self).__qualname__, "fields": fields}
 
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        """Return what a reply gives to who asked; raise IncompleteAnswer or InvalidAnswer."""
+        del allow_incomplete
+        value = reply.raw["generated"]
+        return value.strip() if isinstance(value, str) else value
+
 
 class PayloadModel(OpenAIModel):
     """Base for a model that only says what to send: implement `path` and `payload`."""
@@ -54,15 +61,34 @@ class PayloadModel(OpenAIModel):
         del args
         raise UsageError(f"pass {type(self).__name__} to request_openai_api, which sends it")
 
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        return whole_text(reply, allow_incomplete=allow_incomplete)
 
-class ChatModel(PayloadModel):
+
+class _TextModel(PayloadModel):
+    """Base for models whose answer is a text, or JSON where `response_format` says so."""
+
+    def __init__(self, model: str, response_format: Any, parameters: Mapping[str, Any]) -> None:
+        self.model = model
+        self.parameters = {k: v for k, v in parameters.items() if v is not None}
+        self._form = None if response_format is None else form_of(response_format)
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        if self._form is not None:
+            return self._form.read(reply)
+        return super()._read(reply, allow_incomplete=allow_incomplete)
+
+
+class ChatModel(_TextModel):
     """A chat completion: `ChatModel("gpt-4o-mini", content="...", prompt="be brief")`.
 
     Args:
         model: name of the model, or of what the deployment serves.
         messages: the whole conversation; or leave it out and give `content`.
-        content: the user's message.
+        content: the user's message: a text, or a list of parts (text, images, ...).
         prompt: the system message; "" leaves it out.
+        response_format: a pydantic class: `request_openai_api` returns an object of it; a dict as
+            the API has it (a JSON schema, or json_object): it returns the parsed JSON; None: text.
         parameters: passed through as they are: temperature, max_tokens, tools, n, ...
             None leaves a parameter out.
     """
@@ -76,13 +102,17 @@ class ChatModel(PayloadModel):
         *,
         content: Any = None,
         prompt: str = "",
+        response_format: Any = None,
         **parameters: Any,
     ) -> None:
         if (messages is None) == (content is None):
             raise UsageError(f"{type(self).__name__}: give either messages or content")
-        self.model = model
+        super().__init__(model, response_format, parameters)
         self.messages = list(messages) if messages is not None else _messages(content, prompt)
-        self.parameters = {k: v for k, v in parameters.items() if v is not None}
+        if self._form is not None:
+            self.parameters["response_format"] = self._form.parameter
+        elif response_format is not None:
+            self.parameters["response_format"] = response_format
 
     def payload(self) -> dict[str, Any]:
         return {"model": self.model, "messages": self.messages, **self.parameters}
@@ -109,6 +139,66 @@ class Gpt35Turbo(ChatModel):
         )
 
 
+class ResponsesModel(_TextModel):
+    """A call of the Responses API: `ResponsesModel("gpt-4o-mini", "hello", instructions="...")`.
+
+    Args:
+        model: name of the model, or of what the deployment serves.
+        input: a text, or a list of input items.
+        response_format: as for ChatModel; sent as `text.format`.
+        parameters: passed through as they are: instructions, max_output_tokens, tools, ...
+            None leaves a parameter out.
+    """
+
+    path = "/responses"
+
+    def __init__(
+        self,
+        model: str,
+        input: str | Sequence[Mapping[str, Any]],
+        *,
+        response_format: Any = None,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(model, response_format, parameters)
+        self.input = input
+        if self._form is not None:
+            text = self.parameters.get("text", {})
+            self.parameters["text"] = {**text, **self._form.text_parameter}
+
+    def payload(self) -> dict[str, Any]:
+        return {"model": self.model, "input": self.input, **self.parameters}
+
+
+class EmbeddingModel(PayloadModel):
+    """An embedding: `EmbeddingModel("text-embedding-3-small", "some text")`.
+
+    `request_openai_api` returns the vector, or the list of vectors when `input` is a list of texts.
+
+    Args:
+        model: name of the model, or of what the deployment serves.
+        input: a text, or a list of texts; also as lists of token numbers.
+        parameters: passed through as they are: dimensions, encoding_format, ...
+            None leaves a parameter out.
+    """
+
+    path = "/embeddings"
+
+    def __init__(self, model: str, input: str | Sequence[Any], **parameters: Any) -> None:
+        self.model = model
+        self.input = input
+        self.parameters = {k: v for k, v in parameters.items() if v is not None}
+
+    def payload(self) -> dict[str, Any]:
+        return {"model": self.model, "input": self.input, **self.parameters}
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        del allow_incomplete
+        is_one = isinstance(self.input, str) or all(isinstance(part, int) for part in self.input)
+        found = vectors(reply, 1 if is_one else len(self.input))
+        return found[0] if is_one else found
+
+
 def request_of(model: OpenAIModel) -> Request:
     """Return the frozen request that a model describes, with its identity.
 
@@ -120,6 +210,8 @@ def request_of(model: OpenAIModel) -> Request:
         name = payload.get("model") if isinstance(payload, dict) else None
         if not isinstance(name, str) or not name:
             raise UsageError(f"{type(model).__name__}.payload() must be a dict with a model name")
+        if payload.get("stream"):
+            raise UsageError("leave stream out: an answer is handed on when it is whole")
     else:
         path, payload = f"generate:{type(model).__qualname__}", model.call_key()
         name = str(getattr(model, "model", "")) or type(model).__qualname__
@@ -145,23 +237,30 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         raise UsageError("the request holds a NUL character; remove it before asking")
     digest = hashlib.sha256(f"{path}\n{model}\n".encode())
     digest.update(body)
+    limit = 0 if path == "/embeddings" else _reply_limit(payload)
+    choices = _choices(payload)
     return Request(
         path=path,
         model=model,
         body=body,
         hash=digest.hexdigest(),
         prompt_tokens=estimate_tokens(body),
-        reply_tokens=0 if path == "/embeddings" else _reply_tokens(payload),
+        reply_tokens=(DEFAULT_REPLY_TOKENS if limit is None else limit) * choices,
+        reply_limit_tokens=limit,
+        choices=choices,
     )
 
 
-def _reply_tokens(payload: Any) -> int:
+def _reply_limit(payload: Any) -> int | None:
     if not isinstance(payload, dict):
-        return DEFAULT_REPLY_TOKENS
+        return None
     limits = (payload.get(name) for name in _REPLY_LIMITS)
-    limit = next((v for v in limits if isinstance(v, int) and v > 0), DEFAULT_REPLY_TOKENS)
-    choices = payload.get("n")
-    return limit * (choices if isinstance(choices, int) and choices > 1 else 1)
+    return next((v for v in limits if isinstance(v, int) and v > 0), None)
+
+
+def _choices(payload: Any) -> int:
+    choices = payload.get("n") if isinstance(payload, dict) else None
+    return choices if isinstance(choices, int) and choices > 1 else 1
 
 
 _REPLY_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")

@@ -65,8 +65,14 @@ class _OwnTransport(ABC):
     def _attempt(self, job: _Job) -> RawReply | BaseException:
         try:
             value = self._generate(job)
+        except StopIteration as exc:  # no future can carry it
+            error = RuntimeError(f"{type(self._model).__name__}.generate raised StopIteration")
+            error.__cause__ = exc
+            return error
         except Exception as exc:  # noqa: BLE001 - told to the lane, which decides
             return self._openai.explain(exc) or self._openai.fault_of(exc) or exc
+        except BaseException as exc:  # noqa: BLE001 - raised where the answer is waited for
+            return exc
         return _as_reply(value, self._model)
 
     def _generate(self, job: _Job) -> Any:

@@ -9,8 +9,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .budget import Funds
 from .clock import Clock
-from .report import duration, money
+from .report import duration, funds_words, money
 from .tally import CallFigures
 
 _LINE_EVERY_S = 30.0
@@ -29,6 +30,8 @@ class Moment:
     keys: str
     #: Why nothing moves and until when; "" when it does.
     waiting: str = ""
+    #: How max_cost stands; None: there is no cap.
+    funds: Funds | None = None
 
 
 class Progress(Protocol):
@@ -57,9 +60,31 @@ def make_progress(name: str, *, total: int, already: int, clock: Clock) -> Progr
     """Return what fits where the run is shown: a bar, or lines where nobody looks."""
     if sys.stderr is None:
         return NoProgress()
-    if sys.stderr.isatty() or _is_notebook():
+    if is_watched():
         return _Bar(name, total=total, already=already, clock=clock)
     return _Lines(name, total=total, already=already, clock=clock)
+
+
+def is_watched() -> bool:
+    """Return whether a bar would be seen: on a terminal or in a notebook."""
+    return sys.stderr is not None and (sys.stderr.isatty() or _is_notebook())
+
+
+def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
+    """Return a tqdm bar."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm tells of a missing notebook widget
+        from tqdm.auto import tqdm
+    # A terminal that does not know its width would get no bar at all.
+    knows_width = shutil.get_terminal_size((0, 0)).columns > 0
+    return tqdm(
+        desc=name,
+        total=total,
+        initial=already,
+        unit=unit,
+        ncols=None if knows_width else 120,
+        dynamic_ncols=knows_width,
+    )
 
 
 def _is_notebook() -> bool:
@@ -89,6 +114,8 @@ class _Rates:
 def _words(moment: Moment, rates: _Rates) -> str:
     """Say how it stands; first what a narrow window must not cut off."""
     parts = [rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
+    if moment.funds is not None:
+        parts.insert(2, funds_words(moment.funds))
     if moment.files_failed:
         parts.insert(0, f"{moment.files_failed:,} failed")
     if moment.waiting:
@@ -100,21 +127,9 @@ class _Bar:
     """A tqdm bar of files."""
 
     def __init__(self, name: str, *, total: int, already: int, clock: Clock) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tqdm tells of a missing notebook widget
-            from tqdm.auto import tqdm
         self._rates = _Rates(clock)
         self._already = already
-        # A terminal that does not know its width would get no bar at all.
-        knows_width = shutil.get_terminal_size((0, 0)).columns > 0
-        self._bar: Any = tqdm(
-            desc=name,
-            total=total,
-            initial=already,
-            unit="file",
-            ncols=None if knows_width else 120,
-            dynamic_ncols=knows_width,
-        )
+        self._bar = open_bar(name, total=total, unit="file", already=already)
 
     def show(self, moment: Moment) -> None:
         self._bar.n = self._already + moment.files_done + moment.files_failed

@@ -44,8 +44,12 @@ class Request:
     hash: str
     #: Estimate of the prompt's length.
     prompt_tokens: int
-    #: Most tokens that the reply can have, estimated where the body sets no limit.
+    #: Most tokens that all replies can have, assumed where the body sets no limit.
     reply_tokens: int
+    #: Most tokens of one reply, as the body says; None: it sets no limit.
+    reply_limit_tokens: int | None = None
+    #: How many replies the body asks for at once.
+    choices: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,9 @@ def _read_chat(raw: Mapping[str, Any]) -> tuple[str, str] | None:
     message = choices[0].get("message")
     if not isinstance(message, dict):
         return None
-    content = message.get("content")
+    content, refusal = message.get("content"), message.get("refusal")
+    if not content and refusal and isinstance(refusal, str):
+        return refusal, "refusal"
     reason = choices[0].get("finish_reason")
     return content if isinstance(content, str) else "", reason if isinstance(reason, str) else ""
 
@@ -88,22 +90,30 @@ def _read_embeddings(raw: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _read_responses(raw: Mapping[str, Any]) -> tuple[str, str] | None:
-    output = raw.get("output")
-    if not isinstance(output, list):
+    output, status = raw.get("output"), raw.get("status")
+    if not isinstance(output, list) or status in {"failed", "cancelled"}:
         return None
     parts = [
-        part.get("text", "")
+        part
         for item in output
         if isinstance(item, dict) and item.get("type") == "message"
         for part in item.get("content") or ()
-        if isinstance(part, dict) and part.get("type") == "output_text"
+        if isinstance(part, dict)
     ]
-    if raw.get("status") != "incomplete":
-        return "".join(parts), "stop"
+    text = _joined(parts, "output_text", "text")
+    refusal = _joined(parts, "refusal", "refusal")
+    if refusal and not text:
+        return refusal, "refusal"
+    if status in {"completed", None}:
+        return text, "stop"
     details = raw.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
     words = {"max_output_tokens": "length", "content_filter": "content_filter"}
-    return "".join(parts), words.get(str(reason), "incomplete")
+    return text, words.get(str(reason), "incomplete")
+
+
+def _joined(parts: Sequence[Mapping[str, Any]], kind: str, field: str) -> str:
+    return "".join(str(part.get(field) or "") for part in parts if part.get("type") == kind)
 
 
 def _read_anything(raw: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from .budget import Funds
 from .records import FailureNote, KeyStatus
 from .tally import CallFigures
 
@@ -41,6 +42,8 @@ class RunSummary:
     would_send_tokens: int = 0
     #: The most that they can cost; None: a price is not known, or it was no dry run.
     would_cost_usd: Decimal | None = None
+    #: How max_cost stands over all runs of the output folder; None: there is no cap.
+    funds: Funds | None = None
 
     @property
     def cost_usd(self) -> Decimal:
@@ -60,6 +63,9 @@ class RunSummary:
         calls["cost_usd"] = str(self.cost_usd) if is_known else None
         calls["max_cost_usd"] = str(self.max_cost_usd) if not calls["unpriced"] else None
         would_cost = self.would_cost_usd
+        funds = self.funds
+        plain["cap_usd"] = None if funds is None else str(funds.cap_usd)
+        plain["all_runs_max_usd"] = None if funds is None else str(funds.spent_usd)
         plain["would_cost_usd"] = None if would_cost is None else str(would_cost)
         keys = [
             {
@@ -116,6 +122,8 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
         f"{doubt}; {calls.tokens:,} tokens; {money(calls)}."
     )
+    if summary.funds is not None:
+        yield f"Money: {funds_words(summary.funds)} in all runs of this output folder."
     if summary.keys:
         yield f"Keys: {'; '.join(_key_words(key, calls) for key in summary.keys[:20])}."
     if summary.failures_path:
@@ -153,6 +161,11 @@ def money(calls: CallFigures) -> str:
     if calls.max_cost_usd > calls.cost_usd:
         known += f" known, at most ${calls.max_cost_usd:.4f}"
     return known + (f" and {calls.unpriced:,} calls without a price" if calls.unpriced else "")
+
+
+def funds_words(funds: Funds) -> str:
+    """Return how max_cost stands in words."""
+    return f"at most ${funds.spent_usd:.4f} of ${funds.cap_usd:f} (max_cost)"
 
 
 def duration(seconds: float) -> str:

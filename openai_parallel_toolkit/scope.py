@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
+from .budget import Budget
 from .flow import Policy
 from .gate import Gate
 from .prices import PriceBook
@@ -102,3 +103,5 @@ class Scope:
     prices: PriceBook
     gate: Gate = field(default_factory=Gate)
     tally: Tally = field(default_factory=Tally)
+    #: What may be spent; None: as much as it takes.
+    budget: Budget | None = None

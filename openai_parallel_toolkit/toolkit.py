@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from typing import IO, Any
 
 from .clock import SystemClock
+from .errors import ConfigError
 from .keys import APIKeyManager, close_unless_default
 from .report import RunSummary
+from .runner.estimate import Estimate, estimate_folder
 from .runner.hooks import Hooks
 from .runner.options import FailOnError, Mode, OutputNames, RunOptions, default_threads
 from .runner.run import run_folder
@@ -78,7 +81,8 @@ class ParallelToolkit:
             encoding: of the text file that process_input gets.
             output_names: "stem" names the outputs of a.txt "a", "whole" names them "a.txt".
             mode: "live" sends now.
-            max_cost: USD for all runs of this output folder together; None: no limit.
+            max_cost: USD for all runs of this output folder together: a request is not sent
+                unless the most that it can cost is left; None: no limit.
             fail_on_error: stop when more files failed: True is none, or a share, or a count.
             max_file_attempts: runs in which a file may fail before it is put aside.
             retry_failed: try files again that were put aside.
@@ -112,7 +116,7 @@ class ParallelToolkit:
             encoding=encoding,
             output_names=output_names,
             mode=mode,
-            max_cost=None if max_cost is None else Decimal(str(max_cost)),
+            max_cost=_usd(max_cost),
             fail_on_error=fail_on_error,
             max_file_attempts=max_file_attempts,
             retry_failed=retry_failed,
@@ -152,18 +156,55 @@ class ParallelToolkit:
             ConfigError, ScanError: something must be mended before anything is paid.
             RunLocked: another process works on this output folder.
             NoUsableKey: the last key was dropped; the rest is done by a later run.
+            BudgetExceeded: max_cost is spent; the rest is done by a later run that may spend more.
             StorageError: the disk refused; nothing paid for is lost.
             FilesFailed: more files failed than fail_on_error allows.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
-        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
-        try:
+        with self._keys() as keys:
             return run_folder(
                 self.options, self._hooks, keys, transport=self._transport, clock=SystemClock()
             )
+
+    def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
+        """Work on a few of the due files, and forecast what all of them take.
+
+        The files of the sample are done then, and not paid for again.
+
+        Args:
+            sample: how many, or a share below 1; None: one in a hundred, at least 5, at most 100.
+            tokens_only: send nothing, and count the prompts of each file's first calls.
+
+        Raises:
+            FilesFailed: no file of the sample could be finished.
+            ToolkitError: as `run` does.
+        """
+        with self._keys() as keys:
+            return estimate_folder(
+                self.options,
+                self._hooks,
+                keys,
+                sample=sample,
+                tokens_only=tokens_only,
+                transport=self._transport,
+                clock=SystemClock(),
+            )
+
+    @contextmanager
+    def _keys(self) -> Iterator[APIKeyManager]:
+        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
+        try:
+            yield keys
         finally:
             if self._key_manager is None:
                 close_unless_default(keys)
+
+
+def _usd(given: Decimal | float | str | None) -> Decimal | None:
+    try:
+        return None if given is None else Decimal(str(given))
+    except InvalidOperation:
+        raise ConfigError(f"max_cost: expected an amount of USD, got {given!r}") from None
 
 
 def _globs(given: str | Sequence[str] | None) -> tuple[str, ...] | None:

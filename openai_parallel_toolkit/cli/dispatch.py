@@ -18,6 +18,7 @@ from .exits import EXIT_CODES, MISTAKE, code_of
 _COMMANDS = {
     "demo": "see it work on this machine: no key, no cost",
     "run": "work through a folder",
+    "estimate": "work on a few files, and tell what all of them will take",
     "status": "how the work on an output folder stands",
     "failures": "which files failed, and why",
     "show": "what is known of one file: its requests, answers and cost",

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import UsageError
-from ..runner.workshop import STATE_FOLDER, state_folder_of
-from ..work.runlock import RunLock
+from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

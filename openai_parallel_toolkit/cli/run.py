@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
@@ -16,7 +16,7 @@ from . import console
 from .exits import OK, SOME_FAILED
 from .load import load_toolkit
 
-_NOT_SETTINGS = ("target", "json", "run")
+_NOT_SETTINGS = ("target", "json", "run", "sample", "tokens_only")
 _EPILOG = """\
 The module is imported: a run() of its own belongs below `if __name__ == "__main__":`.
 Stop it with Ctrl-C and run it again: what was answered is not paid for again.
@@ -24,9 +24,14 @@ Stop it with Ctrl-C and run it again: what was answered is not paid for again.
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options; a setting that is not given is left to the subclass."""
-    parser.argument_default = argparse.SUPPRESS
+    """Add the command's options."""
     parser.epilog = _EPILOG
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser, *, leave_out: Sequence[str] = ()) -> None:
+    """Add TARGET, IN, OUT and the settings; one that is not given is left to the subclass."""
+    parser.argument_default = argparse.SUPPRESS
     parser.add_argument(
         "target",
         metavar="TARGET",
@@ -43,7 +48,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for title, options in (("which files", _WHICH), ("how", _HOW), ("patience", _PATIENCE)):
         group = parser.add_argument_group(title)
         for option, settings in options.items():
-            group.add_argument(option, **settings)
+            if option not in leave_out:
+                group.add_argument(option, **settings)
 
 
 def _failures(text: str) -> int | float:
@@ -94,6 +100,10 @@ _HOW: dict[str, dict[str, Any]] = {
         "help": "a config.json; without it the environment, then ./config.json",
     },
     "--threads": _count("files under way at a time", dest="num_threads"),
+    "--max-cost": {
+        "metavar": "USD",
+        "help": "what all runs of OUT may cost together; a request that could pass it is not sent",
+    },
     "--dry-run": _flag("tell what would be done and asked; nothing is sent"),
     "--binary": _flag("open inputs as binary files"),
     "--encoding": {"help": "of text inputs (utf-8)"},
@@ -121,11 +131,15 @@ _PATIENCE: dict[str, dict[str, Any]] = {
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the subclass that TARGET names over IN."""
+    return see_through(toolkit_of(arguments), as_json=arguments.json)
+
+
+def toolkit_of(arguments: argparse.Namespace) -> ParallelToolkit:
+    """Make the toolkit that TARGET names, with the settings that were given."""
     settings = {n: v for n, v in vars(arguments).items() if n not in _NOT_SETTINGS}
     # What the hooks print must not stand among the JSON.
     with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
-        toolkit = _make(load_toolkit(arguments.target), settings)
-    return see_through(toolkit, as_json=arguments.json)
+        return _make(load_toolkit(arguments.target), settings)
 
 
 def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:

@@ -20,7 +20,7 @@ from .columns import path_bytes
 from .disk import Reserve, faults_told, make_private
 from .operations import Claimed, Ended, NewFile
 from .queries import Source
-from .rows import FileRecord, StoredAnswer, Totals
+from .rows import Figures, FileRecord, StoredAnswer, Totals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
@@ -292,6 +292,10 @@ class Journal:
     def totals(self) -> Totals:
         """Return the figures of this run and of all runs."""
         return queries.totals(queries.figures(self._source), self._run_id)
+
+    def by_model(self) -> dict[str, Figures]:
+        """Return the figures of all runs by model."""
+        return queries.add_up(queries.figures(self._source), lambda row: row[2])
 
     # Keys
 

@@ -16,8 +16,9 @@ class TokenBucket:
 
     __slots__ = ("_at_s", "_level", "capacity", "rate_per_s")
 
-    def __init__(self, per_minute: float, now_s: float) -> None:
-        self.capacity = float(per_minute)
+    def __init__(self, per_minute: float, now_s: float, *, capacity: float | None = None) -> None:
+        """`capacity` None: one minute's worth."""
+        self.capacity = float(per_minute if capacity is None else capacity)
         self.rate_per_s = per_minute / _MINUTE_S
         self._level = self.capacity
         self._at_s = now_s

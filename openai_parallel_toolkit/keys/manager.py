@@ -71,7 +71,7 @@ class APIKeyManager:
             settings = replace(settings, api_base=DEFAULT_API_BASE)
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._prices = PriceBook(settings.prices)
+        self._prices = PriceBook(settings.prices, settings.api_base)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())

@@ -72,8 +72,7 @@ class RunOptions:
             "False, True, a share below 1 or a count",
             lambda v: isinstance(v, (bool, int, float)) and v >= 0,
         )
-        if self.max_cost is not None:
-            raise ConfigError("max_cost: this version cannot hold a run to a cost; leave it out")
+        _require("max_cost", self.max_cost, "an amount of USD, 0 or more", _is_amount)
         _require("encoding", self.encoding, "a text encoding that Python knows", _is_encoding)
 
     @property
@@ -97,7 +96,7 @@ class RunOptions:
 
 
 def _require(name: str, value: object, wanted: str, is_right: Callable[[Any], bool]) -> None:
-    if value is None and name in {"file_count", "hook_timeout_s"}:
+    if value is None and name in {"file_count", "hook_timeout_s", "max_cost"}:
         return
     if not is_right(value):
         raise ConfigError(f"{name}: expected {wanted}, got {value!r}")
@@ -113,6 +112,10 @@ def _is_count(value: object) -> bool:
 
 def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, Decimal) and value.is_finite() and value >= 0
 
 
 def _is_encoding(value: object) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import HookUnwound
 from ..execution import Execution, current_execution
+from ..journal import Figures
 from ..live import LiveLane
 from ..prices import PriceBook
 from ..records import Request
@@ -38,16 +39,25 @@ class Wanted:
 
 
 def rehearse(
-    options: RunOptions, hooks: Hooks, workshop: Workshop, plan: Plan, lane: LiveLane
+    hooks: Hooks,
+    workshop: Workshop,
+    plan: Plan,
+    lane: LiveLane,
+    found: dict[str, Wanted] | None = None,
 ) -> RunSummary:
-    """Run process_input and process_data of every due file; nothing is sent or written."""
-    del options
+    """Run process_input and process_data of every due file; nothing is sent or written.
+
+    Args:
+        found: where to put what each file wants; None: nowhere.
+    """
     failed = 0
-    prices = PriceBook(lane.keys.settings.prices)
+    prices = PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base)
     calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
         wanted = _rehearse_file(path, hooks, workshop, lane)
+        if found is not None:
+            found[path] = wanted
         calls += len(wanted.requests)
         tokens += sum(r.prompt_tokens for r in wanted.requests)
         cost_usd = _add(cost_usd, [prices.max_cost_usd(r) for r in wanted.requests])
@@ -84,18 +94,27 @@ def warn_of_changed_prompts(
     changed = [w for w in (_rehearse_file(p, hooks, workshop, lane) for p in sample) if w.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
-        logger.warning("%s", _changed_words(changed, len(sample), total, lane))
+        seen = workshop.journal.by_model()
+        logger.warning("%s", _changed_words(changed, len(sample), total, lane, seen))
 
 
-def _changed_words(changed: Sequence[Wanted], looked_at: int, total: int, lane: LiveLane) -> str:
+def _changed_words(
+    changed: Sequence[Wanted],
+    looked_at: int,
+    total: int,
+    lane: LiveLane,
+    seen: Mapping[str, Figures],
+) -> str:
     requests = [request for wanted in changed for request in wanted.requests]
     files = round(total * len(changed) / looked_at)
     calls = max(files, round(total * len(requests) / looked_at))
-    prices = PriceBook(lane.keys.settings.prices)
-    usd = _add(Decimal(0), [prices.max_cost_usd(request) for request in requests])
+    prices = PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base)
+    replies = {model: f.completion_tokens // f.answered for model, f in seen.items() if f.answered}
+    costs = [prices.likely_cost_usd(r, replies.get(r.model)) for r in requests]
+    usd = _add(Decimal(0), costs)
     price = "cost unknown (no price is set)"
     if usd is not None:
-        price = f"at most ${usd * total / looked_at:.2f}"
+        price = f"about ${usd * total / looked_at:.2f} if their replies are as long as before"
     return (
         f"the hooks were edited: about {files:,} of {total:,} finished files would now ask "
         f"something else (about {calls:,} calls or more, {price}). They stay as they are; "

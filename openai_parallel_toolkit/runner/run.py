@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
+from ..budget import Budget, Funds
 from ..clock import Clock
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
 from ..files import storage_error
+from ..journal import Journal
 from ..keys import APIKeyManager
 from ..live import LiveLane
 from ..prices import PriceBook
@@ -24,14 +26,16 @@ from ..transport import Transport
 from ..work.match import Selection, lay_out
 from ..work.plan import Plan
 from ..work.publish import Finished
+from ..work.runlock import state_folder_of
 from .hooks import Hooks
 from .one_file import FileRunner
 from .options import RunOptions
-from .rehearsal import rehearse, warn_of_changed_prompts
+from .rehearsal import Wanted, rehearse, warn_of_changed_prompts
+from .sample import Sample
 from .signals import StopSignals
 from .watch import Watch
 from .workers import AsyncWorkers, Queue, ThreadWorkers, Workers
-from .workshop import Workshop, state_folder_of
+from .workshop import Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +50,15 @@ def run_folder(
     *,
     transport: Transport | None = None,
     clock: Clock,
+    sample: Sample | None = None,
+    rehearsed: dict[str, Wanted] | None = None,
 ) -> RunSummary:
-    """Run the hooks over every file that is due; see `ParallelToolkit.run`."""
+    """Run the hooks over every file that is due; see `ParallelToolkit.run`.
+
+    Args:
+        sample: chooses some of them, and nothing is printed; None: all.
+        rehearsed: where a dry run puts what each file wants; None: nowhere.
+    """
     if options.mode == "batch":
         raise ConfigError('mode="batch" is not there yet; use mode="live"')
     layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
@@ -61,19 +72,36 @@ def run_folder(
         stack.enter_context(workshop)
         plan = workshop.plan(_selection(options))
         stack.callback(plan.close)
+        if sample is not None:
+            plan = sample.choose(plan, layout, state_folder)
+            stack.callback(plan.close)
         for note in plan.notes:
             logger.warning("%s", note)
         lane = LiveLane.of(keys)
         if transport is not None:
             lane = stack.enter_context(closing(LiveLane(keys, transport=transport)))
         if options.dry_run:
-            summary = rehearse(options, hooks, workshop, plan, lane)
+            summary = rehearse(hooks, workshop, plan, lane, rehearsed)
         else:
             warn_of_changed_prompts(options, hooks, workshop, lane)
             run = Run(options, hooks, workshop, lane, clock)
             summary = run.work(plan)
-    _say(summary, options)
+    if sample is None:
+        _say(summary, options)
     return summary
+
+
+def _budget(options: RunOptions, journal: Journal) -> Budget | None:
+    """Return what is left of max_cost after all earlier runs; None: there is no cap."""
+    if options.max_cost is None:
+        return None
+    earlier = journal.totals().all_runs
+    if earlier.unpriced:
+        logger.warning(
+            "max_cost: %d requests of earlier runs had no known price; they are not counted in",
+            earlier.unpriced,
+        )
+    return Budget(options.max_cost, spent_usd=earlier.max_cost_usd)
 
 
 def _selection(options: RunOptions) -> Selection:
@@ -118,7 +146,8 @@ class Run:
         self._scope = Scope(
             journal=workshop.journal,
             policy=options.policy,
-            prices=PriceBook(lane.keys.settings.prices),
+            prices=PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base),
+            budget=_budget(options, workshop.journal),
         )
         self._publisher = workshop.publisher(
             force=options.force, on_done=self._on_done, on_failed=self._on_not_published
@@ -226,6 +255,9 @@ class Run:
         if wait is not None:
             soon = "" if wait.until_s is None else duration(wait.until_s - self._clock.now_s())
             waiting = f"{wait.reason}{', ' + soon + ' to go' if soon else ''}"
+        funds = self._funds()
+        if funds is not None and funds.waiting and not waiting:
+            waiting = "max_cost: answers in flight may give money back"
         with self._lock:
             done, failed = self._done, self._failed
         return Moment(
@@ -234,7 +266,12 @@ class Run:
             calls=self._scope.tally.figures(),
             keys=keys.counts().states,
             waiting=waiting,
+            funds=funds,
         )
+
+    def _funds(self) -> Funds | None:
+        budget = self._scope.budget
+        return None if budget is None else budget.funds()
 
     def _on_done(self, file: Finished) -> None:
         del file
@@ -275,6 +312,7 @@ class Run:
             stopped=stopped,
             output_path=self._workshop.layout.output_root,
             failures_path=self._failures.path if self._failures.count else "",
+            funds=self._funds(),
         )
 
     def _raise_reason(self, summary: RunSummary, signals: StopSignals) -> None:

@@ -28,17 +28,10 @@ from ..work.tree import OutputTree
 
 logger = logging.getLogger(__name__)
 
-#: Kept inside the output folder unless state_path says otherwise.
-STATE_FOLDER = ".openai_parallel_toolkit"
 FAILURES_FILE = "failures.jsonl"
 
 _REFUSE_BELOW_BYTES = 16 * 1024 * 1024
 _WARN_BELOW_BYTES = 512 * 1024 * 1024
-
-
-def state_folder_of(output_root: str, state_path: str | None) -> str:
-    """Return the absolute path of the folder that holds a run's journal."""
-    return os.path.abspath(state_path or os.path.join(output_root, STATE_FOLDER))
 
 
 class Workshop:

@@ -128,8 +128,12 @@ def _read_price(entry: Field) -> ModelPrice:
     fields = entry.entries(("input", "output", "cached"))
     if "input" not in fields:
         raise entry.error("has no field input; give USD per million tokens")
-    prices = {f"{name}_usd": price.usd() for name, price in fields.items()}
-    return ModelPrice(**{"output_usd": Decimal(0), **prices})
+    usd = {name: price.usd() for name, price in fields.items()}
+    return ModelPrice(
+        input_usd=usd["input"],
+        output_usd=usd.get("output", Decimal(0)),
+        cached_usd=usd.get("cached"),
+    )
 
 
 def _holds_a_secret(fields: Mapping[str, Field]) -> bool:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import truststore
 from aiohttp.tracing import Trace
+from multidict import CIMultiDict
 
 from ..records import Lease, RawReply, Request
 from ..redact import Secret
@@ -84,17 +85,18 @@ class HttpTransport:
     async def _attempt(
         self, request: Request, lease: Lease, timeout_s: float
     ) -> RawReply | SendFault:
-        key_name, key_value = key_header(lease)
-        if not (key_value.isascii() and key_value.isprintable()):
+        url, key_headers = self._target(request, lease)
+        if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
             return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
         request_id = f"{self._run_id}-{lease.id}"
-        headers = {
-            key_name: key_value,
-            "Content-Type": "application/json",
-            # Providers find a request by this id when its reply was lost.
-            "X-Client-Request-Id": request_id,
-        }
-        url = url_of(lease, request.path)
+        headers: CIMultiDict[str] = CIMultiDict(
+            {
+                "Content-Type": "application/json",
+                # Providers find a request by this id when its reply was lost.
+                "X-Client-Request-Id": request_id,
+            }
+        )
+        headers.update(key_headers)
         proxy = self._proxy_for(lease.api_base)
         route = _route(url, proxy)
         credentials = _proxy_credentials(proxy)
@@ -123,6 +125,11 @@ class HttpTransport:
             return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
         head = {name.lower(): value for name, value in reply.headers.items()}
         return RawReply(status=reply.status, headers=head, body=body)
+
+    def _target(self, request: Request, lease: Lease) -> tuple[str, dict[str, str]]:
+        """Return where a request goes, and the headers that carry its key."""
+        name, value = key_header(lease)
+        return url_of(lease, request.path), {name: value}
 
     def _proxy_for(self, api_base: str) -> Proxy | None:
         if self._explicit_proxy:

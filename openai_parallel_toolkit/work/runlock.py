@@ -14,9 +14,16 @@ from filelock import FileLock, Timeout
 from ..clock import Clock, SystemClock
 from ..errors import RunLocked
 
+#: Kept inside the output folder unless the user says otherwise.
+STATE_FOLDER = ".openai_parallel_toolkit"
 #: Long enough for the holder to have written who it is.
 _TIMEOUT_S = 0.25
 _POLL_S = 0.02
+
+
+def state_folder_of(output_root: str, state_path: str | None = None) -> str:
+    """Return the absolute path of the folder that holds the journal and the lock."""
+    return os.path.abspath(state_path or os.path.join(output_root, STATE_FOLDER))
 
 
 class RunLock:

@@ -2,7 +2,7 @@
 
 import json
 
-from conftest import until
+from cli_desk import until
 
 
 def test_status_tells_of_files_calls_cost_and_dropped_keys(desk, sim):
@@ -20,6 +20,8 @@ def test_status_tells_of_files_calls_cost_and_dropped_keys(desk, sim):
 
 
 def test_a_cost_that_is_not_known_is_never_shown_as_0(desk, sim):
+    hooks = (desk.root / "hooks.py").read_text()
+    desk.write("hooks.py", hooks.replace("content=data", 'content=data, model="mystery-9"'))
     desk.inputs(1).configure(sim).run()
     status = desk.give("status", "out", "--json").json
     assert status["all_runs"]["cost_usd"] is None

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from conftest import until
+from cli_desk import until
 
 HANG = """\
 from concurrent.futures import ThreadPoolExecutor

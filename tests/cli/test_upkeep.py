@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from conftest import until
+from cli_desk import until
 
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 

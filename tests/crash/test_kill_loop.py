@@ -15,6 +15,8 @@ from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Fault, Latency, SimKey, Simulator
 
 FILES, CALLS, THREADS = 300, 3, 8
+#: Given, so that a process that lives for a moment does not spend it looking them up.
+PRICES = {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}}
 STATE = ".openai_parallel_toolkit"
 
 
@@ -25,7 +27,8 @@ def write_inputs(folder):
 
 
 def write_config(path, sim, *names):
-    path.write_text(json.dumps({"api_keys": [f"sim-{n}" for n in names], "api_base": sim.url}))
+    config = {"api_keys": [f"sim-{n}" for n in names], "api_base": sim.url, "prices": PRICES}
+    path.write_text(json.dumps(config))
     os.chmod(path, 0o600)
 
 

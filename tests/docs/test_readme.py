@@ -11,14 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from openai_parallel_toolkit import ParallelToolkit, __version__, errors
+from openai_parallel_toolkit import APIRequester, ParallelToolkit, __version__, errors
 from openai_parallel_toolkit.cli.dispatch import _COMMANDS, _parser
 from openai_parallel_toolkit.cli.exits import EXIT_CODES
 from openai_parallel_toolkit.settings import load_settings
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/hooks.md", "docs/on-disk.md"]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/doors.md",
+    "docs/hooks.md",
+    "docs/on-disk.md",
+]
 TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES}
 README = TEXTS["README.md"]
 PROGRAM = "openai-parallel-toolkit"
@@ -157,6 +164,17 @@ def test_the_settings_table_is_the_signature():
     parameters = inspect.signature(ParallelToolkit).parameters.values()
     assert told == {
         p.name: "required" if p.default is p.empty else repr(p.default) for p in parameters
+    }
+
+
+def test_the_arguments_table_is_the_signature():
+    rows = table(TEXTS["docs/doors.md"], "argument", "default", "meaning")
+    told = {name.strip("`"): default.strip("`") for name, default, _ in rows}
+    parameters = inspect.signature(APIRequester).parameters.values()
+    assert told == {
+        p.name: "required" if p.default is p.empty else repr(p.default)
+        for p in parameters
+        if p.kind is not p.VAR_KEYWORD
     }
 
 

@@ -9,11 +9,14 @@ from typing import IO, Any
 from openai_parallel_toolkit import (
     APIKeyManager,
     BudgetExceeded,
+    CarryingPool,
     ChatModel,
     ConfigError,
+    EmbeddingModel,
     FilesFailed,
     Gpt35Turbo,
     IncompleteAnswer,
+    InvalidAnswer,
     NoUsableKey,
     OpenAIModel,
     OutcomeUnknown,
@@ -21,16 +24,21 @@ from openai_parallel_toolkit import (
     Reply,
     RequestFailed,
     RequestRejected,
+    ResponsesModel,
     RunLocked,
     RunStopped,
     RunSummary,
     StorageError,
     ToolkitError,
     Usage,
+    amulti_process_one,
     arequest_openai_api,
     arequest_reply,
+    multi_process_one,
+    num_tokens_from_string,
     request_openai_api,
     request_reply,
+    split_string_by_tokens,
 )
 
 
@@ -166,3 +174,32 @@ async def call_async() -> None:
     text: str = await arequest_openai_api(Gpt35Turbo("hello"), allow_incomplete=True)
     reply: Reply = await arequest_reply(WithClient("hello"), config_path="config.json")
     print(text, reply.text)
+
+
+def count_and_split() -> list[str]:
+    tokens: int = num_tokens_from_string("hello world") + num_tokens_from_string("", "gpt-4o")
+    print(tokens, split_string_by_tokens("hello world", 2, "."))
+    return split_string_by_tokens("a. b.", 2, ".", model="gpt-4o", strip=False)
+
+
+def call_many(rows: list[tuple[str, str]]) -> list[str]:
+    answers: list[str] = multi_process_one(rows, Gpt35Turbo, threads=5, temperature=0.0)
+    more = multi_process_one(
+        rows, OfOnesOwn, return_exceptions=True, progress=True, journal=Path("kept")
+    )
+    vector: list[float] = request_openai_api(EmbeddingModel("text-embedding-3-small", "hello"))
+    try:
+        model = ResponsesModel("gpt-4o-mini", "hello", response_format={"type": "json_object"})
+        request_openai_api(model, max_validation_retries=1, journal="kept")
+    except InvalidAnswer as exc:
+        print(exc.text, exc.reason)
+    with CarryingPool(5) as pool:
+        future = pool.submit(len, answers)
+        lengths: list[int] = list(pool.map(len, answers))
+    print(more, vector, future.result() + 1, lengths)
+    return answers
+
+
+async def call_many_async(rows: list[tuple[str, str]]) -> list[str]:
+    answers: list[str] = await amulti_process_one(rows, Gpt35Turbo)
+    return answers

@@ -236,7 +236,7 @@ def test_a_call_on_a_hooks_own_thread_is_sent_and_warned_of_once_but_not_kept(de
     assert desk.run(AskOnThreads).done == 4
     said = [r.getMessage() for r in caplog.records if "outside the hooks" in r.getMessage()]
     assert len(said) == 1
-    assert "copy_context" in said[0]
+    assert "CarryingPool" in said[0]
     before, billed = desk.outputs(), sim.ledger.billed()
     summary = rerun(desk, AskOnThreads)
     assert desk.outputs() == before

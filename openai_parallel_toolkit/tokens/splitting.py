@@ -1,0 +1,145 @@
+"""Split a text into pieces of whole sentences and at most so many tokens.
+
+Tokens of a joined text are not the sum of its parts', except at a *cut*: a letter or digit before
+white space or a common mark. No word of any tiktoken pattern crosses that, nor looks across it. So
+sums at cuts give the exact count of any stretch, and each sentence is counted about once.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+
+from ..errors import UsageError
+from .counting import Counter, counter_for
+
+#: Marks of Western and Chinese texts. No apostrophe: o200k_base keeps "it's" together.
+_MARKS = r".,;:!?()\[\]{}<>\"/\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
+#: The last cut of a stretch.
+_LAST_CUT = re.compile(rf".*[^\W_](?=[\s{_MARKS}])", re.DOTALL)
+#: How far back from a sentence's end a cut is looked for, in characters.
+_REACH = 64
+
+
+def split_string_by_tokens(
+    string: str,
+    thunk_len: int,
+    split_signal: str,
+    *,
+    model: str = "gpt-3.5-turbo",
+    strip: bool = True,
+) -> list[str]:
+    """Split a text into pieces of at most `thunk_len` tokens that end at `split_signal`.
+
+    A sentence is what ends with the signal; the last one may lack it. Sentences are packed into
+    pieces in order, as many as fit, and never cut: one of more than `thunk_len` tokens is a
+    piece of its own. Overlapping signals are found from left to right.
+
+    Args:
+        string: the text; nothing comes of an empty one.
+        thunk_len: tokens that a piece may have, as `num_tokens_from_string` counts it.
+        split_signal: what ends a sentence, such as "." or a line feed; stays with it.
+        model: whose tokens are meant.
+        strip: drop the white space around each sentence, before its signal too; with False,
+            the joined pieces are the text.
+
+    Raises:
+        UsageError: `thunk_len` is below 1 or `split_signal` is empty.
+        ToolkitError: the vocabulary is not there and cannot be downloaded; says what to do.
+    """
+    if thunk_len < 1:
+        raise UsageError(f"thunk_len is {thunk_len}; a piece needs room for 1 token or more")
+    if not split_signal:
+        raise UsageError("split_signal is empty; give what ends a sentence, such as '.'")
+    sentences = list(_sentences(string, split_signal, strip))
+    text = "".join(sentences)
+    ends = [0, *accumulate(map(len, sentences))]
+    ruler = Ruler(text, ends, counter_for(model), spacing=thunk_len // 4)
+    pieces = _pack(ends, ruler, thunk_len)
+    return [text[ends[start] : ends[stop]] for start, stop in pieces]
+
+
+def _sentences(text: str, signal: str, strip: bool) -> Iterator[str]:
+    *bodies, last = text.split(signal)
+    if not strip:
+        yield from (body + signal for body in bodies)
+    else:
+        yield from (body.strip() + signal for body in bodies)
+        last = last.strip()
+    if last:
+        yield last
+
+
+class Ruler:
+    """The exact tokens of any stretch of a text, from sums at cuts near sentences' ends."""
+
+    def __init__(self, text: str, ends: Sequence[int], count: Counter, spacing: int) -> None:
+        """Take no cut closer to the last one than `spacing` characters."""
+        self._text, self._count = text, count
+        self._cuts, self._sums = [0], [0]
+        for start, end in pairwise(ends):
+            if end < self._cuts[-1] + spacing:
+                continue
+            # One character more: a sentence's end may be a cut.
+            found = _LAST_CUT.match(text, max(start, end - _REACH), end + 1)
+            if found:
+                self._sums.append(self._sums[-1] + count(text[self._cuts[-1] : found.end()]))
+                self._cuts.append(found.end())
+
+    def tokens_from(self, start: int) -> Callable[[int], int]:
+        """Return what tells the tokens of `text[start:end]`, as if it stood alone, for an end."""
+        text, count, cuts, sums = self._text, self._count, self._cuts, self._sums
+        first = bisect_left(cuts, start)
+        head: int | None = None  # tokens before the first cut, which may lie far behind the end
+
+        def tokens_to(end: int) -> int:
+            nonlocal head
+            last = bisect_right(cuts, end) - 1
+            if last < first:
+                return count(text[start:end])
+            if head is None:
+                head = count(text[start : cuts[first]])
+            return head + sums[last] - sums[first] + count(text[cuts[last] : end])
+
+        return tokens_to
+
+
+def _pack(ends: Sequence[int], ruler: Ruler, limit_tokens: int) -> Iterator[tuple[int, int]]:
+    """Yield each piece's first sentence and the one behind its last: as many as fit, or one."""
+    start, size, count = 0, 0, len(ends) - 1
+    while start < count:
+        begin = ends[start]
+        tokens_to = ruler.tokens_from(begin)
+        stop = furthest(
+            lambda i: tokens_to(ends[i]) <= limit_tokens,  # noqa: B023
+            low=start + 1,
+            high=count,
+            guess=bisect_right(ends, begin + size) - 1,  # as many characters as the last one
+        )
+        yield start, stop
+        start, size = stop, ends[stop] - begin
+
+
+def furthest(fits: Callable[[int], bool], *, low: int, high: int, guess: int) -> int:
+    """Return where fitting ends: a number that fits, or `low`, while the next one does not.
+
+    Doubling steps from the guess enclose the place, halving finds it: a good guess is soon
+    confirmed, a bad one costs little. `low` is taken without asking, and nothing far away is asked.
+    """
+    step, probe = 1, min(guess, high)
+    if probe <= low or fits(probe):
+        low = max(low, probe)
+        while (probe := min(low + step, high)) > low and fits(probe):
+            low, step = probe, step * 2
+        high = max(low, probe - 1)
+    else:
+        high = probe - 1
+        while (probe := high - step) > low and not fits(probe):
+            high, step = probe - 1, step * 2
+        low = max(low, probe)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

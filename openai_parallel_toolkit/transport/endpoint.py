@@ -1,0 +1,22 @@
+"""Send to one address with headers that the user gave, instead of under the key of a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..records import Lease, Request
+from ..redact import Secret
+from .http import HttpTransport
+
+
+class EndpointTransport(HttpTransport):
+    """A Transport that sends everything to `url` with `headers`, as they are."""
+
+    def __init__(self, url: str, headers: Mapping[str, Secret]) -> None:
+        super().__init__()
+        self._url = url
+        self._headers = dict(headers)
+
+    def _target(self, request: Request, lease: Lease) -> tuple[str, dict[str, str]]:
+        del request, lease
+        return self._url, {name: value.reveal() for name, value in self._headers.items()}

@@ -1,0 +1,203 @@
+"""The models that come with the package, over the wire."""
+
+import json
+
+import pytest
+from calls_bench import Hooks
+
+from openai_parallel_toolkit import (
+    ChatModel,
+    EmbeddingModel,
+    FakeTransport,
+    IncompleteAnswer,
+    InvalidAnswer,
+    OutcomeUnknown,
+    ResponsesModel,
+    UsageError,
+    request_openai_api,
+    request_reply,
+)
+from openai_parallel_toolkit.models import request_of
+from openai_parallel_toolkit.records import RawReply
+from openai_parallel_toolkit.simulator import Fault
+
+EMBEDDER = "text-embedding-3-small"
+
+
+def reply(**body):
+    return RawReply(status=200, headers={}, body=json.dumps(body).encode())
+
+
+def ask_once(bench, model, answer):
+    """Ask in a hook whose requests are answered so; return the value or the error."""
+    got = []
+
+    class Asks(Hooks):
+        def process_data(self, data):
+            try:
+                got.append(request_openai_api(model))
+            except Exception as exc:
+                got.append(exc)
+
+    fake = FakeTransport(lambda request, lease: answer)
+    bench.configure(bench.simulate()).inputs(1).run(Asks, transport=fake)
+    return got[0]
+
+
+def test_an_embedding_is_a_vector_and_a_list_gives_a_list_of_vectors(bench):
+    keys = bench.keys(bench.simulate())
+    one = request_openai_api(EmbeddingModel(EMBEDDER, "first", dimensions=8), keys)
+    assert len(one) == 8
+    assert all(isinstance(number, float) for number in one)
+    two = request_openai_api(EmbeddingModel(EMBEDDER, ["first", "second"], dimensions=8), keys)
+    assert two[0] == one != two[1]
+    assert request_openai_api(EmbeddingModel(EMBEDDER, ["first"], dimensions=8), keys) == [one]
+
+
+def test_token_numbers_are_one_input_and_lists_of_them_several(bench):
+    keys = bench.keys(bench.simulate())
+    one = request_openai_api(EmbeddingModel(EMBEDDER, [1, 2, 3], dimensions=4), keys)
+    assert len(one) == 4
+    got = request_openai_api(EmbeddingModel(EMBEDDER, [[1, 2, 3], [4]], dimensions=4), keys)
+    assert got[0] == one
+    assert len(got) == 2
+
+
+def test_vectors_come_in_the_order_of_the_inputs(bench):
+    rows = [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}]
+    model = EmbeddingModel(EMBEDDER, ["a", "b"])
+    assert ask_once(bench, model, reply(data=rows)) == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"index": 0, "embedding": [1.0]}],
+        [{"index": 0, "embedding": [1.0]}] * 2,
+        ["no row"],
+        [{"index": 0}],
+    ],
+)
+def test_missing_vectors_are_an_invalid_answer(bench, rows):
+    got = ask_once(bench, EmbeddingModel(EMBEDDER, ["a", "b"]), reply(data=rows))
+    assert isinstance(got, InvalidAnswer)
+
+
+@pytest.mark.parametrize("given", ["", []])
+def test_an_empty_input_is_the_servers_to_refuse(bench, given):
+    with pytest.raises(Exception, match="input"):
+        request_openai_api(EmbeddingModel(EMBEDDER, given), bench.keys(bench.simulate()))
+
+
+def test_a_vector_is_replayed(bench):
+    class Embeds(Hooks):
+        def process_data(self, data):
+            return request_openai_api(EmbeddingModel(EMBEDDER, [data, "more"], dimensions=4))
+
+    sim = bench.simulate()
+    bench.configure(sim).inputs(2).run(Embeds)
+    before = bench.outputs()
+    for path in bench.output.glob("*.json"):
+        path.unlink()
+    assert bench.run(Embeds).calls.sent == 0
+    assert bench.outputs() == before
+    assert sim.ledger.billed() == 2
+
+
+def test_a_response_is_a_text(bench):
+    sim = bench.simulate()
+    keys = bench.keys(sim)
+    model = ResponsesModel("gpt-4o-mini", "Say something.", instructions="be brief")
+    assert request_openai_api(model, keys) == "Say something."
+    answered = request_reply(model, keys)
+    assert answered.usage.total_tokens > 0
+    assert {row.path for row in sim.ledger.rows()} == {"/v1/responses"}
+
+
+def test_a_response_that_is_cut_is_incomplete(bench):
+    keys = bench.keys(bench.simulate())
+    model = ResponsesModel("gpt-4o-mini", "one two three four five", max_output_tokens=1)
+    with pytest.raises(IncompleteAnswer) as caught:
+        request_openai_api(model, keys)
+    assert caught.value.finish_reason == "length"
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_response_that_failed_is_no_answer(bench, status):
+    answer = reply(status=status, output=[], error={"code": "server_error", "message": "no"})
+    assert isinstance(ask_once(bench, ResponsesModel("m", "hello"), answer), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress", "unheard_of"])
+def test_a_response_that_is_not_there_yet_is_incomplete(bench, status):
+    answer = reply(status=status, output=[])
+    assert isinstance(ask_once(bench, ResponsesModel("m", "hello"), answer), IncompleteAnswer)
+
+
+def chat(**message):
+    return reply(choices=[{"index": 0, "message": message, "finish_reason": "stop"}])
+
+
+REFUSED = [{"type": "message", "content": [{"type": "refusal", "refusal": "I will not."}]}]
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        (ChatModel("m", content="c"), chat(content=None, refusal="I will not.")),
+        (
+            ChatModel("m", content="c", response_format={"type": "json_object"}),
+            chat(content=None, refusal="I will not."),
+        ),
+        (ResponsesModel("m", "c"), reply(status="completed", output=REFUSED)),
+    ],
+)
+def test_a_refusal_is_an_incomplete_answer_with_the_models_words(bench, model, answer):
+    got = ask_once(bench, model, answer)
+    assert isinstance(got, IncompleteAnswer)
+    assert (got.text, got.finish_reason) == ("I will not.", "refusal")
+    assert "I will not." not in got.message
+
+
+@pytest.mark.parametrize(
+    ("model", "answer"),
+    [
+        (ChatModel("m", content="c", tools=[]), chat(content=None, tool_calls=[{"id": "1"}])),
+        (
+            ResponsesModel("m", "c"),
+            reply(status="completed", output=[{"type": "function_call", "name": "f"}]),
+        ),
+    ],
+)
+def test_a_call_of_a_tool_is_a_whole_answer(bench, model, answer):
+    assert ask_once(bench, model, answer) == ""
+
+
+def test_images_tools_and_whatever_the_api_knows_pass_through():
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    model = ChatModel("m", content=parts, prompt="p", tools=tools, tool_choice="auto", n=None)
+    body = json.loads(request_of(model).body)
+    assert body["messages"][1]["content"] == parts
+    assert (body["tools"], body["tool_choice"]) == (tools, "auto")
+    assert "n" not in body
+
+
+@pytest.mark.parametrize(
+    "model", [ChatModel("m", content="c", stream=True), ResponsesModel("m", "c", stream=True)]
+)
+def test_streams_are_refused_before_they_are_paid_for(bench, model):
+    sim = bench.simulate()
+    with pytest.raises(UsageError, match="stream"):
+        request_openai_api(model, bench.keys(sim))
+    assert sim.ledger.hits() == 0
+
+
+@pytest.mark.parametrize("kind", ["html_200", "cut_body", "503"])
+def test_every_model_is_tried_again_as_any_other(bench, kind):
+    sim = bench.simulate(faults=[Fault(kind, at=[1], retry_after=0.01)])
+    assert request_openai_api(EmbeddingModel(EMBEDDER, "text"), bench.keys(sim))
+    assert sim.ledger.hits() == 2

@@ -1,0 +1,429 @@
+"""ApiQueue: ready-made requests to one address, so many tokens in any minute."""
+
+import asyncio
+import gc
+import itertools
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from doors_kit import prompts, questions
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openai_parallel_toolkit import (
+    ApiQueue,
+    FakeTransport,
+    NoUsableKey,
+    RequestFailed,
+    RequestRejected,
+    UsageError,
+)
+from openai_parallel_toolkit.clock import FakeClock
+from openai_parallel_toolkit.keys.window import SlidingWindow
+from openai_parallel_toolkit.models import make_request
+from openai_parallel_toolkit.records import RawReply
+from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
+from openai_parallel_toolkit.transport.fake import chat_reply
+
+REPOSITORY = Path(__file__).parents[2]
+HEADERS = {"Authorization": "Bearer sim-test", "Content-Type": "application/json"}
+CHAT = "/chat/completions"
+
+
+def bodies(count, **fields):
+    return [{"model": "gpt-4o-mini", "messages": messages, **fields} for messages in prompts(count)]
+
+
+def contents(out):
+    return [response["choices"][0]["message"]["content"] for response in out]
+
+
+def queue_to(sim, requests, path=CHAT, **settings):
+    """A queue whose pauses take no time, so that only limits and latency do."""
+    settings.setdefault("rate_limit", 1e9)
+    settings.setdefault("sleep", lambda seconds: asyncio.sleep(min(seconds, 0.01)))
+    return ApiQueue(sim.url + path, HEADERS, requests, **settings)
+
+
+class Sink:
+    """Answers requests under a clock turned by the queue's own sleeping, and notes when."""
+
+    def __init__(self, answer=None, seconds=0.0):
+        self.clock = FakeClock()
+        self.sent = []
+        self._answer = answer
+        self._seconds = seconds
+        self.transport = FakeTransport(self._handle)
+
+    async def _handle(self, request, lease):
+        self.sent.append((self.clock.now_s(), request))
+        await asyncio.sleep(0)
+        if self._seconds:
+            self.clock.advance(self._seconds)
+        reply = self._answer(request, len(self.sent)) if self._answer else None
+        return reply or chat_reply("ok", request)
+
+    async def sleep(self, seconds):
+        for _ in range(10):
+            await asyncio.sleep(0)  # others first
+        self.clock.advance(seconds)
+
+    def queue(self, requests, url="http://nowhere/v1/chat/completions", **settings):
+        return ApiQueue(
+            url,
+            HEADERS,
+            requests,
+            transport=self.transport,
+            clock=self.clock,
+            sleep=self.sleep,
+            **settings,
+        )
+
+    def most_tokens(self, window_s=60.0):
+        """The most tokens that were sent within any window."""
+        times = [(at_s, request.prompt_tokens) for at_s, request in self.sent]
+        return max(
+            sum(tokens for at_s, tokens in times if since_s <= at_s < since_s + window_s)
+            for since_s, _ in times
+        )
+
+
+def error(status, message="no", **headers):
+    body = json.dumps({"error": {"message": message, "code": None, "type": "server"}}).encode()
+    return RawReply(
+        status=status, headers={k.replace("_", "-"): v for k, v in headers.items()}, body=body
+    )
+
+
+def tokens_of(body):
+    return make_request(CHAT, "", body).prompt_tokens
+
+
+# -- responses -------------------------------------------------------------------------------------
+
+
+async def run(queue):
+    return await queue.run()
+
+
+def test_responses_are_raw_and_in_the_order_of_the_requests():
+    with Simulator(latency=0.01) as sim:
+        queue = queue_to(sim, bodies(40))
+        out = asyncio.run(queue.run())
+        assert sim.ledger.billed() == 40
+    assert contents(out) == questions(40)
+    assert set(out[0]) >= {"id", "object", "choices", "usage", "model"}
+    assert out == queue.out
+    assert queue.tries == [1] * 40
+    assert queue.errors == [None] * 40
+    assert queue.api_jobs == {}
+    assert queue.waiting_on == []
+
+
+def test_embeddings_are_responses_as_well():
+    requests = [{"model": "text-embedding-3-small", "input": f"text {n}"} for n in range(3)]
+    with Simulator() as sim:
+        out = asyncio.run(queue_to(sim, requests, path="/embeddings").run())
+    assert all(response["data"][0]["embedding"] for response in out)
+
+
+def test_url_and_headers_are_used_as_they_are_given():
+    with Simulator() as sim:
+        url = (
+            f"{sim.azure_endpoint}/openai/deployments/mine/chat/completions?api-version=2024-10-21"
+        )
+        requests = [{"messages": messages} for messages in prompts(2)]
+        out = asyncio.run(ApiQueue(url, {"api-key": "sim-test"}, requests).run())
+        assert {row.path.split("?")[0] for row in sim.ledger.rows()} == {
+            "/openai/deployments/mine/chat/completions"
+        }
+    assert contents(out) == questions(2)
+
+
+def test_an_empty_queue_gives_nothing():
+    assert asyncio.run(Sink().queue([]).run()) == []
+
+
+def test_jobs_can_be_submitted_and_collected_by_hand():
+    async def by_hand(queue):
+        queue.submit_jobs()
+        assert set(queue.api_jobs) == {0, 1, 2}
+        assert queue.waiting_on == list(queue.api_jobs.values())
+        assert queue.out == [None] * 5
+        await queue.collect_jobs()
+        assert queue.api_jobs == {}
+        assert contents(queue.out[:3]) == ["ok"] * 3
+        assert queue.out[3:] == [None] * 2
+        queue.submit_jobs()  # the minute is not over
+        assert queue.api_jobs == {}
+        await queue.run()
+        assert contents(queue.out) == ["ok"] * 5
+
+    sink = Sink()
+    requests = bodies(5)
+    asyncio.run(by_hand(sink.queue(requests, rate_limit=3 * tokens_of(requests[0]))))
+
+
+# -- the limit -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_no_minute_sees_more_tokens_than_the_limit(seconds):
+    requests = bodies(500)
+    limit = 100 * tokens_of(requests[0])
+    sink = Sink(seconds=seconds)
+    out = asyncio.run(sink.queue(requests, rate_limit=limit).run())
+    assert len(out) == 500
+    print(f"{sink.most_tokens():,} of {limit:,} tokens in the fullest minute")
+    assert 0.95 * limit < sink.most_tokens() <= limit
+
+
+def test_requests_that_are_sent_again_count_against_the_limit():
+    requests = bodies(60)
+    limit = 20 * tokens_of(requests[0])
+    sink = Sink(answer=lambda request, ordinal: error(500) if ordinal % 3 == 0 else None)
+    asyncio.run(sink.queue(requests, rate_limit=limit).run())
+    assert len(sink.sent) > 60 * 1.3
+    assert sink.most_tokens() <= limit
+
+
+def test_a_request_that_is_held_up_before_it_is_sent_counts_from_when_it_was_sent():
+    async def slowly(queue):
+        queue.submit_jobs()
+        sink.clock.advance(50.0)  # the program does something else
+        await queue.run()
+
+    requests = bodies(4)
+    limit = 2 * tokens_of(requests[0])
+    sink = Sink()
+    asyncio.run(slowly(sink.queue(requests, rate_limit=limit)))
+    assert sink.most_tokens() <= limit
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 40), st.floats(0, 70), st.floats(0, 20)), max_size=60)
+)
+def test_the_window_never_lets_too_much_through(steps):
+    window, now_s, sent = SlidingWindow(100), 0.0, []
+    for tokens, pause_s, held_up_s in steps:
+        now_s = max(now_s + pause_s, window.ready_s(tokens, now_s + pause_s))
+        window.hold(tokens)
+        now_s += held_up_s
+        window.sent(tokens, now_s)
+        sent.append((now_s, tokens))
+    for since_s, _ in sent:
+        assert sum(n for at_s, n in sent if since_s <= at_s < since_s + 60) <= 100
+
+
+def test_the_window_lets_through_what_there_is_room_for():
+    window = SlidingWindow(100)
+    assert window.ready_s(60, 0.0) == 0.0
+    window.hold(60)
+    window.sent(60, 0.0)
+    assert window.ready_s(40, 10.0) == 10.0
+    window.hold(40)
+    assert window.ready_s(1, 10.0) == 60.5
+    assert window.ready_s(70, 20.0) == 80.5  # what is held may be sent now at the earliest
+    window.sent(40, 20.0)
+    assert window.ready_s(70, 20.0) == 80.5
+    window.hold(5)
+    window.release(5)
+    assert window.ready_s(60, 60.5) == 60.5
+    assert window.ready_s(60, 90.0) == 90.0
+
+
+def test_a_request_larger_than_the_limit_is_refused_before_anything_is_sent():
+    requests = [*bodies(2), {"messages": [{"role": "user", "content": "long " * 1000}]}]
+    with pytest.raises(UsageError, match="request 2 has about 1,"):
+        Sink().queue(requests, rate_limit=500)
+
+
+def test_a_limit_of_the_server_is_waited_for_and_is_no_try():
+    sink = Sink(answer=lambda request, n: error(429, retry_after="7") if n <= 15 else None)
+    queue = sink.queue(bodies(1), max_retries=1, rate_limit=1e9)
+    asyncio.run(queue.run())
+    times = [at_s for at_s, _ in sink.sent]
+    assert len(times) == 16
+    assert all(later - earlier >= 7 for earlier, later in itertools.pairwise(times))
+    assert queue.tries == [1]
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def test_an_error_is_tried_again_and_noted():
+    with Simulator(faults=[Fault("500", marker="What is 1 ", times=2)]) as sim:
+        queue = queue_to(sim, bodies(3))
+        assert contents(asyncio.run(queue.run())) == questions(3)
+    assert queue.tries == [1, 3, 1]
+    assert [text is None for text in queue.errors] == [True, False, True]
+    assert "server had an error" in queue.errors[1]
+
+
+@pytest.mark.parametrize("kind", ["500", "504", "cut_body"])
+def test_more_errors_than_max_retries_raise_and_what_was_answered_stays(kind):
+    with Simulator(faults=[Fault(kind, marker="What is 2 ")]) as sim:
+        queue = queue_to(sim, bodies(6), max_retries=3)
+        with pytest.raises(RequestFailed):
+            asyncio.run(queue.run())
+        sent = len(sim.ledger.rows())
+    assert queue.tries[2] == 4
+    assert sent == 5 + 4
+    assert [response is None for response in queue.out] == [n == 2 for n in range(6)]
+
+
+def test_after_a_failure_nothing_new_starts_and_answers_on_their_way_are_taken_in():
+    with Simulator(latency=0.1, faults=[Fault("400", marker="What is 2 ")]) as sim:
+        queue = queue_to(sim, bodies(10))
+        with pytest.raises(RequestRejected):
+            asyncio.run(queue.run())
+        assert sim.ledger.billed() == sum(response is not None for response in queue.out) == 9
+
+
+def test_a_second_run_after_a_failure_goes_on_with_what_is_missing():
+    async def twice(queue):
+        with pytest.raises(RequestFailed):
+            await queue.run()
+        return await queue.run()
+
+    with Simulator(faults=[Fault("500", marker="What is 2 ", times=3)]) as sim:
+        out = asyncio.run(twice(queue_to(sim, bodies(4), max_retries=2)))
+        assert sim.ledger.billed() == 4
+    assert contents(out) == questions(4)
+
+
+def test_a_refused_key_is_told_at_once():
+    with Simulator([SimKey("test", valid=False)]) as sim:
+        queue = queue_to(sim, bodies(1))
+        with pytest.raises(NoUsableKey, match="401"):
+            asyncio.run(queue.run())
+        assert len(sim.ledger.rows()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "empty"),
+    [(CHAT, ""), ("/embeddings", [])],
+)
+def test_an_ignored_error_is_not_tried_again_and_leaves_an_empty_answer(path, empty):
+    told = []
+
+    def ignore(text):
+        told.append(text)
+        return "temperature" in text
+
+    requests = [{"model": "m", "input": "x"}] if path == "/embeddings" else bodies(1)
+    with Simulator(faults=[Fault("400")]) as sim:
+        queue = queue_to(sim, requests, path=path, ignore_error=ignore)
+        (response,) = asyncio.run(queue.run())
+        assert len(sim.ledger.rows()) == 1
+    found = response["data"] if path == "/embeddings" else contents([response])[0]
+    assert found == empty
+    assert told == queue.errors
+    assert queue.tries == [1]
+
+
+def test_an_error_that_is_not_ignored_is_tried_again():
+    with Simulator(faults=[Fault("500", times=1)]) as sim:
+        queue = queue_to(sim, bodies(1), ignore_error=lambda text: "content_filter" in text)
+        assert contents(asyncio.run(queue.run())) == questions(1)
+
+
+def test_the_key_in_the_headers_is_in_no_error():
+    secret = "a1b2c3d4e5f6"
+    sink = Sink(answer=lambda request, n: error(400, f"the key {secret} is odd"))
+    queue = ApiQueue(
+        "http://nowhere/v1/chat/completions",
+        {"api-key": secret},
+        bodies(1),
+        transport=sink.transport,
+    )
+    with pytest.raises(RequestRejected) as caught:
+        asyncio.run(queue.run())
+    shown = f"{caught.value} {queue.errors} {vars(queue)}"
+    assert secret not in shown
+    assert "[api-key]" in shown
+
+
+def test_a_header_that_cannot_be_sent_is_told_without_its_value():
+    with Simulator() as sim:
+        queue = ApiQueue(sim.url + CHAT, {"api-key": "abc\ndefgh"}, bodies(1), sleep=stop)
+        with pytest.raises(StopTrying):
+            asyncio.run(queue.run())
+        assert not sim.ledger.rows()
+    assert "no possible header value" in queue.errors[0]
+    assert "defgh" not in queue.errors[0]
+
+
+class StopTrying(Exception):
+    pass
+
+
+async def stop(seconds):
+    raise StopTrying
+
+
+def test_a_queue_that_is_cancelled_leaves_nothing_behind():
+    async def cancelled(queue):
+        task = asyncio.ensure_future(queue.run())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not queue.api_jobs
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with Simulator(latency=30.0) as sim:
+        asyncio.run(cancelled(queue_to(sim, bodies(3))))
+
+
+# -- the event loop --------------------------------------------------------------------------------
+
+
+async def delays_s(until):
+    """How much later than asked a heartbeat comes, while `until` runs."""
+    late_s = []
+    task = asyncio.ensure_future(until)
+    while not task.done():
+        since_s = time.perf_counter()
+        await asyncio.sleep(0.005)
+        late_s.append(time.perf_counter() - since_s - 0.005)
+    await task
+    return sorted(late_s)
+
+
+def p99(values):
+    return values[int(0.99 * (len(values) - 1))]
+
+
+def test_the_event_loop_is_never_blocked():
+    command = [sys.executable, "-m", "openai_parallel_toolkit", "simulate", "--keys", "test"]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--latency", "0.3"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        try:
+            url = next(
+                found[0]
+                for line in server.stdout
+                if (found := re.search(r"http://[^\s\"]+/v1", line))
+            )
+            idle, busy = [], []
+            for _ in range(2):  # the machine may be busy with other things
+                queue = ApiQueue(url + CHAT, HEADERS, bodies(500), rate_limit=1e9)
+                gc.collect()
+                idle.append(p99(asyncio.run(delays_s(asyncio.sleep(0.5)))))
+                busy.append(p99(asyncio.run(delays_s(queue.run()))))
+                assert None not in queue.out
+        finally:
+            server.terminate()
+    late_s = min(now - before for now, before in zip(busy, idle, strict=True))
+    print(f"heartbeat p99 with 500 requests: {1000 * late_s:.1f} ms later than idle")
+    assert late_s < 0.05

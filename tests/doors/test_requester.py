@@ -1,0 +1,416 @@
+"""APIRequester: lists of messages in, answers out."""
+
+import asyncio
+import itertools
+import json
+import time
+
+import pytest
+from doors_kit import azure_key, prompts, questions
+
+from openai_parallel_toolkit import (
+    APIKeyManager,
+    APIPlayer,
+    APIRequester,
+    APIRequestor,
+    ConfigError,
+    FakeTransport,
+    InvalidAnswer,
+    NoUsableKey,
+    ParallelToolkit,
+    RequestRejected,
+    UsageError,
+)
+from openai_parallel_toolkit.clock import FakeClock
+from openai_parallel_toolkit.pace import PacedLane
+from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
+
+MODEL = "gpt-35-turbo"
+LATENCY_S = 0.186
+
+
+def requester(sim, kind=APIRequester, **settings):
+    settings.setdefault("keys", azure_key(sim))
+    return kind(MODEL, max_tokens=20, **settings)
+
+
+def faked(handler, **settings):
+    """A requester whose requests are answered by a function."""
+    transport = FakeTransport(handler)
+    return APIRequester(MODEL, keys=["sim-key"], transport=transport, **settings), transport
+
+
+# -- answers ---------------------------------------------------------------------------------------
+
+
+def test_answers_come_in_the_order_of_the_prompts_with_the_question_beside_each():
+    with Simulator() as sim:
+        with APIRequester(
+            model_name=MODEL, temperature=1.0, max_tokens=20, rate_limit=100, keys=azure_key(sim)
+        ) as api:
+            results = api.get_responses_parallel(prompts(30))
+        assert [set(result) for result in results] == [{"input", "content"}] * 30
+        assert [result["input"] for result in results] == questions(30)
+        assert [result["content"] for result in results] == questions(30)  # it repeats the question
+        assert sim.ledger.billed() == 30
+
+
+def test_what_fails_for_good_is_none_and_the_rest_goes_on(caplog):
+    faults = [Fault("400", marker="What is 3 "), Fault("500", marker="What is 5 ", times=1)]
+    with Simulator(faults=faults) as sim, requester(sim) as api:
+        results = api.get_responses_parallel(prompts(10))
+    wanted = [None if n == 3 else question for n, question in enumerate(questions(10))]
+    assert [result["content"] for result in results] == wanted
+    assert "1 of 10 prompts got no answer" in caplog.text
+
+
+def test_what_handle_retry_error_returns_is_the_content():
+    class Telling(APIRequester):
+        def handle_retry_error(self, error):
+            return type(error).__name__
+
+    with Simulator(faults=[Fault("400")]) as sim, requester(sim, Telling) as api:
+        assert api.get_response(prompts(1)[0]) == RequestRejected.__name__
+
+
+def test_an_error_that_handle_retry_error_raises_ends_the_list_and_sends_nothing_more():
+    class Strict(APIRequester):
+        def handle_retry_error(self, error):
+            raise error
+
+    with Simulator(faults=[Fault("400", at=[1])]) as sim:
+        api = requester(sim, Strict, rate_limit=60, burst=1)
+        with api, pytest.raises(RequestRejected):
+            api.get_responses_parallel(prompts(5))
+        assert len(sim.ledger.rows()) == 1
+
+
+def test_without_a_usable_key_every_content_is_none():
+    with Simulator([SimKey("empty", quota="none")]) as sim, requester(sim) as api:
+        kinds = []
+        api.handle_retry_error = lambda error: kinds.append(type(error))
+        results = api.get_responses_parallel(prompts(4))
+    assert [result["content"] for result in results] == [None] * 4
+    assert kinds == [NoUsableKey] * 4
+
+
+def test_an_answer_that_its_length_limit_cut_is_the_content():
+    with Simulator(faults=[Fault("finish_length")]) as sim, requester(sim) as api:
+        assert api.get_response(prompts(1)[0])
+
+
+def test_the_input_is_the_text_of_the_last_user_message():
+    messages = [
+        {"role": "user", "content": "first"},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url"}]},
+        {"role": "assistant", "content": "and"},
+    ]
+    api, _ = faked(lambda request, lease: "ok")
+    with api:
+        results = api.get_responses_parallel([messages, [{"role": "system", "content": "x"}]])
+    assert [result["input"] for result in results] == ["look", ""]
+
+
+def test_an_empty_list_gives_an_empty_list():
+    api, transport = faked(lambda request, lease: "ok")
+    with api:
+        assert api.get_responses_parallel([]) == []
+    assert not transport.sent
+
+
+def test_a_prompt_that_cannot_be_sent_is_told_before_any_is_sent():
+    api, transport = faked(lambda request, lease: "ok")
+    with api, pytest.raises(UsageError):
+        api.get_responses_parallel([*prompts(2), [{"role": "user", "content": "\ud800"}]])
+    assert not transport.sent
+
+
+def test_parameters_are_passed_on_and_none_is_left_out():
+    api, transport = faked(lambda request, lease: "ok", temperature=1.0, top_p=0.5, stop=None)
+    with api:
+        api.get_response(prompts(1)[0])
+    body = json.loads(transport.sent[0][0].body)
+    assert body == {
+        "model": MODEL,
+        "messages": prompts(1)[0],
+        "temperature": 1.0,
+        "top_p": 0.5,
+    }
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_not_json_is_asked_again_and_then_parsed():
+    answers = iter(["Sure!", '{"a": 1', '{"a": [1, 2]}'])
+    api, transport = faked(lambda request, lease: next(answers), json_output=True)
+    with api:
+        assert api.get_response(prompts(1)[0]) == {"a": [1, 2]}
+    assert len(transport.sent) == 3
+
+
+def test_after_three_answers_that_are_not_json_it_is_given_up():
+    api, transport = faked(lambda request, lease: "Sure!", json_output=True)
+    errors = []
+    api.handle_retry_error = errors.append
+    with api:
+        assert api.get_response(prompts(1)[0]) is None
+    assert len(transport.sent) == 3
+    assert isinstance(errors[0], InvalidAnswer)
+    assert errors[0].text == "Sure!"
+
+
+# -- limits ----------------------------------------------------------------------------------------
+
+
+def test_a_hundred_prompts_within_the_allowance_take_about_one_reply_s_time():
+    with Simulator(latency=LATENCY_S) as sim, requester(sim, rate_limit=100) as api:
+        since_s = time.perf_counter()
+        api.get_responses_parallel(prompts(100))
+        passed_s = time.perf_counter() - since_s
+    print(f"100 prompts at {LATENCY_S} s: {passed_s:.2f} s")
+    assert passed_s < 2.0  # 0.36 s on an idle machine
+
+
+def test_a_large_allowance_is_fifty_times_faster_than_one_by_one():
+    with Simulator(latency=LATENCY_S) as sim, requester(sim, rate_limit=60_000) as api:
+        since_s = time.perf_counter()
+        api.get_responses_parallel(prompts(600))
+        passed_s = time.perf_counter() - since_s
+    print(f"600 prompts: {600 * LATENCY_S / passed_s:.0f} times as fast as one by one")
+    assert passed_s < 600 * LATENCY_S / 50
+
+
+def test_a_second_list_right_after_the_first_is_paced_by_the_same_allowance():
+    with Simulator() as sim, requester(sim, rate_limit=600, burst=3) as api:
+        api.get_responses_parallel(prompts(3))
+        api.get_responses_parallel(prompts(4))
+        times = [row.time_s for row in sim.ledger.rows()]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times[2:])]
+    assert all(gap > 0.06 for gap in gaps)  # every 0.1 s, give or take the way to the server
+    assert times[-1] - times[0] > 0.39
+
+
+def test_a_request_that_is_sent_again_takes_of_the_allowance_as_well():
+    with Simulator(faults=[Fault("429", at=[1], retry_after=0.01)]) as sim:
+        with requester(sim, rate_limit=300, burst=1) as api:
+            api.get_responses_parallel(prompts(2))
+        times = [row.time_s for row in sim.ledger.rows()]
+    assert len(times) == 3
+    assert times[2] - times[0] > 0.39
+
+
+def turns(count, tokens=10, **limits):
+    """Clock times, from now, at which `count` requests of so many tokens may go."""
+    clock = FakeClock()
+    keys = APIKeyManager(["sim-key"], clock=clock)
+    limits = {"rate_limit": None, "burst": None, "token_rate_limit": None, **limits}
+    transport = FakeTransport(lambda request, lease: "ok")
+    lane = PacedLane(keys, transport=transport, clock=clock, **limits)
+    try:
+        sizes = tokens if isinstance(tokens, list) else [tokens] * count
+        return [lane._book(size) - clock.now_s() for size in sizes]
+    finally:
+        lane.close()
+        keys.close()
+
+
+def test_one_minute_s_worth_starts_at_once_and_the_rest_evenly():
+    assert turns(102, rate_limit=100) == pytest.approx([0.0] * 100 + [0.6, 1.2])
+
+
+def test_a_burst_of_one_spreads_all_requests_evenly():
+    assert turns(4, rate_limit=100, burst=1) == pytest.approx([0.0, 0.6, 1.2, 1.8])
+
+
+def test_tokens_are_an_allowance_of_their_own():
+    assert turns(4, tokens=30, token_rate_limit=60) == pytest.approx([0.0, 0.0, 30.0, 60.0])
+
+
+def test_requests_held_back_by_a_large_one_do_not_start_all_at_once_after_it():
+    sizes = [60, 60, 1, 1, 1]
+    given = turns(5, tokens=sizes, rate_limit=60, burst=1, token_rate_limit=60)
+    assert given == pytest.approx([0.0, 60.0, 61.0, 62.0, 63.0])
+
+
+def test_no_more_are_under_way_than_there_are_workers():
+    under_way, most = 0, 0
+
+    async def answer(request, lease):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return "ok"
+
+    api, _ = faked(answer, max_workers=7)
+    with api:
+        api.get_responses_parallel(prompts(50))
+    assert most == 7
+
+
+@pytest.mark.parametrize(
+    ("rate_limit", "workers"), [(None, 500), (0.5, 1), (100, 100), (60_000, 500)]
+)
+def test_without_a_number_of_workers_the_rate_limit_tells_it(rate_limit, workers):
+    api, _ = faked(lambda request, lease: "ok", rate_limit=rate_limit)
+    with api:
+        assert api.max_workers == workers
+
+
+@pytest.mark.parametrize("name", ["rate_limit", "burst", "token_rate_limit", "max_workers"])
+def test_a_limit_of_nothing_is_refused(name):
+    with pytest.raises(ConfigError, match=name):
+        APIRequester(MODEL, keys=["sim-key"], **{name: 0})
+
+
+# -- money -----------------------------------------------------------------------------------------
+
+
+def priced(tmp_path, sim):
+    config = {
+        "api_keys": [sim.keys[0].secret],
+        "api_base": sim.url,
+        "prices": {"own": {"input": 1000.0, "output": 1000.0}},
+    }
+    path = tmp_path / "priced.json"
+    path.write_text(json.dumps(config))
+    path.chmod(0o600)
+    return path
+
+
+def test_a_budget_is_never_passed_and_what_it_does_not_reach_is_none(tmp_path, caplog):
+    with Simulator() as sim:
+        config = priced(tmp_path, sim)
+        with APIRequester("own", max_tokens=10, budget=0.3, config_path=config) as api:
+            results = api.get_responses_parallel(prompts(20))
+            again = api.get_responses_parallel(prompts(20))
+        rows = sim.ledger.rows()
+    answered = [result for result in results if result["content"] is not None]
+    assert 0 < len(answered) < 20
+    cost_usd = sum(row.prompt_tokens + row.completion_tokens for row in rows) / 1000
+    assert cost_usd <= 0.3
+    assert len(rows) == len(answered) + sum(r["content"] is not None for r in again)
+    assert f"{20 - len(answered)} of 20 prompts got no answer; the first: max_cost" in caplog.text
+
+
+def test_a_budget_needs_a_price():
+    api, transport = faked(lambda request, lease: "ok", budget=1)
+    api.model_name = "a-model-of-mine"
+    with api, pytest.raises(ConfigError, match="price of a-model-of-mine"):
+        api.get_response(prompts(1)[0])
+    assert not transport.sent
+
+
+# -- keys and places -------------------------------------------------------------------------------
+
+
+def environment(monkeypatch, sim):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "sim-test")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", sim.azure_endpoint)
+    monkeypatch.setenv("OPENAI_API_VERSION", "2024-10-21")
+    monkeypatch.setenv("OPENAI_API_KEY", "sim-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", sim.url)
+
+
+@pytest.mark.parametrize(
+    ("azure", "path"),
+    [(True, f"/openai/deployments/{MODEL}/chat/completions"), (False, "/v1/chat/completions")],
+)
+def test_the_environment_s_azure_key_is_taken_unless_openai_is_asked_for(monkeypatch, azure, path):
+    with Simulator() as sim:
+        environment(monkeypatch, sim)
+        with APIRequester(MODEL, azure=azure) as api:
+            assert api.get_response(prompts(1)[0]) == questions(1)[0]
+        assert [row.path.split("?")[0] for row in sim.ledger.rows()] == [path]
+
+
+def test_the_key_may_stand_in_dot_env(tmp_path):
+    with Simulator() as sim:
+        env = f"AZURE_OPENAI_API_KEY=sim-test\nAZURE_OPENAI_ENDPOINT={sim.azure_endpoint}\n"
+        (tmp_path / ".env").write_text(env + "OPENAI_API_VERSION=2024-10-21\n")
+        with APIRequester(MODEL) as api:
+            assert api.get_response(prompts(1)[0]) == questions(1)[0]
+
+
+def test_several_keys_share_the_work():
+    with Simulator([SimKey("a"), SimKey("b")]) as sim:
+        keys = [{"key": key.secret, "api_base": sim.url} for key in sim.keys]
+        with APIRequester(MODEL, keys=keys) as api:
+            api.get_responses_parallel(prompts(10))
+        assert (sim.ledger.hits("a"), sim.ledger.hits("b")) == (5, 5)
+
+
+def test_the_keys_of_a_manager_are_used_and_left_open():
+    with Simulator() as sim:
+        manager = APIKeyManager(azure_key(sim))
+        for _ in range(2):
+            with requester(sim, keys=manager) as api:
+                assert api.get_response(prompts(1)[0])
+        assert manager.status()[0].requests == 2
+        manager.close()
+
+
+def test_it_works_where_an_event_loop_runs_as_in_a_notebook():
+    async def cell():
+        return api.get_responses_parallel(prompts(5))
+
+    with Simulator() as sim, requester(sim) as api:
+        assert [result["content"] for result in asyncio.run(cell())] == questions(5)
+
+
+def test_the_other_names_are_the_same_class():
+    assert APIRequestor is APIPlayer is APIRequester
+
+
+def test_in_a_hook_a_dead_key_fails_the_file_so_that_a_later_run_asks_again(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    keys = [SimKey("empty", quota="none"), SimKey("good")]
+    with Simulator(keys) as sim, requester(sim) as api:
+
+        class Sums(ParallelToolkit):
+            def process_input(self, file):
+                return file.read()
+
+            def process_data(self, data):
+                return api.get_responses_parallel(prompts(2))
+
+            def process_output(self, data, output_file_without_ext):
+                open(output_file_without_ext + ".json", "w").close()
+
+        manager = APIKeyManager([{"key": "sim-good", "api_base": sim.url}])
+        assert Sums(None, "in", "out", key_manager=manager, progress=False).run().failed == 1
+        manager.close()
+
+
+def test_in_a_hook_its_answers_are_kept_for_the_file(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    mended = []
+    with Simulator() as sim, requester(sim) as api:
+
+        class Sums(ParallelToolkit):
+            def process_input(self, file):
+                return file.read()
+
+            def process_data(self, data):
+                return api.get_responses_parallel(prompts(5))
+
+            def process_output(self, data, output_file_without_ext):
+                if not mended:
+                    raise ValueError("not yet")
+                with open(output_file_without_ext + ".json", "w") as out:
+                    json.dump(data, out)
+
+        manager = APIKeyManager(azure_key(sim))
+        run = Sums(None, "in", "out", key_manager=manager, progress=False).run
+        assert run().failed == 1
+        mended.append(True)
+        assert run().done == 1
+        manager.close()
+        assert sim.ledger.billed() == 5
+    kept = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert [result["content"] for result in kept] == questions(5)

@@ -1,0 +1,9 @@
+"""The place where the tests about money work."""
+
+import pytest
+from money_kit import Place
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
