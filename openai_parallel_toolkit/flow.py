@@ -27,6 +27,8 @@ from .transport.base import SendFault
 LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_BACKOFF_S = 60.0
+#: What is kept for a last attempt to reach a server.
+_LAST_ATTEMPT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,10 @@ def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[
     if kind is OutcomeKind.UNSENT:
         tally.unsent += 1
         wanted_s = _backoff_s(tally.unsent, chance)
+        # It costs nothing, so the last attempt is made just before the deadline.
+        until_last_s = policy.deadline_s - tally.spent_s - _LAST_ATTEMPT_S
+        if until_last_s > 0:
+            wanted_s = min(wanted_s, until_last_s)
     else:
         tally.retries += 1
         if tally.retries > policy.max_retries:
