@@ -176,7 +176,11 @@ class Run:
             self._work_through(plan, signals)
             self._look_for_trouble()
             summary = self._summary(plan, signals)
-            self._workshop.end(summary)
+            try:
+                self._workshop.end(summary)
+            except ToolkitError as exc:  # told below, with the summary
+                self._scope.gate.close(exc)
+                exc.facts.setdefault("summary", summary)
         self._raise_reason(summary, signals)
         return summary
 
