@@ -9,9 +9,15 @@ OFFLINE = [
     "llama-index-core>=0.14; python_version >= '3.14'",
     "rs-bpe>=0.1; python_version < '3.14'",
 ]
+S3 = ["s3fs>=2025.2"]
+AZURE = ["adlfs>=2025.8"]
+GCS = ["gcsfs>=2025.2"]
 TEST = [
     *OFFLINE,
+    *S3,
+    *AZURE,
     "hypothesis",
+    "moto[server]>=5",
     "pytest-randomly",
     "pytest-timeout",
     "pytest-xdist",
@@ -43,6 +49,10 @@ setup(
     ],
     extras_require={
         "offline": OFFLINE,
+        "s3": S3,
+        "azure": AZURE,
+        "gcs": GCS,
+        "remote": [*S3, *AZURE, *GCS],
         "test": TEST,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },

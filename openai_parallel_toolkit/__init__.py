@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .records import Reply, Usage
     from .report import RunSummary
     from .requester import APIPlayer, APIRequester, APIRequestor
+    from .runner.estimate import Estimate
     from .tokens import num_tokens_from_string, split_string_by_tokens
     from .toolkit import ParallelToolkit
     from .transport import FakeTransport
@@ -83,6 +84,7 @@ _HOMES = {
     "records": ("Reply", "Usage"),
     "report": ("RunSummary",),
     "requester": ("APIPlayer", "APIRequester", "APIRequestor"),
+    "runner.estimate": ("Estimate",),
     "tokens": ("num_tokens_from_string", "split_string_by_tokens"),
     "toolkit": ("ParallelToolkit",),
     "transport": ("FakeTransport",),
@@ -101,6 +103,7 @@ __all__ = [
     "ChatModel",
     "ConfigError",
     "EmbeddingModel",
+    "Estimate",
     "FakeTransport",
     "FilesFailed",
     "Gpt35Turbo",

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import functools
 import itertools
+import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from .redact import Redactor, Secret
 from .transport import SendFault, Transport
 from .transport.endpoint import EndpointTransport
 
+logger = logging.getLogger(__name__)
+
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
 #: Where the server does not say how long to wait after a 429.
@@ -29,6 +32,8 @@ _PAUSE_S = 5.0
 #: These headers are no secret, and a shorter word stands in too many texts to mask it.
 _PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 _SHORTEST_SECRET = 8
+#: Says so once when this many attempts in a row did not reach the server.
+_UNREACHABLE_AFTER = 3
 
 
 class ApiQueue:
@@ -106,6 +111,7 @@ class ApiQueue:
         #: Positions that hold tokens of the window, and those that are being sent.
         self._booked: set[int] = set()
         self._sending: set[int] = set()
+        self._unreached = 0
         self._moved, self._start = asyncio.Event(), asyncio.Lock()
         self._failure: Exception | None = None
 
@@ -264,13 +270,28 @@ class ApiQueue:
         if self._transport is None:
             self._transport = self._make_transport()
         self._sending.add(position)
+        ended: RawReply | SendFault
         try:
             request = self._requests[position]
-            return await self._transport.send(request, step.lease, timeout_s=step.timeout_s)
+            ended = await self._transport.send(request, step.lease, timeout_s=step.timeout_s)
         except SendFault as fault:
-            return fault
+            ended = fault
         finally:
             self._sending.discard(position)
+        self._say_if_unreachable(ended)
+        return ended
+
+    def _say_if_unreachable(self, ended: RawReply | SendFault) -> None:
+        is_unsent = isinstance(ended, SendFault) and ended.kind == "unsent"
+        self._unreached = self._unreached + 1 if is_unsent else 0
+        if self._unreached == _UNREACHABLE_AFTER:
+            logger.warning(
+                "%s cannot be reached (%s); trying again. Check the url and, behind a firewall, "
+                "HTTPS_PROXY.",
+                urlsplit(self._url).hostname,
+                self._clean(str(ended)),
+                extra={"action": "unreachable"},
+            )
 
     def _ends(self, position: int, outcome: Outcome, ended: RawReply | SendFault) -> bool:
         """Note an attempt without an answer; return whether its error is one to ignore.

@@ -17,7 +17,6 @@ from .errors import (
     BudgetExceeded,
     ConfigError,
     HookUnwound,
-    NotAnsweredYet,
     NoUsableKey,
     RunStopping,
     StorageError,
@@ -64,7 +63,7 @@ class Execution:
         file_id: int = 0,
         path: str = "",
         answers: Mapping[tuple[str, int, int], StoredAnswer] | None = None,
-        is_rehearsal: bool = False,
+        absent: Callable[[CallId, Request], BaseException] | None = None,
         on_call: Callable[[bool], None] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -73,15 +72,14 @@ class Execution:
         Args:
             path: the input that the hooks work on; "": the calls belong to no file.
             answers: what the journal holds for the file, by (hash, k, try).
-            is_rehearsal: nothing is sent; a call without an answer raises NotAnsweredYet.
+            absent: nothing is sent, and a call without an answer raises what this returns; None:
+                such calls are sent.
             on_call: told True when the hooks start to wait in a call, False when none does.
         """
         self.lane = lane
         self.scope = scope
         self.file_id = file_id
         self.path = path
-        #: Calls that a rehearsal would have sent.
-        self.unanswered: list[Request] = []
         #: Whether a call was taken down: then whatever the hooks return is thrown away.
         self.is_unwound = False
         #: Whether the run has given this execution up; it may ask for nothing more.
@@ -89,7 +87,7 @@ class Execution:
         #: The event loop that the async hooks run on; None: the hooks are blocking.
         self.loop: asyncio.AbstractEventLoop | None = None
         self._answers = answers or {}
-        self._is_rehearsal = is_rehearsal
+        self._absent = absent
         self._on_call = on_call
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -114,7 +112,7 @@ class Execution:
         """Return the journaled answer; None: there is none.
 
         Raises:
-            NotAnsweredYet: there is none and this is a rehearsal.
+            NotAnsweredYet: there is none, and nothing may be sent now.
             RunStopping: this execution may ask for nothing more.
         """
         stored = self._answers.get((call_id.hash, call_id.k, call_id.attempt_try))
@@ -123,12 +121,18 @@ class Execution:
         if answer is not None:
             self.scope.tally.replayed()
             return Asked(answer=answer, is_replay=True)
-        if self._is_rehearsal:
-            self.unanswered.append(request)
-            raise self._unwind(NotAnsweredYet())
         if self.is_fenced:
             raise self._unwind(RunStopping())
+        if self._absent is not None:
+            error = self._absent(call_id, request)
+            raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
+
+    def has_asked(self, mark: bytes) -> bool:
+        """Return whether a request whose hash begins with these bytes was asked for."""
+        beginning = mark.hex()
+        with self._lock:
+            return any(hash.startswith(beginning) for hash in self._asked)
 
     def ask(
         self,

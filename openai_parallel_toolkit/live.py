@@ -77,6 +77,7 @@ class LiveLane:
         self.attached = Attached()
         self._pid = os.getpid()
         self._open_runs = 0
+        self._batch_runs = 0
         self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="live-lane", daemon=True)
         self._thread.start()
@@ -87,17 +88,32 @@ class LiveLane:
         return keys.companion(cls)
 
     @contextlib.contextmanager
-    def run_open(self) -> Iterator[None]:
-        """Mark that a run is on, during which calls outside its files are worth a warning."""
+    def run_open(self, *, refuses_loose: bool = False) -> Iterator[None]:
+        """Mark that a run is on, during which calls outside its files are worth a warning.
+
+        Args:
+            refuses_loose: they raise instead: the run is in batch mode.
+        """
         self._open_runs += 1
+        self._batch_runs += refuses_loose
         self._unreached = 0
         try:
             yield
         finally:
             self._open_runs -= 1
+            self._batch_runs -= refuses_loose
 
     def warn_if_loose(self) -> None:
-        """Say once that a call belongs to no file although a run is on."""
+        """Say once that a call belongs to no file although a run is on.
+
+        Raises:
+            UsageError: the run is in batch mode, in which such a call can get no answer.
+        """
+        if self._batch_runs:
+            raise UsageError(
+                'a call was made outside the hooks\' own threads, which mode="batch" cannot '
+                "answer; start threads that ask with openai_parallel_toolkit.CarryingPool"
+            )
         if self._open_runs and not self._has_warned:
             self._has_warned = True
             logger.warning(

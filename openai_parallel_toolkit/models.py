@@ -144,7 +144,10 @@ class ResponsesModel(_TextModel):
 
     Args:
         model: name of the model, or of what the deployment serves.
-        input: a text, or a list of input items.
+        input: a text, or a list of input items; or leave it out and give `content`.
+        content: another name for `input`, as `multi_process_one` gives it.
+        prompt: a text is another name for `instructions`, "" leaves them out; a dict, the API's
+            reference to a stored prompt, is passed through.
         response_format: as for ChatModel; sent as `text.format`.
         parameters: passed through as they are: instructions, max_output_tokens, tools, ...
             None leaves a parameter out.
@@ -155,13 +158,20 @@ class ResponsesModel(_TextModel):
     def __init__(
         self,
         model: str,
-        input: str | Sequence[Mapping[str, Any]],
+        input: str | Sequence[Mapping[str, Any]] | None = None,
         *,
+        content: str | Sequence[Mapping[str, Any]] | None = None,
+        prompt: str | Mapping[str, Any] = "",
         response_format: Any = None,
         **parameters: Any,
     ) -> None:
+        if prompt:
+            name = "instructions" if isinstance(prompt, str) else "prompt"
+            if parameters.get(name) is not None:
+                raise UsageError("ResponsesModel: give either prompt or instructions")
+            parameters[name] = prompt
         super().__init__(model, response_format, parameters)
-        self.input = input
+        self.input = _one_input(self, input, content)
         if self._form is not None:
             text = self.parameters.get("text", {})
             self.parameters["text"] = {**text, **self._form.text_parameter}
@@ -177,16 +187,29 @@ class EmbeddingModel(PayloadModel):
 
     Args:
         model: name of the model, or of what the deployment serves.
-        input: a text, or a list of texts; also as lists of token numbers.
+        input: a text, or a list of texts; also as lists of token numbers; or leave it out and
+            give `content`.
+        content: another name for `input`, as `multi_process_one` gives it.
+        prompt: always ""; embeddings know no prompt, so write it into the text.
         parameters: passed through as they are: dimensions, encoding_format, ...
             None leaves a parameter out.
     """
 
     path = "/embeddings"
 
-    def __init__(self, model: str, input: str | Sequence[Any], **parameters: Any) -> None:
+    def __init__(
+        self,
+        model: str,
+        input: str | Sequence[Any] | None = None,
+        *,
+        content: str | Sequence[Any] | None = None,
+        prompt: str = "",
+        **parameters: Any,
+    ) -> None:
+        if prompt:
+            raise UsageError('an embedding has no prompt: give ("", text), with all of it in text')
         self.model = model
-        self.input = input
+        self.input = _one_input(self, input, content)
         self.parameters = {k: v for k, v in parameters.items() if v is not None}
 
     def payload(self) -> dict[str, Any]:
@@ -197,6 +220,12 @@ class EmbeddingModel(PayloadModel):
         is_one = isinstance(self.input, str) or all(isinstance(part, int) for part in self.input)
         found = vectors(reply, 1 if is_one else len(self.input))
         return found[0] if is_one else found
+
+
+def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:
+    if (input is None) == (content is None):
+        raise UsageError(f"{type(model).__name__}: give either input or content")
+    return content if input is None else input
 
 
 def request_of(model: OpenAIModel) -> Request:

@@ -56,13 +56,14 @@ class NoProgress:
         pass
 
 
-def make_progress(name: str, *, total: int, already: int, clock: Clock) -> Progress:
+def make_progress(
+    name: str, *, total: int, already: int, clock: Clock, unit: str = "file"
+) -> Progress:
     """Return what fits where the run is shown: a bar, or lines where nobody looks."""
     if sys.stderr is None:
         return NoProgress()
-    if is_watched():
-        return _Bar(name, total=total, already=already, clock=clock)
-    return _Lines(name, total=total, already=already, clock=clock)
+    kind = _Bar if is_watched() else _Lines
+    return kind(name, total=total, already=already, clock=clock, unit=unit)
 
 
 def is_watched() -> bool:
@@ -124,12 +125,12 @@ def _words(moment: Moment, rates: _Rates) -> str:
 
 
 class _Bar:
-    """A tqdm bar of files."""
+    """A tqdm bar of files, or of what else is counted."""
 
-    def __init__(self, name: str, *, total: int, already: int, clock: Clock) -> None:
+    def __init__(self, name: str, *, total: int, already: int, clock: Clock, unit: str) -> None:
         self._rates = _Rates(clock)
         self._already = already
-        self._bar = open_bar(name, total=total, unit="file", already=already)
+        self._bar = open_bar(name, total=total, unit=unit, already=already)
 
     def show(self, moment: Moment) -> None:
         self._bar.n = self._already + moment.files_done + moment.files_failed
@@ -142,8 +143,8 @@ class _Bar:
 class _Lines:
     """A plain line now and then, for log files."""
 
-    def __init__(self, name: str, *, total: int, already: int, clock: Clock) -> None:
-        self._name, self._total, self._already = name, total, already
+    def __init__(self, name: str, *, total: int, already: int, clock: Clock, unit: str) -> None:
+        self._name, self._total, self._already, self._unit = name, total, already, unit
         self._clock = clock
         self._rates = _Rates(clock)
         self._next_s = clock.now_s() + _LINE_EVERY_S
@@ -157,7 +158,8 @@ class _Lines:
         self._next_s = now_s + _LINE_EVERY_S
         finished = self._already + moment.files_done + moment.files_failed
         passed = duration(now_s - self._since_s)
-        line = f"{self._name}: {finished:,} of {self._total:,} files after {passed}, {words}"
+        count = f"{finished:,} of {self._total:,} {self._unit}s"
+        line = f"{self._name}: {count} after {passed}, {words}"
         try:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
         except OSError:  # nobody reads any more; the work goes on

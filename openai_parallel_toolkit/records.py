@@ -144,7 +144,7 @@ class Lease:
     secret: Secret
     #: Base URL without a trailing slash, for example "https://api.openai.com/v1".
     api_base: str
-    #: Deployment in Azure's paths; None: not Azure.
+    #: Deployment in Azure's paths; None: not Azure, or the model's name.
     azure_deployment: str | None = None
     #: Azure's api-version; None: not Azure.
     api_version: str | None = None

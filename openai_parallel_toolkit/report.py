@@ -44,6 +44,10 @@ class RunSummary:
     would_cost_usd: Decimal | None = None
     #: How max_cost stands over all runs of the output folder; None: there is no cap.
     funds: Funds | None = None
+    #: Batches that go on at the provider, for the next run to take in.
+    batches_left: int = 0
+    #: Calls in them.
+    batch_calls_left: int = 0
 
     @property
     def cost_usd(self) -> Decimal:
@@ -97,6 +101,8 @@ _PLAIN_FIELDS = (
     "failures_path",
     "would_send",
     "would_send_tokens",
+    "batches_left",
+    "batch_calls_left",
 )
 
 
@@ -122,6 +128,12 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
         f"{doubt}; {calls.tokens:,} tokens; {money(calls)}."
     )
+    if summary.batches_left:
+        yield (
+            f"Batches: {summary.batches_left:,} with {summary.batch_calls_left:,} calls go on at "
+            "the provider, and are paid for; run again to take their answers in, today or "
+            "tomorrow, or cancel them with the command `batch cancel`."
+        )
     if summary.funds is not None:
         yield f"Money: {funds_words(summary.funds)} in all runs of this output folder."
     if summary.keys:

@@ -125,6 +125,7 @@ class APIRequester:
             transport=transport,
             clock=clock,
         )
+        self._lane.loose_scope.prices.look_up(model_name)  # not while the first answers are awaited
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.

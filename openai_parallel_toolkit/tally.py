@@ -59,7 +59,7 @@ class Tally:
     def sent(self, lease: Lease) -> None:
         with self._lock:
             self._sent += 1
-            self._keys.setdefault(lease.key_name, [0, 0, 0])[0] += 1
+            self._of(lease.key_name)[0] += 1
 
     def replayed(self) -> None:
         with self._lock:
@@ -71,7 +71,7 @@ class Tally:
         with self._lock:
             if outcome.kind is OutcomeKind.OK:
                 self._answered += 1
-                figures = self._keys[lease.key_name]
+                figures = self._of(lease.key_name)
                 figures[1] += 1
                 figures[2] += usage.total_tokens
                 self._prompt_tokens += usage.prompt_tokens
@@ -80,11 +80,14 @@ class Tally:
                 self._unpriced += cost_usd is None
             elif outcome.kind is OutcomeKind.UNSENT:
                 self._sent -= 1
-                self._keys[lease.key_name][0] -= 1
+                self._of(lease.key_name)[0] -= 1
             elif outcome.kind is OutcomeKind.UNKNOWN:
                 self._unknown += 1
                 self._doubt_usd += lease.need.max_cost_usd or 0
                 self._unpriced += lease.need.max_cost_usd is None
+
+    def _of(self, key_name: str) -> list[int]:
+        return self._keys.setdefault(key_name, [0, 0, 0])
 
     def figures(self) -> CallFigures:
         """Return how it stands now."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from typing import IO, Any
 
+from .batch_lane import BatchOptions, Finish
 from .clock import SystemClock
 from .errors import ConfigError
 from .keys import APIKeyManager, close_unless_default
@@ -46,6 +47,9 @@ class ParallelToolkit:
         encoding: str = "utf-8",
         output_names: OutputNames = "stem",
         mode: Mode = "live",
+        batch: BatchOptions | None = None,
+        max_batch_rounds: int = 10,
+        finish: Finish = "batch",
         max_cost: Decimal | float | str | None = None,
         fail_on_error: FailOnError = False,
         max_file_attempts: int = 3,
@@ -80,7 +84,12 @@ class ParallelToolkit:
             binary: give process_input a binary file.
             encoding: of the text file that process_input gets.
             output_names: "stem" names the outputs of a.txt "a", "whole" names them "a.txt".
-            mode: "live" sends now.
+            mode: "live" sends now; "batch" collects requests for the Batch API, at half price and
+                within a day: hooks are run again from the start when answers have come.
+            batch: sizes and times of batches; None: those of BatchOptions.
+            max_batch_rounds: how often one file may wait for answers, in batch mode.
+            finish: in batch mode, "live" sends now what a batch came back without, and what files
+                ask for after `max_batch_rounds`; "batch" sends it in further batches.
             max_cost: USD for all runs of this output folder together: a request is not sent
                 unless the most that it can cost is left; None: no limit.
             fail_on_error: stop when more files failed: True is none, or a share, or a count.
@@ -116,6 +125,9 @@ class ParallelToolkit:
             encoding=encoding,
             output_names=output_names,
             mode=mode,
+            batch=batch or BatchOptions(),
+            max_batch_rounds=max_batch_rounds,
+            finish=finish,
             max_cost=_usd(max_cost),
             fail_on_error=fail_on_error,
             max_file_attempts=max_file_attempts,

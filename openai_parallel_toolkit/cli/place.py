@@ -32,6 +32,7 @@ def state_folder(output_path: str, state_path: str | None) -> str:
     if state_path is None and not os.path.isdir(output_path):
         parent = os.path.dirname(os.path.abspath(output_path))
         candidates.append(os.path.join(parent, STATE_FOLDER))
+        candidates.append(f"{os.path.realpath(output_path)}.state")  # of `prompts`
     for folder in candidates:
         if os.path.isdir(folder):
             return folder

@@ -16,6 +16,7 @@ from ..clock import Clock, SystemClock
 from ..errors import ToolkitError
 from ..records import CallId, FailureNote, Outcome, OutputFile
 from . import changes, queries
+from .batch_book import BatchBook
 from .columns import path_bytes
 from .disk import Reserve, faults_told, make_private
 from .operations import Claimed, Ended, NewFile
@@ -56,6 +57,10 @@ class Journal:
             )
         )
         self._writer = Writer(writing, source.path, reserve)
+        #: What batch mode keeps.
+        self.batches = BatchBook(
+            source, self._writer, clock, self._attempt_ids, lambda: self._run_id
+        )
 
     @classmethod
     def open(
@@ -236,6 +241,10 @@ class Journal:
     def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
         """Return the answers of a file by (request hash, k, try)."""
         return queries.answers(self._source, file_id)
+
+    def answer(self, call: CallId) -> StoredAnswer | None:
+        """Return the answer to one call; None: there is none."""
+        return queries.answer(self._source, call)
 
     def claim(
         self,

@@ -128,12 +128,13 @@ def _ending_row(ending: Ended) -> tuple[Any, ...]:
 
 
 def _answer_row(attempt_id: int, call: CallId, body: bytes) -> tuple[Any, ...]:
-    encoding, stored = _packed(body)
+    encoding, stored = packed(body)
     identity = call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try
     return (attempt_id, *identity, encoding, zlib.crc32(stored), stored)
 
 
-def _packed(body: bytes) -> tuple[int, bytes]:
+def packed(body: bytes) -> tuple[int, bytes]:
+    """Return how the bytes are kept, and what is kept of them."""
     if len(body) >= _SMALL_BYTES:
         packed = zlib.compress(body, 1)
         if len(packed) < len(body):

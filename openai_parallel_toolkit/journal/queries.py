@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from ..records import FileState, OutputFile
+from ..records import CallId, FileState, OutputFile
 from .columns import join, path_bytes, path_text, split
 from .disk import damaged, faults_told
 from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
@@ -221,3 +221,15 @@ def answers(source: Source, file_id: int) -> dict[tuple[str, int, int], StoredAn
         )
         for hash, k, attempt_try, attempt_id, encoding, crc, body in rows
     }
+
+
+def answer(source: Source, call: CallId) -> StoredAnswer | None:
+    """Return the answer to one call; None: there is none."""
+    rows = source.rows(
+        "SELECT attempt_id, encoding, crc, body FROM answers "
+        "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
+        (call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
+    )
+    for attempt_id, encoding, crc, body in rows:
+        return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
+    return None

@@ -26,8 +26,19 @@ from .upkeep import existing
 _BATCH = 5_000
 #: Beyond all row ids.
 _END = 2**62
-#: `standings` and `tallies` are worked out anew.
-_TABLES = ("meta", "runs", "files", "outputs", "attempts", "endings", "answers", "dropped_keys")
+#: `standings` and `tallies` are worked out anew; `rounds` belong to one run.
+_TABLES = (
+    "meta",
+    "runs",
+    "files",
+    "outputs",
+    "attempts",
+    "endings",
+    "answers",
+    "dropped_keys",
+    "lines",
+    "batches",
+)
 
 
 def _money(kept: str) -> None:

@@ -75,8 +75,33 @@ _STEP_1 = (
         wall_s REAL NOT NULL)""",
 )
 
+#: For batch mode. A line is a call that waits for its answer: queued while it is in no batch,
+#: refused once it has a failure, and gone once it is answered.
+_STEP_2 = (
+    """CREATE TABLE lines (
+        id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, hash BLOB NOT NULL, k INTEGER NOT NULL,
+        try INTEGER NOT NULL, path TEXT NOT NULL, model TEXT NOT NULL, tokens INTEGER NOT NULL,
+        reply_tokens INTEGER NOT NULL, max_cost_usd TEXT, size_bytes INTEGER NOT NULL,
+        queued_wall_s REAL NOT NULL, sends INTEGER NOT NULL, batch_id INTEGER,
+        attempt_id INTEGER UNIQUE, failure TEXT, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    "CREATE UNIQUE INDEX lines_by_call ON lines (file_id, hash, k, try)",
+    "CREATE INDEX lines_by_batch ON lines (batch_id, attempt_id)",
+    """CREATE INDEX lines_queued ON lines (path, model, size_bytes, tokens, queued_wall_s)
+        WHERE batch_id IS NULL AND failure IS NULL""",
+    """CREATE TABLE batches (
+        id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, key_name TEXT NOT NULL,
+        fingerprint TEXT NOT NULL, path TEXT NOT NULL, model TEXT NOT NULL,
+        token TEXT NOT NULL UNIQUE, lines INTEGER NOT NULL, tokens INTEGER NOT NULL,
+        stage TEXT NOT NULL, input_file_id TEXT, remote_id TEXT, formed_wall_s REAL NOT NULL)""",
+    """CREATE TABLE rounds (
+        file_id INTEGER PRIMARY KEY, rounds INTEGER NOT NULL, asked BLOB NOT NULL,
+        is_suspended INTEGER NOT NULL)""",
+    "CREATE INDEX rounds_suspended ON rounds (file_id) WHERE is_suspended",
+)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1,)
+STEPS: Steps = (_STEP_1, _STEP_2)
 VERSION = len(STEPS)
 
 

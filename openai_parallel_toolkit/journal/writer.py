@@ -54,10 +54,21 @@ class Writer:
         Raises:
             UsageError: the journal is closed.
         """
+        self._put([(operation, done)])
+
+    def put_together(self, group: Sequence[Operation], done: Done) -> None:
+        """Queue operations for one commit and return at once; `done` is told of the last.
+
+        Raises:
+            UsageError: the journal is closed.
+        """
+        self._put([*((operation, None) for operation in group[:-1]), (group[-1], done)])
+
+    def _put(self, queued: Sequence[_Queued]) -> None:
         with self._arrived:
             if self._is_closed:
                 raise UsageError("The journal is closed; open it again to write.")
-            self._queue.append((operation, done))
+            self._queue += queued
             if self._is_asleep:
                 self._is_asleep = False
                 self._arrived.notify()

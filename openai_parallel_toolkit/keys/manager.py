@@ -179,6 +179,25 @@ class APIKeyManager:
             self._tell_drop(lease.key_name, settled.dropped)
         _wake(settled.tickets)
 
+    def passes(self, model: str) -> list[Lease]:
+        """Return one lease of every key that can serve a model, for what knows no such limits.
+
+        They are not counted, not limited and not settled.
+        """
+        with self._lock:
+            return self._pool.passes(Need(model=model, tokens=0), self._clock.now_s())
+
+    def drop(self, name: str, outcome: Outcome) -> None:
+        """Give a key up that proved to be dead outside any lease; unknown names are passed over."""
+        outcome = replace(outcome, message=self._redactor.clean(outcome.message))
+        with self._lock:
+            known = name in self._pool.slots
+            settled = self._pool.drop(name, outcome) if known else None
+            self._timekeeper.look()
+        if settled is not None and settled.dropped is not None:
+            self._tell_drop(name, settled.dropped)
+        _wake(settled.tickets if settled is not None else [])
+
     def add_key(self, key: GivenKey) -> None:
         """Add a key while running; one that is there already is left alone, with a warning.
 

@@ -76,6 +76,18 @@ class Pool:
         slot = self.slots.pop(name)
         return self._retire(slot, "was removed")
 
+    def passes(self, need: Need, now_s: float) -> list[Lease]:
+        """Return what looks like a lease of every key that can serve `need`, now or later."""
+        able = [slot for slot in self.slots.values() if slot.can_ever_serve(need.model)]
+        return [self._lease(slot, need, self._new_id(), now_s) for slot in able]
+
+    def drop(self, name: str, outcome: Outcome) -> Settled:
+        """Give a key up."""
+        slot = self.slots[name]
+        is_new = slot.dropped is None
+        reason = _reason(outcome)
+        return Settled(self._retire(slot, reason), reason if is_new else None)
+
     def request(self, ticket: Ticket, now_s: float) -> list[Ticket]:
         """Serve a ticket, fail it, or queue it; return other tickets that were settled by it."""
         lane = self._lane(ticket.need.model)
@@ -243,20 +255,21 @@ class Pool:
     def _grant(self, ticket: Ticket, slot: Slot, now_s: float) -> None:
         lease_id = self._new_id()
         slot.take(ticket.need, lease_id, now_s)
+        ticket.lease = self._lease(slot, ticket.need, lease_id, now_s)
+        self._lent[lease_id] = (ticket.lease, slot)
+
+    def _lease(self, slot: Slot, need: Need, lease_id: int, now_s: float) -> Lease:
         key = slot.key
-        ticket.lease = Lease(
+        return Lease(
             id=lease_id,
             key_name=key.name,
             secret=key.secret,
             api_base=key.api_base or self._api_base,
-            # Azure's paths name a deployment: where none is given, the model's name.
-            azure_deployment=key.azure_deployment
-            or (ticket.need.model if key.api_version else None),
+            azure_deployment=key.azure_deployment,
             api_version=key.api_version,
-            need=ticket.need,
+            need=need,
             since_s=now_s,
         )
-        self._lent[lease_id] = (ticket.lease, slot)
 
     def _account(
         self, slot: Slot, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float

@@ -37,6 +37,10 @@ class PriceBook:
         self._api_base = api_base
         self._models: dict[str, _Model] = {}
 
+    def look_up(self, model: str) -> None:
+        """Look a model up now; the first look-up loads the list, which takes about 0.1 s."""
+        self._model(model)
+
     def cost_usd(self, model: str, usage: Usage | None) -> Decimal | None:
         """Return what `usage` cost; None: the price or the usage is not known."""
         price = self._model(model).price

@@ -8,6 +8,9 @@ from decimal import Decimal
 from ..records import Usage
 
 _MILLION = Decimal(1_000_000)
+#: What a call costs in a batch, of its price.
+#: Source: https://platform.openai.com/docs/guides/batch, "50% cost discount" (2026-11).
+BATCH_SHARE = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from ..clock import Clock
 from ..errors import FilesFailed
 from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
-from ..prices import PriceBook
+from ..prices import BATCH_SHARE, PriceBook
 from ..records import OutcomeKind
 from ..report import RunSummary, duration
 from ..settings import APIKey
@@ -24,9 +24,6 @@ from .options import RunOptions
 from .rehearsal import Wanted
 from .run import run_folder
 from .sample import Sample
-
-#: Source: https://platform.openai.com/docs/guides/batch, "50% cost discount" (2026-11).
-_BATCH_SHARE = Decimal("0.5")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +65,7 @@ class Estimate:
     @property
     def batch_usd(self) -> Decimal | None:
         """What it would cost through the Batch API; None: a price is not known."""
-        return None if self.cost_usd is None else _usd(self.cost_usd.likely) * _BATCH_SHARE
+        return None if self.cost_usd is None else _usd(self.cost_usd.likely) * BATCH_SHARE
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text."""
@@ -167,7 +164,7 @@ def _estimate(
     keys: Sequence[APIKey],
     options: RunOptions,
 ) -> Estimate:
-    if not found:
+    if sample.all_count and not found:
         raise FilesFailed(
             "no file of the sample was finished, so nothing can be forecast; mend what "
             f"{summary.failures_path or 'the warnings'} tells",
@@ -186,7 +183,7 @@ def _estimate(
     prompt_tokens = over(lambda one: one.prompt_tokens)
     completion_tokens = over(lambda one: one.completion_tokens)
     tokens = prompt_tokens.likely + completion_tokens.likely
-    share = sample.rest_count / sample.all_count
+    share = sample.rest_count / max(1, sample.all_count)
     seconds, bound_by = _time(files, sample, calls.likely * share, tokens * share, keys, options)
     return Estimate(
         files=sample.all_count,
@@ -251,6 +248,9 @@ def _range_json(found: Range | None, to_json: Callable[[float], Any]) -> dict[st
 
 
 def _lines(estimate: Estimate) -> Iterator[str]:
+    if not estimate.files:
+        yield "No file is due, so there is nothing to forecast."
+        return
     spent = "" if estimate.sample_usd is None else f" for ${estimate.sample_usd:.4f}"
     done = "looked at, nothing was sent" if estimate.tokens_only else f"worked on{spent}"
     failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""

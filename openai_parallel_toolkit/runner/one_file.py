@@ -23,6 +23,7 @@ from ..work.plan import DueFile
 from ..work.publish import Finished, Publisher
 from ..work.staging import StagedFolder
 from .hooks import Hooks
+from .suspension import Asks, Suspender
 from .workshop import Workshop
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class Job:
     path: str
     slot: int
     execution: Execution
+    #: In batch mode, what its hooks ask for; None: that is sent at once.
+    asks: Asks | None = None
     staged: StagedFolder | None = None
     signature: str = ""
     #: Where its hooks run now.
@@ -64,6 +67,7 @@ class FileRunner:
         clock: Clock,
         on_failed: Callable[[str, FailureNote], None],
         max_file_attempts: int,
+        suspender: Suspender | None = None,
     ) -> None:
         self.hooks = hooks
         self._journal = workshop.journal
@@ -76,6 +80,7 @@ class FileRunner:
         self._clock = clock
         self._on_failed = on_failed
         self._max_file_attempts = max_file_attempts
+        self._suspender = suspender
         self._lock = threading.Lock()
         self._jobs: set[Job] = set()
         # Hooks that are faster than the disk wait here.
@@ -118,16 +123,18 @@ class FileRunner:
         record = self._journal.file(path, is_known=due.is_known)
         if record.state not in (None, FileState.OPEN):
             self._journal.opened(record.id)
+        asks = self._suspender.asks(record.id) if self._suspender is not None else None
         execution = Execution(
             lane=self._lane,
             scope=self._scope,
             file_id=record.id,
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
+            absent=asks,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._clock,
         )
-        job = Job(path=path, slot=slot, execution=execution)
+        job = Job(path=path, slot=slot, execution=execution, asks=asks)
         with self._lock:
             self._jobs.add(job)
         return job
@@ -189,6 +196,8 @@ class FileRunner:
         if execution.is_fenced:
             return
         self._register.leave(job.slot)
+        if self._is_suspended(job):
+            return
         if error is None or execution.is_unwound or isinstance(error, HookUnwound):
             return
         if is_disk_trouble(error):  # the next file would fare no better
@@ -196,6 +205,16 @@ class FileRunner:
             self._scope.gate.close(as_toolkit_error(error, str(place)))
             return
         self.fail(job.path, execution.file_id, self.note_of(error))
+
+    def _is_suspended(self, job: Job) -> bool:
+        """Let a file wait for what its hooks asked for, whatever they did after that."""
+        asks = [] if job.asks is None else job.asks.open()
+        if not asks or self._suspender is None or self._scope.gate.reason is not None:
+            return False
+        note = self._suspender.suspend(job.path, job.execution, asks)
+        if note is not None:
+            self.fail(job.path, job.execution.file_id, note)
+        return True
 
     def note_of(self, error: BaseException) -> FailureNote:
         """Return what may be shown and kept of an error."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from ..batch_lane import BatchOptions, Finish
 from ..errors import ConfigError
 from ..flow import Policy
 
@@ -38,6 +39,9 @@ class RunOptions:
     encoding: str = "utf-8"
     output_names: OutputNames = "stem"
     mode: Mode = "live"
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    max_batch_rounds: int = 10
+    finish: Finish = "batch"
     max_cost: Decimal | None = None
     fail_on_error: FailOnError = False
     max_file_attempts: int = 3
@@ -56,13 +60,14 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the setting."""
-        for name in ("file_count", "num_threads", "max_file_attempts"):
+        for name in ("file_count", "num_threads", "max_file_attempts", "max_batch_rounds"):
             _require(name, getattr(self, name), "a positive whole number", _is_count)
         for name in ("max_retries", "max_unknown"):
             _require(name, getattr(self, name), "a whole number, 0 or more", _is_whole)
         for name in ("grace_s", "hook_timeout_s", "deadline_s", "request_timeout_s"):
             _require(name, getattr(self, name), "a number of seconds, 0 or more", _is_seconds)
         _require("mode", self.mode, '"live" or "batch"', ("live", "batch").__contains__)
+        _require("finish", self.finish, '"batch" or "live"', ("batch", "live").__contains__)
         _require(
             "output_names", self.output_names, '"stem" or "whole"', ("stem", "whole").__contains__
         )

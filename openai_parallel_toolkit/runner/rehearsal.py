@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..errors import HookUnwound
+from ..errors import HookUnwound, NotAnsweredYet
 from ..execution import Execution, current_execution
 from ..journal import Figures
 from ..live import LiveLane
 from ..prices import PriceBook
-from ..records import Request
+from ..records import CallId, Request
 from ..report import RunSummary
 from ..scope import Scope
 from ..tally import CallFigures
@@ -55,7 +55,7 @@ def rehearse(
     calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
-        wanted = _rehearse_file(path, hooks, workshop, lane)
+        wanted = wanted_of(path, hooks, workshop, lane)
         if found is not None:
             found[path] = wanted
         calls += len(wanted.requests)
@@ -91,7 +91,7 @@ def warn_of_changed_prompts(
         return
     others = workshop.journal.made_by_other_hooks(hooks.version)
     sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    changed = [w for w in (_rehearse_file(p, hooks, workshop, lane) for p in sample) if w.requests]
+    changed = [w for w in (wanted_of(p, hooks, workshop, lane) for p in sample) if w.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
         seen = workshop.journal.by_model()
@@ -129,14 +129,22 @@ def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | No
     return total
 
 
-def _rehearse_file(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:
+def wanted_of(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:
+    """Run the first two hooks of a file and return what they would have sent."""
     record = workshop.journal.known(path)
+    requests: list[Request] = []
+
+    def note(call_id: CallId, request: Request) -> NotAnsweredYet:
+        del call_id
+        requests.append(request)
+        return NotAnsweredYet()
+
     execution = Execution(
         lane=lane,
         scope=Scope(prices=PriceBook({})),
         path=path,
         answers=workshop.journal.answers(record.id) if record is not None else {},
-        is_rehearsal=True,
+        absent=note,
     )
     token = current_execution.set(execution)
     error: BaseException | None = None
@@ -149,4 +157,4 @@ def _rehearse_file(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) 
         error = exc
     finally:
         current_execution.reset(token)
-    return Wanted(requests=tuple(execution.unanswered), error=error)
+    return Wanted(requests=tuple(requests), error=error)

@@ -14,6 +14,7 @@ from ..clock import Clock
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
 from ..files import storage_error
 from ..journal import Journal
+from ..journal.batch_rows import Standing
 from ..keys import APIKeyManager
 from ..live import LiveLane
 from ..prices import PriceBook
@@ -27,6 +28,7 @@ from ..work.match import Selection, lay_out
 from ..work.plan import Plan
 from ..work.publish import Finished
 from ..work.runlock import state_folder_of
+from .batch_mode import BatchMode
 from .hooks import Hooks
 from .one_file import FileRunner
 from .options import RunOptions
@@ -59,8 +61,8 @@ def run_folder(
         sample: chooses some of them, and nothing is printed; None: all.
         rehearsed: where a dry run puts what each file wants; None: nowhere.
     """
-    if options.mode == "batch":
-        raise ConfigError('mode="batch" is not there yet; use mode="live"')
+    if options.mode == "batch" and transport is not None:
+        raise ConfigError('mode="batch" sends by itself; a transport= works with mode="live" alone')
     layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
     state_folder = state_folder_of(layout.output_root, options.state_path)
     with ExitStack() as stack:
@@ -149,6 +151,9 @@ class Run:
             prices=PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base),
             budget=_budget(options, workshop.journal),
         )
+        self._batch_mode: BatchMode | None = None
+        if options.mode == "batch":
+            self._batch_mode = BatchMode(options, hooks, workshop, lane, self._scope, clock)
         self._publisher = workshop.publisher(
             force=options.force, on_done=self._on_done, on_failed=self._on_not_published
         )
@@ -161,6 +166,7 @@ class Run:
             clock=clock,
             on_failed=self._on_failed,
             max_file_attempts=options.max_file_attempts,
+            suspender=self._batch_mode.suspender if self._batch_mode is not None else None,
         )
 
     def work(self, plan: Plan) -> RunSummary:
@@ -172,7 +178,8 @@ class Run:
         """
         self._failures_allowed = self._options.failures_allowed(plan.due_count)
         self._workshop.begin(retry_failed=self._options.retry_failed)
-        with StopSignals() as signals, self._lane.run_open():
+        is_batch = self._batch_mode is not None
+        with StopSignals() as signals, self._lane.run_open(refuses_loose=is_batch):
             self._work_through(plan, signals)
             self._look_for_trouble()
             summary = self._summary(plan, signals)
@@ -204,6 +211,8 @@ class Run:
             progress.show(self._moment())
 
         suspects = set(self._workshop.suspects)
+        if self._batch_mode is not None:
+            self._batch_mode.start()
         try:
             if suspects:
                 alone = (file for file in plan.due() if file.path in suspects)
@@ -211,7 +220,17 @@ class Run:
             rest = (file for file in plan.due() if file.path not in suspects)
             count = max(1, min(self._options.num_threads, plan.due_count))
             self._see_through(Queue(rest, self.is_closed), count, look)
+            if self._batch_mode is not None:
+                self._batch_mode.work_off(
+                    lambda ready: self._see_through(
+                        Queue(iter(ready), self.is_closed), min(count, len(ready)), look
+                    ),
+                    look,
+                    self.is_closed,
+                )
         finally:
+            if self._batch_mode is not None:
+                self._batch_mode.close(self._options.grace_s)
             self._publisher.close()
             progress.show(self._moment())
             progress.close()
@@ -262,6 +281,8 @@ class Run:
         funds = self._funds()
         if funds is not None and funds.waiting and not waiting:
             waiting = "max_cost: answers in flight may give money back"
+        if self._batch_mode is not None and not waiting:
+            waiting = self._batch_mode.lane.words()
         with self._lock:
             done, failed = self._done, self._failed
         return Moment(
@@ -302,6 +323,7 @@ class Run:
     def _summary(self, plan: Plan, signals: StopSignals) -> RunSummary:
         reason = self._scope.gate.reason
         stopped = "" if reason is None else str(reason)
+        remote = Standing() if self._batch_mode is None else self._batch_mode.standing()
         if signals.received is not None:
             stopped = f"told to by {signal.Signals(signals.received).name}"
         return RunSummary(
@@ -317,6 +339,8 @@ class Run:
             output_path=self._workshop.layout.output_root,
             failures_path=self._failures.path if self._failures.count else "",
             funds=self._funds(),
+            batches_left=remote.batches,
+            batch_calls_left=remote.in_batches,
         )
 
     def _raise_reason(self, summary: RunSummary, signals: StopSignals) -> None:

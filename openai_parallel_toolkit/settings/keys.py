@@ -20,6 +20,7 @@ _KEY_FIELDS = (
     "azure_deployment",
     "api_version",
     "max_concurrent_requests",
+    "enqueued_tokens",
     *_SYNONYMS,
 )
 
@@ -44,6 +45,8 @@ class APIKey:
     #: Azure's api-version; None: not Azure.
     api_version: str | None = None
     max_concurrent_requests: int | None = None
+    #: Prompt tokens that may wait in batches at a time, for each model.
+    enqueued_tokens: int | None = None
 
 
 #: How a program may give a key: its value, an object with the fields of a config, or a record.
@@ -115,17 +118,18 @@ def _read_object(entry: Field, default_name: str) -> APIKey:
         secret=Secret(secret, name),
         name=name,
         group=_label(fields, "group", secret) or name,
-        rpm=fields["rpm"].whole_number() if "rpm" in fields else None,
-        tpm=fields["tpm"].whole_number() if "tpm" in fields else None,
+        rpm=_whole(fields, "rpm"),
+        tpm=_whole(fields, "tpm"),
         api_base=fields["api_base"].api_base() if "api_base" in fields else None,
         azure_deployment=_label(fields, "azure_deployment", secret),
         api_version=_label(fields, "api_version", secret),
-        max_concurrent_requests=(
-            fields["max_concurrent_requests"].whole_number()
-            if "max_concurrent_requests" in fields
-            else None
-        ),
+        max_concurrent_requests=_whole(fields, "max_concurrent_requests"),
+        enqueued_tokens=_whole(fields, "enqueued_tokens"),
     )
+
+
+def _whole(fields: dict[str, Field], name: str) -> int | None:
+    return fields[name].whole_number() if name in fields else None
 
 
 def _label(fields: dict[str, Field], name: str, secret: str) -> str | None:

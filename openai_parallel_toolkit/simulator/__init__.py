@@ -5,14 +5,26 @@
         ...
         assert sim.ledger.billed("good") == 1
 
-Where to read on: `server` runs it, `service` decides what a request gets, `routes` is the table of
-endpoints, `faults` holds the rules of what goes wrong and `delivery` plays them on the wire.
+Where to read on: `server` runs it, `service` keeps the bill, `routes` is the table of endpoints,
+`judge` says what comes of each request, `batches` leads batches through their lives, `faults` holds
+the rules of what goes wrong and `delivery` plays them on the wire.
 """
 
+from .batches.course import BatchCourse, BatchLimits
 from .faults import Fault
 from .keys import SimKey
 from .latency import Latency
 from .ledger import Ledger, Row
 from .server import Simulator, serve
 
-__all__ = ["Fault", "Latency", "Ledger", "Row", "SimKey", "Simulator", "serve"]
+__all__ = [
+    "BatchCourse",
+    "BatchLimits",
+    "Fault",
+    "Latency",
+    "Ledger",
+    "Row",
+    "SimKey",
+    "Simulator",
+    "serve",
+]

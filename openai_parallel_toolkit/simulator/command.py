@@ -16,14 +16,23 @@ HELP = f"""\
 keys:    a name and its settings, for example
            --keys good,empty:quota=none,slow:rpm=60:tpm=10000,bad:valid=no
          A client sends "sim-" and the name. Settings: value, group, rpm, tpm, burst, quota,
-         quota_tokens, valid, deactivated, unpaid, models and deployments (joined by +).
+         quota_tokens, enqueued_tokens (of batches of one model), valid, deactivated, unpaid,
+         models and deployments (joined by +).
 faults:  a kind and its conditions, or JSON; the first that a request meets is played:
            --fault 429:chance=0.05:retry_after=2 --fault cut_body:at=3,7-9
            --fault '{{"kind": "500", "key": "good", "times": 2}}'
-         Conditions: at, key, marker, chance, times, per_payload. Settings: status, message,
-         retry_after, billed, seconds, keep.
+         Conditions: method (POST), path (its end; of a line of a batch "#line"), at, key,
+         marker, chance, times, per_payload. Settings: status, message, retry_after, billed,
+         seconds, keep.
 kinds:   {", ".join(sorted(KINDS))}
-paths:   GET /__ledger (?summary=1), GET and POST /__script (?append=1), POST /__reset
+paths:   GET /__ledger (?summary=1), GET and POST /__script (?append=1), POST /__reset,
+         GET /__batches (counts of files, batches and enqueued tokens) and POST /__batches, with
+         any of: seconds, window_s, is_held (no line is answered), next (list of courses, for the
+         next batches), always (course of all others). A course has: end (completed, failed,
+         expired, cancelled), share (of lines answered before an early end), lost_share (of
+         answered lines that are in no file), strangers (lines that nobody asked for), code and
+         message (of the failure), seconds:
+           {{"next": [{{"end": "expired", "share": 0.3}}], "seconds": 5}}
 """
 
 
@@ -57,6 +66,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of answers, latency and faults")
     parser.add_argument("--context", type=int, default=128_000, metavar="TOKENS")
+    parser.add_argument(
+        "--batch-seconds",
+        type=float,
+        default=0.4,
+        metavar="S",
+        help="from a batch's creation to its end, if its lines take no longer",
+    )
+    parser.add_argument(
+        "--batch-window",
+        type=float,
+        default=86_400.0,
+        metavar="S",
+        help="seconds after which a batch that is not over expires",
+    )
     parser.add_argument("--ledger", metavar="FILE", help="append each request as a line of JSON")
     parser.add_argument(
         "--fault", type=_typed(fault_from), action="append", default=[], help="see below"
@@ -76,6 +99,8 @@ def simulator_from(arguments: argparse.Namespace) -> Simulator:
         latency=arguments.latency,
         faults=arguments.fault,
         context_tokens=arguments.context,
+        batch_seconds=arguments.batch_seconds,
+        batch_window_s=arguments.batch_window,
         ledger_path=arguments.ledger,
         port=arguments.port,
     )
@@ -169,6 +194,7 @@ _KEY_READERS: dict[str, Callable[[str], Any]] = {
     "burst": int,
     "quota": _quota,
     "quota_tokens": int,
+    "enqueued_tokens": int,
     "valid": _flag,
     "deactivated": _flag,
     "unpaid": _flag,
@@ -176,6 +202,8 @@ _KEY_READERS: dict[str, Callable[[str], Any]] = {
     "deployments": _names,
 }
 _FAULT_READERS: dict[str, Callable[[str], Any]] = {
+    "method": str,
+    "path": str,
     "at": _ordinals,
     "key": str,
     "marker": str,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
+from .batches.cabinet import FileCabinet
+from .batches.course import Steering
+from .batches.office import BatchOffice
 from .faults import FaultScript, fault_fields, faults_from
 from .http1 import HttpRequest, Reply, json_reply, read_json
 from .ledger import Ledger, rows_json, summary_json
@@ -11,16 +15,30 @@ from .refusals import error_reply, unknown_url
 
 
 class Control:
-    """Serves `/__ledger`, `/__script` and `/__reset`, without a key and without a row."""
+    """Serves `/__ledger`, `/__script`, `/__batches`, `/__reset`, without a key and a row."""
 
-    def __init__(self, *, ledger: Ledger, script: FaultScript, reset: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        script: FaultScript,
+        files: FileCabinet,
+        batches: BatchOffice,
+        steering: Steering,
+        reset: Callable[[], None],
+    ) -> None:
         self._ledger = ledger
         self._script = script
+        self._files = files
+        self._batches = batches
+        self._steering = steering
         self._reset = reset
         self._handlers = {
             ("GET", "/__ledger"): self._read_ledger,
             ("GET", "/__script"): self._read_script,
             ("POST", "/__script"): self._write_script,
+            ("GET", "/__batches"): self._read_batches,
+            ("POST", "/__batches"): self._steer_batches,
             ("POST", "/__reset"): self._begin_again,
         }
 
@@ -55,6 +73,26 @@ class Control:
         else:
             self._script.replace(rules)
         return self._read_script(request)
+
+    def _read_batches(self, _: HttpRequest) -> Reply:
+        enqueued = {
+            key: {model: asdict(count) for model, count in models.items()}
+            for key, models in self._batches.enqueued().items()
+        }
+        counts = {
+            "files": len(self._files.stored()),
+            "batches": self._batches.statuses(),
+            "enqueued_tokens": enqueued,
+        }
+        return json_reply(200, {**self._steering.fields(), **counts})
+
+    def _steer_batches(self, request: HttpRequest) -> Reply:
+        """Do what an object with some of Steering's wishes says."""
+        try:
+            self._steering.steer(read_json(request.body))
+        except ValueError as exc:
+            return error_reply(400, f"Not for batches: {exc}")
+        return self._read_batches(request)
 
     def _begin_again(self, _: HttpRequest) -> Reply:
         self._reset()

@@ -46,6 +46,12 @@ DELIVERIES = frozenset(
 )
 #: Deliveries of which the client sees no byte, so that there is no status.
 SILENT = frozenset({"reset_before", "close_before", "never"})
+#: Kinds that a line of a batch can meet: those that leave JSON for its place in a file.
+LINE_KINDS = frozenset(name for name, form in ERRORS.items() if not form.is_page) | SPOILT - {
+    "html_200",
+    "broken_json",
+}
+_METHODS = ("DELETE", "GET", "POST")
 #: All kinds of fault.
 KINDS = frozenset(ERRORS) | SPOILT | DELIVERIES
 
@@ -61,11 +67,17 @@ class Fault:
 
     kind: str
     _: KW_ONLY
+    #: Method of the requests that meet it.
+    method: str = "POST"
+    #: What their path ends with, "/batches" or "/content"; the path of a line of a batch ends with
+    #: "#line". None: any.
+    path: str | None = None
     #: Ordinals of the POSTs that meet it, counted from 1; None: any.
     at: Collection[int] | None = None
     #: Name of the key; None: any.
     key: str | None = None
-    #: Text that the raw body holds (ASCII, as JSON may escape the rest); None: any.
+    #: Text that the raw body holds (ASCII, as JSON may escape the rest), or the name of an uploaded
+    #: file; None: any.
     marker: str | None = None
     #: Share of requests, 0 to 1, drawn from seed, body and how often the body came; None: all.
     chance: float | None = None
@@ -91,8 +103,11 @@ class Fault:
             raise ValueError(f"no fault is called {self.kind!r}; known: {', '.join(sorted(KINDS))}")
         if self.at is not None and not isinstance(self.at, Collection):
             raise TypeError("at is a collection of ordinals")
-        if self.marker is not None and not isinstance(self.marker, str):
-            raise TypeError("marker is a text")
+        if self.method not in _METHODS:
+            raise ValueError(f"method is one of {', '.join(_METHODS)}, not {self.method!r}")
+        for name in ("marker", "path"):
+            if not isinstance(getattr(self, name), str | None):
+                raise TypeError(f"{name} is a text")
         for name in ("chance", "keep"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
@@ -135,8 +150,10 @@ def fault_fields(fault: Fault) -> dict[str, Any]:
     return {"kind": fault.kind, **fields}
 
 
-def error_of(fault: Fault, model: str, key_value: str) -> Reply:
-    """Return the error reply that a fault of ERRORS plays."""
+def error_of(fault: Fault, model: str, key_value: str) -> Reply | None:
+    """Return the error reply that a fault plays; None: it is none of ERRORS."""
+    if fault.kind not in ERRORS:
+        return None
     headers = () if fault.retry_after is None else (("retry-after", _header(fault.retry_after)),)
     return named_error(
         fault.kind,
@@ -179,14 +196,18 @@ def kept_bytes(reply: Reply, fault: Fault) -> int:
 class Post:
     """What the conditions of a rule look at."""
 
-    #: Which POST it is, from 1.
+    #: Which POST it is, from 1; 0: it has no number.
     ordinal: int
+    method: str = "POST"
+    path: str
     #: Name of its key.
     key: str
-    #: As it came.
+    #: As it came; of an upload, the name of the file.
     body: bytes
-    #: SHA-256 of the body.
+    #: SHA-256 of the body; of an upload, of the file in it.
     digest: bytes
+    #: What can be played on it.
+    kinds: Collection[str] = KINDS
 
 
 class FaultScript:
@@ -246,7 +267,10 @@ class FaultScript:
 
 def _meets(rule: Fault, post: Post) -> bool:
     return (
-        (rule.at is None or post.ordinal in rule.at)
+        rule.method == post.method
+        and rule.kind in post.kinds
+        and (rule.path is None or post.path.endswith(rule.path))
+        and (rule.at is None or post.ordinal in rule.at)
         and (rule.key is None or rule.key == post.key)
         and (rule.marker is None or rule.marker.encode() in post.body)
     )

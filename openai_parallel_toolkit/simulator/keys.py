@@ -34,6 +34,8 @@ class SimKey:
     quota: int | str | None = None
     #: Billed tokens until the quota is spent.
     quota_tokens: int | None = None
+    #: Prompt tokens that its batches of one model may have enqueued.
+    enqueued_tokens: int | None = None
     #: False: every request gets 401 invalid_api_key.
     valid: bool = True
     #: True: every request gets 401 account_deactivated.
@@ -67,17 +69,20 @@ class Account:
         self._billed_requests = 0
         self._billed_tokens = 0
 
-    def admit(self, *, is_azure: bool) -> None:
+    def admit(self, *, is_azure: bool, is_free: bool = False) -> None:
         """Let a request pass that this key may send at all.
 
         Raises:
-            Refused: the key is not valid, deactivated, unpaid or out of quota.
+            Refused: the key is not valid or deactivated or, when the request is not free, unpaid
+                or out of quota.
         """
         key = self.key
         if not key.valid:
             raise Refused(unknown_key(key.secret, is_azure=is_azure))
         if key.deactivated:
             raise Refused(named_error("account_deactivated"))
+        if is_free:
+            return
         if key.unpaid:
             raise Refused(named_error("402"))
         if self._is_spent():

@@ -13,16 +13,17 @@ from .http1 import json_bytes
 
 @dataclass(slots=True, kw_only=True)
 class Row:
-    """One POST. Only the last two fields change after it was entered."""
+    """One POST, or one line of a batch. Only the last two fields change after it was entered."""
 
-    #: Counts from 1.
+    #: Counts POSTs from 1; 0 is a line of a batch.
     ordinal: int
     #: Seconds since the start.
     time_s: float
+    #: Of a line: its endpoint and "#line".
     path: str
     #: Name of the key, never its value; "" when there is no such key.
     key: str
-    #: Hex SHA-256 of the body.
+    #: Hex SHA-256 of the body; of an upload, of the file in it.
     payload: str
     model: str
     #: Kind of the fault that was played; "" when none was.
@@ -34,6 +35,10 @@ class Row:
     prompt_tokens: int
     completion_tokens: int
     request_id: str
+    #: The batch of a line, which is billed at half price; "": it is no line.
+    batch: str = ""
+    #: What the line calls itself.
+    custom_id: str = ""
     #: Of the reply, head included.
     bytes_sent: int = 0
     #: Whether the client hung up before the reply was written whole.
@@ -68,6 +73,8 @@ class Summary:
     """What a ledger adds up to."""
 
     total: Totals = field(default_factory=Totals)
+    #: Of the lines of batches, which are billed at half price.
+    lines: Totals
     #: By name of the key.
     keys: dict[str, Totals]
     #: Rows by HTTP status.
@@ -96,9 +103,14 @@ class Ledger:
     def enter(self, row: Row) -> None:
         """Add a row whose reply is now being made."""
         with self._lock:
-            self._rows.append(row)
             self._in_flight += 1
             self._in_flight_peak = max(self._in_flight_peak, self._in_flight)
+        self.note(row)
+
+    def note(self, row: Row) -> None:
+        """Add a row that has no reply of its own: a line of a batch."""
+        with self._lock:
+            self._rows.append(row)
             if self._file is not None:
                 self._unwritten.append(row)
 
@@ -115,11 +127,11 @@ class Ledger:
             return list(self._rows)
 
     def billed(self, key: str | None = None) -> int:
-        """Return how many requests were billed; a key of None means all keys."""
+        """Return how many requests and lines of batches were billed; a key of None: of all keys."""
         return sum(row.billed for row in self.rows() if key in (None, row.key))
 
     def hits(self, key: str | None = None) -> int:
-        """Return how many requests came; a key of None means all keys."""
+        """Return how many requests and lines of batches came; a key of None means all keys."""
         return sum(key in (None, row.key) for row in self.rows())
 
     def by_payload(self) -> dict[str, list[Row]]:
@@ -139,13 +151,16 @@ class Ledger:
         """Return the sums."""
         rows = self.rows()
         keys: dict[str, Totals] = defaultdict(Totals)
-        total = Totals()
+        total, lines = Totals(), Totals()
         for row in rows:
             total.add(row)
+            if row.batch:
+                lines.add(row)
             keys[row.key].add(row)
         bought = Counter(row.payload for row in rows if row.billed)
         return Summary(
             total=total,
+            lines=lines,
             keys=dict(keys),
             statuses=dict(Counter(row.status for row in rows)),
             faults=dict(Counter(row.fault for row in rows if row.fault)),

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .drafts import Generator
+from .endpoints.batches import BatchDesk
 from .endpoints.chat import ChatCompletions
 from .endpoints.embeddings import Embeddings
+from .endpoints.files import FileDesk
 from .endpoints.models import list_models
 from .endpoints.responses import Responses
-from .http1 import Reply
-from .keys import SimKey
+from .errands import Desk
 from .refusals import Refused, unknown_url, wrong_method
-
-#: Answers a request from the key alone and costs nothing.
-Lookup = Callable[[SimKey], Reply]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What serves a request."""
 
-    target: Generator | Lookup
-    #: What stood in the place of `{deployment}`; None: not one of Azure's paths.
-    deployment: str | None
+    target: Generator | Desk
+    #: What stood in the places of the path's braces.
+    names: Mapping[str, str]
 
 
 class Router:
     """Finds what serves a request.
 
-    A table's keys are a method and a path, in which `{deployment}` stands for one segment.
+    A table's keys are a method and a path, in which `{name}` stands for one segment.
     """
 
-    def __init__(self, table: Mapping[tuple[str, str], Generator | Lookup]) -> None:
+    def __init__(self, table: Mapping[tuple[str, str], Generator | Desk]) -> None:
         self._exact = {key: target for key, target in table.items() if "{" not in key[1]}
         self._patterns = [
             (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), target)
@@ -50,12 +48,12 @@ class Router:
         """
         target = self._exact.get((method, path))
         if target is not None:
-            return Found(target=target, deployment=None)
+            return Found(target=target, names={})
         allowed = [known for known, exact in self._exact if exact == path]
         for known, pattern, target in self._patterns:
             match = pattern.fullmatch(path)
             if match and known == method:
-                return Found(target=target, deployment=match["deployment"])
+                return Found(target=target, names=match.groupdict())
             if match:
                 allowed.append(known)
         if allowed:
@@ -63,16 +61,35 @@ class Router:
         raise Refused(unknown_url(method, path))
 
 
-def openai_routes() -> Router:
+def paid_endpoints() -> dict[str, Generator]:
+    """Return what answers and is billed, by its path without "/v1"."""
+    return {
+        "/chat/completions": ChatCompletions(),
+        "/embeddings": Embeddings(),
+        "/responses": Responses(),
+    }
+
+
+def openai_routes(paid: Mapping[str, Generator], files: FileDesk, batches: BatchDesk) -> Router:
     """Return the table of OpenAI's and Azure's paths."""
-    chat, embeddings = ChatCompletions(), Embeddings()
-    return Router(
-        {
-            ("POST", "/v1/chat/completions"): chat,
-            ("POST", "/v1/embeddings"): embeddings,
-            ("POST", "/v1/responses"): Responses(),
-            ("GET", "/v1/models"): list_models,
-            ("POST", "/openai/deployments/{deployment}/chat/completions"): chat,
-            ("POST", "/openai/deployments/{deployment}/embeddings"): embeddings,
+    table: dict[tuple[str, str], Generator | Desk] = {
+        ("GET", "/v1/models"): list_models,
+        ("POST", "/openai/files/import"): files.import_file,
+    }
+    for path, endpoint in paid.items():
+        table["POST", f"/v1{path}"] = endpoint
+        if path != "/responses":
+            table["POST", f"/openai/deployments/{{deployment}}{path}"] = endpoint
+    for root in ("/v1", "/openai"):
+        table |= {
+            ("POST", f"{root}/files"): files.upload,
+            ("GET", f"{root}/files"): files.list,
+            ("GET", f"{root}/files/{{file_id}}"): files.retrieve,
+            ("DELETE", f"{root}/files/{{file_id}}"): files.delete,
+            ("GET", f"{root}/files/{{file_id}}/content"): files.content,
+            ("POST", f"{root}/batches"): batches.create,
+            ("GET", f"{root}/batches"): batches.list,
+            ("GET", f"{root}/batches/{{batch_id}}"): batches.retrieve,
+            ("POST", f"{root}/batches/{{batch_id}}/cancel"): batches.cancel,
         }
-    )
+    return Router(table)

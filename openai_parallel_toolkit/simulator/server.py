@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from .batches.course import BatchLimits, Steering
 from .connection import Connection
 from .faults import Fault, FaultScript
 from .keys import Keyring, SimKey
@@ -20,6 +21,7 @@ from .service import Service
 
 _BACKLOG = 2048
 _FLUSH_EVERY_S = 0.2
+_LIMITS = BatchLimits()
 
 
 class Simulator:
@@ -36,9 +38,12 @@ class Simulator:
         context_tokens: tokens that a prompt and its longest answer may have together.
         ledger_path: file to which each row is appended as a line of JSON; None: memory only.
         port: 0 takes a free one.
+        batch_seconds: from a batch's creation to its end, if its lines take no longer.
+        batch_window_s: seconds after which a batch that is not over expires.
+        batch_limits: what is taken of files and batches.
         clock: seconds that never go back, for limits and rows.
-        on_post: called with each row as it is entered, before anything is written, in the event
-            loop's thread.
+        on_post: called with the row of each POST as it is entered, before anything is written, in
+            the event loop's thread.
 
     Raises:
         ValueError: the keys contradict each other.
@@ -55,6 +60,9 @@ class Simulator:
         context_tokens: int = 128_000,
         ledger_path: str | None = None,
         port: int = 0,
+        batch_seconds: float = 0.4,
+        batch_window_s: float = 86_400.0,
+        batch_limits: BatchLimits = _LIMITS,
         clock: Callable[[], float] = time.monotonic,
         on_post: Callable[[Row], None] | None = None,
     ) -> None:
@@ -69,16 +77,29 @@ class Simulator:
             self._socket.close()
             raise
         self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._service = Service(
+        #: How batches go.
+        self.steering = Steering(seconds=batch_seconds, window_s=batch_window_s)
+        # Files and batches have dates, which go as the clock goes.
+        epoch_s = time.time() - clock()
+        service = Service(
             keyring=keyring,
             script=self.script,
             ledger=self.ledger,
             latency=latency if isinstance(latency, Latency) else Latency(latency),
             seed=seed,
             context_tokens=context_tokens,
+            steering=self.steering,
+            limits=batch_limits,
             clock=clock,
+            now_s=lambda: epoch_s + clock(),
+            later=self._call_later,
             on_post=on_post,
         )
+        self._service = service
+        #: What is kept at the provider now.
+        self.files = service.files
+        #: All batches that were created.
+        self.batches = service.batches
         self._connections: set[Connection] = set()
         self._loop = asyncio.new_event_loop()
         self._stop_asked = asyncio.Event()
@@ -133,6 +154,9 @@ class Simulator:
         for connection in list(self._connections):
             connection.abort()
         await asyncio.sleep(0)
+
+    def _call_later(self, delay_s: float, action: Callable[[], None]) -> None:
+        self._loop.call_later(delay_s, action)
 
     def _flush_again(self) -> None:
         self._loop.call_later(_FLUSH_EVERY_S, self._flush_again)

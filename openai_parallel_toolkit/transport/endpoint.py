@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..records import Lease, Request
+from ..records import Lease
 from ..redact import Secret
+from .errand import Errand
 from .http import HttpTransport
 
 
@@ -17,6 +18,6 @@ class EndpointTransport(HttpTransport):
         self._url = url
         self._headers = dict(headers)
 
-    def _target(self, request: Request, lease: Lease) -> tuple[str, dict[str, str]]:
-        del request, lease
+    def _target(self, errand: Errand, lease: Lease) -> tuple[str, dict[str, str]]:
+        del errand, lease
         return self._url, {name: value.reveal() for name, value in self._headers.items()}

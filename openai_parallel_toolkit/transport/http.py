@@ -1,8 +1,5 @@
 """Send requests over HTTP with aiohttp.
 
-What fails inside the connector (name, connection, TLS, CONNECT to a proxy) fails before a byte of
-the request is written and is "unsent"; whatever fails later is "unknown". The line is drawn by
-where the error rises, not by its type: aiohttp raises the same types on both sides of it.
 A POST on a kept connection that the server just closed is not repeated by aiohttp: it is "unknown".
 """
 
@@ -10,44 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import ssl
 import uuid
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import aiohttp
 import truststore
-from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 
+from ..files import storage_error
 from ..records import Lease, RawReply, Request
 from ..redact import Secret
-from .base import Phase, SendFault
+from .base import SendFault
+from .errand import Errand, Upload
 from .proxies import Proxy, parse_proxy, proxy_for
 from .target import key_header, url_of
+from .wire_faults import Connector, fault_of
 
 _CONNECT_TIMEOUT_S = 10.0
-
-
-class _NotConnected(aiohttp.ClientError):
-    """Carries whatever went wrong before a connection was ready."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__()
-        self.cause = cause
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Marks every failure to get a connection as one: from here on a request is being sent."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        try:
-            return await super().connect(req, traces, timeout)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            raise _NotConnected(exc) from exc
+_CHUNK_BYTES = 1_048_576
+#: Patience with a slow line: an upload may take this much longer than its timeout.
+_SLOWEST_BYTES_PER_S = 50_000
 
 
 class HttpTransport:
@@ -63,6 +48,7 @@ class HttpTransport:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._run_id = uuid.uuid4().hex
+        self._errands = itertools.count(1)
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
         """Send as `Transport.send` says.
@@ -71,9 +57,31 @@ class HttpTransport:
             SendFault: no whole reply came.
             ConfigError: the environment names a proxy that cannot be used.
         """
-        ended = await self._attempt(request, lease, timeout_s)
+        errand = Errand(method="POST", path=request.path, body=request.body)
+        ended = await self._attempt(errand, lease, timeout_s, f"{self._run_id}-{lease.id}")
         if isinstance(ended, SendFault):
             # Raised here, where no frame of the traceback holds the plain key.
+            raise ended
+        return ended
+
+    async def run(self, errand: Errand, lease: Lease, *, timeout_s: float) -> RawReply:
+        """Carry out one exchange under the lease's key and return the whole reply, of any status.
+
+        Only the lease's key and address are used. A GET or DELETE on a kept connection that the
+        server just closed is sent again.
+
+        Args:
+            timeout_s: seconds from connecting to the last byte of the reply; when the reply is
+                saved as it comes, seconds of silence. An upload gets more, by its size.
+
+        Raises:
+            SendFault: no whole reply came.
+            StorageError: the file to send cannot be read, or the reply cannot be written.
+            ConfigError: the environment names a proxy that cannot be used.
+        """
+        request_id = f"{self._run_id}-e{next(self._errands)}"
+        ended = await self._attempt(errand, lease, timeout_s, request_id)
+        if isinstance(ended, SendFault):
             raise ended
         return ended
 
@@ -83,19 +91,17 @@ class HttpTransport:
             await self._session.close()
 
     async def _attempt(
-        self, request: Request, lease: Lease, timeout_s: float
+        self, errand: Errand, lease: Lease, timeout_s: float, request_id: str
     ) -> RawReply | SendFault:
-        url, key_headers = self._target(request, lease)
+        url, key_headers = self._target(errand, lease)
         if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
             return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
-        request_id = f"{self._run_id}-{lease.id}"
         headers: CIMultiDict[str] = CIMultiDict(
-            {
-                "Content-Type": "application/json",
-                # Providers find a request by this id when its reply was lost.
-                "X-Client-Request-Id": request_id,
-            }
+            # Providers find a request by this id when its reply was lost.
+            {"X-Client-Request-Id": request_id}
         )
+        if errand.body is not None:
+            headers["Content-Type"] = "application/json"
         headers.update(key_headers)
         proxy = self._proxy_for(lease.api_base)
         route = _route(url, proxy)
@@ -103,33 +109,29 @@ class HttpTransport:
         if not url.startswith("https:"):
             headers.update(credentials)  # there is no CONNECT that would carry them
         try:
-            async with self._open_session().post(
-                url,
-                data=request.body,
-                headers=headers,
-                proxy=proxy.url if proxy is not None else None,
-                proxy_headers=credentials or None,
-                timeout=_timeout(timeout_s),
-                allow_redirects=False,
-            ) as reply:
-                body = await reply.read()
-        except _NotConnected as exc:
-            phase = _phase_before(exc.cause)
-            return SendFault("unsent", phase, f"cannot reach {route}: {_safe_text(exc.cause)}")
-        except aiohttp.InvalidURL:
-            return SendFault("unsent", "request", f"{route} is no possible address")
+            with _payload(errand) as payload:
+                async with self._open_session().request(
+                    errand.method,
+                    url,
+                    data=payload,
+                    headers=headers,
+                    proxy=proxy.url if proxy is not None else None,
+                    proxy_headers=credentials or None,
+                    timeout=_timeout(errand, timeout_s),
+                    allow_redirects=False,
+                ) as reply:
+                    body = await _read(reply, errand.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            told = f"no whole reply from {route}: {_safe_text(exc)} (request {request_id})"
-            return SendFault("unknown", _phase_after(exc), told)
+            return fault_of(exc, route=route, request_id=request_id)
         if reply.status == 407 and proxy:
             return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
         head = {name.lower(): value for name, value in reply.headers.items()}
         return RawReply(status=reply.status, headers=head, body=body)
 
-    def _target(self, request: Request, lease: Lease) -> tuple[str, dict[str, str]]:
-        """Return where a request goes, and the headers that carry its key."""
+    def _target(self, errand: Errand, lease: Lease) -> tuple[str, dict[str, str]]:
+        """Return where an errand goes, and the headers that carry its key."""
         name, value = key_header(lease)
-        return url_of(lease, request.path), {name: value}
+        return url_of(lease, errand.path, errand.query), {name: value}
 
     def _proxy_for(self, api_base: str) -> Proxy | None:
         if self._explicit_proxy:
@@ -142,7 +144,7 @@ class HttpTransport:
         if self._session is None:
             tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=0, ssl=tls),
+                connector=Connector(limit=0, ssl=tls),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent(), "Accept": "application/json"},
                 # aiohttp would read ~/.netrc besides the proxies.
@@ -151,10 +153,47 @@ class HttpTransport:
         return self._session
 
 
-def _timeout(timeout_s: float) -> aiohttp.ClientTimeout:
+@contextlib.contextmanager
+def _payload(errand: Errand) -> Iterator[bytes | aiohttp.FormData | None]:
+    upload = errand.upload
+    if upload is None:
+        yield errand.body
+        return
+    try:
+        file = open(upload.path, "rb")  # noqa: SIM115 - the next line closes it
+    except OSError as exc:
+        raise storage_error(exc, upload.path) from exc
+    with file:
+        yield _form(upload, file)
+
+
+def _form(upload: Upload, file: BinaryIO) -> aiohttp.FormData:
+    form = aiohttp.FormData(quote_fields=False)
+    for name, value in upload.fields.items():
+        form.add_field(name, value)
+    form.add_field("file", file, filename=upload.name, content_type="application/jsonl")
+    return form
+
+
+async def _read(reply: aiohttp.ClientResponse, save_to: BinaryIO | None) -> bytes:
+    if save_to is None or not 200 <= reply.status < 300:
+        return await reply.read()
+    async for chunk in reply.content.iter_chunked(_CHUNK_BYTES):
+        try:
+            await asyncio.to_thread(save_to.write, chunk)
+        except OSError as exc:
+            raise storage_error(exc, str(save_to.name)) from exc
+    return b""
+
+
+def _timeout(errand: Errand, timeout_s: float) -> aiohttp.ClientTimeout:
     """The whole a little later than connecting, so that which of them ended is never in doubt."""
+    total_s: float | None = timeout_s
+    if errand.upload is not None:
+        total_s = timeout_s + os.path.getsize(errand.upload.path) / _SLOWEST_BYTES_PER_S
     return aiohttp.ClientTimeout(
-        total=timeout_s,
+        total=None if errand.save_to is not None else total_s,
+        sock_read=timeout_s if errand.save_to is not None else None,
         connect=min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s),
         # No rounding to whole seconds: it could make the two meet.
         ceil_threshold=float("inf"),
@@ -166,39 +205,6 @@ def _proxy_credentials(proxy: Proxy | None) -> dict[str, str]:
         return {}
     value = aiohttp.encode_basic_auth(proxy.user, proxy.password.reveal())
     return {"Proxy-Authorization": value}
-
-
-def _phase_before(cause: Exception) -> Phase:
-    if isinstance(cause, aiohttp.ClientConnectorDNSError):
-        return "dns"
-    if isinstance(cause, aiohttp.ClientSSLError):
-        return "tls"
-    if isinstance(cause, (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)):
-        return "proxy"
-    return "connect"
-
-
-def _phase_after(exc: Exception) -> Phase:
-    if isinstance(exc, asyncio.TimeoutError):
-        return "deadline"
-    if isinstance(exc, aiohttp.ClientPayloadError):
-        return "body"
-    return "read"
-
-
-def _safe_text(exc: Exception) -> str:
-    """Type and reason of an error, and never its text, which may hold URLs and headers."""
-    if isinstance(exc, aiohttp.ClientHttpProxyError):
-        return f"the proxy answered {exc.status}"
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
-        cause = exc.certificate_error
-        told = getattr(cause, "verify_message", "") or type(cause).__name__
-        return f"its certificate is not trusted: {told}"
-    if isinstance(exc, asyncio.TimeoutError):
-        return "it took too long"
-    errno = getattr(exc, "errno", None)
-    # Name look-ups have numbers of their own, below zero.
-    return os.strerror(errno) if isinstance(errno, int) and errno > 0 else type(exc).__name__
 
 
 def _route(url: str, proxy: Proxy | None) -> str:

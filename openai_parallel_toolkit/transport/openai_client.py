@@ -6,12 +6,14 @@ travels in a context variable instead, and is put on each request at the last mo
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -153,6 +155,8 @@ def _client_options(proxy: Secret | None) -> dict[str, Any]:
 
 
 def _redirect(request: httpx2.Request, lease: Lease) -> None:
+    if is_azure(lease) and lease.azure_deployment is None:
+        lease = replace(lease, azure_deployment=_model_in(request))
     target = httpx2.URL(url_of(lease, _api_path(request.url.path)))
     asked = request.url.params.remove("api-version")
     request.url = target.copy_with(params=asked.merge(target.params))
@@ -161,6 +165,14 @@ def _redirect(request: httpx2.Request, lease: Lease) -> None:
         request.headers.pop(name, None)
     name, value = key_header(lease)
     request.headers[name] = value
+
+
+def _model_in(request: httpx2.Request) -> str | None:
+    """Return the model that a JSON body names, which may be another than the call is known by."""
+    if request.headers.get("Content-Type") != "application/json" or not request.content:
+        return None
+    model = json.loads(request.content).get("model")
+    return model if isinstance(model, str) else None
 
 
 def _api_path(path: str) -> str:

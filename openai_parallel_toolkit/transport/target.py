@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from collections.abc import Mapping
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
 
 from ..records import Lease
 
@@ -23,6 +25,7 @@ _BELOW_DEPLOYMENT = frozenset(
         "/images/edits",
     }
 )
+_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _AZURE_SUFFIX = re.compile(r"/openai(/v1)?/*$")
 
 
@@ -36,14 +39,14 @@ def azure_endpoint(lease: Lease) -> str:
     return _AZURE_SUFFIX.sub("", lease.api_base.rstrip("/"))
 
 
-def url_of(lease: Lease, path: str) -> str:
+def url_of(lease: Lease, path: str, query: Mapping[str, str] = _NO_QUERY) -> str:
     """Return the URL of an API path such as "/chat/completions" under this lease."""
     if not is_azure(lease):
-        return lease.api_base.rstrip("/") + path
+        return lease.api_base.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
     deployment = quote(lease.azure_deployment or lease.need.model, safe="")
     below = f"/deployments/{deployment}" if path in _BELOW_DEPLOYMENT else ""
-    version = quote(lease.api_version or AZURE_API_VERSION, safe="")
-    return f"{azure_endpoint(lease)}/openai{below}{path}?api-version={version}"
+    told = urlencode({"api-version": lease.api_version or AZURE_API_VERSION, **query})
+    return f"{azure_endpoint(lease)}/openai{below}{path}?{told}"
 
 
 def key_header(lease: Lease) -> tuple[str, str]:

@@ -16,8 +16,12 @@ _NAMINGS = ("stem", "whole")
 class Layout:
     """Where inputs come from, where outputs go, and how an input's outputs are called."""
 
+    #: A folder, or a URL.
     input_root: str
+    #: The output folder; when outputs go to a URL, the local folder that stands for it.
     output_root: str
+    #: Where outputs go; None: to `output_root`.
+    output_url: str | None = None
     #: Name of the single input in `input_root`; None: all that is in the folder.
     only: str | None = None
     #: What outputs of the single input are called without extension; None: after the input.
@@ -28,6 +32,11 @@ class Layout:
     def __post_init__(self) -> None:
         if self.output_names not in _NAMINGS:
             raise ConfigError(f'output_names is "stem" or "whole", not {self.output_names!r}.')
+
+    @property
+    def output_name(self) -> str:
+        """Where outputs go, as users know it."""
+        return self.output_url or self.output_root
 
     def stem(self, name: str) -> str:
         """Return what the outputs of the input called `name` are called without extension."""
@@ -51,21 +60,36 @@ def lay_out(input_path: str, output_path: str, *, output_names: str = "stem") ->
         ScanError: there is no such input, or it is neither a file nor a folder.
         ConfigError: the output folder is the input folder, or a file.
     """
+    root, name = find_input(input_path)
+    if name is None:
+        return _folder_layout(root, output_path, output_names)
+    output, stem = split_output(output_path)
+    return Layout(
+        input_root=root, output_root=output, only=name, output_stem=stem, output_names=output_names
+    )
+
+
+def find_input(input_path: str) -> tuple[str, str | None]:
+    """Return the input folder, and the single input in it or None.
+
+    Raises:
+        ScanError: there is no such input, or it is neither a file nor a folder.
+    """
     if os.path.isdir(input_path):
-        return _folder_layout(input_path, output_path, output_names)
+        return os.path.abspath(input_path), None
     if not os.path.lexists(input_path):
         raise ScanError(f"There is no input at {input_path!r}; mend input_path.", path=input_path)
     if not os.path.isfile(input_path):
         raise ScanError(f"{input_path!r} is neither a file nor a folder.", path=input_path)
-    root, name = os.path.split(os.path.abspath(input_path))
+    return os.path.split(os.path.abspath(input_path))
+
+
+def split_output(output_path: str) -> tuple[str, str | None]:
+    """Return where the output of a single input goes, and its stem if the path names one."""
     if not _names_a_file(output_path):
-        output = os.path.abspath(output_path)
-        return Layout(input_root=root, output_root=output, only=name, output_names=output_names)
-    output, file = os.path.split(os.path.abspath(output_path))
-    stem = os.path.splitext(file)[0]
-    return Layout(
-        input_root=root, output_root=output, only=name, output_stem=stem, output_names=output_names
-    )
+        return os.path.abspath(output_path), None
+    folder, file = os.path.split(os.path.abspath(output_path))
+    return folder, os.path.splitext(file)[0]
 
 
 def _folder_layout(input_path: str, output_path: str, output_names: str) -> Layout:
@@ -74,9 +98,7 @@ def _folder_layout(input_path: str, output_path: str, output_names: str) -> Layo
     if os.path.realpath(input_path) == os.path.realpath(output_path):
         raise ConfigError(f"Outputs would lie among the inputs in {input_path!r}; choose another.")
     return Layout(
-        input_root=os.path.abspath(input_path),
-        output_root=os.path.abspath(output_path),
-        output_names=output_names,
+        input_root=input_path, output_root=os.path.abspath(output_path), output_names=output_names
     )
 
 

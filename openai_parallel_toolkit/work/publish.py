@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 
 from ..errors import OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..files import as_toolkit_error, check_relative, is_disk_trouble
 from ..records import OutputFile
 from .commits import Commits, Done, Journal
 from .staging import StagedFolder, Staging
-from .tree import OutputTree
+from .tree import Arrival, OutputTree
 
 logger = logging.getLogger(__name__)
 
@@ -206,33 +205,20 @@ class Publisher:
         return refused
 
     def _move(self, batch: _Batch) -> None:
-        moves = [
-            _Move(*os.path.split(output.final), file, output)
-            for file in batch.sound()
+        files = batch.sound()
+        arrivals = [
+            Arrival(self._staging.path_of(output), output.final, file.file_id)
+            for file in files
             for output in file.outputs
         ]
-        moves.sort(key=lambda move: (move.folder, move.name))
-        for folder, group in groupby(moves, key=lambda move: move.folder):
-            self._move_into(folder, list(group), batch)
-
-    def _move_into(self, path: str, moves: Sequence[_Move], batch: _Batch) -> None:
-        try:
-            with self._tree.folder(path) as folder:
-                for move in moves:
-                    if move.file.file_id in batch.errors:
-                        continue
-                    try:
-                        self._tree.files.move(self._staging.path_of(move.output), folder, move.name)
-                    except OSError as exc:
-                        batch.fail(move.file, exc)
-                self._tree.files.sync_folder(folder)
-        except (OSError, UnsafePath) as exc:
-            for move in moves:
-                batch.fail(move.file, exc)
+        errors = self._tree.take_in(arrivals)
+        for file in files:
+            if file.file_id in errors:
+                batch.fail(file, errors[file.file_id])
 
     def _clean(self, file: Finished, error: ToolkitError | None) -> None:
         try:
-            if error is None:
+            if error is None and not self._tree.leaves_sources:
                 file.execution.release()
             else:
                 file.execution.discard()
@@ -246,14 +232,6 @@ class Publisher:
         if is_disk_trouble(error) and self.trouble is None:
             self.trouble = error
         self._on_failed(file, error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    folder: str
-    name: str
-    file: Finished
-    output: OutputFile
 
 
 class _Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -64,7 +63,7 @@ class _Mover:
                 return False
             for output, source in zip(outputs, sources):  # noqa: B905
                 assert source is not None
-                self._place(output, source)
+                self._tree.take_again(source, output.final)
         except UnsafePath:
             return False
         except OSError as exc:
@@ -81,11 +80,3 @@ class _Mover:
             except (FileNotFoundError, NotADirectoryError):
                 continue
         return None
-
-    def _place(self, output: OutputFile, source: str) -> None:
-        parent, name = os.path.split(output.final)
-        self._tree.files.sync(source)
-        with self._tree.folder(parent, sync_all=True) as folder:
-            if source != self._tree.path_of(output.final):
-                self._tree.files.move(source, folder, name)
-            self._tree.files.sync_folder(folder)

@@ -6,15 +6,16 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol
 
 from ..errors import ScanError, SharedOutput, UnsafePath
-from ..files import identity
 from ..records import FileState
+from .inputs import Inputs, Kind, LocalInputs
 from .match import Layout, Selection
 from .names import IN_MEMORY, Names, Shelf
 from .plan import Plan, Spool
+from .tree import OutputTree
 
 #: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
 _NAME_BYTES = 255
@@ -39,6 +40,8 @@ def scan(
     state_folder: str,
     states: States,
     key: Callable[[str], str],
+    inputs: Inputs | None = None,
+    outputs: OutputTree | None = None,
     in_memory: int = IN_MEMORY,
 ) -> Plan:
     """Walk the input folder and decide which files are due.
@@ -48,6 +51,8 @@ def scan(
     Args:
         key: gives equal results for names that the output's file system takes for the same,
             as `name_key` of the staging folder does.
+        inputs: None: those in the layout's input folder.
+        outputs: None: what is in its output folder.
         in_memory: names of one folder that are kept in memory; more of them move to disk.
 
     Raises:
@@ -61,12 +66,14 @@ def scan(
         work = _Scan(
             layout=layout,
             selection=selection,
+            inputs=inputs
+            or LocalInputs(layout.input_root, never=(layout.output_root, state_folder)),
+            outputs=outputs or OutputTree(layout.output_root),
             states=states,
             shelf=shelf,
             spool=spool,
             key=key,
         )
-        work.skip_folders(layout.output_root, state_folder)
         return work.run()
     except BaseException:
         spool.close()
@@ -81,6 +88,8 @@ class _Scan:
         *,
         layout: Layout,
         selection: Selection,
+        inputs: Inputs,
+        outputs: OutputTree,
         states: States,
         shelf: Shelf,
         spool: Spool,
@@ -88,6 +97,8 @@ class _Scan:
     ) -> None:
         self._layout = layout
         self._selection = selection
+        self._inputs = inputs
+        self._outputs = outputs
         self._states = states
         self._shelf = shelf
         self._spool = spool
@@ -95,10 +106,6 @@ class _Scan:
         self._counts: Counter[str] = Counter()
         #: Kind of oddity -> the first path that has it.
         self._examples: dict[str, str] = {}
-        self._never_input: set[tuple[int, int]] = set()
-
-    def skip_folders(self, *folders: str) -> None:
-        self._never_input.update(identity(os.stat(folder)) for folder in folders)
 
     def run(self) -> Plan:
         if self._layout.only is not None:
@@ -123,7 +130,7 @@ class _Scan:
             skipped_existing=counts["existing"],
             aside=counts["aside"],
             special=counts["special"],
-            notes=tuple(self._notes()),
+            notes=(*self._notes(), *self._inputs.notes),
             spool=self._spool,
         )
 
@@ -146,43 +153,28 @@ class _Scan:
             yield from (_join(folder, name) for name in folders)
 
     def _list(self, folder: str, inputs: Names, folders: Names) -> None:
-        with self._names() as alike, self._entries(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+        with self._names() as alike, self._inputs.entries(folder) as entries:
+            for name, kind in entries:
+                if name.startswith("."):
                     continue
-                path = _join(folder, entry.name)
-                kind = _kind(entry)
-                if kind == "folder":
-                    if self._enters(entry, path):
-                        self._claim(alike, entry.name, path, "folders")
-                        folders.add(entry.name)
+                path = _join(folder, name)
+                if kind in ("folder", "linked", "own"):
+                    if self._enters(kind, path):
+                        self._claim(alike, name, path, "folders")
+                        folders.add(name)
                 elif not self._selection.wants(path):
                     continue
                 elif kind == "file":
-                    inputs.add(entry.name)
+                    inputs.add(name)
                 else:
                     self._note("special", path)
 
-    @contextmanager
-    def _entries(self, folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-        path = os.path.join(self._layout.input_root, folder)
-        try:
-            with os.scandir(path) as entries:
-                yield entries
-        except OSError as exc:
-            reason = exc.strerror or type(exc).__name__
-            raise ScanError(
-                f"The input folder {path!r} cannot be read: {reason}. Mend it or exclude it.",
-                path=path,
-            ) from exc
-
-    def _enters(self, entry: os.DirEntry[str], path: str) -> bool:
+    def _enters(self, kind: Kind, path: str) -> bool:
         if not self._selection.recursive or self._selection.leaves_out(path):
             return False
-        if entry.is_symlink():
+        if kind == "linked":
             self._note("linked", path)
-            return False
-        return identity(entry.stat()) not in self._never_input
+        return kind == "folder"
 
     def _decide(self, folder: str, inputs: Names) -> None:
         made_safe = False
@@ -224,7 +216,7 @@ class _Scan:
         parent, name = os.path.split(final)
         if parent == folder:
             return existing.has(name)
-        return os.path.lexists(os.path.join(self._layout.output_root, final))
+        return self._outputs.holds(final)
 
     def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
         other = claims.add(self._key(name), path)
@@ -260,7 +252,7 @@ class _Scan:
     def _existing(self, folder: str) -> Iterator[_Existing]:
         with self._names() as names, self._names() as stems:
             existing = _Existing(names, stems, self._key)
-            existing.list(os.path.join(self._layout.output_root, folder))
+            existing.add(self._outputs.names_in(folder))
             yield existing
 
     def _note(self, kind: str, path: str) -> None:
@@ -281,13 +273,10 @@ class _Existing:
         self._stems = stems
         self._key = key
 
-    def list(self, folder: str) -> None:
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    name = self._key(entry.name)
-                    self._names.add(name)
-                    self._stems.add(os.path.splitext(name)[0])
+    def add(self, found: Iterable[str]) -> None:
+        for name in map(self._key, found):
+            self._names.add(name)
+            self._stems.add(os.path.splitext(name)[0])
 
     def has(self, name: str) -> bool:
         return self._key(name) in self._names
@@ -303,15 +292,6 @@ _NOTES = {
     "linked": "{count} links to folders were not followed, first {example!r}.",
     "long": "{count} names may be too long once an extension is added, first {example!r}.",
 }
-
-
-def _kind(entry: os.DirEntry[str]) -> str:
-    try:
-        if entry.is_dir():
-            return "folder"
-        return "file" if entry.is_file() else "special"
-    except OSError:  # a link that leads to itself
-        return "special"
 
 
 def _join(folder: str, name: str) -> str:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
+from typing import NamedTuple
 
 from ..errors import UnsafePath
 from ..files import Files, Folder, identity, open_below, open_root
 
 
+class Arrival(NamedTuple):
+    """A staged file that is to get its final name."""
+
+    source: str
+    #: Below the output folder.
+    final: str
+    #: Id of the input that it belongs to; when one of its files is refused, the rest is left.
+    owner: int
+
+
 class OutputTree:
     """The output folder and what may be written in it."""
+
+    #: Whether `take_in` leaves the staged files where they are.
+    leaves_sources = False
 
     def __init__(
         self, root: str, *, closed: Iterable[str] = (), files: Files | None = None
@@ -41,6 +56,56 @@ class OutputTree:
             return False
         self._refuse_closed(seen, final)
         return True
+
+    def names_in(self, folder: str) -> Iterator[str]:
+        """Yield the names of what a folder ("" is the root) holds, other folders left out."""
+        path = os.path.join(self.root, folder)
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    yield entry.name
+
+    def take_in(self, arrivals: Sequence[Arrival]) -> dict[int, Exception]:
+        """Move files into place, and their names to the disk; return by owner what went wrong."""
+        errors: dict[int, Exception] = {}
+        in_order = sorted(arrivals, key=lambda arrival: os.path.split(arrival.final))
+        for path, group in groupby(in_order, key=lambda arrival: os.path.dirname(arrival.final)):
+            self._take_into(path, list(group), errors)
+        return errors
+
+    def take_again(self, source: str, final: str) -> None:
+        """Bring one file into place that a dead process may have moved already, to the disk.
+
+        Raises:
+            UnsafePath: a link or a file is in the way.
+            OSError: the disk refuses.
+        """
+        parent, name = os.path.split(final)
+        self.files.sync(source)
+        with self.folder(parent, sync_all=True) as folder:
+            if source != self.path_of(final):
+                self.files.move(source, folder, name)
+            self.files.sync_folder(folder)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _take_into(
+        self, path: str, arrivals: Sequence[Arrival], errors: dict[int, Exception]
+    ) -> None:
+        try:
+            with self.folder(path) as folder:
+                for arrival in arrivals:
+                    if arrival.owner in errors:
+                        continue
+                    try:
+                        self.files.move(arrival.source, folder, os.path.basename(arrival.final))
+                    except OSError as exc:
+                        errors[arrival.owner] = exc
+                self.files.sync_folder(folder)
+        except (OSError, UnsafePath) as exc:
+            for arrival in arrivals:
+                errors.setdefault(arrival.owner, exc)
 
     @contextmanager
     def folder(self, path: str, *, sync_all: bool = False) -> Iterator[Folder]:

@@ -83,6 +83,41 @@ def test_missing_vectors_are_an_invalid_answer(bench, rows):
     assert isinstance(got, InvalidAnswer)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (EmbeddingModel("m", content="c"), EmbeddingModel("m", "c")),
+        (ResponsesModel("m", content="c"), ResponsesModel("m", "c")),
+        (ResponsesModel("m", content="c", prompt="p"), ResponsesModel("m", "c", instructions="p")),
+    ],
+)
+def test_prompt_and_content_are_other_names_for_the_same_request(one, other):
+    assert request_of(one) == request_of(other)
+
+
+def test_a_stored_prompt_passes_through():
+    stored = {"id": "pmpt_1", "variables": {"city": "Oslo"}}
+    model = ResponsesModel("m", "c", prompt=stored, instructions="i")
+    assert model.payload() == {"model": "m", "input": "c", "instructions": "i", "prompt": stored}
+
+
+@pytest.mark.parametrize("kind", [EmbeddingModel, ResponsesModel])
+@pytest.mark.parametrize("given", [{}, {"input": "a", "content": "b"}])
+def test_input_goes_by_one_name(kind, given):
+    with pytest.raises(UsageError, match=f"{kind.__name__}: give either input or content"):
+        kind("m", **given)
+
+
+def test_instructions_go_by_one_name():
+    with pytest.raises(UsageError, match="either prompt or instructions"):
+        ResponsesModel("m", "c", prompt="p", instructions="i")
+
+
+def test_an_embedding_takes_no_prompt():
+    with pytest.raises(UsageError, match="an embedding has no prompt"):
+        EmbeddingModel("m", "c", prompt="p")
+
+
 @pytest.mark.parametrize("given", ["", []])
 def test_an_empty_input_is_the_servers_to_refuse(bench, given):
     with pytest.raises(Exception, match="input"):

@@ -10,12 +10,14 @@ from calls_bench import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,
+    EmbeddingModel,
     FakeTransport,
     Gpt35Turbo,
     IncompleteAnswer,
     NoUsableKey,
     OpenAIModel,
     RequestRejected,
+    ResponsesModel,
     UsageError,
     amulti_process_one,
     multi_process_one,
@@ -48,6 +50,31 @@ def test_answers_come_in_the_order_of_the_list(bench, ask):
 @BOTH
 def test_an_empty_list_gives_an_empty_list(bench, ask):
     assert ask([], Gpt35Turbo, keys=bench.keys(bench.simulate())) == []
+
+
+@BOTH
+def test_embeddings_of_a_list_are_vectors_in_its_order(bench, ask):
+    sim = bench.simulate()
+    keys = bench.keys(sim)
+    texts = [f"text {n}" for n in range(5)]
+    shared = {"model": "text-embedding-3-small", "dimensions": 4}
+    got = ask([("", text) for text in texts], EmbeddingModel, keys=keys, **shared)
+    assert got == request_openai_api(EmbeddingModel(input=texts, **shared), keys)
+    with pytest.raises(UsageError, match="an embedding has no prompt"):
+        ask(pairs(1), EmbeddingModel, keys=keys, **shared)
+
+
+@BOTH
+def test_a_prompt_is_the_instructions_of_a_response(bench, ask):
+    sent = []
+    keys = bench.keys(bench.simulate())
+
+    def asked(**fields):
+        sent.append(ResponsesModel("gpt-4o-mini", **fields))
+        return sent[-1]
+
+    assert ask(pairs(3), asked, keys=keys) == [content for _, content in pairs(3)]
+    assert [model.payload()["instructions"] for model in sent] == ["be brief"] * 3
 
 
 class Noted(OpenAIModel):

@@ -28,6 +28,7 @@ from openai_parallel_toolkit.keys.window import SlidingWindow
 from openai_parallel_toolkit.models import make_request
 from openai_parallel_toolkit.records import RawReply
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
+from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.fake import chat_reply
 
 REPOSITORY = Path(__file__).parents[2]
@@ -143,6 +144,29 @@ def test_url_and_headers_are_used_as_they_are_given():
             "/openai/deployments/mine/chat/completions"
         }
     assert contents(out) == questions(2)
+
+
+def test_a_server_that_cannot_be_reached_is_said_once_and_tried_again(caplog):
+    def answer(request, count):
+        return SendFault("unsent", "connect", "refused") if count <= 9 else None
+
+    sink = Sink(answer)
+    out = asyncio.run(sink.queue(bodies(2), url="http://user:secret@nowhere/v1" + CHAT).run())
+    assert contents(out) == ["ok"] * 2
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert said[0].startswith("nowhere cannot be reached (refused); trying again. Check the url")
+
+
+def test_a_server_that_is_reached_between_is_not_called_unreachable(caplog):
+    def answer(request, count):
+        faults = {3: error(500), 6: None}
+        return faults.get(count, SendFault("unsent", "connect", "refused"))
+
+    sink = Sink(answer)
+    assert contents(asyncio.run(sink.queue(bodies(1)).run())) == ["ok"]
+    assert len(sink.sent) == 6
+    assert not caplog.records
 
 
 def test_an_empty_queue_gives_nothing():

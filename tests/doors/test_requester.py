@@ -3,7 +3,11 @@
 import asyncio
 import itertools
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from doors_kit import azure_key, prompts, questions
@@ -25,6 +29,7 @@ from openai_parallel_toolkit.clock import FakeClock
 from openai_parallel_toolkit.pace import PacedLane
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
+REPOSITORY = Path(__file__).parents[2]
 MODEL = "gpt-35-turbo"
 LATENCY_S = 0.186
 
@@ -165,12 +170,29 @@ def test_after_three_answers_that_are_not_json_it_is_given_up():
 
 
 def test_a_hundred_prompts_within_the_allowance_take_about_one_reply_s_time():
-    with Simulator(latency=LATENCY_S) as sim, requester(sim, rate_limit=100) as api:
-        since_s = time.perf_counter()
-        api.get_responses_parallel(prompts(100))
-        passed_s = time.perf_counter() - since_s
-    print(f"100 prompts at {LATENCY_S} s: {passed_s:.2f} s")
-    assert passed_s < 2.0  # 0.36 s on an idle machine
+    def took_s():
+        with Simulator(latency=LATENCY_S) as sim, requester(sim, rate_limit=100) as api:
+            since_s = time.perf_counter()
+            api.get_responses_parallel(prompts(100))
+            return time.perf_counter() - since_s
+
+    best_s = min(took_s() for _ in range(3))
+    print(f"100 prompts at {LATENCY_S} s: {best_s:.2f} s")
+    assert best_s < 0.5  # 0.25 s on an idle machine
+
+
+def test_the_price_is_looked_up_before_the_first_request_so_that_it_need_not_wait():
+    pytest.importorskip("genai_prices")
+    code = """\
+import sys
+from openai_parallel_toolkit import APIRequester
+with APIRequester("gpt-35-turbo", keys=["sim-key"]):
+    print("genai_prices.data_snapshot" in sys.modules)
+"""
+    command = [sys.executable, "-c", code]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_a_large_allowance_is_fifty_times_faster_than_one_by_one():

@@ -316,8 +316,8 @@ def test_a_migration_is_taken_whole_or_not_at_all(state):
     good = (*schema.STEPS, ("ALTER TABLE runs ADD COLUMN note TEXT",))
     bad = (*good, ("CREATE TABLE later (x)", "this is not SQL"))
     with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(db, 1, bad, created_wall_s=0.0)
-    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        schema.migrate(db, schema.VERSION, bad, created_wall_s=0.0)
+    assert db.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
     schema.migrate(db, 1, good, created_wall_s=0.0)
     assert db.execute("PRAGMA user_version").fetchone() == (2,)
     assert db.execute("SELECT note FROM runs").fetchall() == []

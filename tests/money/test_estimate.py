@@ -107,6 +107,17 @@ def test_a_sample_that_fails_altogether_forecasts_nothing(place):
             place.toolkit(Broken).estimate(3)
 
 
+def test_when_no_file_is_due_all_of_it_is_nothing(place):
+    with Simulator() as sim:
+        place.inputs(3).configure(sim)
+        assert place.toolkit(One).run().done == 3
+        told = place.toolkit(One).estimate()
+        assert (told.files, told.sampled, told.failed, told.sample_usd) == (0, 0, 0, 0)
+        assert told.calls.likely == told.cost_usd.likely == told.batch_usd == 0
+        assert str(told) == "No file is due, so there is nothing to forecast."
+        assert told.as_dict()["files"] == 0
+
+
 def test_the_command_tells_it_as_words_and_as_json(place):
     with Simulator([SimKey("a")]) as sim:
         place.inputs(40).configure(sim)

@@ -153,6 +153,22 @@ def test_an_azure_lease_moves_a_plain_call_to_its_deployment(
         assert seen["authorization"] is None
 
 
+def test_an_azure_lease_without_a_deployment_goes_to_the_model_that_is_asked(
+    module: OpenAIModule,
+) -> None:
+    """The call may be known by another name: that of the class whose `generate` it is."""
+    with RawServer(echo_key) as server:
+        lease = a_lease(server.base.replace("/v1", ""), api_version="2024-06-01")
+        client = module.client_for(lease)
+        with module.carry(lease):
+            replies = [
+                api.chat.completions.create(model="dep", messages=MESSAGES)
+                for api in (openai, client)
+            ]
+        close_module(module)
+    assert [told(reply)["path"] for reply in replies] == [AZURE_PATH] * 2
+
+
 def test_a_plain_lease_moves_an_azure_call_to_its_address(
     module: OpenAIModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,181 @@
+"""Bring a batch to the provider exactly once, whatever dies or is lost on the way.
+
+What was done is noted after every step. After a crash, or after a reply that was lost, it is not
+known whether the last step took effect: then the provider is asked first, by the batch's token,
+which is part of the file's name and of the batch's metadata.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from random import Random
+
+from ..batches import BatchService, ServiceRefusal, line_url, request_line
+from ..files import storage_error
+from ..journal.batch_book import BatchBook
+from ..journal.batch_rows import BatchRecord, Stage
+from ..records import Lease, Outcome, OutcomeKind, canonical_json
+from ..transport import SendFault
+
+logger = logging.getLogger(__name__)
+
+#: The name in a batch's metadata under which its token stands.
+MARK = "openai_parallel_toolkit"
+_LONGEST_PAUSE_S = 60.0
+#: A provider may list what was made a little later than it was made.
+_UNTIL_LISTED_S = 2.0
+_WORTH_REPEATING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
+
+
+class NotMade(Exception):
+    """The provider refused, and does not have the batch."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Submitter:
+    """Uploads and creates batches; `folder` is where their files are written meanwhile."""
+
+    def __init__(
+        self,
+        book: BatchBook,
+        folder: str,
+        *,
+        window: str,
+        chance: Random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._book = book
+        self._folder = folder
+        self._window = window
+        self._chance = chance
+        self._sleep = sleep
+
+    def path_of(self, batch: BatchRecord, what: str) -> str:
+        """Return where a file of a batch lies on this machine."""
+        return os.path.join(self._folder, f"{batch.token}.{what}.jsonl")
+
+    def clear(self, batch: BatchRecord) -> None:
+        """Remove the files of a batch from this machine."""
+        for what in ("input", "result"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path_of(batch, what))
+
+    async def submit(
+        self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
+    ) -> BatchRecord:
+        """Return the batch as it is once the provider has it.
+
+        Args:
+            is_doubtful: an earlier process may have come further than it could note.
+
+        Raises:
+            NotMade: the provider does not want it.
+            ServiceRefusal: it could not be found out whether the provider has it.
+        """
+        longest_s = 1.0
+        while True:
+            try:
+                return await self._next_steps(batch, service, is_doubtful)
+            except ServiceRefusal as refusal:
+                if refusal.outcome.kind not in _WORTH_REPEATING:
+                    raise
+                trouble: Exception = refusal
+            except SendFault as fault:
+                trouble = fault
+            if longest_s == 1.0:
+                logger.warning("batch %d is not accepted yet (%s); trying again", batch.id, trouble)
+            await self._sleep(_UNTIL_LISTED_S + self._chance.random() * longest_s)
+            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+            batch, is_doubtful = self.as_noted(batch), True
+
+    async def _next_steps(
+        self, batch: BatchRecord, service: BatchService, is_doubtful: bool
+    ) -> BatchRecord:
+        found = await self._find_batch(batch, service) if is_doubtful else None
+        try:
+            found = found or await self._make(batch, service, is_doubtful)
+        except ServiceRefusal as refusal:
+            if refusal.outcome.kind in _WORTH_REPEATING:
+                raise
+            raise NotMade(refusal.outcome) from refusal
+        input_file_id, remote_id = found
+        self._book.move_on(batch, Stage.CREATED, input_file_id=input_file_id, remote_id=remote_id)
+        self.clear(batch)
+        return dataclasses.replace(
+            batch, stage=Stage.CREATED, input_file_id=input_file_id, remote_id=remote_id
+        )
+
+    async def _find_batch(
+        self, batch: BatchRecord, service: BatchService
+    ) -> tuple[str, str] | None:
+        async for remote in service.batches():
+            if remote.metadata.get(MARK) == batch.token:
+                logger.info("batch %d is there already: %s", batch.id, remote.id)
+                return remote.input_file_id, remote.id
+        return None
+
+    async def _make(
+        self, batch: BatchRecord, service: BatchService, is_doubtful: bool
+    ) -> tuple[str, str]:
+        file_id = batch.input_file_id or await self._upload(batch, service, is_doubtful)
+        remote = await service.create(
+            file_id,
+            line_url(service.lease, batch.path),
+            window=self._window,
+            metadata={MARK: batch.token},
+        )
+        return file_id, remote.id
+
+    async def _upload(self, batch: BatchRecord, service: BatchService, is_doubtful: bool) -> str:
+        name = f"{batch.token}.jsonl"
+        twins = [f for f in await service.files() if f.name == name] if is_doubtful else []
+        if twins:
+            file_id = twins[0].id
+        else:
+            path = self.path_of(batch, "input")
+            await asyncio.to_thread(_write, path, self._lines(batch, service.lease))
+            file_id = (await service.upload(name, path)).id
+        self._book.move_on(batch, Stage.UPLOADED, input_file_id=file_id)
+        return file_id
+
+    def _lines(self, batch: BatchRecord, lease: Lease) -> Iterable[bytes]:
+        url = line_url(lease, batch.path)
+        deployment = lease.azure_deployment
+        for attempt_id, body in self._book.bodies(batch):
+            named = body
+            if deployment is not None and deployment != batch.model:
+                named = canonical_json({**json.loads(body), "model": deployment})
+            yield request_line(custom_id(attempt_id), url, named)
+
+    def as_noted(self, batch: BatchRecord) -> BatchRecord:
+        """Return a batch as the journal has it."""
+        return next(one for one in self._book.open_batches() if one.id == batch.id)
+
+
+def custom_id(attempt_id: int) -> str:
+    """Return what a line is called in its batch."""
+    return f"attempt-{attempt_id}"
+
+
+def attempt_of(custom_id: str) -> int | None:
+    """Return the attempt that a line stands for; None: it is none of ours."""
+    head, _, number = custom_id.partition("-")
+    return int(number) if head == "attempt" and number.isdecimal() else None
+
+
+def _write(path: str, lines: Iterable[bytes]) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.writelines(lines)
+    except OSError as exc:
+        raise storage_error(exc, path) from exc

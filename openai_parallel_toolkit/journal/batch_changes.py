@@ -1,0 +1,138 @@
+"""Changes of lines, batches and rounds, each run inside the writer's transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from .batch_rows import Ask, BatchRecord, Line, LineEnd, Ready, Refusal, Stage
+from .columns import join, text, usd
+from .operations import Change, packed
+
+#: A line that is neither answered nor refused.
+OPEN = "failure IS NULL"
+_QUEUE = (
+    "INSERT INTO lines (file_id, hash, k, try, path, model, tokens, reply_tokens, max_cost_usd, "
+    "size_bytes, queued_wall_s, sends, encoding, crc, body) "
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12, ?13, ?14 WHERE NOT EXISTS "
+    "(SELECT 1 FROM answers WHERE file_id = ?1 AND hash = ?2 AND k = ?3 AND try = ?4) "
+    "ON CONFLICT DO NOTHING"
+)
+_READY = (
+    "SELECT rounds.file_id, folder, name FROM rounds JOIN files ON files.id = rounds.file_id "  # noqa: S608
+    "WHERE is_suspended AND NOT EXISTS (SELECT 1 FROM lines "
+    f"WHERE lines.file_id = rounds.file_id AND {OPEN}) LIMIT ?"
+)
+
+
+def begun(db: sqlite3.Connection) -> None:
+    """Forget what is no longer asked for: only what is in a batch outlives a run."""
+    db.execute("DELETE FROM lines WHERE batch_id IS NULL")
+    db.execute("DELETE FROM rounds")
+
+
+def suspended(
+    file_id: int, rounds: int, asked: bytes, asks: Sequence[Ask], wall_s: float
+) -> Change:
+    """A file waits for answers. What was answered meanwhile, or is in a batch, is not queued."""
+    rows = [_row(ask, wall_s) for ask in asks]
+
+    def change(db: sqlite3.Connection) -> None:
+        db.executemany(_QUEUE, rows)
+        db.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, 1)", (file_id, rounds, asked))
+
+    return change
+
+
+def _row(ask: Ask, wall_s: float) -> tuple[object, ...]:
+    call, request = ask.call, ask.request
+    encoding, stored = packed(request.body)
+    return (
+        *(call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
+        *(text(request.path), text(request.model), request.prompt_tokens, request.reply_tokens),
+        *(usd(ask.max_cost_usd), len(request.body), wall_s),
+        *(encoding, zlib.crc32(stored), stored),
+    )
+
+
+def taken_up(limit: int, found: list[Ready]) -> Change:
+    """Files that wait for nothing more are suspended no longer; they are put in `found`."""
+
+    def change(db: sqlite3.Connection) -> None:
+        rows = db.execute(_READY, (limit,)).fetchall()
+        db.executemany(
+            "UPDATE rounds SET is_suspended = 0 WHERE file_id = ?", [(row[0],) for row in rows]
+        )
+        found[:] = [Ready(file_id, join(folder, name)) for file_id, folder, name in rows]
+
+    return change
+
+
+def formed(batch: BatchRecord, lines: Sequence[Line], attempt_ids: Sequence[int]) -> Change:
+    """A batch is made of queued lines."""
+    row = tuple({**asdict(batch), "stage": batch.stage.value}.values())
+    rows = [(batch.id, attempt, line.id) for attempt, line in zip(attempt_ids, lines, strict=True)]
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute(f"INSERT INTO batches VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+        db.executemany(
+            "UPDATE lines SET batch_id = ?, attempt_id = ?, sends = sends + 1 WHERE id = ?", rows
+        )
+
+    return change
+
+
+def moved_on(
+    batch_id: int, stage: Stage, input_file_id: str | None, remote_id: str | None
+) -> Change:
+    """A batch has come so far."""
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute(
+            "UPDATE batches SET stage = ?, input_file_id = coalesce(?, input_file_id), "
+            "remote_id = coalesce(?, remote_id) WHERE id = ?",
+            (stage.value, input_file_id, remote_id, batch_id),
+        )
+
+    return change
+
+
+def settled(ends: Sequence[LineEnd], *, is_sent: bool = True) -> Change:
+    """Lines are answered and gone, refused, or queued again; not sent: that does not count."""
+    gone = [(end.sent.attempt_id,) for end in ends if end.body is not None]
+    back = [
+        (_kept(end.refusal), 0 if is_sent else 1, end.sent.attempt_id)
+        for end in ends
+        if end.body is None
+    ]
+
+    def change(db: sqlite3.Connection) -> None:
+        db.executemany("DELETE FROM lines WHERE attempt_id = ?", gone)
+        db.executemany(
+            "UPDATE lines SET batch_id = NULL, attempt_id = NULL, failure = ?, sends = sends - ? "
+            "WHERE attempt_id = ?",
+            back,
+        )
+
+    return change
+
+
+def stragglers_ended(ends: Mapping[int, Refusal | None]) -> Change:
+    """Lines that were sent live are answered and gone (None), or refused."""
+    gone = [(line_id,) for line_id, refusal in ends.items() if refusal is None]
+    refused = [(_kept(refusal), line_id) for line_id, refusal in ends.items() if refusal]
+
+    def change(db: sqlite3.Connection) -> None:
+        db.executemany("DELETE FROM lines WHERE id = ?", gone)
+        db.executemany("UPDATE lines SET failure = ? WHERE id = ?", refused)
+
+    return change
+
+
+def _kept(refusal: Refusal | None) -> str | None:
+    if refusal is None:
+        return None
+    return text(json.dumps({**asdict(refusal), "kind": refusal.kind.value}))

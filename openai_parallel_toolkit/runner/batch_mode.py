@@ -1,0 +1,102 @@
+"""What a run in batch mode has besides: the lane, and rounds until nothing waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+from ..batch_lane import BatchLane
+from ..batch_lane.stragglers import Stragglers
+from ..clock import Clock
+from ..journal.batch_rows import Standing
+from ..live import LiveLane
+from ..scope import Scope
+from ..work.plan import DueFile
+from .hooks import Hooks
+from .options import RunOptions
+from .suspension import Suspender
+from .workshop import Workshop
+
+_TICK_S = 0.2
+
+
+class BatchMode:
+    """Runs suspended files again when their answers are there, until none waits."""
+
+    def __init__(
+        self,
+        options: RunOptions,
+        hooks: Hooks,
+        workshop: Workshop,
+        live: LiveLane,
+        scope: Scope,
+        clock: Clock,
+    ) -> None:
+        journal = workshop.journal
+        finishes_live = options.finish == "live"
+        self._journal = journal
+        self.lane = BatchLane(
+            journal=journal,
+            keys=live.keys,
+            scope=scope,
+            options=options.batch,
+            folder=os.path.join(workshop.state_folder, "batches"),
+            clock=clock,
+            max_retries=options.max_retries,
+            stragglers=Stragglers(journal.batches, live, scope) if finishes_live else None,
+        )
+        self.suspender = Suspender(
+            hooks=hooks,
+            workshop=workshop,
+            lane=self.lane,
+            live=live,
+            prices=scope.prices,
+            max_rounds=options.max_batch_rounds,
+            finishes_live=finishes_live,
+        )
+
+    def start(self) -> None:
+        """Forget what was asked and not sent in earlier runs, and go on with their batches."""
+        self._journal.batches.begin()
+        self.lane.start()
+
+    def work_off(
+        self,
+        run_files: Callable[[Sequence[DueFile]], None],
+        look: Callable[[], None],
+        is_closed: Callable[[], bool],
+    ) -> None:
+        """Wait for answers and run the files that get theirs, until no file waits.
+
+        Args:
+            run_files: runs the hooks of these files.
+            look: called a few times a second.
+            is_closed: whether the run is told to stop.
+        """
+        self._leave()
+        while not is_closed():
+            is_settled = self.lane.is_settled()
+            if is_settled or self.lane.changed.is_set():
+                self.lane.changed.clear()
+                ready = self.suspender.ready()
+                if ready:
+                    run_files(ready)
+                    self._leave()
+                    continue
+                if is_settled:
+                    return
+            self.lane.changed.wait(_TICK_S)
+            look()
+
+    def _leave(self) -> None:
+        """Let all that was asked leave: no hook runs that could ask for more."""
+        self._journal.flush()
+        self.lane.flush()
+
+    def standing(self) -> Standing:
+        """Return what waits, here and remotely."""
+        return self.lane.standing()
+
+    def close(self, grace_s: float) -> None:
+        """Stop; what runs remotely runs on."""
+        self.lane.close(grace_s=grace_s)

@@ -1,0 +1,94 @@
+"""A folder with a file of prompts, a simulator that is asked, and what joins the two."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from openai_parallel_toolkit import APIKeyManager
+from openai_parallel_toolkit.journal import JournalReader
+from openai_parallel_toolkit.prompts import PromptsOptions, PromptsRun
+from openai_parallel_toolkit.prompts.lines import Defaults
+from openai_parallel_toolkit.simulator import SimKey, Simulator
+
+REPOSITORY = Path(__file__).parents[2]
+MODEL = "gpt-4o-mini"
+
+
+class Desk:
+    """One test's folder."""
+
+    def __init__(self, root, stack):
+        self.root = root
+        self.input, self.output = root / "in.jsonl", root / "out.jsonl"
+        self.errors, self.partial = root / "out.errors.jsonl", root / "out.jsonl.partial"
+        self.state = root / "out.jsonl.state"
+        self._stack = stack
+
+    def simulate(self, *keys, seed=7, **settings):
+        """Start a simulator that ends with the test."""
+        given = [SimKey(key) if isinstance(key, str) else key for key in keys or ("good",)]
+        sim = self._stack.enter_context(Simulator(given, seed=seed, **settings))
+        config = {"api_keys": [f"sim-{key.name}" for key in given], "api_base": sim.url}
+        (self.root / "config.json").write_text(json.dumps(config))
+        os.chmod(self.root / "config.json", 0o600)
+        return sim
+
+    def write(self, *lines):
+        """Write the input; what is no text becomes JSON."""
+        texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        self.input.write_text("".join(f"{text}\n" for text in texts))
+        return self
+
+    def numbers(self, count):
+        return self.write(*({"id": n, "prompt": f"number {n}, please"} for n in range(count)))
+
+    def run(self, *, transport=None, system=None, model=MODEL, **settings):
+        """Work on the input in this process."""
+        keys = APIKeyManager(config_path=self.root / "config.json")
+        options = PromptsOptions(
+            input_path=str(self.input),
+            output_path=str(self.output),
+            defaults=Defaults(model=model, system=system),
+            progress=False,
+            **settings,
+        )
+        try:
+            return PromptsRun(options, keys, transport=transport).run()
+        finally:
+            keys.close()
+
+    def start(self, *more, given=None, env=None):
+        """Start the command in a process of its own."""
+        names = given or ("in.jsonl", "out.jsonl", "--model", MODEL, "--no-progress")
+        return subprocess.Popen(
+            [sys.executable, "-m", "openai_parallel_toolkit", "prompts", *names, *more],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def give(self, *more, **options):
+        """Carry the command out; return exit status, standard output and standard error."""
+        process = self.start(*more, **options)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err
+
+    def lines(self, path=None):
+        return [json.loads(line) for line in (path or self.output).read_text().splitlines()]
+
+    def figures(self):
+        with JournalReader(str(self.state)) as reader:
+            return reader.status().totals.all_runs
+
+
+def until(is_so, within_s=20.0):
+    """Wait for what others do."""
+    limit_s = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < limit_s, "it did not happen"
+        time.sleep(0.01)

@@ -1,0 +1,114 @@
+"""The stores that the conformance suite runs over: a folder, S3 by moto, blobs by Azurite."""
+
+import contextlib
+import os
+import secrets
+
+import pytest
+import servers
+
+from openai_parallel_toolkit.storage import open_store
+
+KINDS = ("local", "s3", "abfs")
+_CACHE = os.path.join(
+    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
+    "openai-parallel-toolkit-tests",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The first test of a store may have to install its server."""
+    for item in items:
+        if item.path.parent == item.config.rootpath / "tests" / "storage":
+            item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture(autouse=True)
+def _outside(monkeypatch, tmp_path):
+    """Credentials and state of the machine's user do not reach the tests."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+
+
+@pytest.fixture(scope="session")
+def servers_running():
+    """Start each server when it is first asked for."""
+    with contextlib.ExitStack() as stack:
+        yield Servers(stack)
+
+
+class Servers:
+    def __init__(self, stack):
+        self._stack = stack
+        self._environments = {}
+        self._buckets = {}
+
+    def environment(self, kind):
+        """Environment variables with which `kind` of store is reached."""
+        if kind not in self._environments:
+            try:
+                self._environments[kind] = getattr(self, f"_{kind}")()
+            except servers.NotHere as exc:
+                self._environments[kind] = str(exc)
+        found = self._environments[kind]
+        if isinstance(found, str):
+            pytest.skip(found)
+        return found
+
+    def bucket(self, kind):
+        """URL of a bucket that all tests share; its environment is set."""
+        if kind not in self._buckets:
+            name = f"b{secrets.token_hex(6)}"
+            self._buckets[kind] = f"{kind}://{name}"
+            store = open_store(self._buckets[kind])
+            store._fs.mkdir(name)
+            store.close()
+        return self._buckets[kind]
+
+    def _local(self):
+        return {}
+
+    def _s3(self):
+        pytest.importorskip("s3fs")
+        pytest.importorskip("moto.server")
+        url = self._stack.enter_context(servers.moto())
+        return {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing-testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+    def _abfs(self):
+        pytest.importorskip("adlfs")
+        return {
+            "AZURE_STORAGE_CONNECTION_STRING": self._stack.enter_context(servers.azurite(_CACHE))
+        }
+
+
+@pytest.fixture
+def new_place(servers_running, monkeypatch, tmp_path):
+    """Return a function that gives the URL of an empty place of a kind; its bucket exists."""
+
+    def make(kind):
+        for name, value in servers_running.environment(kind).items():
+            monkeypatch.setenv(name, value)
+        name = f"p{secrets.token_hex(6)}"
+        return f"{tmp_path}/{name}" if kind == "local" else f"{servers_running.bucket(kind)}/{name}"
+
+    return make
+
+
+@pytest.fixture(params=KINDS)
+def root_url(request, new_place):
+    """A place that is empty."""
+    return f"{new_place(request.param)}/some/place"
+
+
+@pytest.fixture
+def store(root_url):
+    store = open_store(root_url)
+    yield store
+    store.close()
