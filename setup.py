@@ -12,8 +12,14 @@ OFFLINE = [
 S3 = ["s3fs>=2025.2"]
 AZURE = ["adlfs>=2025.8"]
 GCS = ["gcsfs>=2025.2"]
+#: A server that others wrote, and what makes a model for it; other machines have no wheels.
+INTEROP = [
+    "gguf>=0.19",
+    "xllamacpp==2026.10.*; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
+]
 TEST = [
     *OFFLINE,
+    *INTEROP,
     *S3,
     *AZURE,
     "hypothesis",

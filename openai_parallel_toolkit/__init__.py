@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api_queue import ApiQueue
+    from .batch_lane import BatchOptions
     from .calls import (
         arequest_openai_api,
         arequest_reply,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 #: importing the package costs nothing.
 _HOMES = {
     "api_queue": ("ApiQueue",),
+    "batch_lane": ("BatchOptions",),
     "calls": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
     "errors": (
         "BudgetExceeded",
@@ -98,6 +100,7 @@ __all__ = [
     "APIRequester",
     "APIRequestor",
     "ApiQueue",
+    "BatchOptions",
     "BudgetExceeded",
     "CarryingPool",
     "ChatModel",

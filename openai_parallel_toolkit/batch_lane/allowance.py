@@ -24,15 +24,17 @@ class Allowance:
         self._groups = {key.name: key.group or key.name for key in keys}
         self._given = {key.name: key.enqueued_tokens for key in keys}
         self._enqueued: Counter[Account] = Counter()
+        self._ever: Counter[str] = Counter()
         self._learned: dict[Account, float] = {}
         self._closed_until_s: dict[Account, float] = {}
 
     def choose(self, passes: Sequence[Lease], model: str, now_s: float) -> tuple[Lease, float]:
         """Return the key with the most room, and its room in tokens (perhaps none)."""
         rooms = [self._room(lease.key_name, model, now_s) for lease in passes]
-        # Where there is no limit, the one with the least in its batches.
-        load = [-self._enqueued[self._account(lease.key_name, model)] for lease in passes]
-        best = max(range(len(passes)), key=lambda n: (rooms[n], load[n]))
+        # Where there is no limit, the one with the least in its batches, now and before.
+        now = [-self._enqueued[self._account(lease.key_name, model)] for lease in passes]
+        ever = [-self._ever[lease.key_name] for lease in passes]
+        best = max(range(len(passes)), key=lambda n: (rooms[n], now[n], ever[n]))
         return passes[best], rooms[best]
 
     def most(self, key_name: str, model: str) -> float:
@@ -43,6 +45,7 @@ class Allowance:
 
     def enter(self, batch: BatchRecord) -> None:
         """Count a batch that waits."""
+        self._ever[batch.key_name] += batch.tokens
         self._enqueued[self._account(batch.key_name, batch.model)] += batch.tokens
 
     def leave(self, batch: BatchRecord) -> None:

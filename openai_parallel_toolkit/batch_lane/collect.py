@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ..batches import BatchIssue, BatchService, RemoteBatch, ResultLine, read_result
 from ..classify import Clean, classify
 from ..clock import Clock
+from ..flow import Policy
 from ..journal.batch_book import BatchBook
 from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent, Stage
 from ..prices import BATCH_SHARE
@@ -36,15 +37,15 @@ class Collector:
         *,
         clock: Clock,
         clean: Clean,
-        max_retries: int,
+        policy: Policy,
     ) -> None:
-        """`max_retries`: how often a line is sent again before it is given up."""
+        """`policy` says how often a line is sent again before it is given up."""
         self._book = book
         self._scope = scope
         self._purse = purse
         self._clock = clock
         self._clean = clean
-        self._max_retries = max_retries
+        self._policy = policy
 
     async def collect(
         self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, path: str
@@ -127,9 +128,8 @@ class Collector:
 
     def _end(self, sent: Sent, outcome: Outcome, body: bytes | None, model: str = "") -> LineEnd:
         refusal = None
-        if body is None and (
-            outcome.kind is OutcomeKind.REJECTED or sent.sends > self._max_retries
-        ):
+        is_rejected = outcome.kind is OutcomeKind.REJECTED
+        if body is None and (is_rejected or sent.sends > self._most_retries(outcome)):
             refusal = Refusal(
                 kind=outcome.kind,
                 code=outcome.code,
@@ -140,6 +140,11 @@ class Collector:
         live_usd = self._scope.prices.cost_usd(model, outcome.usage) if body is not None else None
         cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=body, refusal=refusal)
+
+    def _most_retries(self, outcome: Outcome) -> int:
+        if outcome.kind is OutcomeKind.UNKNOWN:  # each of them may be billed
+            return min(self._policy.max_unknown, self._policy.max_retries)
+        return self._policy.max_retries
 
 
 def _pages(path: str) -> Iterator[list[bytes]]:
@@ -162,10 +167,8 @@ def _left_out(remote: RemoteBatch) -> Outcome:
         told = "the batch is completed, and its results say nothing of this line"
         return Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=told)
     issue = next(iter(remote.errors), None)
-    # Where single lines are to blame, the others are good.
-    is_general = remote.status == "failed" and all(one.line is None for one in remote.errors)
     return Outcome(
-        kind=OutcomeKind.REJECTED if is_general else OutcomeKind.BUSY,
+        kind=OutcomeKind.BUSY,
         code=(issue.code if issue else "") or f"batch_{remote.status}",
         message=issue.message if issue else f"the batch is {remote.status}",
     )

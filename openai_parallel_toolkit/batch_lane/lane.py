@@ -56,16 +56,16 @@ class BatchLane:
         options: BatchOptions,
         folder: str,
         clock: Clock,
-        max_retries: int,
         stragglers: Stragglers | None = None,
+        cancels: bool = False,
         chance: Random | None = None,
     ) -> None:
         """Stand ready.
 
         Args:
             folder: for files on their way, private.
-            max_retries: how often a line that got no answer goes again.
             stragglers: what sends such lines live; None: they go into further batches.
+            cancels: cancel what earlier runs left, keep what it brought, and form nothing.
         """
         self._book = journal.batches
         self._salt = journal.salt
@@ -75,6 +75,7 @@ class BatchLane:
         self._clock = clock
         self._chance = chance or Random()
         self._stragglers = stragglers
+        self._cancels = cancels
         self._purse = Purse(scope.budget)
         self._allowance = Allowance(keys.settings.api_keys)
         self._submitter = Submitter(
@@ -86,7 +87,7 @@ class BatchLane:
             self._purse,
             clock=clock,
             clean=keys.redactor.clean,
-            max_retries=max_retries,
+            policy=scope.policy,
         )
         self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,6 +98,7 @@ class BatchLane:
         self._waiting = ""
         #: Something has come back or been given up; cleared by who looks for ready files.
         self.changed = threading.Event()
+        self._is_gathering = True
         self._asked = 0
         self._settled = 0
         self._loop = new_event_loop()
@@ -109,9 +111,14 @@ class BatchLane:
         """Begin, with the batches that earlier runs left."""
         self._thread.start()
 
+    def gather(self) -> None:
+        """Let only full batches leave: hooks run, and may ask for more."""
+        self._is_gathering = True
+
     def flush(self) -> None:
         """Let what is queued leave now: nothing is to be added for the time being."""
         self._asked += 1
+        self._is_gathering = False
         self._loop.call_soon_threadsafe(self._wake.set)
 
     def is_settled(self) -> bool:
@@ -174,7 +181,7 @@ class BatchLane:
         while self._scope.gate.reason is None:
             self._wake.clear()
             asked = self._asked
-            left = self._form_all(is_flush=asked > self._settled)
+            left = self._form_all(is_flush=not self._is_gathering)
             if not left and not self._tasks and not self._is_busy_live():
                 self._settled = asked
                 self.changed.set()
@@ -188,6 +195,8 @@ class BatchLane:
 
     def _form_all(self, *, is_flush: bool) -> bool:
         """Form what can leave; return whether anything is still queued."""
+        if self._cancels:
+            return False
         self._waiting = ""
         is_left = False
         if self._stragglers is not None:
@@ -317,6 +326,8 @@ class BatchLane:
             if batch.remote_id is None:
                 batch = await self._submit(batch, service, is_doubtful)
             if batch.stage is Stage.CREATED:
+                if self._cancels:
+                    await service.cancel(batch.remote_id or "")
                 remote = await self._follow(batch, service)
                 if any(issue.code in _TOO_MANY for issue in remote.errors):
                     self._one_too_many(batch, service, is_counted=True)
@@ -342,6 +353,8 @@ class BatchLane:
     async def _submit(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
+        if self._cancels:
+            return await self._submitter.find(batch, service)
         batch = await self._submitter.submit(batch, service, is_doubtful=is_doubtful)
         if not is_doubtful:
             for _ in range(batch.lines):
@@ -396,10 +409,10 @@ class BatchLane:
         name = service.lease.key_name
         if outcome.code in _TOO_MANY:
             self._one_too_many(batch, service, is_counted=False)
-        elif outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}:
+        elif outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE, OutcomeKind.UNSENT}:
             if outcome.kind is OutcomeKind.KEY_DEAD:
                 self._keys.drop(name, outcome)
-            else:
+            elif outcome.kind is OutcomeKind.NOT_HERE:
                 self._without.add((name, batch.model))
             self._collector.put_back(batch, service.lease, is_counted=False)
         else:

@@ -107,7 +107,20 @@ class Submitter:
             if refusal.outcome.kind in _WORTH_REPEATING:
                 raise
             raise NotMade(refusal.outcome) from refusal
-        input_file_id, remote_id = found
+        return self._created(batch, *found)
+
+    async def find(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
+        """Return a batch that an earlier process may have made, as the provider has it.
+
+        Raises:
+            NotMade: the provider does not have it.
+        """
+        found = await self._find_batch(batch, service)
+        if found is None:
+            raise NotMade(Outcome(kind=OutcomeKind.UNSENT, code="not_made"))
+        return self._created(batch, *found)
+
+    def _created(self, batch: BatchRecord, input_file_id: str, remote_id: str) -> BatchRecord:
         self._book.move_on(batch, Stage.CREATED, input_file_id=input_file_id, remote_id=remote_id)
         self.clear(batch)
         return dataclasses.replace(

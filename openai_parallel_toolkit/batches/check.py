@@ -33,7 +33,8 @@ AZURE_URLS = frozenset({*OPENAI_URLS, *(url.removeprefix("/v1") for url in OPENA
 MAX_LINES = 50_000
 MAX_BYTES = 200 * 1024 * 1024
 
-Counter = Callable[[str], int]
+#: Counts the tokens of a text for a model.
+Counter = Callable[[str, str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def check_file(
     Args:
         file: at its beginning.
         urls: what its lines may ask for.
-        count: counts the tokens of a text; None: they are not counted.
+        count: counts the tokens of a text for a model; None: they are not counted.
         most_findings: how many are kept; all are counted.
     """
     judge = _Judge(urls, count, most_findings)
@@ -203,7 +204,7 @@ class _Judge:
         else:
             self.model = model
         if self._count is not None:
-            self.prompt_tokens += sum(self._count(text) for text in _texts(body))
+            self.prompt_tokens += sum(self._count(text, self.model) for text in _texts(body))
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:

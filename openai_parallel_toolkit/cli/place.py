@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import UsageError
+from ..work.places import local_root, parent_of
 from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
 
 
@@ -28,9 +29,10 @@ def state_folder(output_path: str, state_path: str | None) -> str:
     Raises:
         UsageError: no run has begun there.
     """
-    candidates = [state_folder_of(output_path, state_path)]
-    if state_path is None and not os.path.isdir(output_path):
-        parent = os.path.dirname(os.path.abspath(output_path))
+    root = local_root(output_path, state_path)
+    candidates = [state_folder_of(root, state_path)]
+    if state_path is None and not os.path.isdir(root):
+        parent = local_root(parent_of(output_path))
         candidates.append(os.path.join(parent, STATE_FOLDER))
         candidates.append(f"{os.path.realpath(output_path)}.state")  # of `prompts`
     for folder in candidates:

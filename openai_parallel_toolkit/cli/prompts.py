@@ -12,9 +12,9 @@ from typing import Any
 from ..errors import RunStopped, ToolkitError, UsageError
 from ..flow import Policy
 from ..keys import APIKeyManager, close_unless_default
-from ..prompts import PromptsOptions, PromptsRun, PromptsSummary
+from ..prompts import Defaults, PromptsOptions, PromptsRun, PromptsSummary
 from ..prompts.formats import FORMATS
-from ..prompts.lines import PATHS, Defaults
+from ..prompts.lines import PATHS
 from ..settings import load_settings
 from ..settings.fields import Field, Origin
 from . import console

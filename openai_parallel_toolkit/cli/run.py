@@ -100,6 +100,15 @@ _HOW: dict[str, dict[str, Any]] = {
         "help": "a config.json; without it the environment, then ./config.json",
     },
     "--threads": _count("files under way at a time", dest="num_threads"),
+    "--mode": {
+        "choices": ("live", "batch"),
+        "help": "send now, or collect into batches at half price, within a day",
+    },
+    "--finish": {
+        "choices": ("batch", "live"),
+        "help": "in batch mode: how to send what a batch came back without",
+    },
+    "--max-batch-rounds": _count("how often a file may wait for answers, in batch mode"),
     "--max-cost": {
         "metavar": "USD",
         "help": "what all runs of OUT may cost together; a request that could pass it is not sent",

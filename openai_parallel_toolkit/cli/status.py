@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ..errors import RunLocked
 from ..journal import Figures, JournalReader, RunRecord, Status
+from ..journal.batch_rows import Standing
 from ..records import FileState
 from ..work.runlock import RunLock
 from . import console, words
@@ -54,6 +56,8 @@ def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
     yield f"Calls:  {words.calls(totals)} in all runs"
     yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
     yield f"Cost:   {words.cost(totals)}"
+    if status.batches.batches or status.batches.queued:
+        yield f"Batches: {_batch_words(status.batches)}"
     for title, parts in (("Key", status.by_key), ("Model", status.by_model)):
         if parts:
             yield ""
@@ -72,6 +76,11 @@ def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
     elif holds is None:
         told += " and died without a word; run it again to go on"
     return told if holds is None else f"{told}; process {holds.pid} on {holds.host} is at work"
+
+
+def _batch_words(batches: Standing) -> str:
+    told = f"{batches.batches:,} with {batches.in_batches:,} calls at the provider"
+    return told + (f", {batches.queued:,} calls not sent yet" if batches.queued else "")
 
 
 def _table(title: str, parts: Mapping[str, Figures]) -> str:
@@ -101,6 +110,7 @@ def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
         "by_key": {name: words.figures_json(f) for name, f in status.by_key.items()},
         "by_model": {name: words.figures_json(f) for name, f in status.by_model.items()},
         "dropped": dict(status.dropped),
+        "batches": asdict(status.batches),
     }
 
 

@@ -27,7 +27,7 @@ from .batch_rows import (
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
-from .queries import Source
+from .queries import Source, standing
 from .rows import StoredAnswer
 from .writer import Done, Writer
 
@@ -96,15 +96,7 @@ class BatchBook:
 
     def standing(self) -> Standing:
         """Return how it stands; counts rows."""
-        (queued,) = self._source.rows(
-            "SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL"
-        )[0]
-        batches, lines = self._source.rows(
-            "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
-            "WHERE stage NOT IN ('collected', 'closed')"
-        )[0]
-        (suspended,) = self._source.rows("SELECT count(*) FROM rounds WHERE is_suspended")[0]
-        return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)
+        return standing(self._source)
 
     # Forming
 

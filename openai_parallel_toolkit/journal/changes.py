@@ -7,12 +7,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import OutputConflict
-from ..records import FailureNote, OutputFile
-from .columns import join, path_bytes, path_text, split, text
+from ..records import FailureNote
+from .columns import split, text
 from .operations import Change
-
-_NO_FAILURE = "failure_kind = NULL, failure_message = NULL, failure_trace = NULL"
 
 
 def _run(statement: str, *values: Any) -> Change:
@@ -25,56 +22,6 @@ def _run(statement: str, *values: Any) -> Change:
 def opened(file_id: int, wall_s: float) -> Change:
     """The hooks of a file start."""
     return _run("UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?", wall_s, file_id)
-
-
-def intent(file_id: int, outputs: Sequence[OutputFile], wall_s: float) -> Change:
-    """The outputs are staged. Those of earlier intents stay the file's own, but are not current."""
-
-    def change(db: sqlite3.Connection) -> None:
-        rows = [_output_row(file_id, output) for output in outputs]
-        for _, _, final, *_ in rows:
-            _check_owner(db, file_id, final)
-        db.execute("UPDATE outputs SET is_current = 0 WHERE file_id = ?", (file_id,))
-        db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, 1)", rows)
-        db.execute(
-            "UPDATE files SET state = 'intent', changed_wall_s = ? WHERE id = ?",
-            (wall_s, file_id),
-        )
-
-    return change
-
-
-def _output_row(file_id: int, output: OutputFile) -> tuple[Any, ...]:
-    staged, final = path_bytes(output.staged), path_bytes(output.final)
-    return file_id, staged, final, output.size_bytes, output.sha256
-
-
-def _check_owner(db: sqlite3.Connection, file_id: int, final: bytes) -> None:
-    row = db.execute(
-        "SELECT file_id, folder, name FROM outputs JOIN files ON files.id = file_id "
-        "WHERE final = ?",
-        (final,),
-    ).fetchone()
-    if row is not None and row[0] != file_id:
-        path, owner = path_text(final), join(row[1], row[2])
-        raise OutputConflict(
-            f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
-            final=path,
-            owner=owner,
-        )
-
-
-def done(file_id: int, hooks_version: str, signature: str | None, wall_s: float) -> Change:
-    """The outputs are in place."""
-    return _run(
-        "UPDATE files SET state = 'done', failed_runs = 0, failed_run_id = NULL, "  # noqa: S608
-        f"is_suspect = 0, {_NO_FAILURE}, hooks_version = ?, input_signature = ?, "
-        "changed_wall_s = ? WHERE id = ?",
-        hooks_version,
-        signature,
-        wall_s,
-        file_id,
-    )
 
 
 def failed(

@@ -19,6 +19,7 @@ from . import changes, queries
 from .batch_book import BatchBook
 from .columns import path_bytes
 from .disk import Reserve, faults_told, make_private
+from .milestones import Finished, Intent
 from .operations import Claimed, Ended, NewFile
 from .queries import Source
 from .rows import Figures, FileRecord, StoredAnswer, Totals
@@ -199,7 +200,7 @@ class Journal:
 
         `done` is told OutputConflict when another file owns one of them; nothing is written then.
         """
-        self._writer.put(changes.intent(file_id, outputs, self._clock.wall_s()), done)
+        self._writer.put(Intent(file_id, outputs, self._clock.wall_s()), done)
 
     def done_file(
         self,
@@ -209,8 +210,8 @@ class Journal:
         done: Done | None = None,
     ) -> None:
         """The file is DONE with the outputs of its last intent, and cleared of all blame."""
-        change = changes.done(file_id, hooks_version, input_signature, self._clock.wall_s())
-        self._writer.put(change, done)
+        wall_s = self._clock.wall_s()
+        self._writer.put(Finished(file_id, hooks_version, input_signature, wall_s), done)
 
     def failed(
         self, file_id: int, note: FailureNote, max_file_attempts: int, done: Done | None = None

@@ -6,18 +6,16 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 from ..records import CallId, Outcome
+from .bulk import insert
 from .columns import split, text, usd, whole
+from .milestones import Finished, Intent
 from .rows import PLAIN, ZLIB
 
 #: Shorter answers are kept as they are.
 _SMALL_BYTES = 512
-#: Rows of one statement, largest first: few shapes, so that SQLite compiles each of them once, and
-#: below the 999 parameters that older versions take.
-_CHUNKS = (64, 16, 4, 1)
 
 _INSERT_FILES = "INSERT INTO files (id, folder, name, state) VALUES {}"
 _INSERT_ATTEMPTS = "INSERT INTO attempts VALUES {}"
@@ -57,41 +55,26 @@ class Ended(NamedTuple):
 
 #: A change of a file, a run or a key.
 Change: TypeAlias = Callable[[sqlite3.Connection], None]
-Operation: TypeAlias = NewFile | Claimed | Ended | Change
+Operation: TypeAlias = NewFile | Claimed | Ended | Intent | Finished | Change
 
 
 def insert_files(db: sqlite3.Connection, files: Sequence[NewFile]) -> None:
     """Insert inputs."""
-    _insert(db, _INSERT_FILES, [(file_id, *split(path), "open") for file_id, path in files])
+    insert(db, _INSERT_FILES, [(file_id, *split(path), "open") for file_id, path in files])
 
 
 def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:
     """Insert attempts that have no end yet."""
-    _insert(db, _INSERT_ATTEMPTS, [_attempt_row(claim) for claim in claims])
+    insert(db, _INSERT_ATTEMPTS, [_attempt_row(claim) for claim in claims])
 
 
 def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
     """Insert the ends of attempts and the answers that came with them."""
-    _insert(db, _INSERT_ENDINGS, [_ending_row(ending) for ending in endings])
+    insert(db, _INSERT_ENDINGS, [_ending_row(ending) for ending in endings])
     answers = [
         _answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer
     ]
-    _insert(db, _INSERT_ANSWERS, answers)
-
-
-def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with each statement.
-
-    Each call into SQLite gives up the interpreter's lock, and getting it back from a busy event
-    loop is what costs; so few calls are made.
-    """
-    start = 0
-    while start < len(rows):
-        size = next(size for size in _CHUNKS if size <= len(rows) - start)
-        chunk = rows[start : start + size]
-        marks = ",".join([f"({','.join('?' * len(chunk[0]))})"] * size)
-        db.execute(statement.format(marks), tuple(chain.from_iterable(chunk)))
-        start += size
+    insert(db, _INSERT_ANSWERS, answers)
 
 
 def _attempt_row(claim: Claimed) -> tuple[Any, ...]:

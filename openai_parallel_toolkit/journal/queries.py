@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from ..records import CallId, FileState, OutputFile
+from .batch_rows import Standing
 from .columns import join, path_bytes, path_text, split
 from .disk import damaged, faults_told
 from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
@@ -233,3 +234,16 @@ def answer(source: Source, call: CallId) -> StoredAnswer | None:
     for attempt_id, encoding, crc, body in rows:
         return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
     return None
+
+
+def standing(source: Source) -> Standing:
+    """Return what waits in batch mode; counts rows."""
+    (queued,) = source.rows(
+        "SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL"
+    )[0]
+    batches, lines = source.rows(
+        "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
+        "WHERE stage NOT IN ('collected', 'closed')"
+    )[0]
+    (suspended,) = source.rows("SELECT count(*) FROM rounds WHERE is_suspended")[0]
+    return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)

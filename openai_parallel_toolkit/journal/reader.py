@@ -67,6 +67,7 @@ class JournalReader:
             by_key=queries.add_up(rows, lambda row: row[1]),
             by_model=queries.add_up(rows, lambda row: row[2]),
             dropped=dict(self._source.rows("SELECT name, reason FROM dropped_keys")),
+            batches=queries.standing(self._source),
         )
 
     def failures(self) -> Iterator[FileFailure]:

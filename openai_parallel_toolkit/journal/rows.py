@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ..errors import JournalError
 from ..records import FailureNote, FileState, OutcomeKind, OutputFile
+from .batch_rows import Standing
 
 #: How the bytes of an answer are kept.
 PLAIN, ZLIB = 0, 1
@@ -138,6 +139,8 @@ class Status:
     by_model: Mapping[str, Figures]
     #: Reasons by name of the keys that were dropped.
     dropped: Mapping[str, str]
+    #: What waits in batch mode.
+    batches: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,14 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from itertools import groupby
+from typing import TypeAlias, cast
 
 from ..errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import Reserve, explain, is_full, is_of_the_disk
-from .operations import Claimed, Ended, NewFile, Operation
+from .milestones import Finished, Intent, write_finished, write_intents
+from .operations import Change, Claimed, Ended, NewFile, Operation
 from .tallies import Folded, Tallies
 
 logger = logging.getLogger(__name__)
@@ -154,7 +156,7 @@ class Writer:
         self._tallies.adopt(folded)
 
     def _execute(self, batch: Sequence[Operation]) -> Folded:
-        """Insert the rows in bulk, then make the changes in their order: none waits for a row."""
+        """Insert the rows in bulk, then change what is there: no row waits for a change."""
         claims = [operation for operation in batch if isinstance(operation, Claimed)]
         endings = [operation for operation in batch if isinstance(operation, Ended)]
         # First, while an attempt that ends here has no end yet.
@@ -162,10 +164,24 @@ class Writer:
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
-        for operation in batch:
-            if not isinstance(operation, NewFile | Claimed | Ended):
-                operation(self._db)
+        self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
         return folded
+
+    def _change(self, changes: Sequence[Intent | Finished | Change]) -> None:
+        """Make changes in their order; what comes in rows is written together.
+
+        A file's intent is durable before it is finished, so the two never meet in one group.
+        """
+        for is_milestone, group in groupby(changes, lambda op: isinstance(op, Intent | Finished)):
+            together = list(group)
+            if not is_milestone:
+                for change in together:
+                    cast(Change, change)(self._db)
+                continue
+            intents = [op for op in together if isinstance(op, Intent)]
+            if intents:
+                write_intents(self._db, intents)
+            write_finished(self._db, [op for op in together if isinstance(op, Finished)])
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
         for operation, done in batch:

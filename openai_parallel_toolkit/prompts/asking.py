@@ -151,7 +151,8 @@ class Asking:
         """Write the lines whose turn has come, for everybody to see."""
         while self._is_open() and (turn := self._turns.take()) is not None:
             out.write(output_line(self._format, *self._came(next(to_write, None), *turn)))
-        out.flush()
+        if self._is_open():
+            out.flush()
 
     def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
         """Return a line and what came for it, read back from the disk."""

@@ -42,7 +42,6 @@ class BatchMode:
             options=options.batch,
             folder=os.path.join(workshop.state_folder, "batches"),
             clock=clock,
-            max_retries=options.max_retries,
             stragglers=Stragglers(journal.batches, live, scope) if finishes_live else None,
         )
         self.suspender = Suspender(
@@ -78,15 +77,24 @@ class BatchMode:
             is_settled = self.lane.is_settled()
             if is_settled or self.lane.changed.is_set():
                 self.lane.changed.clear()
-                ready = self.suspender.ready()
-                if ready:
-                    run_files(ready)
+                if self._run_ready(run_files, is_closed):
                     self._leave()
-                    continue
-                if is_settled:
+                elif is_settled:
                     return
             self.lane.changed.wait(_TICK_S)
             look()
+
+    def _run_ready(
+        self, run_files: Callable[[Sequence[DueFile]], None], is_closed: Callable[[], bool]
+    ) -> bool:
+        """Run all files that wait for nothing more; return whether there was one."""
+        has_run = False
+        while not is_closed() and (ready := self.suspender.ready()):
+            self.lane.gather()
+            run_files(ready)
+            self._journal.flush()
+            has_run = True
+        return has_run
 
     def _leave(self) -> None:
         """Let all that was asked leave: no hook runs that could ask for more."""

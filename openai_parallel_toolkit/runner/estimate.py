@@ -16,7 +16,7 @@ from ..records import OutcomeKind
 from ..report import RunSummary, duration
 from ..settings import APIKey
 from ..transport import Transport
-from ..work.match import lay_out
+from ..work.places import lay_out
 from ..work.runlock import state_folder_of
 from .forecast import Range, forecast
 from .hooks import Hooks
@@ -125,7 +125,12 @@ def estimate_folder(
 
 
 def _measure(options: RunOptions, sample: Sample) -> Iterator[tuple[str, Measured]]:
-    layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
+    layout = lay_out(
+        options.input_path,
+        options.output_path,
+        output_names=options.output_names,
+        state_path=options.state_path,
+    )
     with JournalReader(state_folder_of(layout.output_root, options.state_path)) as reader:
         for path in sample.sizes:
             detail = reader.file(path)

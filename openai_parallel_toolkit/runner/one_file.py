@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
-from ..errors import HookUnwound, RunStopping, ScanError, ToolkitError
+from ..errors import HookUnwound, RunStopping, ToolkitError
 from ..execution import Execution, current_execution
 from ..files import as_toolkit_error, is_disk_trouble
 from ..live import LiveLane
 from ..records import FailureNote, FileState
 from ..scope import Scope
+from ..work.inputs import signature_of
 from ..work.plan import DueFile
 from ..work.publish import Finished, Publisher
 from ..work.staging import StagedFolder
@@ -72,6 +73,7 @@ class FileRunner:
         self.hooks = hooks
         self._journal = workshop.journal
         self._layout = workshop.layout
+        self._inputs = workshop.inputs
         self._staging = workshop.staging
         self._register = workshop.register
         self._publisher = publisher
@@ -141,8 +143,8 @@ class FileRunner:
 
     def read(self, job: Job) -> Any:
         """Run process_input over the open file."""
-        with self.hooks.open_input(self._input_path(job)) as file:
-            job.signature = _signature(os.fstat(file.fileno()))
+        with self._inputs.at_hand(job.path) as found, self.hooks.open_input(found.path) as file:
+            job.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
 
     def write(self, job: Job, result: Any) -> None:
@@ -172,19 +174,8 @@ class FileRunner:
         self._room.release()
 
     def _check_unchanged(self, job: Job) -> None:
-        try:
-            seen = os.stat(self._input_path(job))
-        except FileNotFoundError:
+        if not self._inputs.check_unchanged(job.path, job.signature):
             logger.warning("%s was removed while it was worked on", job.path)
-            return
-        if _signature(seen) != job.signature:
-            raise ScanError(
-                f"{job.path} was changed while it was worked on; run again to work on it as it is",
-                path=job.path,
-            )
-
-    def _input_path(self, job: Job) -> str:
-        return os.path.join(self._layout.input_root, job.path)
 
     def finish(self, job: Job, error: BaseException | None) -> None:
         """Close a file's record; an error that is no order to stop is its failure."""
@@ -249,8 +240,3 @@ class FileRunner:
             is_first = job in self._jobs and not job.execution.is_fenced
             self._jobs.discard(job)
         return is_first
-
-
-def _signature(seen: os.stat_result) -> str:
-    """Return what changes when a file is written to."""
-    return f"{seen.st_size}-{seen.st_mtime_ns}"

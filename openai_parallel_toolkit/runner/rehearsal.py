@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -73,7 +72,7 @@ def rehearse(
         calls=CallFigures(),
         keys=(),
         seconds=0.0,
-        output_path=workshop.layout.output_root,
+        output_path=workshop.layout.output_name,
         would_send=calls,
         would_send_tokens=tokens,
         would_cost_usd=cost_usd,
@@ -149,7 +148,7 @@ def wanted_of(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wa
     token = current_execution.set(execution)
     error: BaseException | None = None
     try:
-        with hooks.open_input(os.path.join(workshop.layout.input_root, path)) as file:
+        with workshop.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
     except HookUnwound:
         pass

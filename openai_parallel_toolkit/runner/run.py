@@ -24,7 +24,8 @@ from ..redact import guarded_logs
 from ..report import FailuresFile, RunSummary, duration
 from ..scope import Scope
 from ..transport import Transport
-from ..work.match import Selection, lay_out
+from ..work.match import Selection
+from ..work.places import lay_out
 from ..work.plan import Plan
 from ..work.publish import Finished
 from ..work.runlock import state_folder_of
@@ -63,7 +64,12 @@ def run_folder(
     """
     if options.mode == "batch" and transport is not None:
         raise ConfigError('mode="batch" sends by itself; a transport= works with mode="live" alone')
-    layout = lay_out(options.input_path, options.output_path, output_names=options.output_names)
+    layout = lay_out(
+        options.input_path,
+        options.output_path,
+        output_names=options.output_names,
+        state_path=options.state_path,
+    )
     state_folder = state_folder_of(layout.output_root, options.state_path)
     with ExitStack() as stack:
         try:
@@ -75,7 +81,7 @@ def run_folder(
         plan = workshop.plan(_selection(options))
         stack.callback(plan.close)
         if sample is not None:
-            plan = sample.choose(plan, layout, state_folder)
+            plan = sample.choose(plan, workshop.inputs, state_folder)
             stack.callback(plan.close)
         for note in plan.notes:
             logger.warning("%s", note)
@@ -336,7 +342,7 @@ class Run:
             keys=tuple(self._lane.keys.status()),
             seconds=self._clock.now_s() - self._since_s,
             stopped=stopped,
-            output_path=self._workshop.layout.output_root,
+            output_path=self._workshop.layout.output_name,
             failures_path=self._failures.path if self._failures.count else "",
             funds=self._funds(),
             batches_left=remote.batches,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from dataclasses import replace
 
-from ..work.match import Layout
+from ..work.inputs import Inputs
 from ..work.plan import Plan, Spool
 
 #: Where nothing is asked for: one file in a hundred, within these bounds.
@@ -36,9 +35,9 @@ class Sample:
         """Their bytes."""
         return self.all_bytes - sum(self.sizes.values())
 
-    def choose(self, plan: Plan, layout: Layout, folder: str) -> Plan:
+    def choose(self, plan: Plan, inputs: Inputs, folder: str) -> Plan:
         """Return the plan with the chosen files alone; their names are spooled to `folder`."""
-        sizes = array("q", (_size(layout, file.path) for file in plan.due()))
+        sizes = array("q", (inputs.size_bytes(file.path) for file in plan.due()))
         self.all_count, self.all_bytes = len(sizes), sum(sizes)
         chosen = _spread(sizes, self._count(len(sizes)))
         spool = Spool(folder)
@@ -61,10 +60,3 @@ def _spread(sizes: array[int], count: int) -> set[int]:
     """Return `count` indices: by size, the middle one of each of as many equal parts."""
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     return {by_size[(2 * part + 1) * len(sizes) // (2 * count)] for part in range(count)}
-
-
-def _size(layout: Layout, path: str) -> int:
-    try:
-        return os.path.getsize(os.path.join(layout.input_root, path))
-    except OSError:  # its own run will tell
-        return 0

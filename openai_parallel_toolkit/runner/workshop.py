@@ -18,13 +18,13 @@ from ..records import FailureNote, FileState
 from ..report import RunSummary
 from ..work.match import Layout, Selection
 from ..work.open_files import OpenFiles
+from ..work.places import open_inputs, open_outputs
 from ..work.plan import Plan
 from ..work.publish import Finished, Publisher
 from ..work.recover import roll_forward
 from ..work.runlock import RunLock
 from ..work.scan import scan
 from ..work.staging import Staging
-from ..work.tree import OutputTree
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ class Workshop:
         self._stack.__exit__(kind, error, trace)
 
     def _open(self, stack: ExitStack) -> None:
+        self._tell_where_state_is()
         _make_folders(self.layout.output_root, self.state_folder)
         lock = RunLock(self.state_folder, clock=self._clock)
         lock.acquire()
@@ -88,7 +89,10 @@ class Workshop:
         self.staging = Staging(self.layout.output_root, self.state_folder)
         stack.callback(self.staging.close)
         self._name_key = name_key(self.staging.root)
-        self.tree = OutputTree(self.layout.output_root, closed=self._closed_folders())
+        self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder))
+        self.tree = stack.enter_context(
+            open_outputs(self.layout, self.state_folder, self.staging.root)
+        )
         roll_forward(self.journal, self.staging, self.tree)
         self.register = OpenFiles(os.path.join(self.state_folder, "open-files"))
         stack.callback(self.register.close)
@@ -109,6 +113,8 @@ class Workshop:
             state_folder=self.state_folder,
             states=self,
             key=self._name_key,
+            inputs=self.inputs,
+            outputs=self.tree,
         )
 
     def publisher(
@@ -140,9 +146,16 @@ class Workshop:
             if record.state is not None:
                 yield posixpath.basename(record.path), record.state, record.finals
 
-    def _closed_folders(self) -> list[str]:
-        folders = [self.state_folder, self.staging.root]
-        return folders if self.layout.only else [*folders, self.layout.input_root]
+    def _tell_where_state_is(self) -> None:
+        if self.layout.output_url is not None:
+            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
+            logger.log(
+                level,
+                "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
+                "this machine again",
+                self.layout.output_url,
+                self.state_folder,
+            )
 
     def _find_suspects(self) -> None:
         """Find the files that may have killed the last run, and put aside the one that did.

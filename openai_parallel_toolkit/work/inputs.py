@@ -25,8 +25,10 @@ class AtHand(NamedTuple):
 class Inputs(Protocol):
     """Where inputs come from. Paths are relative to the input folder."""
 
-    #: What a person should know of them, one sentence each.
-    notes: tuple[str, ...]
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of them, one sentence each."""
+        ...
 
     def entries(self, folder: str) -> AbstractContextManager[Iterator[tuple[str, Kind]]]:
         """Open a folder ("" is the root) for the block, which gets the names in it, unsorted.

@@ -21,6 +21,7 @@ AIMOCK_NEEDS_NODE = (20, 15)
 #: npm's words for a registry that cannot be reached.
 NO_REGISTRY = {"EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT"}
 CHILD = Path(__file__).with_name("llama_child.py")
+OUTCOME = Path(__file__).with_name("outcome.mjs")
 
 
 @contextlib.contextmanager
@@ -52,9 +53,8 @@ def install_aimock():
     with FileLock(f"{place}.lock"):
         if not place.exists():
             with tempfile.TemporaryDirectory(dir=place.parent) as fresh:
-                npm_install(npm, fresh)
-                os.rename(fresh, place)
-                os.mkdir(fresh)  # for the end of the block to remove
+                npm_install(npm, f"{fresh}/aimock")
+                os.rename(f"{fresh}/aimock", place)
     return place / "node_modules" / "@copilotkit" / "aimock" / "dist" / "aimock-cli.js"
 
 
@@ -97,9 +97,13 @@ class Aimock:
         keys = {"apiKeys": list(cls.KEYS)}
         config.write_text(json.dumps({"auth": keys, "llm": {"logLevel": "silent"}}))
         # Its chances come from Math.random.
-        command = ("node", "--random-seed=7", install_aimock(), "--config", config)
-        with started(*command) as address:
+        options = ("--random-seed=7", f"--import={OUTCOME.as_uri()}")
+        with started("node", *options, install_aimock(), "--config", config) as address:
             yield cls(address)
+
+    def url_for(self, outcome):
+        """Return the base URL at which all batches end so."""
+        return f"{self.address}/{outcome}/v1"
 
     def reset(self):
         """Forget all answers, chaos and what was seen."""
@@ -122,9 +126,16 @@ class Aimock:
         """Return what was asked and what happened to it, oldest first."""
         return self._control("GET", f"journal?{urllib.parse.urlencode(fields)}")
 
+    def kept(self, kind):
+        """Return the "files" or "batches" that it keeps, newest first."""
+        return self._ask("GET", f"/v1/{kind}?limit=100")["data"]
+
     def _control(self, method, path, body=None):
+        return self._ask(method, f"/__aimock/{path}", body)
+
+    def _ask(self, method, path, body=None):
         request = urllib.request.Request(
-            f"{self.address}/__aimock/{path}",
+            f"{self.address}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self.KEYS[0]}"},

@@ -21,6 +21,8 @@ from openai_parallel_toolkit import (
     request_openai_api,
     request_reply,
 )
+from openai_parallel_toolkit.cli.keycheck import check_keys
+from openai_parallel_toolkit.settings import load_settings
 
 ONE, TWO = Aimock.KEYS
 MODEL = "gpt-4o-mini"
@@ -102,6 +104,12 @@ def test_a_key_that_it_refuses_is_dropped_and_the_last_one_is_named(desk, aimock
     assert (caught.value.summary.left, caught.value.summary.failed) == (40, 0)
     assert desk.run(desk.keys(aimock.url, TWO)).done == 40
     assert desk.outputs() == texts
+
+
+def test_the_check_of_keys_tells_a_good_one_from_a_wrong_one(aimock):
+    keys = [{"key": key, "api_base": aimock.url} for key in ("sk-wrong", TWO)]
+    checked = check_keys(load_settings(api_keys=keys))
+    assert [health.state for health in checked] == ["invalid", "alive"]
 
 
 # -- refusals --------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ from openai_parallel_toolkit import (
     request_openai_api,
     request_reply,
 )
+from openai_parallel_toolkit.cli.keycheck import check_keys
+from openai_parallel_toolkit.settings import load_settings
 
 #: llama.cpp's own parameter: a few small letters, and then the answer is whole.
 LETTERS = {"grammar": "root ::= [a-z]{3,8}"}
@@ -85,6 +87,12 @@ def test_the_last_key_that_it_refuses_is_named(desk, llama):
     keys = desk.keys(llama.url, {"key": "sk-wrong", "name": "wrong"})
     with pytest.raises(NoUsableKey, match="wrong: 401 authentication_error: Invalid API Key"):
         request_openai_api(ChatModel("tiny", content="hello"), keys)
+
+
+def test_the_check_of_keys_tells_a_good_one_from_a_wrong_one(llama):
+    keys = [{"key": key, "api_base": llama.url} for key in ("sk-wrong", llama.KEY)]
+    checked = check_keys(load_settings(api_keys=keys))
+    assert [health.state for health in checked] == ["invalid", "alive"]
 
 
 def test_a_prompt_that_is_longer_than_its_context_is_refused_and_not_sent_again(desk, llama):

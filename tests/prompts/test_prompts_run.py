@@ -147,9 +147,11 @@ def test_failures_wait_for_their_turn_too(desk):
 
 def test_a_line_that_cannot_be_sent_fails_alone(desk):
     sim = desk.simulate()
-    summary = desk.write("a", '{"prompt": ', "b").run()
+    summary = desk.write("a", {"body": {}, "url": "sk-0123456789abcdef"}, "b").run()
     assert (summary.answered, summary.failed) == (2, 1)
     assert sim.ledger.hits() == 2
+    assert desk.lines()[1]["error"]["message"].endswith("'[secret]'")
+    assert "sk-0123" not in desk.errors.read_text()
 
 
 def test_the_requests_under_way_are_bounded(desk):

@@ -60,11 +60,7 @@ class Servers:
     def bucket(self, kind):
         """URL of a bucket that all tests share; its environment is set."""
         if kind not in self._buckets:
-            name = f"b{secrets.token_hex(6)}"
-            self._buckets[kind] = f"{kind}://{name}"
-            store = open_store(self._buckets[kind])
-            store._fs.mkdir(name)
-            store.close()
+            self._buckets[kind] = new_bucket(kind)
         return self._buckets[kind]
 
     def _local(self):
@@ -88,15 +84,26 @@ class Servers:
         }
 
 
+def new_bucket(kind):
+    """Make a bucket and return its URL."""
+    name = f"b{secrets.token_hex(6)}"
+    store = open_store(f"{kind}://{name}")
+    store._fs.mkdir(name)
+    store.close()
+    return store.url()
+
+
 @pytest.fixture
 def new_place(servers_running, monkeypatch, tmp_path):
     """Return a function that gives the URL of an empty place of a kind; its bucket exists."""
 
-    def make(kind):
+    def make(kind, *, own_bucket=False):
         for name, value in servers_running.environment(kind).items():
             monkeypatch.setenv(name, value)
         name = f"p{secrets.token_hex(6)}"
-        return f"{tmp_path}/{name}" if kind == "local" else f"{servers_running.bucket(kind)}/{name}"
+        if kind == "local":
+            return f"{tmp_path}/{name}"
+        return new_bucket(kind) if own_bucket else f"{servers_running.bucket(kind)}/{name}"
 
     return make
 

@@ -1,0 +1,109 @@
+"""Make something at the provider once, although replies get lost and processes die."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+from ..batches import BatchService, RemoteBatch, RemoteFile, ServiceRefusal
+from ..clock import Clock
+from ..records import OutcomeKind
+from ..transport import SendFault
+from .pace import Backoff, Pace, Stop
+
+_Made = TypeVar("_Made")
+
+#: Name of the batches' metadata that tells them from others.
+OURS = "openai_parallel_toolkit"
+#: Clocks differ; a batch may seem older than the job that made it.
+_CLOCK_SLACK_S = 86_400.0
+_PASSING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+
+
+class Maker:
+    """Repeats what may be repeated, and looks before whatever may have happened already."""
+
+    def __init__(self, *, pace: Pace, stop: Stop, clock: Clock, chance: Random) -> None:
+        self._pace = pace
+        self._stop = stop
+        self._clock = clock
+        self._chance = chance
+
+    async def make(
+        self,
+        attempt: Callable[[], Awaitable[_Made]],
+        find: Callable[[], Awaitable[_Made | None]],
+        *,
+        is_doubtful: bool,
+    ) -> _Made:
+        """Return what an attempt made, or what is found of an earlier one.
+
+        Args:
+            is_doubtful: an earlier process may have made it.
+
+        Raises:
+            ServiceRefusal: the service will not have it, or was busy for `patience_s`.
+            SendFault: it could not be reached for `patience_s`.
+            RunStopping: the run is to stop.
+        """
+        until_s = self._clock.now_s() + self._pace.patience_s
+        first_s = min(_FIRST_PAUSE_S, self._pace.first_poll_s)
+        waits = Backoff(first_s, _LONGEST_PAUSE_S, self._chance)
+        while True:
+            if is_doubtful:
+                found = await find()
+                if found is not None:
+                    return found
+            self._stop.check()
+            try:
+                return await attempt()
+            except (ServiceRefusal, SendFault) as exc:
+                wait_s = _asked_wait_s(exc) or waits.next_s()
+                if not _is_passing(exc) or self._clock.now_s() + wait_s > until_s:
+                    raise
+                is_doubtful = is_doubtful or _may_have_happened(exc)
+            await self._stop.pause(wait_s)
+
+
+async def find_file(desk: BatchService, name: str) -> RemoteFile | None:
+    """Return the file of this name, which nobody else gives; None: none is there and in order."""
+    for file in await desk.files():
+        if file.name == name and file.status != "error":
+            return file
+    return None
+
+
+async def find_batch(
+    desk: BatchService, token: str, file_id: str, *, since_wall_s: float
+) -> RemoteBatch | None:
+    """Return the batch that carries a token; None: there is none.
+
+    Where the service keeps no metadata, it is known by its file, unless it has failed.
+    """
+    async for batch in desk.batches():
+        if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
+            return None
+        if batch.metadata.get(OURS) == token:
+            return batch
+        is_nameless = OURS not in batch.metadata and batch.status != "failed"
+        if is_nameless and batch.input_file_id == file_id:
+            return batch
+    return None
+
+
+def _is_passing(exc: ServiceRefusal | SendFault) -> bool:
+    return isinstance(exc, SendFault) or exc.outcome.kind in _PASSING
+
+
+def _may_have_happened(exc: ServiceRefusal | SendFault) -> bool:
+    if isinstance(exc, SendFault):
+        return exc.kind == "unknown"
+    return not exc.outcome.is_limit
+
+
+def _asked_wait_s(exc: ServiceRefusal | SendFault) -> float | None:
+    asked_s = exc.outcome.retry_after_s if isinstance(exc, ServiceRefusal) else None
+    return None if asked_s is None else min(asked_s, 600.0)

@@ -1,0 +1,82 @@
+"""Describe what came of an input, for programs that map results back to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from .job import Job, Round
+
+
+def metadata_of(job: Job, *, input_url: str, ended_wall_s: float) -> bytes:
+    """Return a JSON document; times are ISO 8601 in UTC, money is USD as text.
+
+    `batch_id` and the file ids are those of the last batch; all of them stand under `batches`.
+    """
+    last = job.rounds[-1] if job.rounds else None
+    figures = job.figures
+    told = {
+        "input": job.path,
+        "input_url": input_url,
+        "status": "failed" if job.findings else last.status if last else "",
+        "batch_id": last and last.batch_id,
+        "input_file_id": last and last.input_file_id,
+        "output_file_id": last and last.output_file_id,
+        "error_file_id": last and last.error_file_id,
+        "endpoint": job.url,
+        "model": job.model,
+        "size_bytes": job.size_bytes,
+        "lines": {
+            "total": job.lines,
+            "answered": figures.answered,
+            "failed": figures.failed,
+            "strangers": figures.strangers,
+        },
+        "tokens": {
+            "counted_prompt": job.prompt_tokens,
+            "prompt": figures.usage.prompt_tokens,
+            "completion": figures.usage.completion_tokens,
+            "cached": figures.usage.cached_tokens,
+        },
+        "cost_usd": str(figures.cost_usd) if figures.unpriced < max(1, figures.answered) else None,
+        "lines_without_price": figures.unpriced,
+        "taken": _moment(job.taken_wall_s),
+        "ended": _moment(ended_wall_s),
+        "batches": [_round(one) for one in job.rounds],
+        "findings": [asdict(finding) for finding in job.findings],
+        "findings_count": job.findings_count,
+    }
+    return json.dumps(told, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def error_lines(job: Job) -> bytes:
+    """Return why a whole input failed, one JSON object a line: `line`, `code`, `message`."""
+    told = [
+        {"line": finding.line, "code": finding.code, "message": finding.message}
+        for finding in job.findings
+    ]
+    return b"".join(json.dumps(one).encode() + b"\n" for one in told)
+
+
+def _round(one: Round) -> dict[str, Any]:
+    return {
+        "batch_id": one.batch_id,
+        "status": one.status,
+        "key": one.key_name,
+        "input_file_id": one.input_file_id,
+        "output_file_id": one.output_file_id,
+        "error_file_id": one.error_file_id,
+        "total": one.total,
+        "completed": one.completed,
+        "failed": one.failed,
+        "created": _moment(one.created_wall_s),
+        "ended": _moment(one.ended_wall_s),
+    }
+
+
+def _moment(wall_s: float | None) -> str | None:
+    if not wall_s:
+        return None
+    return datetime.fromtimestamp(wall_s, timezone.utc).isoformat(timespec="seconds")

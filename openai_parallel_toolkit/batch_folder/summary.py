@@ -1,0 +1,123 @@
+"""Say what a BatchFolder came to: as a record and as a paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from decimal import Decimal
+from typing import Any
+
+from ..report import duration
+from .job import Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFolderSummary:
+    """What a run did. Files are counted once each; money is USD at batch prices."""
+
+    #: Files whose results, whole or with lines that failed, are in their place.
+    done: int = 0
+    #: Of these, files with lines that failed.
+    partly_failed: int = 0
+    #: Files that failed as a whole: they could not be used, or no line was answered.
+    failed: int = 0
+    #: Files under way or waiting when the run ended.
+    left: int = 0
+    lines_answered: int = 0
+    lines_failed: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Of the answers whose price is known.
+    cost_usd: Decimal = Decimal(0)
+    #: Answers whose price is not known.
+    lines_without_price: int = 0
+    seconds: float = 0.0
+    #: Batches that go on at the provider, for the next run to collect.
+    batches_left: int = 0
+    #: Why files are left, one sentence each.
+    reasons: tuple[str, ...] = ()
+    #: Why keys were dropped, by their names.
+    dropped_keys: dict[str, str] = field(default_factory=dict)
+    #: Why the run ended before its work did; "" when it did not.
+    stopped: str = ""
+    output_path: str = ""
+    error_path: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values; money as text, null when no price is known."""
+        plain = asdict(self)
+        plain["cost_usd"] = str(self.cost_usd) if _is_cost_known(self) else None
+        return plain
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+class Count:
+    """Adds up what became of the files; used by one event loop."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, Any] = {
+            one.name: 0 for one in fields(BatchFolderSummary) if one.type == "int"
+        }
+        self._cost_usd = Decimal(0)
+
+    def add(self, job: Job) -> None:
+        """Count a job that came to its end."""
+        figures, add = job.figures, self._add
+        is_whole_failure = figures.answered == 0
+        add("failed" if is_whole_failure else "done", 1)
+        add("partly_failed", int(not is_whole_failure and figures.failed > 0))
+        add("lines_answered", figures.answered)
+        add("lines_failed", figures.failed or (job.lines if is_whole_failure else 0))
+        add("prompt_tokens", figures.usage.prompt_tokens)
+        add("completion_tokens", figures.usage.completion_tokens)
+        add("lines_without_price", figures.unpriced)
+        self._cost_usd += figures.cost_usd
+
+    def summary(self, **facts: Any) -> BatchFolderSummary:
+        """Return what was counted, completed by other facts."""
+        return BatchFolderSummary(**{**self._figures, "cost_usd": self._cost_usd, **facts})
+
+    def _add(self, name: str, amount: int) -> None:
+        self._figures[name] += amount
+
+
+def money(summary: BatchFolderSummary) -> str:
+    """Return the cost in words; what is not known is never shown as 0."""
+    if not _is_cost_known(summary):
+        return "cost unknown (no price is set for the model)"
+    rest = summary.lines_without_price
+    return f"${summary.cost_usd:.4f}" + (f" and {rest:,} lines without a price" if rest else "")
+
+
+def _is_cost_known(summary: BatchFolderSummary) -> bool:
+    return bool(summary.cost_usd) or not summary.lines_without_price
+
+
+def _lines(summary: BatchFolderSummary) -> Iterator[str]:
+    counts = [f"{summary.done:,} done"]
+    if summary.partly_failed:
+        counts[0] += f" ({summary.partly_failed:,} with lines that failed)"
+    counts += [f"{summary.failed:,} failed"] if summary.failed else []
+    counts += [f"{summary.left:,} left"] if summary.left else []
+    stopped = f" Stopped: {summary.stopped}." if summary.stopped else ""
+    yield f"Files: {', '.join(counts)} in {duration(summary.seconds)}.{stopped}"
+    tokens = summary.prompt_tokens + summary.completion_tokens
+    yield (
+        f"Lines: {summary.lines_answered:,} answered, {summary.lines_failed:,} failed; "
+        f"{tokens:,} tokens; {money(summary)} at batch prices."
+    )
+    if summary.batches_left:
+        yield (
+            f"Batches: {summary.batches_left:,} go on at the provider, and are paid for. Run "
+            "again, today or tomorrow, to collect them; `batch cancel` stops them."
+        )
+    for name, why in summary.dropped_keys.items():
+        yield f"Dropped: {name} ({why})."
+    for reason in summary.reasons[:10]:
+        yield f"Left: {reason}"
+    if summary.done:
+        yield f"Outputs: {summary.output_path}"
+    if summary.failed or summary.partly_failed:
+        yield f"Errors: {summary.error_path}"
