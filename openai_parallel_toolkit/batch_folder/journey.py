@@ -69,6 +69,8 @@ class Journey:
         self.job = job
         #: The batch as it was seen last; None: not seen yet.
         self.seen: RemoteBatch | None = None
+        #: What it waits for, in words; "": for nothing but its batch.
+        self.waits = ""
         self._is_resumed = is_resumed
         self._shelf = shelf
         self._desks = desks
@@ -220,7 +222,7 @@ class Journey:
             batch = await self._asked(desk, desk.batch(batch.id))
         self.seen = None
         if any(issue.code == _TOO_MUCH_ENQUEUED for issue in batch.errors):
-            return await self._wait_for_room(job, batch)
+            return await self._wait_for_room(job)
         for file_id, path in (
             (batch.output_file_id, self._paperwork.output_path(job)),
             (batch.error_file_id, self._paperwork.error_path(job)),
@@ -243,10 +245,11 @@ class Journey:
             ended_wall_s=batch.ended_wall_s,
         ).at(Stage.COLLECTED)
 
-    async def _wait_for_room(self, job: Job, batch: RemoteBatch) -> Job:
+    async def _wait_for_room(self, job: Job) -> Job:
         """Go back to create the batch again, once others are over."""
-        logger.info("%s: %s waits until less is enqueued", job.path, batch.id)
+        self.waits = "too much is enqueued at the provider"
         await self._stop.pause(self._limits.next_s())
+        self.waits = ""
         return job.with_round(batch_id=None, refused=job.last.refused + 1).at(Stage.SENT)
 
     async def _judge(self, job: Job) -> Job:

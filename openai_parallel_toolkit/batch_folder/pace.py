@@ -44,6 +44,10 @@ class Stop:
         """End all waits, now and from now on; call it on the loop."""
         self._asked.set()
 
+    async def wait(self) -> None:
+        """Wait until the run is to stop."""
+        await self._asked.wait()
+
     def check(self) -> None:
         """Raise RunStopping when the run is to stop."""
         if self.is_asked:

@@ -148,7 +148,11 @@ class Paperwork:
         return path
 
     def _fetch(self, job: Job) -> str:
-        return self._places.input.fetch(job.path, self._lines(job, 1)).signature
+        path = self._lines(job, 1)
+        signature = self._places.input.fetch(job.path, path).signature
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        return signature
 
     def _lines(self, job: Job, number: int) -> str:
         return self._shelf.place(job, f"input-{number}.jsonl")

@@ -14,7 +14,7 @@ from ..flow import Policy
 from ..keys import APIKeyManager, close_unless_default
 from ..prompts import Defaults, PromptsOptions, PromptsRun, PromptsSummary
 from ..prompts.formats import FORMATS
-from ..prompts.lines import PATHS
+from ..prompts.lines import PATHS, RESPONSES
 from ..settings import load_settings
 from ..settings.fields import Field, Origin
 from . import console
@@ -148,7 +148,7 @@ def _add_cookbook(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max_attempts",
         action=_Cookbook,
-        type=lambda text: int(text) - 1,
+        type=_attempts,
         dest="max_retries",
         metavar="N",
         help="of a call, the first one included",
@@ -160,6 +160,12 @@ def _add_cookbook(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--api_key", "--api-key", action=_Refuse, help="refused: keys come from the environment"
     )
+
+
+def _attempts(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a count above 0, got {text!r}")
+    return int(text) - 1
 
 
 def _parameter(text: str) -> tuple[str, Any]:
@@ -205,7 +211,8 @@ def _options(arguments: argparse.Namespace, path: str | None) -> PromptsOptions:
         target = f"{source.removesuffix('.jsonl')}_results.jsonl"
     if source is None or target is None:
         raise UsageError("name the file of prompts and the file for the answers: FILE OUT")
-    given = [("temperature", arguments.temperature), ("max_tokens", arguments.max_tokens)]
+    most = "max_output_tokens" if path == RESPONSES else "max_tokens"
+    given = [("temperature", arguments.temperature), (most, arguments.max_tokens)]
     return PromptsOptions(
         input_path=source,
         output_path=target,

@@ -307,7 +307,8 @@ def _listed(items: Sequence[str]) -> str:
 
 def _reason(outcome: Outcome) -> str:
     head = " ".join(str(part) for part in (outcome.status, outcome.code) if part)
-    return ": ".join(part for part in (head, outcome.message) if part) or "refused"
+    told = outcome.message.rstrip().removesuffix(".")
+    return ": ".join(part for part in (head, told) if part) or "refused"
 
 
 def _learn(slot: Slot, model: str, hints: RateHints, now_s: float) -> None:

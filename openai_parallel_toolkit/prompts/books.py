@@ -40,12 +40,14 @@ class Paths:
             raise UsageError(f"{input_path!r} would be written over; name another output")
         if os.path.isdir(self.output):
             raise UsageError(f"{self.output!r} is a folder; name a file in it")
-        is_ours = os.path.exists(os.path.join(self.state, FILE_NAME))
-        if not is_ours and os.path.exists(self.output) and os.path.getsize(self.output):
-            raise UsageError(
-                f"{self.output!r} is there already and no run has begun there; move it away or "
-                "name another output"
-            )
+        if os.path.exists(os.path.join(self.state, FILE_NAME)):
+            return
+        for path in (self.output, self.partial, self.errors):
+            if os.path.exists(path) and os.path.getsize(path):
+                raise UsageError(
+                    f"{path!r} is there already and no run has begun there; move it away or name "
+                    "another output"
+                )
 
 
 @contextmanager
@@ -93,6 +95,7 @@ def is_done(record: FileRecord, paths: Paths, options: PromptsOptions, signature
     if record.hooks_version != options.version:
         raise UsageError(
             f"{paths.output!r} was made with another model, system message or parameters, so "
-            "every line would be asked and paid again; name another output, or give --force"
+            "every line would be asked and paid again; name another output, or give --force "
+            "(force=True)"
         )
     return record.input_signature == signature and os.path.exists(paths.output)

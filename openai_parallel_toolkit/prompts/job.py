@@ -267,7 +267,12 @@ class _Run:
             return wait.reason if left_s is None else f"{wait.reason}, {duration(left_s)} to go"
         if funds is not None and funds.waiting:
             return "max_cost: answers in flight may give money back"
-        return "the limit that was given" if self._lane.holds_back() else ""
+        if self._lane.holds_back():
+            return "the limit that was given"
+        left = self._total - self._asking.answered - self._failed.count
+        return (
+            f"the last {left:,} answers" if 0 < left == self._lane.keys.counts().in_flight else ""
+        )
 
     def _funds(self) -> Funds | None:
         return None if self._scope.budget is None else self._scope.budget.funds()

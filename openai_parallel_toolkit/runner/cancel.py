@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ..batch_lane import BatchLane, BatchOptions
 from ..clock import Clock
+from ..flow import Policy
 from ..journal import Journal
 from ..keys import APIKeyManager
 from ..prices import PriceBook
@@ -53,7 +54,9 @@ def cancel_batches(
         journal.begin_run("")
         before = journal.batches.standing()
         scope = Scope(
-            journal=journal, prices=PriceBook(keys.settings.prices, keys.settings.api_base)
+            journal=journal,
+            policy=Policy(max_retries=0),
+            prices=PriceBook(keys.settings.prices, keys.settings.api_base),
         )
         lane = BatchLane(
             journal=journal,
@@ -62,7 +65,6 @@ def cancel_batches(
             options=options,
             folder=os.path.join(state_folder, "batches"),
             clock=clock,
-            max_retries=0,
             cancels=True,
         )
         lane.start()

@@ -143,7 +143,9 @@ class FileRunner:
 
     def read(self, job: Job) -> Any:
         """Run process_input over the open file."""
+        self._register.in_call(job.slot, True)  # no hook runs while it comes from afar
         with self._inputs.at_hand(job.path) as found, self.hooks.open_input(found.path) as file:
+            self._register.in_call(job.slot, False)
             job.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
 

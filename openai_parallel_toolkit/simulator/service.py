@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from .batches.batch import TokenQueue
 from .batches.cabinet import FileCabinet
 from .batches.clerk import LineClerk
 from .batches.course import BatchLimits, Steering
-from .batches.life import BatchLife
 from .batches.office import BatchOffice, Later
 from .control import Control
 from .drafts import CallReader
@@ -70,18 +68,14 @@ class Service:
             paid=paid, reader=reader, script=script, ledger=ledger, time_s=self._time_s
         )
         self.files = FileCabinet(seed=seed, now_s=now_s)
-        queue = TokenQueue()
-        life = BatchLife(
+        self.batches = BatchOffice(
             cabinet=self.files,
             clerk=clerk,
-            queue=queue,
             steering=steering,
             limits=limits,
             seed=seed,
             now_s=now_s,
-        )
-        self.batches = BatchOffice(
-            life=life, queue=queue, steering=steering, seed=seed, now_s=now_s, later=later
+            later=later,
         )
         routes = openai_routes(
             paid,

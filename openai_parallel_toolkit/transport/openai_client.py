@@ -6,6 +6,7 @@ travels in a context variable instead, and is put on each request at the last mo
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -65,6 +66,7 @@ def install(proxy: Secret | None = None) -> None:
             openai.api_key = _PLACEHOLDER_KEY
         openai.max_retries = 0
         openai.http_client = LeasedClient(**_client_options(proxy))
+        atexit.register(openai.http_client.close)
 
 
 class OneSendClient(openai.DefaultHttpxClient):

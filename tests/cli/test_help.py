@@ -6,7 +6,18 @@ import pytest
 
 from openai_parallel_toolkit.cli.exits import EXIT_CODES
 
-COMMANDS = ["demo", "run", "status", "failures", "show", "keys", "prune", "repair", "simulate"]
+COMMANDS = [
+    "demo",
+    "run",
+    "prompts",
+    "status",
+    "failures",
+    "show",
+    "keys",
+    "prune",
+    "repair",
+    "simulate",
+]
 
 
 def test_help_names_the_commands_and_the_exit_statuses(desk):

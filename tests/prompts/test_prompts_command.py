@@ -74,6 +74,7 @@ def test_a_key_on_the_command_line_is_refused_and_not_repeated(desk):
         (["in.jsonl", "in.jsonl"], "written over"),
         (["in.jsonl", "out.jsonl", "--param", "x"], "NAME=VALUE"),
         (["in.jsonl", "out.jsonl", "--max-cost", "much"], "an amount of USD"),
+        (["in.jsonl", "out.jsonl", "--max_attempts", "0"], "a count above 0"),
         (["in.jsonl", "out.jsonl", "--max-workers", "0"], "max_workers"),
         (["in.jsonl", "out.jsonl", "--request-url", "https://a.b/v1/images"], "--request-url"),
         (["in.jsonl", "out.jsonl", "--request-url", "a/embeddings"], "--request-url"),
@@ -93,6 +94,14 @@ def test_other_parameters_and_the_path_are_given_by_name(desk):
     assert desk.write("hello").give(*more)[0] == 0
     assert len(desk.lines()[0]["embedding"]) == 3
     assert sim.ledger.rows()[0].path.endswith("/embeddings")
+
+
+def test_the_length_limit_has_the_name_that_the_path_wants(desk):
+    desk.simulate()
+    for path, name in (("/responses", "max_output_tokens"), ("/chat/completions", "max_tokens")):
+        more = ["--request-url", path, "--max-tokens=50", "--output-format=cookbook", "--force"]
+        assert desk.write("hello").give(*more)[0] == 0
+        assert desk.lines()[0][0][name] == 50
 
 
 def test_status_and_failures_know_the_output(desk, capsys):

@@ -200,12 +200,13 @@ def test_a_second_run_on_the_same_output_is_refused(desk):
     lock.release()
 
 
-def test_a_file_that_somebody_else_wrote_is_not_written_over(desk):
+@pytest.mark.parametrize("name", ["out.jsonl", "out.errors.jsonl", "out.jsonl.partial"])
+def test_a_file_that_somebody_else_wrote_is_not_written_over(desk, name):
     desk.simulate()
-    desk.output.write_text("precious")
+    (desk.root / name).write_text("precious")
     with pytest.raises(UsageError, match="move it away"):
         desk.numbers(1).run()
-    assert desk.output.read_text() == "precious"
+    assert (desk.root / name).read_text() == "precious"
 
 
 def test_the_input_is_not_written_over(desk):

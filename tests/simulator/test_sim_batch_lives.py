@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from openai_parallel_toolkit.simulator import BatchCourse, BatchLimits, SimKey
-from openai_parallel_toolkit.simulator.batches.batch import TokenQueue
 from openai_parallel_toolkit.simulator.batches.cabinet import FileCabinet
 from openai_parallel_toolkit.simulator.batches.clerk import LineClerk
 from openai_parallel_toolkit.simulator.batches.course import Steering
-from openai_parallel_toolkit.simulator.batches.life import BatchLife
 from openai_parallel_toolkit.simulator.batches.lines import BadLine, LineReader
 from openai_parallel_toolkit.simulator.batches.office import BatchOffice
 from openai_parallel_toolkit.simulator.drafts import CallReader
@@ -41,7 +39,6 @@ class BatchLives(RuleBasedStateMachine):
         self.ledger = Ledger()
         self.cabinet = FileCabinet(seed=0, now_s=self.clock)
         self.steering = Steering(seconds=1.0, window_s=WINDOW_S)
-        queue = TokenQueue()
         clerk = LineClerk(
             paid=paid_endpoints(),
             reader=CallReader(seed=0, context_tokens=1000),
@@ -49,19 +46,11 @@ class BatchLives(RuleBasedStateMachine):
             ledger=self.ledger,
             time_s=self.clock,
         )
-        life = BatchLife(
+        self.office = BatchOffice(
             cabinet=self.cabinet,
             clerk=clerk,
-            queue=queue,
             steering=self.steering,
             limits=BatchLimits(lines=12),
-            seed=0,
-            now_s=self.clock,
-        )
-        self.office = BatchOffice(
-            life=life,
-            queue=queue,
-            steering=self.steering,
             seed=0,
             now_s=self.clock,
             later=lambda _, action: self.turns.append(action),

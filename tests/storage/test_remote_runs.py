@@ -318,7 +318,7 @@ def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(t
                 child, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
             )
             try:
-                _, errors = process.communicate(timeout=chance.uniform(1.5, 2.6) + kills * 0.2)
+                _, errors = process.communicate(timeout=chance.uniform(2.0, 3.0) + kills * 0.5)
                 assert process.returncode == 0, errors
                 break
             except subprocess.TimeoutExpired:

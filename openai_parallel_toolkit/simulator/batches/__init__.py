@@ -1,5 +1,5 @@
 """Files and batches as OpenAI and Azure keep them, with time compressed and steerable.
 
-`office` leads each batch through its life, `course` says how it goes, `lines` reads and writes the
-JSONL of it, `clerk` answers a line and bills it, `cabinet` keeps the files.
+`office` takes batches in, `life` leads each from validating to its end, `course` says how it goes,
+`lines` reads and writes the JSONL of it, `clerk` answers a line and bills it, `cabinet` keeps files.
 """

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ..keys import Account
 from .batch import Batch, EnqueuedTokens, TokenQueue
-from .cabinet import StoredFile
-from .course import Steering
+from .cabinet import FileCabinet, StoredFile
+from .clerk import LineClerk
+from .course import BatchLimits, Steering
 from .life import BatchLife
 
 #: Runs an action after so many seconds, in the event loop's thread.
@@ -20,7 +21,7 @@ class BatchOffice:
     """Runs batches in the event loop. `_lock` guards the list of them, which any thread may read.
 
     Args:
-        seed: of the ids.
+        seed: of the ids, and of the order in which lines are answered.
         now_s: seconds since 1970.
         later: how a batch gets its next turn.
     """
@@ -28,16 +29,25 @@ class BatchOffice:
     def __init__(
         self,
         *,
-        life: BatchLife,
-        queue: TokenQueue,
+        cabinet: FileCabinet,
+        clerk: LineClerk,
         steering: Steering,
+        limits: BatchLimits,
         seed: int,
         now_s: Callable[[], float],
         later: Later,
     ) -> None:
         self._lock = threading.Lock()
-        self._life = life
-        self._queue = queue
+        self._queue = TokenQueue()
+        self._life = BatchLife(
+            cabinet=cabinet,
+            clerk=clerk,
+            queue=self._queue,
+            steering=steering,
+            limits=limits,
+            seed=seed,
+            now_s=now_s,
+        )
         self._steering = steering
         self._seed = seed
         self._now_s = now_s

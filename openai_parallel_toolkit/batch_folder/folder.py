@@ -1,0 +1,224 @@
+"""The door: a folder of ready-made batch files in, their results out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import threading
+from dataclasses import replace
+from typing import Any
+
+from ..clock import Clock, SystemClock
+from ..errors import RunStopped, ToolkitError
+from ..files import private_folder, refuse_network
+from ..keys import APIKeyManager, close_unless_default
+from ..runner.signals import StopSignals
+from ..transport import new_event_loop
+from ..work.runlock import RunLock
+from .config import Plan, read_plan
+from .display import Display, make_display
+from .pace import Pace
+from .settings import FolderSettings, Places
+from .shelf import Shelf
+from .shift import Shift
+from .summary import BatchFolderSummary
+
+_LOOK_EVERY_S = 0.1
+
+
+class BatchFolder:
+    """Sends a folder of Batch API files, `batch_size` at a time, and puts the results into place.
+
+    For each input a folder with the time of processing holds `<name>_output.jsonl`,
+    `<name>_metadata.json` and the input itself, moved there; what failed lies likewise in the error
+    location, with `<name>_error.jsonl`. Nested folders are mirrored. A run that was stopped or
+    killed goes on where it was when it is started again; no batch is paid for twice.
+    """
+
+    def __init__(
+        self,
+        config_path: str | os.PathLike[str] | None = None,
+        input_path: str | os.PathLike[str] | None = None,
+        output_path: str | os.PathLike[str] | None = None,
+        error_path: str | os.PathLike[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        continuous: bool | None = None,
+        pattern: str | None = None,
+        endpoint: str | None = None,
+        completion_window: str | None = None,
+        max_attempts: int | None = None,
+        count_tokens: bool | None = None,
+        state_path: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        pace: Pace | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Read the configuration; nothing is looked up or sent yet.
+
+        Args:
+            config_path: the keys (config.json), or a file that says all of this (see
+                `docs/batch-folder.md`), or the app_config.json of the Azure batch accelerator;
+                None: what APP_CONFIG in the environment names, else keys from the environment.
+            input_path: where inputs are; a folder, or a URL such as "s3://bucket/in".
+            output_path: where results go; likewise.
+            error_path: where what failed goes; None: the folder "errors" in `output_path`.
+            batch_size: files under way at a time; None: what the file says, else 10.
+            continuous: go on looking for new files until stopped with Ctrl-C.
+            pattern: names of inputs; None: "*.jsonl".
+            endpoint: URL that all lines must have; None: whatever batches serve.
+            completion_window: the time the service may take; None: "24h".
+            max_attempts: batches that one input may take when earlier ones expire or leave lines
+                unanswered; None: 3.
+            count_tokens: count the tokens of all prompts and note them in the metadata.
+            state_path: a local folder for what is under way; None: in the output folder, and for a
+                URL in the user's state folder.
+            progress: show a bar.
+            pace: how often things are looked at; None: as for real services.
+            clock: None: the system's.
+
+        Raises:
+            ConfigError: a setting is missing or wrong; names the file and the field.
+        """
+        given = {
+            "input_path": input_path,
+            "output_path": output_path,
+            "error_path": error_path,
+            "batch_size": batch_size,
+            "continuous": continuous,
+            "pattern": pattern,
+            "endpoint": endpoint,
+            "completion_window": completion_window,
+            "max_attempts": max_attempts,
+            "count_tokens": count_tokens,
+            "state_path": state_path,
+        }
+        told = {name: value for name, value in given.items() if value is not None}
+        plan: Plan = read_plan(None if config_path is None else os.fspath(config_path), told)
+        self.settings: FolderSettings = replace(plan.settings, progress=progress)
+        if pace is not None:
+            self.settings = replace(self.settings, pace=pace)
+        self._plan = plan
+        self._clock = clock or SystemClock()
+
+    def run(self) -> BatchFolderSummary:
+        """Work until every input is done or failed; in continuous mode, until stopped.
+
+        Raises:
+            RunStopped: Ctrl-C or SIGTERM; batches go on at the provider, and a rerun collects them.
+            RunLocked: another process works with this state.
+            NoUsableKey: files are left because no key can be used; `summary` is a fact.
+            StorageError: the disk or a store refused.
+            ConfigError: a place cannot be used.
+        """
+        state_folder = private_folder(self.settings.state_folder)
+        refuse_network(state_folder)
+        lock = RunLock(state_folder, clock=self._clock)
+        lock.acquire()
+        try:
+            places = self._plan.open_places()
+            try:
+                return self._run(places)
+            finally:
+                places.close()
+        finally:
+            lock.release()
+
+    def _run(self, places: Places) -> BatchFolderSummary:
+        keys = APIKeyManager(settings=self.settings.keys, clock=self._clock)
+        display = make_display(self._clock, is_wanted=self.settings.progress)
+        crew = _Crew(self.settings, places, keys, display, self._clock)
+        stopped = ""
+        try:
+            with StopSignals() as signals:
+                crew.start()
+                while crew.is_at_work(_LOOK_EVERY_S):
+                    if signals.received is not None and not stopped:
+                        stopped = f"told to by {signal.Signals(signals.received).name}"
+                        crew.stop()
+        finally:
+            crew.abandon()
+            display.close()
+            close_unless_default(keys)
+        summary = crew.summary(stopped=stopped)
+        if self.settings.progress:
+            print(summary)  # noqa: T201 - as ParallelToolkit does
+        if crew.error is not None:
+            if isinstance(crew.error, ToolkitError):
+                crew.error.facts.setdefault("summary", summary)
+            raise crew.error
+        if signals.received is not None:
+            raise RunStopped(128 + signals.received, summary)
+        return summary
+
+
+class _Crew:
+    """Carries a Shift on a thread with an event loop of its own, so that notebooks work."""
+
+    def __init__(
+        self,
+        settings: FolderSettings,
+        places: Places,
+        keys: APIKeyManager,
+        display: Display,
+        clock: Clock,
+    ) -> None:
+        self._loop = new_event_loop()
+        self._facts: tuple[Any, ...] = (settings, places, keys)
+        self._display = display
+        self._clock = clock
+        self._shelf = Shelf(settings.state_folder)
+        self._shift: Shift | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: What ended the work before it was done; None: nothing.
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="batch-folder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_at_work(self, wait_s: float) -> bool:
+        """Wait a little, and return whether the work goes on."""
+        self._thread.join(wait_s)
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Have the work end in good order."""
+        self._loop.call_soon_threadsafe(lambda: self._shift and self._shift.stop.ask())
+
+    def abandon(self) -> None:
+        """End the work at once, if it still goes on."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self._thread.join(1.0)
+
+    def summary(self, *, stopped: str) -> BatchFolderSummary:
+        if self._shift is None:
+            return BatchFolderSummary(stopped=stopped)
+        return self._shift.summary(stopped=stopped)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._work())
+        except BaseException as exc:  # noqa: BLE001 - raised again by the one who waits
+            self.error = exc
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    async def _work(self) -> None:
+        settings, places, keys = self._facts
+        self._task = asyncio.current_task()
+        self._shift = Shift(
+            settings,
+            places,
+            keys,
+            shelf=self._shelf,
+            display=self._display,
+            clock=self._clock,
+            chance=random.Random(),
+        )
+        await self._shift.work()

