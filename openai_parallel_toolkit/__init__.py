@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api_queue import ApiQueue
+    from .batch_folder import BatchFolder, BatchFolderSummary
     from .batch_lane import BatchOptions
     from .calls import (
         arequest_openai_api,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 #: importing the package costs nothing.
 _HOMES = {
     "api_queue": ("ApiQueue",),
+    "batch_folder": ("BatchFolder", "BatchFolderSummary"),
     "batch_lane": ("BatchOptions",),
     "calls": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
     "errors": (
@@ -100,6 +102,8 @@ __all__ = [
     "APIRequester",
     "APIRequestor",
     "ApiQueue",
+    "BatchFolder",
+    "BatchFolderSummary",
     "BatchOptions",
     "BudgetExceeded",
     "CarryingPool",

@@ -1,4 +1,4 @@
-"""Show how a BatchFolder goes: a bar where somebody looks, a line now and then where nobody does."""
+"""Show how a BatchFolder goes: a bar for who looks, a line now and then for logs."""
 
 from __future__ import annotations
 

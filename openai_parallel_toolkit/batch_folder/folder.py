@@ -20,7 +20,8 @@ from ..work.runlock import RunLock
 from .config import Plan, read_plan
 from .display import Display, make_display
 from .pace import Pace
-from .settings import FolderSettings, Places
+from .places import Places
+from .settings import FolderSettings
 from .shelf import Shelf
 from .shift import Shift
 from .summary import BatchFolderSummary
@@ -186,12 +187,14 @@ class _Crew:
 
     def stop(self) -> None:
         """Have the work end in good order."""
-        self._loop.call_soon_threadsafe(lambda: self._shift and self._shift.stop.ask())
+        if self._shift is not None:
+            self._loop.call_soon_threadsafe(self._shift.stop.ask)
 
     def abandon(self) -> None:
         """End the work at once, if it still goes on."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            if self._task is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(1.0)
 
     def summary(self, *, stopped: str) -> BatchFolderSummary:

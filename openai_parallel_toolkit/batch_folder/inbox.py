@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Collection
 
 from ..storage import Store, StoredObject
-from .settings import Places
+from .places import Places
 
 
 class Inbox:

@@ -18,8 +18,9 @@ from ..tokens import num_tokens_from_string
 from ..transport.target import is_azure
 from .job import Job, Stage
 from .metadata import error_lines, metadata_of
+from .places import Places
 from .results import RoundFiles, sort_results, write_rest, write_results
-from .settings import FolderSettings, Places
+from .settings import FolderSettings
 from .shelf import Shelf, write_whole
 
 

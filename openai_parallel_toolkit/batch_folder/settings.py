@@ -1,4 +1,4 @@
-"""What a BatchFolder is told: its places, how it works, and whether that makes sense."""
+"""How a BatchFolder works."""
 
 from __future__ import annotations
 
@@ -6,35 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ..settings import Settings
-from ..storage import Store
 from .pace import Pace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where inputs come from, and where results and what failed go."""
-
-    input: Store
-    output: Store
-    error: Store
-
-    def __post_init__(self) -> None:
-        """Refuse places that would be taken for one another.
-
-        Raises:
-            ConfigError: results would be taken for inputs.
-        """
-        for name in ("output", "error"):
-            if getattr(self, name).url() == self.input.url():
-                raise ConfigError(
-                    f"the {name} location is the input location ({self.input.url()}): its files "
-                    "would be taken for inputs; give it a folder of its own"
-                )
-
-    def close(self) -> None:
-        """Let go of all connections."""
-        for store in (self.input, self.output, self.error):
-            store.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ from .journey import Journey, in_thread
 from .maker import Maker
 from .pace import Pace, Stop
 from .paperwork import Paperwork
-from .settings import FolderSettings, Places
+from .places import Places
+from .settings import FolderSettings
 from .shelf import Shelf
 from .summary import BatchFolderSummary, Count, money
 

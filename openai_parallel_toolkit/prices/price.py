@@ -9,7 +9,7 @@ from ..records import Usage
 
 _MILLION = Decimal(1_000_000)
 #: What a call costs in a batch, of its price.
-#: Source: https://platform.openai.com/docs/guides/batch, "50% cost discount" (2026-11).
+#: Source: https://help.openai.com/en/articles/9197833-batch-api-faq, "50% cost discount" (2026-11).
 BATCH_SHARE = Decimal("0.5")
 
 

@@ -156,7 +156,8 @@ class FileRunner:
         outputs = job.staged.collect()
         self._check_unchanged(job)
         execution = job.execution
-        if execution.is_unwound or not self._let_go(job):
+        is_open = job.asks is not None and not job.asks.close()
+        if is_open or execution.is_unwound or not self._let_go(job):
             raise RunStopping
         self._room.acquire()
         self._publisher.publish(
@@ -204,7 +205,11 @@ class FileRunner:
         asks = [] if job.asks is None else job.asks.open()
         if not asks or self._suspender is None or self._scope.gate.reason is not None:
             return False
-        note = self._suspender.suspend(job.path, job.execution, asks)
+        try:
+            note = self._suspender.suspend(job.path, job.execution, asks)
+        except ToolkitError as exc:  # the journal cannot be read
+            self._scope.gate.close(exc)
+            return True
         if note is not None:
             self.fail(job.path, job.execution.file_id, note)
         return True

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..errors import HookUnwound, NotAnsweredYet
+from ..errors import NotAnsweredYet
 from ..execution import Execution, current_execution
 from ..journal import Figures
 from ..live import LiveLane
@@ -150,10 +150,11 @@ def wanted_of(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wa
     try:
         with workshop.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
-    except HookUnwound:
-        pass
-    except Exception as exc:  # noqa: BLE001 - told to the user, who wrote the hook
-        error = exc
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:  # noqa: BLE001 - told to the user, who wrote the hook
+        # What follows a call without an answer, and however that is wrapped, says nothing.
+        error = None if execution.is_unwound else exc
     finally:
         current_execution.reset(token)
     return Wanted(requests=tuple(requests), error=error)

@@ -7,7 +7,14 @@ import threading
 from collections.abc import Mapping
 
 from ..batch_lane import BatchLane
-from ..errors import NotAnsweredYet, OutcomeUnknown, RequestFailed, RequestRejected, UsageError
+from ..errors import (
+    NotAnsweredYet,
+    OutcomeUnknown,
+    RequestFailed,
+    RequestRejected,
+    RunStopping,
+    UsageError,
+)
 from ..execution import Execution
 from ..journal import Journal
 from ..journal.batch_rows import Ask, Refusal
@@ -33,7 +40,7 @@ _OWN = "generate:"
 class Asks:
     """What a file's hooks have asked for in one round and did not get.
 
-    One lock guards the list: hooks may ask from several threads.
+    One lock guards the list and its end: hooks may ask from several threads.
     """
 
     def __init__(self, prices: PriceBook, refusals: Mapping[tuple[str, int, int], Refusal]) -> None:
@@ -41,6 +48,7 @@ class Asks:
         self._refusals = refusals
         self._lock = threading.Lock()
         self._open: list[Ask] = []
+        self._is_closed = False
 
     def __call__(self, call_id: CallId, request: Request) -> BaseException:
         """Note a call that has no answer, and return what it raises."""
@@ -55,8 +63,16 @@ class Asks:
         live_usd = self._prices.max_cost_usd(request)
         cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
         with self._lock:
+            if self._is_closed:
+                return RunStopping()
             self._open.append(Ask(call_id, request, cost_usd))
         return NotAnsweredYet()
+
+    def close(self) -> bool:
+        """Take no ask any more, if there was none; return whether there was none."""
+        with self._lock:
+            self._is_closed = not self._open
+            return self._is_closed
 
     def open(self) -> list[Ask]:
         """Return the asks so far."""
@@ -138,6 +154,8 @@ class Suspender:
             if self._is_steady:
                 return True
         again = wanted_of(path, self._hooks, self._workshop, self._live)
+        if not again.requests:  # process_output asks: that is compared in the next round
+            return True
         before = {ask.call.hash for ask in asks}
         is_same = any(request.hash in before for request in again.requests)
         with self._lock:

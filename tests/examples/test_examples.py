@@ -46,6 +46,7 @@ EXPECTED = {
     "api_queue.py": Expected(pays=5, pays_again=5, says="bread: 1536 numbers"),
     "api_requester.py": Expected(pays=40, pays_again=40, says="What is 2 + 2? What is 2 + 2?"),
     "async_hooks.py": of_texts(15),
+    "batch_mode.py": of_texts(10),
     "cost.py": of_texts(5, says="Files: 2 done, 3 skipped"),
     "embeddings.py": Expected(pays=6, pays_again=1, says="texts/birds/swift.txt"),
     "folder.py": of_texts(10),

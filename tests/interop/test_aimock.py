@@ -51,7 +51,7 @@ def texts(desk, aimock):
 
 
 CHAOS = {
-    "drops": {"dropRate": 0.3},
+    "drops": {"dropRate": 0.2},
     "malformed": {"malformedRate": 0.2},
     "disconnects": {"disconnectRate": 0.2},
     "all": {"dropRate": 0.1, "malformedRate": 0.08, "rateLimitRate": 0.05, "disconnectRate": 0.08},

@@ -2,10 +2,9 @@
 
 import logging
 import os
-import random
-import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -307,38 +306,43 @@ def allow(store, bucket):
 
 
 def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(tmp_path, new_place):
-    inputs, outputs = new_place("s3") + "/in", new_place("abfs") + "/out"
-    chance, kills = random.Random(11), 0
+    inputs, outputs, back = new_place("s3"), new_place("abfs"), new_place("s3")
     with Simulator([SimKey("good")], seed=7, latency=Latency(0.02)) as sim:
         desk = Desk(tmp_path, sim)
         desk.fill(inputs, numbered(120))
-        child = [sys.executable, remote_kit.__file__, str(desk.config), inputs, outputs]
-        while True:
-            process = subprocess.Popen(
-                child, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-            )
-            try:
-                _, errors = process.communicate(timeout=chance.uniform(2.0, 3.0) + kills * 0.5)
-                assert process.returncode == 0, errors
-                break
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-                kills += 1
-        assert kills >= 2
-        found = texts(outputs)
-        assert sorted(found) == expected(numbered(120))
+        for billed in (10, 150, 240):
+            run_until(sim, billed, desk.config, inputs, outputs)
+        process = start(desk.config, inputs, outputs)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        assert sorted(texts(outputs)) == expected(numbered(120))
         with JournalReader(state_folder_of(stand_in(outputs))) as reader:
             lost = reader.status().totals.all_runs.unanswered
         assert sim.ledger.billed() <= 240 + lost
         again = desk.run(inputs, outputs)
         assert (again.done, again.skipped) == (0, 120)
-    back = new_place("s3") + "/back"
-    with Simulator([SimKey("good")], seed=7) as sim:
-        desk = Desk(tmp_path, sim)
+        billed = sim.ledger.billed()
         summary = desk.run(outputs, back, pattern="*.txt")
         assert (summary.done, summary.failed) == (120, 0)
-        assert sim.ledger.billed() == 240
+        assert sim.ledger.billed() == billed + 240
+
+
+def start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, remote_kit.__file__, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+
+
+def run_until(sim, billed, *arguments):
+    """Run in a process of its own, and kill it when that many requests were billed."""
+    process = start(*arguments)
+    while sim.ledger.billed() < billed and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
 
 
 def test_a_url_and_its_state_belong_together_also_in_another_account(monkeypatch):

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
 FLOORS = [
     {"__init__", "__main__"},
     {"cli"},
-    {"toolkit", "requester", "api_queue", "demo", "prompts"},
+    {"toolkit", "requester", "api_queue", "demo", "prompts", "batch_folder"},
     {"runner"},
     {"calls", "many_calls"},
     {"orders"},

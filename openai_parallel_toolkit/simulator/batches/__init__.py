@@ -1,5 +1,5 @@
 """Files and batches as OpenAI and Azure keep them, with time compressed and steerable.
 
 `office` takes batches in, `life` leads each from validating to its end, `course` says how it goes,
-`lines` reads and writes the JSONL of it, `clerk` answers a line and bills it, `cabinet` keeps files.
+`lines` reads and writes the JSONL of it, `clerk` answers and bills a line, `cabinet` keeps files.
 """
