@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+from openai_parallel_toolkit.journal import JournalReader
+
 LONGEST_S = 1800.0
 STUCK = [{"kind": "never", "marker": "number 0,", "billed": False}]
 
@@ -110,10 +112,13 @@ def main():
         written = (root / "out.jsonl").read_text().splitlines()
         ids = [json.loads(line)["id"] for line in written]
         assert ids == list(range(count)), "the order is another one"
+        with JournalReader(str(root / "out.jsonl.state")) as reader:
+            in_flight = reader.status().totals.all_runs.unanswered
         print(
-            f"bill: {bill['total']['billed']:,} answers for {count:,} lines, "
-            f"{bill['billed_again']} lines billed again, {bill['total']['requests']:,} requests"
+            f"bill: {bill['total']['billed']:,} answers for {count:,} lines; {in_flight} were in "
+            f"flight at the kills, and {bill['billed_again']} of these lines were billed again"
         )
+        assert bill["billed_again"] <= in_flight, "an answer that was kept was paid for again"
 
 
 if __name__ == "__main__":

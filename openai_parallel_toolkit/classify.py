@@ -43,7 +43,7 @@ _DEAD_CODES = frozenset(
         "invalid_api_key",
     }
 )
-_NOT_HERE_CODES = frozenset({"model_not_found", "DeploymentNotFound", "OperationNotSupported"})
+NOT_HERE_CODES = frozenset({"model_not_found", "DeploymentNotFound", "OperationNotSupported"})
 
 Clean = Callable[[str], str]
 
@@ -90,7 +90,7 @@ def _classify_error(
     kind = _STATUS.get(status) or (_REJECTED if status < 500 else _BUSY)
     if {code, kind_word} & _DEAD_CODES and status in {400, 401, 402, 403, 429}:
         kind = _DEAD
-    elif code in _NOT_HERE_CODES and status in {400, 403, 404}:
+    elif code in NOT_HERE_CODES and status in {400, 403, 404}:
         kind = _NOT_HERE
     if status in {301, 302, 303, 307, 308}:
         message = "the server redirects elsewhere; set api_base to where it points"

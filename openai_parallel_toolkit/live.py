@@ -221,7 +221,7 @@ class LiveLane:
     async def _hold(self, need: Need, scope: Scope, budget: Budget) -> None:
         """Set the most that a request can cost aside, waiting while others may give enough back."""
         if need.max_cost_usd is None:
-            raise _no_price(need.model)
+            raise no_price(need.model)
         ready = self._loop.create_future()
 
         def wake() -> None:
@@ -353,7 +353,8 @@ def _pay(scope: Scope, need: Need, cost_usd: Decimal) -> None:
         scope.budget.settle(need.max_cost_usd, cost_usd)
 
 
-def _no_price(model: str) -> ConfigError:
+def no_price(model: str) -> ConfigError:
+    """Return what is told when a run with a cap asks a model of which no price is known."""
     return ConfigError(
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
         f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from ..batches import BatchService, ServiceRefusal
+from ..batches import BatchService
 from ..clock import Clock
 from ..errors import NoUsableKey
 from ..keys import APIKeyManager
-from ..records import Lease, OutcomeKind
+from ..records import Lease, Outcome
 from ..transport.http import HttpTransport
 
 
@@ -71,10 +71,9 @@ class Desks:
         """Note that a key has one file more or less under way."""
         self._load[key_name] += change
 
-    def tell(self, desk: BatchService, refusal: ServiceRefusal) -> None:
-        """Give a key up when its refusal says that it is dead."""
-        if refusal.outcome.kind is OutcomeKind.KEY_DEAD:
-            self._keys.drop(desk.lease.key_name, refusal.outcome)
+    def give_up(self, key_name: str, outcome: Outcome) -> None:
+        """Take no key for alive that its provider has called dead."""
+        self._keys.drop(key_name, outcome)
 
     def _desk(self, lease: Lease) -> BatchService:
         desk = self._desks.get(lease.key_name)

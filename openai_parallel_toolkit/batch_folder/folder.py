@@ -136,7 +136,7 @@ class BatchFolder:
             with StopSignals() as signals:
                 crew.start()
                 while crew.is_at_work(_LOOK_EVERY_S):
-                    if signals.received is not None and not stopped:
+                    if signals.received is not None:
                         stopped = f"told to by {signal.Signals(signals.received).name}"
                         crew.stop()
         finally:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
@@ -25,11 +26,11 @@ from ..batches.check import Finding
 from ..clock import Clock
 from ..errors import NoUsableKey, ToolkitError
 from ..files import storage_error
-from ..records import OutcomeKind
+from ..records import Outcome, OutcomeKind
 from ..transport import SendFault
 from .desk import Desks
 from .job import Job, Round, Stage
-from .maker import OURS, Maker, find_batch, find_file
+from .maker import OURS, Doubt, Maker, find_batch, find_file
 from .pace import Backoff, Pace, Stop
 from .paperwork import Paperwork
 from .shelf import Shelf
@@ -41,6 +42,9 @@ _Made = TypeVar("_Made")
 _NOT_YET = {"pending", "running", "notRunning", "uploaded"}
 _TOO_MUCH_ENQUEUED = "token_limit_exceeded"
 _METADATA_CHARS = 512
+_NAME_CHARS = 60
+_FINAL = {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}
+_TOO_LARGE = 413
 _NOT_IMPORTED = (
     "Azure cannot read it from its storage, so it is sent from here; give the resource's managed "
     "identity the role Storage Blob Data Contributor"
@@ -71,7 +75,7 @@ class Journey:
         self.seen: RemoteBatch | None = None
         #: What it waits for, in words; "": for nothing but its batch.
         self.waits = ""
-        self._is_resumed = is_resumed
+        self._doubt = Doubt(is_resumed)
         self._shelf = shelf
         self._desks = desks
         self._maker = maker
@@ -108,7 +112,7 @@ class Journey:
                 counted = self._count_load(counted)
                 if self.job.stage is not Stage.GONE:
                     await in_thread(self._shelf.save, self.job)
-                    self._is_resumed = False
+                    self._doubt = Doubt(is_open=False)
         finally:
             if counted is not None:
                 self._desks.count(counted, -1)
@@ -128,10 +132,32 @@ class Journey:
         except SendFault as fault:
             raise _held_up(job, str(fault)) from fault
         except ServiceRefusal as refusal:
-            outcome = refusal.outcome
-            if outcome.kind in {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}:
-                return _failed(job, Finding(code=outcome.code, message=outcome.message))
-            raise _held_up(job, str(refusal)) from refusal
+            kind = refusal.outcome.kind
+            if kind is OutcomeKind.KEY_DEAD:
+                self._desks.give_up(job.last.key_name, refusal.outcome)
+                return self._without_key(job)
+            if kind not in _FINAL or job.stage is Stage.SENDING:
+                raise _held_up(job, str(refusal)) from refusal
+            return _failed(job, refusal.outcome)
+
+    def _without_key(self, job: Job) -> Job:
+        """Return a job whose key cannot be used to where it can take another key.
+
+        Raises:
+            NoUsableKey: something of it is, or may be, paid for under that key.
+        """
+        is_free = job.stage is Stage.SENDING or not self._doubt.is_open
+        if job.stage in {Stage.SENDING, Stage.SENT} and is_free:
+            return replace(job, rounds=job.rounds[:-1], stage=Stage.READY)
+        name = job.last.key_name
+        raise NoUsableKey(
+            f"{job.path}: its batch belongs to {name}, which cannot be used now; restore that key, "
+            "then run again",
+            key_name=name,
+        )
+
+    def _desk(self, job: Job) -> BatchService | None:
+        return self._desks.owner(job.last.fingerprint)
 
     # -- there ---------------------------------------------------------------------------------
 
@@ -145,9 +171,9 @@ class Journey:
         return replace(job, rounds=(*job.rounds, fresh), stage=Stage.SENDING)
 
     async def _send(self, job: Job) -> Job:
-        desk = self._desks.owner(job.last.fingerprint)
+        desk = self._desk(job)
         if desk is None:
-            return _without_round(job)
+            return self._without_key(job)
         name = _remote_name(job)
 
         async def find() -> RemoteFile | None:
@@ -161,15 +187,17 @@ class Journey:
             return await desk.upload(name, await in_thread(self._paperwork.lines_path, job))
 
         try:
-            file = await self._maker.make(attempt, find, is_doubtful=self._is_resumed)
+            file = await self._maker.make(attempt, find, self._doubt)
         except ServiceRefusal as refusal:
-            return self._given_up_or_raise(job, desk, refusal)
+            if refusal.outcome.status != _TOO_LARGE:
+                raise
+            return _failed(job, refusal.outcome)
         return job.with_round(input_file_id=file.id).at(Stage.SENT)
 
     async def _create(self, job: Job) -> Job:
-        desk = self._desks.owner(job.last.fingerprint)
+        desk = self._desk(job)
         if desk is None:
-            return _without_round(job)
+            return self._without_key(job)
         token, file_id = _token(job), job.last.input_file_id or ""
         if not await self._is_taken_in(desk, file_id):
             return await self._send_instead(job, desk, file_id)
@@ -181,18 +209,8 @@ class Journey:
             told = {OURS: token, "input": job.path[-_METADATA_CHARS:]}
             return await desk.create(file_id, job.url, window=self._window, metadata=told)
 
-        try:
-            batch = await self._maker.make(attempt, find, is_doubtful=self._is_resumed)
-        except ServiceRefusal as refusal:
-            return self._given_up_or_raise(job, desk, refusal)
+        batch = await self._maker.make(attempt, find, self._doubt)
         return job.with_round(batch_id=batch.id).at(Stage.RUNNING)
-
-    def _given_up_or_raise(self, job: Job, desk: BatchService, refusal: ServiceRefusal) -> Job:
-        """Take a job back from a key that is dead; nothing of it is paid for yet."""
-        if refusal.outcome.kind is not OutcomeKind.KEY_DEAD:
-            raise refusal
-        self._desks.tell(desk, refusal)
-        return _without_round(job)
 
     async def _is_taken_in(self, desk: BatchService, file_id: str) -> bool:
         """Wait until the service has read a file; False: it could not."""
@@ -205,8 +223,8 @@ class Journey:
         """Go back to send an input that the service could not read from its storage."""
         await desk.delete(file_id)
         if self._paperwork.import_url(job, desk.lease) is None:
-            told = "the service could not read the uploaded file; look at it at the provider"
-            return _failed(job, Finding(code="file_error", message=told))
+            told = "the service could not read the uploaded file"
+            return _failed(job, Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
         logger.warning("%s: %s", job.path, _NOT_IMPORTED)
         job = replace(job, is_import_refused=True)
         return job.with_round(input_file_id=None).at(Stage.SENDING)
@@ -214,12 +232,14 @@ class Journey:
     # -- and back ------------------------------------------------------------------------------
 
     async def _watch(self, job: Job) -> Job:
-        desk = self._owner(job)
-        batch = await self._asked(desk, desk.batch(job.last.batch_id or ""))
+        desk = self._desk(job)
+        if desk is None:
+            return self._without_key(job)
+        batch = await desk.batch(job.last.batch_id or "")
         while not batch.is_over:
             self.seen = batch
             await self._stop.pause(self._polls.next_s())
-            batch = await self._asked(desk, desk.batch(batch.id))
+            batch = await desk.batch(batch.id)
         self.seen = None
         if any(issue.code == _TOO_MUCH_ENQUEUED for issue in batch.errors):
             return await self._wait_for_room(job)
@@ -228,7 +248,7 @@ class Journey:
             (batch.error_file_id, self._paperwork.error_path(job)),
         ):
             if file_id is not None:
-                await self._asked(desk, desk.download(file_id, path))
+                await desk.download(file_id, path)
         findings = tuple(
             Finding(code=issue.code, message=issue.message, line=issue.line)
             for issue in batch.errors
@@ -281,30 +301,13 @@ class Journey:
             "the remote file %s of key %s was not deleted: %s", file_id, one.key_name, why
         )
 
-    def _owner(self, job: Job) -> BatchService:
-        desk = self._desks.owner(job.last.fingerprint)
-        if desk is None:
-            raise NoUsableKey(
-                f"{job.path}: its batch {job.last.batch_id} belongs to {job.last.key_name}, which "
-                "cannot be used now; restore that key, then run again",
-                key_name=job.last.key_name,
-            )
-        return desk
-
-    async def _asked(self, desk: BatchService, asking: Awaitable[_Made]) -> _Made:
-        try:
-            return await asking
-        except ServiceRefusal as refusal:
-            self._desks.tell(desk, refusal)
-            raise
-
 
 async def _import(desk: BatchService, name: str, url: str) -> RemoteFile | None:
     """Have the service read an input from its storage; None: it will not."""
     try:
         return await desk.import_file(name, url)
     except ServiceRefusal as refusal:
-        if refusal.outcome.kind not in {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}:
+        if refusal.outcome.kind not in _FINAL:
             raise
         logger.warning("%s: %s (%s)", name, _NOT_IMPORTED, refusal)
         return None
@@ -327,14 +330,12 @@ def _token(job: Job) -> str:
 
 
 def _remote_name(job: Job) -> str:
-    return f"{job.id}-{len(job.rounds)}-{os.path.basename(job.path)}"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
+    return f"{job.id}-{len(job.rounds)}-{stem[:_NAME_CHARS]}.jsonl"
 
 
-def _without_round(job: Job) -> Job:
-    return replace(job, rounds=job.rounds[:-1], stage=Stage.READY)
-
-
-def _failed(job: Job, finding: Finding) -> Job:
+def _failed(job: Job, outcome: Outcome) -> Job:
+    finding = Finding(code=outcome.code, message=outcome.message)
     return replace(job, findings=(finding,), findings_count=1, stage=Stage.SETTLED)
 
 

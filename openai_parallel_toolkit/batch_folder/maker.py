@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
@@ -23,6 +24,13 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 
 
+@dataclass(slots=True)
+class Doubt:
+    """Whether something may have been made of which nobody here knows."""
+
+    is_open: bool
+
+
 class Maker:
     """Repeats what may be repeated, and looks before whatever may have happened already."""
 
@@ -36,13 +44,12 @@ class Maker:
         self,
         attempt: Callable[[], Awaitable[_Made]],
         find: Callable[[], Awaitable[_Made | None]],
-        *,
-        is_doubtful: bool,
+        doubt: Doubt,
     ) -> _Made:
         """Return what an attempt made, or what is found of an earlier one.
 
         Args:
-            is_doubtful: an earlier process may have made it.
+            doubt: open: an earlier process may have made it; opened when an attempt may have.
 
         Raises:
             ServiceRefusal: the service will not have it, or was busy for `patience_s`.
@@ -53,7 +60,7 @@ class Maker:
         first_s = min(_FIRST_PAUSE_S, self._pace.first_poll_s)
         waits = Backoff(first_s, _LONGEST_PAUSE_S, self._chance)
         while True:
-            if is_doubtful:
+            if doubt.is_open:
                 found = await find()
                 if found is not None:
                     return found
@@ -64,7 +71,7 @@ class Maker:
                 wait_s = _asked_wait_s(exc) or waits.next_s()
                 if not _is_passing(exc) or self._clock.now_s() + wait_s > until_s:
                     raise
-                is_doubtful = is_doubtful or _may_have_happened(exc)
+                doubt.is_open = doubt.is_open or _may_have_happened(exc)
             await self._stop.pause(wait_s)
 
 

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from ..batches import BatchService, RemoteBatch, ServiceRefusal
+from ..classify import NOT_HERE_CODES
 from ..clock import Clock
 from ..errors import ConfigError, ToolkitError
 from ..files import private_folder
@@ -244,7 +245,7 @@ class BatchLane:
         if not (is_full or is_flush or is_old):
             return False
         try:
-            chosen = self._purse.affordable(lines[:count])
+            chosen = self._purse.affordable(lines[:count], queued.model)
         except ToolkitError as exc:
             self._scope.gate.close(exc)
             return False
@@ -269,8 +270,8 @@ class BatchLane:
     def _nobody(self, model: str) -> ToolkitError:
         if self._without:
             return ConfigError(
-                f"no key has a Batch API for {model}: the server does not know the address; use "
-                'mode="live", or keys of a provider that has one',
+                f"no key has a Batch API for {model}: the server does not know the address or the "
+                'model; use mode="live", or keys of a provider that has both',
                 model=model,
             )
         ticket = self._keys.request(Need(model=model, tokens=0), lambda: None)
@@ -329,9 +330,8 @@ class BatchLane:
                 if self._cancels:
                     await service.cancel(batch.remote_id or "")
                 remote = await self._follow(batch, service)
-                if any(issue.code in _TOO_MANY for issue in remote.errors):
-                    self._one_too_many(batch, service, is_counted=True)
-                else:
+                is_counted = not is_doubtful
+                if not self._is_put_back(batch, remote, service, is_counted=is_counted):
                     path = self._submitter.path_of(batch, "result")
                     await self._collector.collect(batch, remote, service, path)
                 self.changed.set()
@@ -380,6 +380,21 @@ class BatchLane:
                 return remote
             await asyncio.sleep(pause_s)
             pause_s = min(1.5 * pause_s, max(self._options.longest_poll_s, pause_s))
+
+    def _is_put_back(
+        self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
+    ) -> bool:
+        """Queue its lines anew if the provider found that the key cannot have such a batch."""
+        codes = {issue.code for issue in remote.errors}
+        if codes & _TOO_MANY:
+            self._one_too_many(batch, service, is_counted=is_counted)
+        elif codes & NOT_HERE_CODES:
+            self._without.add((service.lease.key_name, batch.model))
+            self._collector.put_back(batch, service.lease, is_counted=is_counted)
+            self._book.move_on(batch, Stage.COLLECTED)
+        else:
+            return False
+        return True
 
     def _one_too_many(self, batch: BatchRecord, service: BatchService, *, is_counted: bool) -> None:
         """The provider has no room for it: it goes again, in a smaller batch or later."""

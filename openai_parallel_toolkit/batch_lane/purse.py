@@ -8,6 +8,7 @@ from decimal import Decimal
 from ..budget import Budget
 from ..errors import BudgetExceeded
 from ..journal.batch_rows import Line, LineEnd
+from ..live import no_price
 from ..records import OutcomeKind
 
 _NOTHING = Decimal(0)
@@ -21,18 +22,21 @@ class Purse:
         #: What was set aside, by batch; batches of earlier runs count as spent already.
         self._held: dict[int, Decimal] = {}
 
-    def affordable(self, lines: Sequence[Line]) -> Sequence[Line]:
+    def affordable(self, lines: Sequence[Line], model: str) -> Sequence[Line]:
         """Return as many of the first lines as there is money for.
 
         Raises:
             BudgetExceeded: there is none for the first, and none is held that may come back.
+            ConfigError: what the model costs is not known.
         """
         if self._budget is None:
             return lines
         funds = self._budget.funds()
         left_usd = funds.cap_usd - funds.spent_usd - funds.held_usd
         for count, line in enumerate(lines):
-            left_usd -= line.max_cost_usd or _NOTHING
+            if line.max_cost_usd is None:
+                raise no_price(model)
+            left_usd -= line.max_cost_usd
             if left_usd < 0:
                 if not count and not funds.held_usd:
                     raise self._exceeded(line)

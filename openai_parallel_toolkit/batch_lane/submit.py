@@ -30,6 +30,9 @@ MARK = "openai_parallel_toolkit"
 _LONGEST_PAUSE_S = 60.0
 #: A provider may list what was made a little later than it was made.
 _UNTIL_LISTED_S = 2.0
+#: What a file is called that cannot be used yet, and how often to look, seconds.
+_NOT_YET = frozenset({"pending", "running"})
+_LOOK_S = 1.0
 _WORTH_REPEATING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
 
 
@@ -139,7 +142,8 @@ class Submitter:
     async def _make(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> tuple[str, str]:
-        file_id = batch.input_file_id or await self._upload(batch, service, is_doubtful)
+        file_id = await self._upload(batch, service, is_doubtful)
+        await self._until_processed(file_id, service)
         remote = await service.create(
             file_id,
             line_url(service.lease, batch.path),
@@ -159,6 +163,11 @@ class Submitter:
             file_id = (await service.upload(name, path)).id
         self._book.move_on(batch, Stage.UPLOADED, input_file_id=file_id)
         return file_id
+
+    async def _until_processed(self, file_id: str, service: BatchService) -> None:
+        """Wait until a file may be used: Azure looks through it first."""
+        while (await service.file(file_id)).status in _NOT_YET:
+            await self._sleep(_LOOK_S)
 
     def _lines(self, batch: BatchRecord, lease: Lease) -> Iterable[bytes]:
         url = line_url(lease, batch.path)

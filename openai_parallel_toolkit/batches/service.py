@@ -209,7 +209,8 @@ class BatchService:
 
     async def _once(self, errand: Errand, read: Callable[[Any], _Read | None]) -> _Read:
         reply = await self._transport.run(errand, self.lease, timeout_s=_TIMEOUT_S)
-        found = read(parse_object(reply.body) or {}) if _is_success(reply) else None
+        raw = parse_object(reply.body or b"{}") if _is_success(reply) else None
+        found = None if raw is None else read(raw)
         if found is None:
             raise ServiceRefusal(self._outcome(reply, errand))
         return found

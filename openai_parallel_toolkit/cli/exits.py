@@ -14,7 +14,7 @@ BUG = 70
 #: Every exit status, as `--help` shows it.
 EXIT_CODES = {
     "0": "all is well",
-    "1": "some files failed or were put aside",
+    "1": "some files or lines failed, or were put aside",
     "2": "a mistake to mend: options, configuration, input, the hooks' module",
     "3": "another process works on the output folder",
     "4": "no key can be used",

@@ -271,7 +271,9 @@ class _Run:
             return "the limit that was given"
         left = self._total - self._asking.answered - self._failed.count
         return (
-            f"the last {left:,} answers" if 0 < left == self._lane.keys.counts().in_flight else ""
+            f"answers to the last lines ({left:,})"
+            if 0 < left == self._lane.keys.counts().in_flight
+            else ""
         )
 
     def _funds(self) -> Funds | None:

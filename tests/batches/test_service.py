@@ -173,6 +173,18 @@ def test_reads_are_repeated_after_a_limit_an_overload_and_a_lost_reply(server, d
     assert all(pause <= 4 for pause in desk.pauses[1:])
 
 
+async def page_of_a_gateway(request):
+    return web.Response(text="<html>Please wait</html>", content_type="text/html")
+
+
+def test_a_deletion_that_is_answered_with_something_else_is_repeated(server, desk):
+    server.add_file("a", b"")
+    server.instead.append(page_of_a_gateway)
+    desk.do(lambda s: s.delete("file-1"))
+    assert len(server.asked) == 2
+    assert server.files == {}
+
+
 def test_a_read_gives_up_after_ten_minutes_with_what_was_wrong(server, desk):
     server.instead += [refuse(503, "overloaded")] * 1000
     with pytest.raises(ServiceRefusal) as caught:

@@ -22,9 +22,11 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/batch.md",
     "docs/doors.md",
     "docs/hooks.md",
     "docs/on-disk.md",
+    "docs/storage.md",
 ]
 TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES}
 README = TEXTS["README.md"]
@@ -149,7 +151,7 @@ def test_every_option_that_is_named_exists():
         (choices,) = [a.choices for a in parser._actions if isinstance(a.choices, dict)]
         known.update(choices[name]._option_string_actions)
     for page, text in TEXTS.items():
-        named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", text))
         assert named <= known, f"{page} names {named - known}"
 
 

@@ -261,7 +261,7 @@ def test_on_azure_a_list_of_messages_is_answered_through_chaos(desk, azure):
         azure.answer({"userMessage": f"prompt {n:02}"}, {"content": f"answer {n:02}"})
     azure.chaos(dropRate=0.2)
     prompts = [[{"role": "user", "content": f"prompt {n:02}"}] for n in range(30)]
-    with APIRequester(MODEL, progress=False) as api:
+    with APIRequester(MODEL, max_retries=10, progress=False) as api:
         results = api.get_responses_parallel(prompts)
     assert [result["content"] for result in results] == [f"answer {n:02}" for n in range(30)]
     check_asked_at(azure, f"deployments/{MODEL}/chat/completions")
