@@ -37,6 +37,10 @@ class StoredAnswer(Protocol):
         ...
 
 
+#: What a file's calls were answered, by (hash, k, try).
+Answers = Mapping[tuple[str, int, int], StoredAnswer]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """An answer and where it came from."""
@@ -62,7 +66,7 @@ class Execution:
         scope: Scope,
         file_id: int = 0,
         path: str = "",
-        answers: Mapping[tuple[str, int, int], StoredAnswer] | None = None,
+        answers: Answers | None = None,
         absent: Callable[[CallId, Request], BaseException] | None = None,
         on_call: Callable[[bool], None] | None = None,
         clock: Clock | None = None,
@@ -86,7 +90,8 @@ class Execution:
         self.is_fenced = False
         #: The event loop that the async hooks run on; None: the hooks are blocking.
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._answers = answers or {}
+        #: What the journal held for the file when this began.
+        self.answers = answers or {}
         self._absent = absent
         self._on_call = on_call
         self._clock = clock or SystemClock()
@@ -115,7 +120,7 @@ class Execution:
             NotAnsweredYet: there is none, and nothing may be sent now.
             RunStopping: this execution may ask for nothing more.
         """
-        stored = self._answers.get((call_id.hash, call_id.k, call_id.attempt_try))
+        stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
         raw = parse_object(stored.body()) if stored is not None else None
         answer = read_answer(request.path, raw) if raw is not None else None
         if answer is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
-from ..settings import load_settings
+from ..settings import Settings, load_settings
 from ..settings.fields import Field, Origin
 from ..settings.file import read_json, with_dotenv
 from ..storage import Store, is_remote
@@ -76,17 +76,31 @@ def read_plan(
     Raises:
         ConfigError: something is missing or wrong; names the file and the field.
     """
+    return plan_of({**_told(config_path, env), **given})
+
+
+def read_keys(config_path: str | None, *, env: Mapping[str, str] = os.environ) -> Settings:
+    """Read only the keys of a configuration of any form.
+
+    Raises:
+        ConfigError: something is missing or wrong; names the file and the field.
+    """
+    keys: Settings = _told(config_path, env)["keys"]
+    return keys
+
+
+def _told(config_path: str | None, env: Mapping[str, str]) -> dict[str, Any]:
     config_path = config_path or env.get(VARIABLE) or None
     if config_path is None:
-        return plan_of({**given, "keys": load_settings(env=env)})
+        return {"keys": load_settings(env=env)}
     origin = Origin(name=config_path, env=with_dotenv(env, [os.path.dirname(config_path), "."]))
     whole = read_json(config_path, origin)
     fields = whole.entries()
     if "AOAI_config" in fields or "storage_config" in fields:
-        return plan_of({**read_accelerator(fields, config_path, origin), **given})
+        return read_accelerator(fields, config_path, origin)
     if "api_keys" in fields:
-        return plan_of({**given, "keys": load_settings(config_path, env=env)})
-    return plan_of({**_read_ours(whole, config_path, env), **given})
+        return {"keys": load_settings(config_path, env=env)}
+    return _read_ours(whole, config_path, env)
 
 
 def plan_of(told: Mapping[str, Any]) -> Plan:

@@ -103,6 +103,14 @@ class BatchFolder:
             self.settings = replace(self.settings, pace=pace)
         self._plan = plan
         self._clock = clock or SystemClock()
+        self._stop_asked = threading.Event()
+
+    def stop(self) -> None:
+        """Have `run` end soon and return its summary; from another thread.
+
+        Batches go on at the provider, and the next run collects them.
+        """
+        self._stop_asked.set()
 
     def run(self) -> BatchFolderSummary:
         """Work until every input is done or failed; in continuous mode, until stopped.
@@ -131,18 +139,19 @@ class BatchFolder:
         keys = APIKeyManager(settings=self.settings.keys, clock=self._clock)
         display = make_display(self._clock, is_wanted=self.settings.progress)
         crew = _Crew(self.settings, places, keys, display, self._clock)
-        stopped = ""
         try:
             with StopSignals() as signals:
                 crew.start()
                 while crew.is_at_work(_LOOK_EVERY_S):
-                    if signals.received is not None:
-                        stopped = f"told to by {signal.Signals(signals.received).name}"
+                    if signals.received is not None or self._stop_asked.is_set():
                         crew.stop()
         finally:
             crew.abandon()
             display.close()
             close_unless_default(keys)
+        stopped = "told to" if self._stop_asked.is_set() else ""
+        if signals.received is not None:
+            stopped = f"told to by {signal.Signals(signals.received).name}"
         summary = crew.summary(stopped=stopped)
         if self.settings.progress:
             print(summary)  # noqa: T201 - as ParallelToolkit does

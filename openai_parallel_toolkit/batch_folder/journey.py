@@ -198,7 +198,7 @@ class Journey:
         desk = self._desk(job)
         if desk is None:
             return self._without_key(job)
-        token, file_id = _token(job), job.last.input_file_id or ""
+        token, file_id = token_of(job), job.last.input_file_id or ""
         if not await self._is_taken_in(desk, file_id):
             return await self._send_instead(job, desk, file_id)
 
@@ -325,7 +325,8 @@ async def in_thread(act: Callable[..., _Made], *arguments: object) -> _Made:
         raise storage_error(exc, str(exc.filename or "")) from exc
 
 
-def _token(job: Job) -> str:
+def token_of(job: Job) -> str:
+    """Return what tells a job's next batch from all others."""
     return f"{job.id}-{len(job.rounds)}-{job.last.refused}"
 
 

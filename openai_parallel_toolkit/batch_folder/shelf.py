@@ -70,8 +70,11 @@ class Shelf:
         return os.path.join(folder, name)
 
     def sweep(self, jobs: list[Job]) -> None:
-        """Delete work folders of which no job is known: their jobs came to their end."""
+        """Delete what a crash left: work folders of no known job, and files half written."""
         known = {job.id for job in jobs}
+        for name in os.listdir(self._jobs):
+            if not name.endswith(".json"):
+                os.unlink(os.path.join(self._jobs, name))
         for name in os.listdir(self._work):
             if name not in known:
                 shutil.rmtree(os.path.join(self._work, name), ignore_errors=True)

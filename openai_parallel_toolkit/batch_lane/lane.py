@@ -417,6 +417,7 @@ class BatchLane:
                     await service.delete(file_id)
         except (ServiceRefusal, SendFault) as exc:
             logger.warning("files of batch %d could not be deleted: %s", batch.id, exc)
+        self._submitter.clear(batch)
         self._book.move_on(batch, Stage.CLOSED)
 
     async def _not_made(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:

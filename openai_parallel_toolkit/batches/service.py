@@ -101,6 +101,8 @@ class BatchService:
     async def download(self, file_id: str, path: str) -> int:
         """Write a file's content to `path`, whole or not at all, and return its size in bytes.
 
+        It holds lines of JSON: what begins otherwise, such as a gateway's page, is no answer.
+
         Raises:
             StorageError: it cannot be written.
         """
@@ -186,9 +188,11 @@ class BatchService:
         with _whole_file(path) as file:
             errand = Errand(method="GET", path=_path("files", file_id, "content"), save_to=file)
             reply = await self._transport.run(errand, self.lease, timeout_s=_TIMEOUT_S)
-            if not _is_success(reply):
+            size_bytes = file.tell()
+            file.seek(0)
+            if not _is_success(reply) or (size_bytes and parse_object(file.readline()) is None):
                 raise ServiceRefusal(self._outcome(reply, errand))
-            return file.tell()
+            return size_bytes
 
     async def _repeat(self, errand: Errand, read: Callable[[Any], _Read | None]) -> _Read:
         return await self._patiently(lambda: self._once(errand, read))
@@ -245,7 +249,7 @@ def _whole_file(path: str) -> Iterator[BinaryIO]:
     """
     part = f"{path}.part"
     try:
-        with open(part, "wb") as file:
+        with open(part, "w+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -18,6 +18,7 @@ from .exits import EXIT_CODES, MISTAKE, code_of
 _COMMANDS = {
     "demo": "see it work on this machine: no key, no cost",
     "run": "work through a folder",
+    "batch": "send a folder of batch files, and collect the results",
     "prompts": "ask for every line of a file, and write the answers in its order",
     "estimate": "work on a few files, and tell what all of them will take",
     "status": "how the work on an output folder stands",

@@ -16,21 +16,22 @@ from .operations import Change, packed
 OPEN = "failure IS NULL"
 _QUEUE = (
     "INSERT INTO lines (file_id, hash, k, try, path, model, tokens, reply_tokens, max_cost_usd, "
-    "size_bytes, queued_wall_s, sends, encoding, crc, body) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12, ?13, ?14 WHERE NOT EXISTS "
+    "size_bytes, queued_wall_s, sends, is_asked, encoding, crc, body) "
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 1, ?12, ?13, ?14 WHERE NOT EXISTS "
     "(SELECT 1 FROM answers WHERE file_id = ?1 AND hash = ?2 AND k = ?3 AND try = ?4) "
-    "ON CONFLICT DO NOTHING"
+    "ON CONFLICT (file_id, hash, k, try) DO UPDATE SET is_asked = 1"
 )
 _READY = (
     "SELECT rounds.file_id, folder, name FROM rounds JOIN files ON files.id = rounds.file_id "  # noqa: S608
     "WHERE is_suspended AND NOT EXISTS (SELECT 1 FROM lines "
-    f"WHERE lines.file_id = rounds.file_id AND {OPEN}) LIMIT ?"
+    f"WHERE lines.file_id = rounds.file_id AND is_asked AND {OPEN}) LIMIT ?"
 )
 
 
 def begun(db: sqlite3.Connection) -> None:
-    """Forget what is no longer asked for: only what is in a batch outlives a run."""
+    """Forget what earlier runs asked for: only what is in a batch outlives them."""
     db.execute("DELETE FROM lines WHERE batch_id IS NULL")
+    db.execute("UPDATE lines SET is_asked = 0")
     db.execute("DELETE FROM rounds")
 
 
@@ -101,7 +102,11 @@ def moved_on(
 
 
 def settled(ends: Sequence[LineEnd], *, is_sent: bool = True) -> Change:
-    """Lines are answered and gone, refused, or queued again; not sent: that does not count."""
+    """Lines are answered and gone, refused, or queued again if a file still asks for them.
+
+    Args:
+        is_sent: False: that they were in a batch does not count.
+    """
     gone = [(end.sent.attempt_id,) for end in ends if end.body is not None]
     back = [
         (_kept(end.refusal), 0 if is_sent else 1, end.sent.attempt_id)
@@ -109,8 +114,11 @@ def settled(ends: Sequence[LineEnd], *, is_sent: bool = True) -> Change:
         if end.body is None
     ]
 
+    left = [(end.sent.attempt_id,) for end in ends if end.body is None and end.refusal is None]
+
     def change(db: sqlite3.Connection) -> None:
         db.executemany("DELETE FROM lines WHERE attempt_id = ?", gone)
+        db.executemany("DELETE FROM lines WHERE attempt_id = ? AND NOT is_asked", left)
         db.executemany(
             "UPDATE lines SET batch_id = NULL, attempt_id = NULL, failure = ?, sends = sends - ? "
             "WHERE attempt_id = ?",

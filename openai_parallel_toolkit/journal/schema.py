@@ -76,14 +76,15 @@ _STEP_1 = (
 )
 
 #: For batch mode. A line is a call that waits for its answer: queued while it is in no batch,
-#: refused once it has a failure, and gone once it is answered.
+#: refused once it has a failure, and gone once it is answered. It is asked for if a file of the
+#: present run waits for it; else it is a leftover in a batch of an earlier one.
 _STEP_2 = (
     """CREATE TABLE lines (
         id INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, hash BLOB NOT NULL, k INTEGER NOT NULL,
         try INTEGER NOT NULL, path TEXT NOT NULL, model TEXT NOT NULL, tokens INTEGER NOT NULL,
         reply_tokens INTEGER NOT NULL, max_cost_usd TEXT, size_bytes INTEGER NOT NULL,
         queued_wall_s REAL NOT NULL, sends INTEGER NOT NULL, batch_id INTEGER,
-        attempt_id INTEGER UNIQUE, failure TEXT, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
+        attempt_id INTEGER UNIQUE, failure TEXT, is_asked INTEGER NOT NULL, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
         body BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX lines_by_call ON lines (file_id, hash, k, try)",
     "CREATE INDEX lines_by_batch ON lines (batch_id, attempt_id)",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from ..clock import Clock
+from ..earlier_runs import dead_keys_known
 from ..errors import UsageError
 from ..files import private_folder, refuse_network
 from ..journal import FileRecord, Journal
@@ -65,23 +66,8 @@ def open_books(state_folder: str, keys: APIKeyManager, clock: Clock) -> Iterator
         stack.callback(lock.release)
         journal = Journal.open(state_folder, clock=clock)
         stack.callback(journal.close)
-        keys.recall_drops(journal.salt, journal.dropped_keys())
-
-        def remember(name: str, reason: str) -> None:
-            journal.key_dropped(keys.fingerprints(journal.salt)[name], name, reason)
-
-        stack.callback(keys.on_drop(remember))
+        stack.enter_context(dead_keys_known(journal, keys))
         yield journal
-
-
-def forgive_keys(journal: Journal, keys: APIKeyManager) -> None:
-    """Forget that keys were dropped which have proved to be alive."""
-    fingerprints = keys.fingerprints(journal.salt)
-    remembered = journal.dropped_keys()
-    for status in keys.status():
-        fingerprint = fingerprints.get(status.name, "")
-        if fingerprint in remembered and status.state == "alive" and status.requests:
-            journal.key_restored(fingerprint)
 
 
 def is_done(record: FileRecord, paths: Paths, options: PromptsOptions, signature: str) -> bool:

@@ -8,8 +8,9 @@ import signal
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ..budget import Budget, Funds
+from ..budget import Funds
 from ..clock import Clock, SystemClock
+from ..earlier_runs import budget_left, forgive_keys
 from ..errors import RunStopped, ToolkitError, UsageError
 from ..files import as_toolkit_error, storage_error
 from ..journal import Journal
@@ -25,7 +26,7 @@ from ..scope import Scope
 from ..tally import CallFigures
 from ..transport import Transport
 from .asking import TICK_S, Asking
-from .books import LINES, Paths, forgive_keys, is_done, open_books
+from .books import LINES, Paths, is_done, open_books
 from .failures import FailedLines
 from .options import PromptsOptions
 from .source import Source
@@ -133,7 +134,7 @@ class _Run:
             journal=journal,
             policy=self._options.policy,
             prices=PriceBook(settings.prices, settings.api_base),
-            budget=self._budget(),
+            budget=budget_left(journal, self._options.max_cost),
         )
         try:
             self._failed = FailedLines(self._paths.errors)
@@ -175,18 +176,6 @@ class _Run:
         if reason is not None:
             raise reason
         return summary
-
-    def _budget(self) -> Budget | None:
-        """Return what is left of max_cost after all earlier runs; None: there is no cap."""
-        if self._options.max_cost is None:
-            return None
-        earlier = self._journal.totals().all_runs
-        if earlier.unpriced:
-            logger.warning(
-                "max_cost: %d requests of earlier runs had no known price; they are not counted in",
-                earlier.unpriced,
-            )
-        return Budget(self._options.max_cost, spent_usd=earlier.max_cost_usd)
 
     def _ask_all(self, signals: StopSignals) -> bool:
         """Return whether the output is whole and in its place."""

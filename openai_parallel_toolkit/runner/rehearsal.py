@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..errors import NotAnsweredYet
-from ..execution import Execution, current_execution
+from ..execution import Answers, Execution, current_execution
 from ..journal import Figures
 from ..live import LiveLane
 from ..prices import PriceBook
@@ -128,9 +128,22 @@ def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | No
     return total
 
 
-def wanted_of(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wanted:
-    """Run the first two hooks of a file and return what they would have sent."""
-    record = workshop.journal.known(path)
+def wanted_of(
+    path: str,
+    hooks: Hooks,
+    workshop: Workshop,
+    lane: LiveLane,
+    *,
+    answers: Answers | None = None,
+) -> Wanted:
+    """Run the first two hooks of a file and return what they would have sent.
+
+    Args:
+        answers: what they find answered; None: what the journal holds now.
+    """
+    if answers is None:
+        record = workshop.journal.known(path)
+        answers = workshop.journal.answers(record.id) if record is not None else {}
     requests: list[Request] = []
 
     def note(call_id: CallId, request: Request) -> NotAnsweredYet:
@@ -142,7 +155,7 @@ def wanted_of(path: str, hooks: Hooks, workshop: Workshop, lane: LiveLane) -> Wa
         lane=lane,
         scope=Scope(prices=PriceBook({})),
         path=path,
-        answers=workshop.journal.answers(record.id) if record is not None else {},
+        answers=answers,
         absent=note,
     )
     token = current_execution.set(execution)

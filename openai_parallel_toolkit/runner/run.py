@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
-from ..budget import Budget, Funds
+from ..budget import Funds
 from ..clock import Clock
+from ..earlier_runs import budget_left
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
 from ..files import storage_error
-from ..journal import Journal
 from ..journal.batch_rows import Standing
 from ..keys import APIKeyManager
 from ..live import LiveLane
@@ -99,19 +99,6 @@ def run_folder(
     return summary
 
 
-def _budget(options: RunOptions, journal: Journal) -> Budget | None:
-    """Return what is left of max_cost after all earlier runs; None: there is no cap."""
-    if options.max_cost is None:
-        return None
-    earlier = journal.totals().all_runs
-    if earlier.unpriced:
-        logger.warning(
-            "max_cost: %d requests of earlier runs had no known price; they are not counted in",
-            earlier.unpriced,
-        )
-    return Budget(options.max_cost, spent_usd=earlier.max_cost_usd)
-
-
 def _selection(options: RunOptions) -> Selection:
     return Selection(
         pattern=options.pattern,
@@ -155,7 +142,7 @@ class Run:
             journal=workshop.journal,
             policy=options.policy,
             prices=PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base),
-            budget=_budget(options, workshop.journal),
+            budget=budget_left(workshop.journal, options.max_cost),
         )
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":

@@ -129,7 +129,7 @@ class Suspender:
         marks = [last[n : n + _MARK_BYTES] for n in range(0, len(last), _MARK_BYTES)]
         if marks and not any(execution.has_asked(mark) for mark in marks):
             return _note(_UNSTEADY)
-        if not marks and not self._asks_the_same(path, asks):
+        if not marks and not self._asks_the_same(path, execution, asks):
             return _note(_UNSTEADY)
         if rounds >= self._max_rounds:
             return _note(_TOO_MANY_ROUNDS.format(self._max_rounds))
@@ -148,12 +148,14 @@ class Suspender:
         found = self._journal.batches.take_ready(_MOST_READY)
         return [DueFile(path, is_known=True) for _, path in found]
 
-    def _asks_the_same(self, path: str, asks: list[Ask]) -> bool:
+    def _asks_the_same(self, path: str, execution: Execution, asks: list[Ask]) -> bool:
         """Run the hooks of the first file once more, before anything is paid for it."""
         with self._lock:
             if self._is_steady:
                 return True
-        again = wanted_of(path, self._hooks, self._workshop, self._live)
+        again = wanted_of(
+            path, self._hooks, self._workshop, self._live, answers=execution.answers
+        )
         if not again.requests:  # process_output asks: that is compared in the next round
             return True
         before = {ask.call.hash for ask in asks}

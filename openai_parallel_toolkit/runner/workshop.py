@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from ..clock import Clock
+from ..earlier_runs import dead_keys_known, forgive_keys
 from ..errors import StorageError, ToolkitError
 from ..files import free_bytes, name_key, private_folder, refuse_network
 from ..journal import FileRecord, Journal
@@ -97,7 +98,7 @@ class Workshop:
         self.register = OpenFiles(os.path.join(self.state_folder, "open-files"))
         stack.callback(self.register.close)
         self._find_suspects()
-        self._recall_keys(stack)
+        stack.enter_context(dead_keys_known(self.journal, self._keys))
 
     def begin(self, *, retry_failed: bool) -> None:
         """Open the run's record in the journal."""
@@ -137,7 +138,7 @@ class Workshop:
 
     def end(self, summary: RunSummary) -> None:
         """Close the run's record in the journal."""
-        self._forgive_keys()
+        forgive_keys(self.journal, self._keys)
         self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
 
     def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
@@ -189,24 +190,6 @@ class Workshop:
         )
         self.journal.put_aside(record.id, note)
         logger.warning("%s is put aside: %s", record.path, note.message)
-
-    def _recall_keys(self, stack: ExitStack) -> None:
-        salt = self.journal.salt
-        self._keys.recall_drops(salt, self.journal.dropped_keys())
-
-        def remember(name: str, reason: str) -> None:
-            self.journal.key_dropped(self._keys.fingerprints(salt)[name], name, reason)
-
-        stack.callback(self._keys.on_drop(remember))
-
-    def _forgive_keys(self) -> None:
-        """Forget that keys were dropped which have proved to be alive."""
-        fingerprints = self._keys.fingerprints(self.journal.salt)
-        remembered = self.journal.dropped_keys()
-        for status in self._keys.status():
-            fingerprint = fingerprints.get(status.name, "")
-            if fingerprint in remembered and status.state == "alive" and status.requests:
-                self.journal.key_restored(fingerprint)
 
 
 def _make_folders(output_root: str, state_folder: str) -> None:

@@ -43,11 +43,17 @@ class Ask(ParallelToolkit):
 class Chain(Ask):
     """Asks three questions a file, each of which needs the answer before."""
 
+    steps = 3
+
     def process_data(self, data):
         answer = ""
-        for step in range(3):
+        for step in range(self.steps):
             answer = request_openai_api(question(f"step {step} of {data}: {answer}"))
         return answer
+
+
+class Twice(Chain):
+    steps = 2
 
 
 def question(content):

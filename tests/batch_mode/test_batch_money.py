@@ -30,14 +30,14 @@ class Short(Ask):
 
 
 def full_cost(desk):
-    """What the whole job costs in batches."""
+    """What the whole job costs in batches; twelve lines cost less than one may cost twice."""
     sim = desk.simulate()
     summary = desk.inputs(FILES).configure(sim).run(Short, output=desk.root / "unbounded")
     return summary.cost_usd
 
 
 def test_a_cap_that_bears_half_the_job_is_not_passed(desk):
-    cap = full_cost(desk) / 2
+    cap = full_cost(desk) * Decimal("0.75")
     sim = desk.simulate()
     with pytest.raises(BudgetExceeded) as caught:
         desk.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 2})
@@ -49,7 +49,7 @@ def test_a_cap_that_bears_half_the_job_is_not_passed(desk):
 
 
 def test_a_cap_holds_over_several_runs(desk):
-    cap = full_cost(desk) * Decimal("0.6")
+    cap = full_cost(desk) * Decimal("0.75")
     sim = desk.simulate()
     desk.configure(sim)
     for _ in range(3):

@@ -87,7 +87,7 @@ def test_an_upload_and_a_download_of_many_bytes_pass_through_little_memory(serve
     path, back = str(tmp_path / "big"), str(tmp_path / "back")
     with open(path, "wb") as file:
         file.truncate(30_000_000)
-    server.contents["file-1"] = b"7" * 30_000_000
+    server.contents["file-1"] = b'{"n":7}\n' * 3_750_000
 
     async def both(service):
         tracemalloc.start()
@@ -222,12 +222,21 @@ def test_a_refusal_is_not_repeated_and_says_what_it_means_for_the_key(server, de
 
 
 def test_a_download_that_is_cut_is_begun_again_and_nothing_half_is_left(server, desk, tmp_path):
-    server.contents["file-1"] = b"whole\n"
+    server.contents["file-1"] = b"{}\n"
     path = tmp_path / "out.jsonl"
     server.instead.append(cut_off)
-    assert desk.do(lambda s: s.download("file-1", str(path))) == 6
-    assert path.read_bytes() == b"whole\n"
+    assert desk.do(lambda s: s.download("file-1", str(path))) == 3
+    assert path.read_bytes() == b"{}\n"
     assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_a_download_that_brings_a_page_instead_of_lines_is_begun_again(server, desk, tmp_path):
+    server.contents["file-1"] = b"{}\n"
+    server.instead.append(page_of_a_gateway)
+    assert desk.do(lambda s: s.download("file-1", str(tmp_path / "out.jsonl"))) == 3
+    assert (tmp_path / "out.jsonl").read_bytes() == b"{}\n"
+    server.contents["file-1"] = b""
+    assert desk.do(lambda s: s.download("file-1", str(tmp_path / "out.jsonl"))) == 0
 
 
 def test_a_download_that_is_refused_leaves_nothing(server, desk, tmp_path):
@@ -239,7 +248,7 @@ def test_a_download_that_is_refused_leaves_nothing(server, desk, tmp_path):
 
 
 def test_a_disk_that_refuses_is_told_as_such(server, desk, tmp_path):
-    server.contents["file-1"] = b"whole\n"
+    server.contents["file-1"] = b"{}\n"
     with pytest.raises(StorageError):
         desk.do(lambda s: s.download("file-1", str(tmp_path / "no" / "folder")))
     with pytest.raises(StorageError):

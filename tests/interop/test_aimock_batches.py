@@ -76,7 +76,7 @@ def test_batches_that_never_succeed_are_given_up_and_a_later_run_goes_on(
 
 
 def test_batches_come_through_chaos_and_no_line_is_answered_twice(desk, aimock, inputs):
-    aimock.chaos(dropRate=0.1, disconnectRate=0.1)
+    aimock.chaos(dropRate=0.08, malformedRate=0.06, disconnectRate=0.06)
     for _ in range(4):
         summary = in_batches(desk, aimock.url, retry_failed=True)
         if summary.done + summary.skipped == FILES:

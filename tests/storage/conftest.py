@@ -6,8 +6,7 @@ import secrets
 
 import pytest
 import servers
-
-from openai_parallel_toolkit.storage import open_store
+from remote_kit import store_of
 
 KINDS = ("local", "s3", "abfs")
 _CACHE = os.path.join(
@@ -87,10 +86,8 @@ class Servers:
 def new_bucket(kind):
     """Make a bucket and return its URL."""
     name = f"b{secrets.token_hex(6)}"
-    store = open_store(f"{kind}://{name}")
-    store._fs.mkdir(name)
-    store.close()
-    return store.url()
+    store_of(f"{kind}://{name}")._fs.mkdir(name)
+    return f"{kind}://{name}"
 
 
 @pytest.fixture
@@ -116,6 +113,4 @@ def root_url(request, new_place):
 
 @pytest.fixture
 def store(root_url):
-    store = open_store(root_url)
-    yield store
-    store.close()
+    return store_of(root_url)

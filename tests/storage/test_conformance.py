@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from remote_kit import store_of
 
 from openai_parallel_toolkit.errors import StorageError, UnsafePath
 from openai_parallel_toolkit.storage import open_store
@@ -102,10 +103,8 @@ def test_neighbours_with_the_same_beginning_are_not_below(store, put):
 
 def test_what_lies_beside_the_root_is_not_listed(root_url, store, put, tmp_path):
     put("x")
-    beside = open_store(f"{root_url}2")
-    beside.publish(str(tmp_path / "source"), "y")
+    store_of(f"{root_url}2").publish(str(tmp_path / "source"), "y")
     assert paths(store) == ["x"]
-    beside.close()
 
 
 def test_a_listing_is_never_stale(root_url, store, put, tmp_path):
@@ -268,9 +267,7 @@ def test_paths_that_leave_the_root_are_refused(store, path, tmp_path):
 
 def test_the_url_of_a_file_opens_it(store, put):
     put("a/x", "text")
-    parent = open_store(store.url("a"))
-    assert paths(parent) == ["x"]
-    parent.close()
+    assert paths(store_of(store.url("a"))) == ["x"]
 
 
 def test_closing_a_store_leaves_no_connection_open(root_url, tmp_path):

@@ -22,7 +22,7 @@ FLOORS = [
     {"scope"},
     {"flow", "progress"},
     {"batches"},
-    {"classify", "gate", "report"},
+    {"classify", "gate", "report", "earlier_runs"},
     {"budget", "work", "models", "tally", "transport", "journal", "keys", "replies", "mailbox"},
     {"attached", "reading", "pools", "storage"},
     {"settings"},

@@ -1,0 +1,177 @@
+"""The command `batch`, as people give it: in processes of its own, with signals and mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from folder_kit import a_line
+
+HOME = Path(__file__).parents[2]
+
+
+class Shell:
+    """Gives commands in a bench's folder."""
+
+    def __init__(self, bench):
+        self.root = bench.root
+
+    def start(self, *arguments, env=None):
+        return subprocess.Popen(
+            [sys.executable, "-m", "openai_parallel_toolkit", "batch", *map(str, arguments)],
+            cwd=self.root,
+            env={**os.environ, "PYTHONPATH": str(HOME), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def give(self, *arguments, env=None):
+        process = self.start(*arguments, env=env)
+        out, err = process.communicate(timeout=30)
+        assert "Traceback" not in err, err
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def shell(bench):
+    return Shell(bench)
+
+
+def until(is_so):
+    limit_s = time.monotonic() + 15
+    while not is_so():
+        assert time.monotonic() < limit_s, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_three_folders_and_a_config_are_enough(bench, sim, shell):
+    bench.put("a.jsonl")
+    code, out, _ = shell.give("in", "out", "err", "--config", "config.json", "--no-progress")
+    assert code == 0
+    assert "Files: 1 done" in out
+    assert len(bench.results("a.jsonl")) == 3
+
+
+def test_a_file_says_all_of_it_and_its_paths_start_beside_it(bench, sim, shell):
+    bench.put("a.jsonl")
+    told = {"config_path": "config.json", "input_path": "in", "output_path": "out"}
+    (bench.root / "batch.json").write_text(json.dumps({**told, "batch_size": 2}))
+    code, out, _ = shell.give("--config", bench.root / "batch.json", "--json")
+    assert code == 0
+    assert json.loads(out)["lines_answered"] == 3
+    code, out, _ = shell.give(env={"APP_CONFIG": "batch.json"})
+    assert code == 0
+
+
+def test_failures_are_the_exit_status_and_lie_in_errors_unless_told_otherwise(bench, sim, shell):
+    bench.put("a.jsonl", "{")
+    code, _, _ = shell.give("in", "out", "--config", "config.json", "--no-progress")
+    assert code == 1
+    assert list((bench.output / "errors").glob("a_2*/a_error.jsonl"))
+
+
+def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim, shell):
+    sim.steering.hold()
+    bench.put("a.jsonl")
+    process = shell.start("in", "out", "--config", "config.json", "--json")
+    until(lambda: [batch for batch in sim.batches.batches() if batch.status == "in_progress"])
+    until(lambda: '"running"' in state_of(bench))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    told = json.loads(out)
+    assert (told["left"], told["batches_left"]) == (1, 1)
+    assert "run it again to go on" in err
+
+    code, out, _ = shell.give("status", "out")
+    assert code == 0
+    assert "Under way: 1 files" in out
+    assert "a.jsonl" in out
+
+    sim.steering.release()
+    code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
+    assert code == 0
+    assert json.loads(out)["done"] == 1
+    assert len(sim.batches.batches()) == 1
+
+
+def state_of(bench):
+    jobs = bench.output / ".openai_parallel_toolkit" / "batch_folder" / "jobs"
+    return "".join(path.read_text() for path in jobs.glob("*.json"))
+
+
+def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(bench, sim, shell):
+    sim.steering.set_pace(seconds=4)
+    bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(40)])
+    process = shell.start("in", "out", "--config", "config.json")
+    until(lambda: '"running"' in state_of(bench))
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 143
+    [batch] = sim.batches.batches()
+    until(lambda: batch.completed > 0)
+    code, out, _ = shell.give("cancel", "out", "--config", "config.json")
+    assert code == 0
+    assert "1 batches were told to stop" in out
+    sim.steering.set_pace(seconds=0.1)
+    code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
+    told = json.loads(out)
+    assert told["lines_answered"] == batch.completed
+    assert told["lines_answered"] + told["lines_failed"] == 40
+    assert len(sim.batches.batches()) == 1
+
+
+def test_templates_of_both_forms_are_written_and_never_over_something(bench, shell):
+    code, _, err = shell.give("--init", "here")
+    assert code == 0
+    names = {
+        str(path.relative_to(bench.root / "here")) for path in bench.root.rglob("here/**/*.json")
+    }
+    assert names == {
+        "batch.json",
+        "config.json",
+        "azure/app_config.json",
+        "azure/AOAI_config.json",
+        "azure/storage_config.json",
+    }
+    assert "fill in" in err
+    code, _, err = shell.give("--init", "here")
+    assert code == 2
+    assert "is there already" in err
+
+
+@pytest.mark.parametrize("form", ["batch.json", "azure/app_config.json"])
+def test_a_template_that_was_not_filled_in_is_told_by_file_and_field(shell, form):
+    shell.give("--init", "here")
+    code, _, err = shell.give("--config", f"here/{form}")
+    assert code == 2
+    assert "is a placeholder" in err
+    assert "here/" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("in",), "output_path is missing"),
+        (("nowhere", "out"), "there is no input folder"),
+        (("in", "in"), "is the input location"),
+        (("in", "out", "err", "more"), "at most three places"),
+        (("in", "out", "--batch-size", "0"), "batch_size is 0"),
+        (("status", "out"), "no run has begun"),
+        (("in", "out", "--config", "missing.json"), "missing.json"),
+    ],
+)
+def test_a_mistake_is_one_line(bench, shell, arguments, told):
+    if "--config" not in arguments and arguments[0] != "status":
+        arguments += ("--config", "config.json")
+    code, _, err = shell.give(*arguments)
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1

@@ -1,0 +1,109 @@
+"""Continuous mode: new files are taken when they have stopped growing, until somebody stops it."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from folder_kit import a_line
+
+from openai_parallel_toolkit.batch_folder.inbox import Inbox
+from openai_parallel_toolkit.batch_folder.places import Places
+from openai_parallel_toolkit.simulator import Fault
+from openai_parallel_toolkit.storage import open_store
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    names = ("in", "out", "err")
+    stores = {
+        kind: open_store(str(tmp_path / name))
+        for kind, name in zip(("input", "output", "error"), names, strict=True)
+    }
+    (tmp_path / "in").mkdir()
+    return Inbox(Places(**stores), "*.jsonl", waits_for_whole=True)
+
+
+def names(found):
+    return [one.path for one in found]
+
+
+def test_a_file_is_taken_when_two_looks_have_seen_it_alike(inbox, tmp_path):
+    path = tmp_path / "in" / "a.jsonl"
+    path.write_text("1\n")
+    assert names(inbox.look(())) == []
+    assert inbox.is_unsettled
+    path.write_text("1\n2\n")
+    assert names(inbox.look(())) == []
+    assert names(inbox.look(())) == ["a.jsonl"]
+    assert not inbox.is_unsettled
+
+
+def test_what_is_under_way_is_not_taken_again(inbox, tmp_path):
+    (tmp_path / "in" / "a.jsonl").write_text("1\n")
+    inbox.look(())
+    assert names(inbox.look({"a.jsonl"})) == []
+
+
+def test_files_that_arrive_are_worked_on_until_it_is_stopped(bench, sim):
+    bench.put("first.jsonl")
+    folder = bench.folder(continuous=True)
+    watch = Watch(folder)
+    watch.until(lambda: list(bench.output.glob("first_2*/first.jsonl")))
+    bench.put("deep/second.jsonl")
+    watch.until(lambda: list(bench.output.glob("deep/second_2*/second.jsonl")))
+    assert len(bench.results("deep/second.jsonl")) == 3
+    summary = watch.stop()
+    assert (summary.done, summary.left) == (2, 0)
+    assert sim.files.stored() == []
+
+
+class Watch:
+    """Runs a folder on a thread until it is stopped."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._summary = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        self._summary = self._folder.run()
+
+    def until(self, is_so, within_s=10):
+        limit_s = time.monotonic() + within_s
+        while not is_so():
+            assert self._thread.is_alive()
+            assert time.monotonic() < limit_s, "it did not happen"
+            time.sleep(0.01)
+
+    def stop(self):
+        self._folder.stop()
+        self._thread.join(10)
+        return self._summary
+
+
+def test_two_hundred_nested_files_with_mistakes_among_them_and_more_that_arrive(bench, sim):
+    sim.script.replace([Fault("400", path="#line", marker="poison")])
+    names = [f"d{n % 5}/e{n % 3}/f{n:03}.jsonl" for n in range(200)]
+    for name in names[:150]:
+        bench.put(name)
+    for name in names[150:153]:
+        bench.put(name, a_line("x"), "{ malformed")
+    bench.put(names[153], a_line("good"), a_line("bad", "poison"))
+    watch = Watch(bench.folder(continuous=True, batch_size=20))
+    for name in names[154:]:
+        bench.put(name)
+    watch.until(lambda: not bench.waiting(), within_s=40)
+    watch.until(lambda: not bench.kept())
+    summary = watch.stop()
+    assert (summary.done, summary.partly_failed, summary.failed) == (197, 1, 3)
+    assert summary.lines_answered == 196 * 3 + 1
+    for name in (names[0], names[199]):
+        assert len(bench.results(name)) == bench.metadata(name)["lines"]["answered"] == 3
+    for name in names[150:153]:
+        assert bench.results(name, "error")[2]["code"] == "malformed_line"
+    assert set(bench.results(names[153], "error")) == {"bad"}
+    assert sim.files.stored() == []
+    assert len(sim.batches.batches()) == 197

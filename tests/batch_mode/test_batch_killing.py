@@ -1,0 +1,174 @@
+"""kill -9 at every step of a batch, and replies that are lost: nothing is bought or made twice."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+from batch_desk import Ask, Twice, billed_twice, lines_of, live_calls, start
+
+from openai_parallel_toolkit.simulator import Fault
+
+FILES = 6
+#: Where a process may die, in the order in which it comes there.
+PLACES = {
+    "asks are on their way to the journal": "batch_book.py:suspend:call:1",
+    "asks are queued": "batch_book.py:queued:return:1",
+    "batch is being formed": "batch_book.py:form:call:1",
+    "batch is formed": "batch_book.py:form:return:1",
+    "file is being written": "lines.py:request_line:call:3",
+    "before the upload": "submit.py:_write:return:1",
+    "upload is not noted": "batch_book.py:move_on:call:1",
+    "before the creation": "batch_book.py:move_on:return:1",
+    "before the second batch's creation": "batch_book.py:move_on:return:2",
+    "created": "submit.py:clear:call:1",
+    "polling": "records.py:batch_from:call:5",
+    "over": "collect.py:collect:call:1",
+    "downloaded": "collect.py:_pages:call:1",
+    "read": "batch_book.py:settle:call:1",
+    "answers are half committed": "operations.py:insert_endings:return:1",
+    "answers are kept": "batch_book.py:settle:return:1",
+    "second batch's answers are half committed": "operations.py:insert_endings:return:2",
+    "before it is noted as collected": "collect.py:_end_rest:call:1",
+    "before the deletions": "lane.py:_tidy:call:1",
+    "between deletions": "service.py:delete:call:3",
+    "before it is closed": "service.py:delete:call:5",
+    "files are taken up again": "batch_book.py:take_ready:return:1",
+    "second round is asked": "batch_book.py:suspend:return:8",
+    "second round is formed": "batch_book.py:form:return:3",
+    "second round is kept": "batch_book.py:settle:return:3",
+    "outputs are staged": "publish.py:publish:call:2",
+}
+
+
+def check_whole(desk, sim, expected):
+    """All is done, each answer was bought once, and nothing is left anywhere."""
+    assert desk.outputs() == expected
+    assert billed_twice(sim) == {}
+    assert (sim.ledger.billed(), len(lines_of(sim))) == (2 * FILES, 2 * FILES)
+    assert live_calls(sim) == []
+    assert sim.files.stored() == []
+    spool = desk.state / "batches"
+    assert list(spool.iterdir()) == []
+    with desk.journal() as journal:
+        status = journal.status()
+        totals = status.totals.all_runs
+        assert {s.value: n for s, n in status.files.items() if n} == {"done": FILES}
+    assert (totals.answered, totals.unknown, totals.unanswered) == (2 * FILES, 0, 0)
+    assert totals.cost_usd == totals.max_cost_usd
+
+
+def test_the_books_of_a_run_that_nobody_kills(desk):
+    sim = desk.simulate()
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    desk.configure(sim)
+    with start(desk) as child:
+        out, err = child.communicate(timeout=20)
+    assert child.returncode == 0, err.decode()
+    assert json.loads(out.splitlines()[-1])["done"] == FILES
+    assert len(sim.batches.batches()) == 4
+    check_whole(desk, sim, expected)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+def test_a_run_that_is_killed_goes_on_where_it_was(desk, place):
+    sim = desk.simulate()
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    desk.configure(sim)
+    with start(desk, place) as child:
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGKILL, f"it never came there {err.decode()}"
+    assert set(desk.outputs().items()) <= set(expected.items())
+    summary = desk.run(Twice, batch={"max_lines": 4})
+    assert (summary.done + summary.skipped, summary.failed, summary.left) == (FILES, 0, 0)
+    check_whole(desk, sim, expected)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("path", ["/files", "/batches"])
+def test_a_run_that_is_killed_before_a_reply_comes_makes_nothing_twice(desk, path):
+    """The provider has done what was asked; nobody is there to be told."""
+    children = []
+
+    def kill(row):
+        if children and row.path.endswith(path):
+            os.kill(children.pop().pid, signal.SIGKILL)
+
+    sim = desk.simulate(on_post=kill)
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    desk.configure(sim)
+    with start(desk) as child:
+        children.append(child)
+        child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGKILL
+    desk.run(Twice, batch={"max_lines": 4})
+    assert sum(batch.total for batch in sim.batches.batches()) == 2 * FILES
+    check_whole(desk, sim, expected)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(900)
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(desk, request):
+    is_full = request.config.getoption("--full")
+    seed = int(time.time()) if is_full else 5
+    print("seed", seed)
+    chance = random.Random(seed)
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    for turn in range(20 if is_full else 1):
+        sim = desk.simulate(batch_seconds=0.4)
+        desk.output = desk.root / f"out{turn}"
+        desk.state = desk.output / desk.state.name
+        desk.configure(sim)
+        kills = 0
+        while True:
+            with start(desk) as child:
+                try:
+                    child.communicate(timeout=chance.uniform(0.35, 1.2))
+                    assert child.returncode == 0
+                    break
+                except subprocess.TimeoutExpired:
+                    kills += 1
+        print(f"{kills} kills")
+        check_whole(desk, sim, expected)
+
+
+# Replies that are lost
+
+
+def test_what_was_made_and_not_confirmed_is_found_and_not_made_again(desk):
+    kinds = ["cut_body", "reset_before", "500"]
+    faults = [Fault(kind, path=path, times=1) for path in ("/files", "/batches") for kind in kinds]
+    sim = desk.simulate(faults=faults)
+    expected = desk.inputs(12).live_outputs(Ask)
+    summary = desk.configure(sim).run(batch={"max_lines": 2})
+    assert sorted(r.fault for r in sim.ledger.rows() if r.fault) == sorted(kinds * 2)
+    assert (summary.done, summary.calls.sent, summary.calls.unknown) == (12, 12, 0)
+    assert [batch.total for batch in sim.batches.batches()] == [2] * 6
+    assert sim.ledger.billed() == 12
+    assert sim.files.stored() == []
+    assert desk.outputs() == expected
+
+
+def test_a_file_that_vanished_before_its_batch_was_created_is_uploaded_again(desk):
+    sim = desk.simulate()
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    desk.configure(sim)
+    with start(desk, PLACES["before the creation"]) as child:
+        child.communicate(timeout=20)
+    for file in sim.files.stored():
+        sim.files.delete(file)
+    desk.run(Twice, batch={"max_lines": 4})
+    check_whole(desk, sim, expected)
+
+
+@pytest.mark.parametrize("kind", ["503", "cut_body", "reset_before", "html_200"])
+def test_trouble_while_batches_are_looked_after_passes(desk, kind):
+    """Looking, downloading and deleting are done again."""
+    faults = [Fault(kind, method=method, times=2) for method in ("GET", "DELETE")]
+    sim = desk.simulate(faults=faults)
+    summary = desk.inputs(3).configure(sim).run()
+    assert (summary.done, sim.ledger.billed(), sim.files.stored()) == (3, 3, [])
