@@ -70,9 +70,10 @@ class ParallelToolkit:
 
         Args:
             config_path: a config.json with the keys; None: keys from the environment.
-            input_path: a folder, walked recursively, or one file.
-            output_path: the folder for outputs, which mirrors the input's; with one input file it
-                may name the output file.
+            input_path: a folder, walked recursively, or one file; or the URL of either in an object
+                store (s3://, abfs://, gs://).
+            output_path: the folder for outputs, which mirrors the input's, or its URL; with one
+                input file it may name the output file.
             file_count: files to process in this run, skipped ones not counted; None: all.
             num_threads: files under way at a time; None: ten times the number of CPUs.
             name: stands before the progress bar.
@@ -105,7 +106,8 @@ class ParallelToolkit:
             request_timeout_s: seconds for one attempt.
             max_retries: re-sends of a call after a server error.
             max_unknown: re-sends of a call whose answer was lost and may have been billed.
-            state_path: a local folder for the journal; None: inside the output folder.
+            state_path: a local folder for the journal; None: inside the output folder, or in the
+                user's state folder when outputs go to a URL.
             log_file: where to append what the toolkit logs; None: nowhere.
 
         Raises:

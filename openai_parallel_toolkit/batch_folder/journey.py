@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 _Made = TypeVar("_Made")
 #: What Azure calls a file that it has not taken in yet.
 _NOT_YET = {"pending", "running", "notRunning", "uploaded"}
+#: About three hours at the usual pace.
+_MOST_REFUSED = 20
 _TOO_MUCH_ENQUEUED = "token_limit_exceeded"
 _METADATA_CHARS = 512
 _NAME_CHARS = 60
@@ -206,7 +208,8 @@ class Journey:
             return await find_batch(desk, token, file_id, since_wall_s=job.taken_wall_s)
 
         async def attempt() -> RemoteBatch:
-            told = {OURS: token, "input": job.path[-_METADATA_CHARS:]}
+            path = job.path.encode("utf-8", "replace").decode()
+            told = {OURS: token, "input": path[-_METADATA_CHARS:]}
             return await desk.create(file_id, job.url, window=self._window, metadata=told)
 
         batch = await self._maker.make(attempt, find, self._doubt)
@@ -266,7 +269,13 @@ class Journey:
         ).at(Stage.COLLECTED)
 
     async def _wait_for_room(self, job: Job) -> Job:
-        """Go back to create the batch again, once others are over."""
+        """Go back to create the batch again, once others are over.
+
+        Raises:
+            ToolkitError: it was refused too often.
+        """
+        if job.last.refused + 1 >= _MOST_REFUSED:
+            raise _held_up(job, "too much is enqueued at the provider; split it if it stands alone")
         self.waits = "too much is enqueued at the provider"
         await self._stop.pause(self._limits.next_s())
         self.waits = ""

@@ -14,7 +14,7 @@ from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
 
 def add_place(parser: argparse.ArgumentParser) -> None:
     """Add OUT and --state-path."""
-    parser.add_argument("output_path", metavar="OUT", help="the output folder of a run")
+    parser.add_argument("output_path", metavar="OUT", help="the output folder of a run, or its URL")
     add_state_path(parser)
 
 

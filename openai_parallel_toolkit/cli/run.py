@@ -37,8 +37,8 @@ def add_settings(parser: argparse.ArgumentParser, *, leave_out: Sequence[str] = 
         metavar="TARGET",
         help="module:Class or path/to/file.py:Class; without :Class when there is only one",
     )
-    parser.add_argument("input_path", metavar="IN", help="a folder, or one file")
-    parser.add_argument("output_path", metavar="OUT", help="the folder for outputs")
+    parser.add_argument("input_path", metavar="IN", help="a folder, or one file; or its URL")
+    parser.add_argument("output_path", metavar="OUT", help="the folder for outputs, or its URL")
     parser.add_argument(
         "--json",
         action="store_true",

@@ -161,9 +161,16 @@ class RemoteStore:
             raise StorageError(
                 f"{self.url(path)!r}: {self._cleaner.words(exc)}. Mend it and run again: nothing "
                 "paid for is lost.",
-                errno=errno.EIO,
+                errno=errno.EACCES if _is_refused(exc) else errno.EIO,
                 path=self.url(path),
             ) from exc
+
+
+def _is_refused(exc: Exception) -> bool:
+    """Whether the service will not do this, while other objects may fare better."""
+    status = getattr(exc, "status_code", None) or getattr(exc, "code", None)
+    client_error = isinstance(status, int) and 400 <= status < 500
+    return isinstance(exc, PermissionError) or (client_error and status not in (408, 429))
 
 
 def _stored(path: str, info: Mapping[str, Any]) -> StoredObject:

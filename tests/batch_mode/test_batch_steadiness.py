@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from batch_desk import Ask, Chain, question
+from batch_desk import Ask, Chain, Twice, question, start, until
 
 from openai_parallel_toolkit import CarryingPool, arequest_openai_api, request_openai_api
 
@@ -97,6 +97,26 @@ def test_a_first_file_that_asks_nothing_proves_nothing(desk):
     desk.inputs(4).configure(sim)
     assert desk.run(FirstAsksNothing, num_threads=1).done == 4
     assert sim.ledger.billed() == 3
+
+
+def test_answers_that_arrive_while_hooks_run_accuse_nobody(desk):
+    """An old batch is taken in between a hook's asking and its being run once more."""
+    sim = desk.simulate()
+    desk.inputs(4).configure(sim)
+    sim.steering.hold()
+    with start(desk) as child:
+        until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
+        child.kill()
+
+    class Slow(Twice):
+        def process_data(self, data):
+            sim.steering.release()
+            until(lambda: all(batch.is_over for batch in sim.batches.batches()))
+            until(lambda: not sim.files.stored())
+            return super().process_data(data)
+
+    summary = desk.run(Slow)
+    assert (summary.done, summary.failed, sim.ledger.billed()) == (4, 0, 8)
 
 
 def test_one_steady_file_does_not_clear_the_others(desk):

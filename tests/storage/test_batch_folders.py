@@ -12,7 +12,7 @@ from openai_parallel_toolkit.simulator import SimKey, Simulator
 from openai_parallel_toolkit.storage import open_store
 
 sys.path.append(str(Path(__file__).parents[1] / "batch_folder"))
-from folder_kit import QUICK, a_line  # noqa: E402
+from folder_kit import QUICK, a_line
 
 LINES = [a_line(f"l{n}", f"text {n}", model="mine", url="/chat/completions") for n in range(3)]
 

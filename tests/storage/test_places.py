@@ -1,5 +1,6 @@
 """What a path or URL names, and what is said when it cannot be used."""
 
+import errno
 import subprocess
 import sys
 
@@ -136,6 +137,34 @@ def test_what_a_backend_refuses_is_a_storage_error_without_credentials(monkeypat
     assert "abfs://b/x" in message
     assert "topsecret" not in message
     assert "abc" not in message
+
+
+class Refusal(Exception):
+    def __init__(self, status_code):
+        super().__init__("refused")
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (PermissionError("no"), errno.EACCES),
+        (Refusal(403), errno.EACCES),
+        (Refusal(409), errno.EACCES),
+        (Refusal(429), errno.EIO),
+        (Refusal(503), errno.EIO),
+        (ConnectionError("reset"), errno.EIO),
+    ],
+)
+def test_what_concerns_one_object_is_told_apart_from_what_concerns_all(error, number):
+    class Failing(Backend):
+        def info(self, path):
+            raise error
+
+    store = RemoteStore(remote_place("s3://b"), Failing({}), Cleaner({}))
+    with pytest.raises(StorageError) as caught:
+        store.stat("x")
+    assert caught.value.errno == number
 
 
 @given(st.text(st.characters(codec="ascii"), min_size=6, max_size=40).filter(str.strip))
