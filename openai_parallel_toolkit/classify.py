@@ -33,7 +33,7 @@ _STATUS = {
 }
 
 #: Source: https://platform.openai.com/docs/guides/error-codes (read 2026-11).
-_DEAD_CODES = frozenset(
+DEAD_CODES = frozenset(
     {
         "account_deactivated",
         "billing_hard_limit_reached",
@@ -88,7 +88,7 @@ def _classify_error(
 ) -> Outcome:
     code, kind_word, message = _provider_words(raw)
     kind = _STATUS.get(status) or (_REJECTED if status < 500 else _BUSY)
-    if {code, kind_word} & _DEAD_CODES and status in {400, 401, 402, 403, 429}:
+    if {code, kind_word} & DEAD_CODES and status in {400, 401, 402, 403, 429}:
         kind = _DEAD
     elif code in NOT_HERE_CODES and status in {400, 403, 404}:
         kind = _NOT_HERE

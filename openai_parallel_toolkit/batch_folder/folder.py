@@ -27,6 +27,7 @@ from .shift import Shift
 from .summary import BatchFolderSummary
 
 _LOOK_EVERY_S = 0.1
+_LAST_WAIT_S = 5.0
 
 
 class BatchFolder:
@@ -181,7 +182,6 @@ class _Crew:
         self._clock = clock
         self._shelf = Shelf(settings.state_folder)
         self._shift: Shift | None = None
-        self._task: asyncio.Task[None] | None = None
         #: What ended the work before it was done; None: nothing.
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="batch-folder", daemon=True)
@@ -202,9 +202,9 @@ class _Crew:
     def abandon(self) -> None:
         """End the work at once, if it still goes on."""
         if self._thread.is_alive():
-            if self._task is not None:
-                self._loop.call_soon_threadsafe(self._task.cancel)
-            self._thread.join(1.0)
+            if self._shift is not None:
+                self._loop.call_soon_threadsafe(self._shift.drop)
+            self._thread.join(_LAST_WAIT_S)
 
     def summary(self, *, stopped: str) -> BatchFolderSummary:
         if self._shift is None:
@@ -223,7 +223,6 @@ class _Crew:
 
     async def _work(self) -> None:
         settings, places, keys = self._facts
-        self._task = asyncio.current_task()
         self._shift = Shift(
             settings,
             places,

@@ -7,70 +7,70 @@
     GONE ── delete what is left over ── PUBLISHED ── put into place ── SETTLED ──┘
 
 A key that dies on the way back to SENT sends the input back to READY. An input that cannot be used
-goes from any stage to SETTLED, with what was found.
+goes from any stage to COLLECTED, with what was found, and keeps the answers of earlier rounds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
-from typing import TypeVar
 
 from ..batches import BatchService, RemoteBatch, RemoteFile, ServiceRefusal
 from ..batches.check import Finding
-from ..clock import Clock
 from ..errors import NoUsableKey, ToolkitError
-from ..files import storage_error
 from ..records import Outcome, OutcomeKind
 from ..transport import SendFault
+from .beside import in_thread
 from .desk import Desks
 from .job import Job, Round, Stage
-from .maker import OURS, Doubt, Maker, find_batch, find_file
+from .maker import (
+    FINAL,
+    NOT_IMPORTED,
+    OURS,
+    Doubt,
+    Maker,
+    find_batch,
+    find_file,
+    import_file,
+    remote_name,
+    token_of,
+)
 from .pace import Backoff, Pace, Stop
 from .paperwork import Paperwork
 from .shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
-_Made = TypeVar("_Made")
 #: What Azure calls a file that it has not taken in yet.
-_NOT_YET = {"pending", "running", "notRunning", "uploaded"}
+_NOT_YET = {"pending", "running", "notRunning"}
 #: About three hours at the usual pace.
 _MOST_REFUSED = 20
 _TOO_MUCH_ENQUEUED = "token_limit_exceeded"
 _METADATA_CHARS = 512
-_NAME_CHARS = 60
-_FINAL = {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}
 _TOO_LARGE = 413
-_NOT_IMPORTED = (
-    "Azure cannot read it from its storage, so it is sent from here; give the resource's managed "
-    "identity the role Storage Blob Data Contributor"
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What all journeys of a run share."""
+
+    shelf: Shelf
+    desks: Desks
+    maker: Maker
+    paperwork: Paperwork
+    pace: Pace
+    stop: Stop
+    chance: Random
+    #: The time that the service may take for a batch.
+    window: str
 
 
 class Journey:
     """One input's way; `job` is what is known of it, and on disk."""
 
-    def __init__(
-        self,
-        job: Job,
-        *,
-        is_resumed: bool,
-        shelf: Shelf,
-        desks: Desks,
-        maker: Maker,
-        paperwork: Paperwork,
-        pace: Pace,
-        stop: Stop,
-        clock: Clock,
-        chance: Random,
-        window: str,
-    ) -> None:
+    def __init__(self, job: Job, tools: Tools, *, is_resumed: bool) -> None:
         """`is_resumed`: an earlier process may have begun its next step."""
         self.job = job
         #: The batch as it was seen last; None: not seen yet.
@@ -78,17 +78,11 @@ class Journey:
         #: What it waits for, in words; "": for nothing but its batch.
         self.waits = ""
         self._doubt = Doubt(is_resumed)
-        self._shelf = shelf
-        self._desks = desks
-        self._maker = maker
-        self._paperwork = paperwork
-        self._pace = pace
-        self._stop = stop
-        self._clock = clock
-        self._limits = Backoff(pace.first_limit_s, pace.longest_limit_s, chance)
-        self._polls = Backoff(pace.first_poll_s, pace.longest_poll_s, chance)
-        self._chance = chance
-        self._window = window
+        self._shelf, self._desks = tools.shelf, tools.desks
+        self._paperwork, self._maker = tools.paperwork, tools.maker
+        self._pace, self._stop, self._window = tools.pace, tools.stop, tools.window
+        self._limits = Backoff(tools.pace.first_limit_s, tools.pace.longest_limit_s, tools.chance)
+        self._chance = tools.chance
         self._steps: dict[Stage, Callable[[Job], Awaitable[Job]]] = {
             Stage.TAKEN: self._check,
             Stage.READY: self._choose,
@@ -138,7 +132,7 @@ class Journey:
             if kind is OutcomeKind.KEY_DEAD:
                 self._desks.give_up(job.last.key_name, refusal.outcome)
                 return self._without_key(job)
-            if kind not in _FINAL or job.stage is Stage.SENDING:
+            if kind not in FINAL or job.stage is Stage.SENDING:
                 raise _held_up(job, str(refusal)) from refusal
             return _failed(job, refusal.outcome)
 
@@ -176,14 +170,14 @@ class Journey:
         desk = self._desk(job)
         if desk is None:
             return self._without_key(job)
-        name = _remote_name(job)
+        name = remote_name(job)
 
         async def find() -> RemoteFile | None:
             return await find_file(desk, name)
 
         async def attempt() -> RemoteFile:
             url = self._paperwork.import_url(job, desk.lease)
-            file = None if url is None else await _import(desk, name, url)
+            file = None if url is None else await import_file(desk, name, url)
             if file is not None:
                 return file
             return await desk.upload(name, await in_thread(self._paperwork.lines_path, job))
@@ -201,11 +195,22 @@ class Journey:
         if desk is None:
             return self._without_key(job)
         token, file_id = token_of(job), job.last.input_file_id or ""
-        if not await self._is_taken_in(desk, file_id):
-            return await self._send_instead(job, desk, file_id)
 
         async def find() -> RemoteBatch | None:
             return await find_batch(desk, token, file_id, since_wall_s=job.taken_wall_s)
+
+        found = await find() if self._doubt.is_open else None
+        if found is not None:
+            return job.with_round(batch_id=found.id).at(Stage.RUNNING)
+        self._doubt = Doubt(is_open=False)
+        try:
+            is_taken_in = await self._is_taken_in(desk, file_id)
+        except ServiceRefusal as refusal:
+            if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
+                raise
+            return job.with_round(input_file_id=None).at(Stage.SENDING)  # it has expired
+        if not is_taken_in:
+            return await self._send_instead(job, desk, file_id)
 
         async def attempt() -> RemoteBatch:
             path = job.path.encode("utf-8", "replace").decode()
@@ -217,9 +222,11 @@ class Journey:
 
     async def _is_taken_in(self, desk: BatchService, file_id: str) -> bool:
         """Wait until the service has read a file; False: it could not."""
-        waits = Backoff(self._pace.first_poll_s, self._pace.longest_poll_s, self._chance)
+        waits = self._polls()
+        self.waits = "the service reads the file"
         while (file := await desk.file(file_id)).status in _NOT_YET:
             await self._stop.pause(waits.next_s())
+        self.waits = ""
         return file.status != "error"
 
     async def _send_instead(self, job: Job, desk: BatchService, file_id: str) -> Job:
@@ -228,7 +235,7 @@ class Journey:
         if self._paperwork.import_url(job, desk.lease) is None:
             told = "the service could not read the uploaded file"
             return _failed(job, Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
-        logger.warning("%s: %s", job.path, _NOT_IMPORTED)
+        logger.warning("%s: %s", job.path, NOT_IMPORTED)
         job = replace(job, is_import_refused=True)
         return job.with_round(input_file_id=None).at(Stage.SENDING)
 
@@ -238,10 +245,10 @@ class Journey:
         desk = self._desk(job)
         if desk is None:
             return self._without_key(job)
-        batch = await desk.batch(job.last.batch_id or "")
+        batch, waits = await desk.batch(job.last.batch_id or ""), self._polls()
         while not batch.is_over:
             self.seen = batch
-            await self._stop.pause(self._polls.next_s())
+            await self._stop.pause(waits.next_s())
             batch = await desk.batch(batch.id)
         self.seen = None
         if any(issue.code == _TOO_MUCH_ENQUEUED for issue in batch.errors):
@@ -268,18 +275,24 @@ class Journey:
             ended_wall_s=batch.ended_wall_s,
         ).at(Stage.COLLECTED)
 
+    def _polls(self) -> Backoff:
+        return Backoff(self._pace.first_poll_s, self._pace.longest_poll_s, self._chance)
+
     async def _wait_for_room(self, job: Job) -> Job:
         """Go back to create the batch again, once others are over.
 
         Raises:
             ToolkitError: it was refused too often.
         """
-        if job.last.refused + 1 >= _MOST_REFUSED:
+        job = job.with_round(batch_id=None, refused=job.last.refused + 1).at(Stage.SENT)
+        if job.last.refused % _MOST_REFUSED == 0:
+            await in_thread(self._shelf.save, job)
+            self.job = job
             raise _held_up(job, "too much is enqueued at the provider; split it if it stands alone")
         self.waits = "too much is enqueued at the provider"
         await self._stop.pause(self._limits.next_s())
         self.waits = ""
-        return job.with_round(batch_id=None, refused=job.last.refused + 1).at(Stage.SENT)
+        return job
 
     async def _judge(self, job: Job) -> Job:
         return await in_thread(self._paperwork.judge, job)
@@ -311,42 +324,10 @@ class Journey:
         )
 
 
-async def _import(desk: BatchService, name: str, url: str) -> RemoteFile | None:
-    """Have the service read an input from its storage; None: it will not."""
-    try:
-        return await desk.import_file(name, url)
-    except ServiceRefusal as refusal:
-        if refusal.outcome.kind not in _FINAL:
-            raise
-        logger.warning("%s: %s (%s)", name, _NOT_IMPORTED, refusal)
-        return None
-
-
-async def in_thread(act: Callable[..., _Made], *arguments: object) -> _Made:
-    """Do blocking work beside the loop.
-
-    Raises:
-        StorageError: the disk refused.
-    """
-    try:
-        return await asyncio.to_thread(act, *arguments)
-    except OSError as exc:
-        raise storage_error(exc, str(exc.filename or "")) from exc
-
-
-def token_of(job: Job) -> str:
-    """Return what tells a job's next batch from all others."""
-    return f"{job.id}-{len(job.rounds)}-{job.last.refused}"
-
-
-def _remote_name(job: Job) -> str:
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
-    return f"{job.id}-{len(job.rounds)}-{stem[:_NAME_CHARS]}.jsonl"
-
-
 def _failed(job: Job, outcome: Outcome) -> Job:
+    """Return a job of which nothing more will be asked; answers of earlier rounds are kept."""
     finding = Finding(code=outcome.code, message=outcome.message)
-    return replace(job, findings=(finding,), findings_count=1, stage=Stage.SETTLED)
+    return replace(job, findings=(finding,), findings_count=1, stage=Stage.COLLECTED)
 
 
 def _held_up(job: Job, why: str) -> ToolkitError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -11,7 +15,10 @@ from ..batches import BatchService, RemoteBatch, RemoteFile, ServiceRefusal
 from ..clock import Clock
 from ..records import OutcomeKind
 from ..transport import SendFault
+from .job import Job
 from .pace import Backoff, Pace, Stop
+
+logger = logging.getLogger(__name__)
 
 _Made = TypeVar("_Made")
 
@@ -19,7 +26,14 @@ _Made = TypeVar("_Made")
 OURS = "openai_parallel_toolkit"
 #: Clocks differ; a batch may seem older than the job that made it.
 _CLOCK_SLACK_S = 86_400.0
+NOT_IMPORTED = (
+    "Azure cannot read it from its storage, so it is sent from here; give the resource's managed "
+    "identity the role Storage Blob Data Contributor"
+)
+#: Refusals that no waiting mends.
+FINAL = {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}
 _PASSING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
+_NAME_CHARS = 60
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 
@@ -90,15 +104,38 @@ async def find_batch(
 
     Where the service keeps no metadata, it is known by its file, unless it has failed.
     """
-    async for batch in desk.batches():
-        if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
-            return None
-        if batch.metadata.get(OURS) == token:
-            return batch
-        is_nameless = OURS not in batch.metadata and batch.status != "failed"
-        if is_nameless and batch.input_file_id == file_id:
-            return batch
+    async with aclosing(desk.batches()) as batches:
+        async for batch in batches:
+            if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
+                return None
+            if batch.metadata.get(OURS) == token:
+                return batch
+            is_nameless = OURS not in batch.metadata and batch.status != "failed"
+            if is_nameless and batch.input_file_id == file_id:
+                return batch
     return None
+
+
+async def import_file(desk: BatchService, name: str, url: str) -> RemoteFile | None:
+    """Have the service read an input from its storage; None: it will not."""
+    try:
+        return await desk.import_file(name, url)
+    except ServiceRefusal as refusal:
+        if refusal.outcome.kind not in FINAL:
+            raise
+        logger.warning("%s: %s (%s)", name, NOT_IMPORTED, refusal)
+        return None
+
+
+def token_of(job: Job) -> str:
+    """Return what tells a job's next batch from all others."""
+    return f"{job.id}-{len(job.rounds)}-{job.last.refused}"
+
+
+def remote_name(job: Job) -> str:
+    """Return the name, which nobody else gives, of a job's next remote file."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
+    return f"{job.id}-{len(job.rounds)}-{stem[:_NAME_CHARS]}.jsonl"
 
 
 def _is_passing(exc: ServiceRefusal | SendFault) -> bool:

@@ -188,5 +188,10 @@ def _urls_of(settings: FolderSettings) -> frozenset[str]:
     known = OPENAI_URLS
     if any(key.api_version for key in settings.keys.api_keys):
         known = AZURE_URLS
+    if not settings.endpoint:
+        return known
     endpoint = settings.endpoint.removeprefix("/v1")
-    return frozenset(url for url in known if not endpoint or url.removeprefix("/v1") == endpoint)
+    # One that is not known here may be so to another provider.
+    return frozenset(url for url in known if url.removeprefix("/v1") == endpoint) or frozenset(
+        {settings.endpoint}
+    )

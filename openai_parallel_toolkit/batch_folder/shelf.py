@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from typing import BinaryIO
 
 from ..errors import JournalError
@@ -40,8 +41,11 @@ class Shelf:
         Raises:
             JournalError: one cannot be read.
         """
-        names = [name for name in os.listdir(self._jobs) if name.endswith(".json")]
-        jobs = [self._read(os.path.join(self._jobs, name)) for name in names]
+        jobs = []
+        for name in os.listdir(self._jobs):
+            if name.endswith(".json"):
+                with suppress(FileNotFoundError):  # a run that is on has come to its end
+                    jobs.append(self._read(os.path.join(self._jobs, name)))
         return sorted(jobs, key=lambda job: (job.taken_wall_s, job.path))
 
     def save(self, job: Job) -> None:
@@ -89,6 +93,8 @@ class Shelf:
         try:
             with open(path, "rb") as file:
                 return job_from_json(json.load(file))
+        except FileNotFoundError:
+            raise
         except OSError as exc:
             raise storage_error(exc, path) from exc
         except (ValueError, KeyError, TypeError) as exc:

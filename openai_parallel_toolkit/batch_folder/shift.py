@@ -10,21 +10,22 @@ import logging
 import random
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from ..clock import Clock
-from ..errors import NoUsableKey, RunStopping, ToolkitError
+from ..errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ..files import is_disk_trouble
 from ..keys import APIKeyManager
 from ..prices import PriceBook
 from ..storage import StoredObject
 from ..transport.http import HttpTransport
+from .beside import in_thread
 from .desk import Desks
 from .display import Display
 from .inbox import Inbox
 from .job import Job, Stage
-from .journey import Journey, in_thread
+from .journey import Journey, Tools
 from .maker import Maker
 from .pace import Pace, Stop
 from .paperwork import Paperwork
@@ -68,10 +69,12 @@ class Shift:
         self._under_way: dict[asyncio.Task[None], Journey] = {}
         #: Jobs that cannot go on for now, and why, by their paths.
         self._left: dict[str, tuple[Job, ToolkitError]] = {}
+        #: What was last said of each path.
+        self._warned: dict[str, str] = {}
         self._finished = 0
         self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._inbox = Inbox(places, settings.pattern, waits_for_whole=settings.continuous)
-        self._journey = self._journey_maker(chance)
+        self._tools = self._tools_of(chance)
 
     async def work(self) -> None:
         """Work until all is done, or `stop` is asked.
@@ -89,6 +92,12 @@ class Shift:
             self._show()
             await self._transport.close()
         self._raise_what_ended_it()
+
+    def drop(self) -> None:
+        """End at once: a later run looks what the steps under way have done."""
+        self.stop.ask()
+        for task in self._under_way:
+            task.cancel()
 
     def summary(self, **facts: Any) -> BatchFolderSummary:
         """Return how it stands."""
@@ -125,17 +134,26 @@ class Shift:
         self._waiting.extend((job, True) for job, _ in self._left.values())
         self._left.clear()
         known = {job.path for job in self._jobs()}
-        for found in await in_thread(self._inbox.look, known):
+        for found in await self._found(known):
             self._waiting.append((self._new_job(found), False))
         if not self._settings.continuous:
             return float("inf")
         soon = self._inbox.is_unsettled and self._pace.settle_s < self._pace.look_s
         return self._clock.now_s() + (self._pace.settle_s if soon else self._pace.look_s)
 
+    async def _found(self, known: set[str]) -> list[StoredObject]:
+        try:
+            return await in_thread(self._inbox.look, known)
+        except StorageError as exc:
+            if not self._settings.continuous or _is_broken_disk(exc):
+                raise
+            self._warn("", str(exc))
+            return []
+
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.batch_size:
             job, is_resumed = self._waiting.popleft()
-            journey = self._journey(job, is_resumed)
+            journey = Journey(job, self._tools, is_resumed=is_resumed)
             self._under_way[asyncio.ensure_future(journey.go())] = journey
 
     async def _wait(self, until_s: float) -> None:
@@ -169,10 +187,16 @@ class Shift:
             self._count.add(job)
 
     def _leave(self, job: Job, error: ToolkitError) -> None:
-        logger.info("%s is left: %s", job.path, error, extra={"action": "file_left"})
+        self._warn(job.path, error.message)
         self._left[job.path] = (job, error)
-        if is_disk_trouble(error):
+        if _is_broken_disk(error) or not self._keys.has_usable():
             self.stop.ask()
+
+    def _warn(self, path: str, why: str) -> None:
+        """Say why a file, or the folder, has to wait; the same is said once."""
+        if self._warned.get(path) != why:
+            self._warned[path] = why
+            logger.warning("%s", why, extra={"action": "file_left", "file": path})
 
     async def _wind_up(self) -> None:
         """Give steps under way a little time, then end them: a later run looks what they did."""
@@ -188,7 +212,7 @@ class Shift:
     def _raise_what_ended_it(self) -> None:
         errors = [error for _, error in self._left.values()]
         for error in errors:
-            if is_disk_trouble(error):
+            if _is_broken_disk(error):
                 raise error
         if errors and not self._keys.has_usable():
             raise next((e for e in errors if isinstance(e, NoUsableKey)), errors[0])
@@ -205,6 +229,8 @@ class Shift:
         self._display.show(self._finished, total, ", ".join(self._words()))
 
     def _words(self) -> list[str]:
+        if not self._under_way:
+            return ["waiting for new files"] if self._settings.continuous else []
         seen = [journey.seen for journey in self._under_way.values() if journey.seen is not None]
         waits = [journey.waits for journey in self._under_way.values() if journey.waits]
         words = [f"waiting: {waits[0]}"] if waits and not seen else []
@@ -231,7 +257,8 @@ class Shift:
             taken_wall_s=self._clock.wall_s(),
         )
 
-    def _journey_maker(self, chance: random.Random) -> Callable[[Job, bool], Journey]:
+    def _tools_of(self, chance: random.Random) -> Tools:
+        settings = self._keys.settings
         desks = Desks(
             self._keys,
             self._transport,
@@ -240,8 +267,6 @@ class Shift:
             chance=chance,
             pause=self.stop.pause,
         )
-        maker = Maker(pace=self._pace, stop=self.stop, clock=self._clock, chance=chance)
-        settings = self._keys.settings
         paperwork = Paperwork(
             self._places,
             self._shelf,
@@ -249,20 +274,18 @@ class Shift:
             prices=PriceBook(settings.prices, settings.api_base),
             wall_s=self._clock.wall_s,
         )
+        return Tools(
+            shelf=self._shelf,
+            desks=desks,
+            maker=Maker(pace=self._pace, stop=self.stop, clock=self._clock, chance=chance),
+            paperwork=paperwork,
+            pace=self._pace,
+            stop=self.stop,
+            chance=chance,
+            window=self._settings.completion_window,
+        )
 
-        def make(job: Job, is_resumed: bool) -> Journey:
-            return Journey(
-                job,
-                is_resumed=is_resumed,
-                shelf=self._shelf,
-                desks=desks,
-                maker=maker,
-                paperwork=paperwork,
-                pace=self._pace,
-                stop=self.stop,
-                clock=self._clock,
-                chance=chance,
-                window=self._settings.completion_window,
-            )
 
-        return make
+def _is_broken_disk(error: BaseException) -> bool:
+    """Whether this machine's disk is full or broken; a store elsewhere may work again soon."""
+    return is_disk_trouble(error) and "://" not in str(getattr(error, "path", ""))

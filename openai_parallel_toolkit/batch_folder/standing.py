@@ -20,8 +20,7 @@ from ..transport.http import HttpTransport
 from ..work.runlock import RunLock
 from .desk import Desks
 from .job import Job, Stage
-from .journey import token_of
-from .maker import find_batch
+from .maker import find_batch, token_of
 from .shelf import Shelf, shelf_folder
 
 

@@ -56,7 +56,9 @@ class Allowance:
         """Learn from a batch that was one too many; call it after `leave`."""
         account = self._account(batch.key_name, batch.model)
         others = self._enqueued[account]
-        self._learned[account] = others or max(1.0, batch.tokens / 2)
+        # Half of it may fit beside the others; half of a single line cannot be sent.
+        half = batch.tokens / 2 if batch.lines > 1 or not others else 0.0
+        self._learned[account] = max(1.0, others, half)
         if not others:
             self._closed_until_s[account] = now_s + (_PAUSE_S if batch.lines == 1 else 0.0)
 

@@ -24,6 +24,8 @@ _PAGE = 200
 #: Lines that a batch did not come to before it ended; they are not billed.
 #: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
 _NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
+#: What is wrong with the key, and not with the line.
+_OF_THE_KEY = frozenset({OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE})
 
 
 class Collector:
@@ -49,17 +51,22 @@ class Collector:
 
     async def collect(
         self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, path: str
-    ) -> None:
-        """Keep what a batch that is over has brought; `path` is where its files are put."""
+    ) -> Outcome | None:
+        """Keep what a batch that is over has brought; `path` is where its files are put.
+
+        Returns what a line was told that speaks against the batch's key; None: nothing.
+        """
+        blame = None
         for file_id in (remote.output_file_id, remote.error_file_id):
             if file_id is not None:
                 await service.download(file_id, path)
                 for lines in _pages(path):
-                    self._take_in(batch, lines, service.lease)
+                    blame = self._take_in(batch, lines, service.lease) or blame
                     await asyncio.sleep(0)
                 os.unlink(path)
         self._end_rest(batch, remote, service.lease)
         self._book.move_on(batch, Stage.COLLECTED)
+        return blame
 
     def _end_rest(self, batch: BatchRecord, remote: RemoteBatch, lease: Lease) -> None:
         """End the lines that no result spoke of."""
@@ -69,13 +76,25 @@ class Collector:
             ends = []
             for sent in page:
                 issue = blamed.get(next(numbers))
-                outcome = _left_out(remote) if issue is None else self._refused(issue)
+                outcome = self._left_out(remote) if issue is None else self._refused(issue)
                 ends.append(self._end(sent, outcome, None))
             self.settle(batch, ends, lease)
 
     def _refused(self, issue: BatchIssue) -> Outcome:
         told = self._clean(issue.message)
         return Outcome(kind=OutcomeKind.REJECTED, code=issue.code or "invalid_line", message=told)
+
+    def _left_out(self, remote: RemoteBatch) -> Outcome:
+        """Return how a line ended of which the results say nothing."""
+        if remote.status == "completed":
+            told = "the batch is completed, and its results say nothing of this line"
+            return Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=told)
+        issue = next(iter(remote.errors), None)
+        return Outcome(
+            kind=OutcomeKind.BUSY,
+            code=(issue.code if issue else "") or f"batch_{remote.status}",
+            message=self._clean(issue.message) if issue else f"the batch is {remote.status}",
+        )
 
     def give_up(self, batch: BatchRecord, outcome: Outcome, lease: Lease) -> None:
         """End all lines of a batch alike: it was refused as a whole, or has vanished."""
@@ -107,11 +126,12 @@ class Collector:
             owned = dataclasses.replace(lease, need=need)
             self._scope.tally.ended(owned, end.outcome, end.cost_usd)
 
-    def _take_in(self, batch: BatchRecord, lines: Sequence[bytes], lease: Lease) -> None:
+    def _take_in(self, batch: BatchRecord, lines: Sequence[bytes], lease: Lease) -> Outcome | None:
         results = dict(_read(lines))
         known = self._book.find(batch, list(results))
         ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
         self.settle(batch, ends, lease)
+        return next((end.outcome for end in ends if end.outcome.kind in _OF_THE_KEY), None)
 
     def _result(self, batch: BatchRecord, sent: Sent, result: ResultLine) -> LineEnd:
         if result.status is None:
@@ -159,16 +179,3 @@ def _read(lines: Sequence[bytes]) -> Iterator[tuple[int, ResultLine]]:
         attempt_id = None if result is None else attempt_of(result.custom_id)
         if result is not None and attempt_id is not None:
             yield attempt_id, result
-
-
-def _left_out(remote: RemoteBatch) -> Outcome:
-    """Return how a line ended of which the results say nothing."""
-    if remote.status == "completed":
-        told = "the batch is completed, and its results say nothing of this line"
-        return Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=told)
-    issue = next(iter(remote.errors), None)
-    return Outcome(
-        kind=OutcomeKind.BUSY,
-        code=(issue.code if issue else "") or f"batch_{remote.status}",
-        message=issue.message if issue else f"the batch is {remote.status}",
-    )

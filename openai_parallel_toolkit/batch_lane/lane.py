@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from ..batches import BatchService, RemoteBatch, ServiceRefusal
-from ..classify import NOT_HERE_CODES
+from ..classify import DEAD_CODES, NOT_HERE_CODES
 from ..clock import Clock
 from ..errors import ConfigError, ToolkitError
 from ..files import private_folder
@@ -39,6 +39,11 @@ _LOOK_S = 1.0
 _FRAME_BYTES = 160
 #: What providers say when a batch is one too many for the tokens that may wait.
 _TOO_MANY = frozenset({"token_limit_exceeded", "TokenLimitExceeded"})
+#: What they say when it is the key that cannot have the batch.
+_KINDS_OF_CODES = {
+    **dict.fromkeys(DEAD_CODES, OutcomeKind.KEY_DEAD),
+    **dict.fromkeys(NOT_HERE_CODES, OutcomeKind.NOT_HERE),
+}
 
 
 class BatchLane:
@@ -333,7 +338,9 @@ class BatchLane:
                 is_counted = not is_doubtful
                 if not self._is_put_back(batch, remote, service, is_counted=is_counted):
                     path = self._submitter.path_of(batch, "result")
-                    await self._collector.collect(batch, remote, service, path)
+                    blame = await self._collector.collect(batch, remote, service, path)
+                    if blame is not None:
+                        self._blame(batch, service, blame)
                 self.changed.set()
                 self._count_out(batch)
             await self._tidy(batch, service)
@@ -385,16 +392,26 @@ class BatchLane:
         self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
     ) -> bool:
         """Queue its lines anew if the provider found that the key cannot have such a batch."""
-        codes = {issue.code for issue in remote.errors}
-        if codes & _TOO_MANY:
-            self._one_too_many(batch, service, is_counted=is_counted)
-        elif codes & NOT_HERE_CODES:
-            self._without.add((service.lease.key_name, batch.model))
-            self._collector.put_back(batch, service.lease, is_counted=is_counted)
-            self._book.move_on(batch, Stage.COLLECTED)
-        else:
-            return False
-        return True
+        for issue in remote.errors:
+            if issue.code in _TOO_MANY:
+                self._one_too_many(batch, service, is_counted=is_counted)
+                return True
+            kind = _KINDS_OF_CODES.get(issue.code)
+            if kind is not None:
+                outcome = Outcome(kind=kind, code=issue.code, message=issue.message)
+                self._blame(batch, service, outcome)
+                self._collector.put_back(batch, service.lease, is_counted=is_counted)
+                self._book.move_on(batch, Stage.COLLECTED)
+                return True
+        return False
+
+    def _blame(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
+        """Let a key alone that is dead, or for the model that it does not have."""
+        name = service.lease.key_name
+        if outcome.kind is OutcomeKind.KEY_DEAD:
+            self._keys.drop(name, outcome)
+        elif outcome.kind is OutcomeKind.NOT_HERE:
+            self._without.add((name, batch.model))
 
     def _one_too_many(self, batch: BatchRecord, service: BatchService, *, is_counted: bool) -> None:
         """The provider has no room for it: it goes again, in a smaller batch or later."""
@@ -422,14 +439,10 @@ class BatchLane:
 
     async def _not_made(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
         """Draw the consequence of a refusal: for the key, the model or the lines."""
-        name = service.lease.key_name
         if outcome.code in _TOO_MANY:
             self._one_too_many(batch, service, is_counted=False)
         elif outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE, OutcomeKind.UNSENT}:
-            if outcome.kind is OutcomeKind.KEY_DEAD:
-                self._keys.drop(name, outcome)
-            elif outcome.kind is OutcomeKind.NOT_HERE:
-                self._without.add((name, batch.model))
+            self._blame(batch, service, outcome)
             self._collector.put_back(batch, service.lease, is_counted=False)
         else:
             self._collector.give_up(batch, outcome, service.lease)

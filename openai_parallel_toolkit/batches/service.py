@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from random import Random
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -94,8 +94,7 @@ class BatchService:
 
     async def files(self) -> list[RemoteFile]:
         """Return the files for batches, and those that batches wrote where the provider mixes."""
-        pages = self._pages("/files", {"purpose": "batch"})
-        found = [file_from(raw) async for raw in pages]
+        found = [file_from(raw) async for raw in self._pages("/files", {"purpose": "batch"})]
         return [file for file in found if file is not None]
 
     async def download(self, file_id: str, path: str) -> int:
@@ -146,12 +145,13 @@ class BatchService:
         """Return how a batch stands."""
         return await self._repeat(_plain("GET", _path("batches", batch_id)), batch_from)
 
-    async def batches(self) -> AsyncIterator[RemoteBatch]:
+    async def batches(self) -> AsyncGenerator[RemoteBatch, None]:
         """Yield all batches, newest first."""
-        async for raw in self._pages("/batches", {"limit": "100"}):
-            batch = batch_from(raw)
-            if batch is not None:
-                yield batch
+        async with contextlib.aclosing(self._pages("/batches", {"limit": "100"})) as found:
+            async for raw in found:
+                batch = batch_from(raw)
+                if batch is not None:
+                    yield batch
 
     async def cancel(self, batch_id: str) -> RemoteBatch:
         """Ask that a batch be stopped, and return how it stands; one that is over stays as it is.
@@ -172,7 +172,9 @@ class BatchService:
 
     # -- how it is asked -----------------------------------------------------------------------
 
-    async def _pages(self, path: str, query: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
+    async def _pages(
+        self, path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[Mapping[str, Any], None]:
         after = ""
         while True:
             asked = {**query, "after": after} if after else query

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext, redirect_stdout
+from contextlib import closing, nullcontext, redirect_stdout
 from typing import Any
 
 from ..batch_folder import BatchFolder, BatchFolderSummary
-from ..batch_folder.config import read_keys, read_plan
+from ..batch_folder.config import Plan, read_keys, read_plan
+from ..batch_folder.failures import Failure, failures
 from ..batch_folder.standing import Standing, cancel_folder, has_folder, standings
 from ..batch_folder.templates import write_templates
 from ..batch_lane import BatchOptions
@@ -16,6 +17,7 @@ from ..clock import SystemClock
 from ..errors import RunStopped, ToolkitError, UsageError
 from ..keys import APIKeyManager, close_unless_default
 from ..runner.cancel import cancel_batches
+from ..storage import open_store
 from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK, SOME_FAILED
@@ -25,6 +27,7 @@ _EPILOG = """\
   batch IN OUT [ERR]        send the *.jsonl files of IN; results to OUT, failures to ERR
   batch --config FILE       the same, with places and keys from a file (see --init)
   batch status OUT          what is under way, also while a run is on
+  batch failures ERR        all lines and files that failed, as one list
   batch cancel OUT          stop what is at the provider; the next run collects what was answered
 
 FILE is a batch.json, a config.json with keys, or the app_config.json of the Azure batch
@@ -32,7 +35,6 @@ accelerator; without it APP_CONFIG in the environment names it, else the keys co
 Stop it with Ctrl-C and give the same command again, today or tomorrow: batches go on meanwhile.
 `batch cancel` works for folders of `run --mode batch` as well.
 """
-_ACTIONS = ("status", "cancel")
 _SETTINGS = (
     "batch_size",
     "continuous",
@@ -82,10 +84,11 @@ def run(arguments: argparse.Namespace) -> int:
         console.say("\n".join(write_templates(arguments.init)))
         console.note("fill in what stands in <...>, then: batch --config FILE")
         return OK
-    if arguments.places and arguments.places[0] in _ACTIONS:
-        action, *arguments.places = arguments.places
-        return _status(arguments) if action == "status" else _cancel(arguments)
-    return _send(arguments)
+    action = _ACTIONS.get(arguments.places[0]) if arguments.places else None
+    if action is None:
+        return _send(arguments)
+    arguments.places = arguments.places[1:]
+    return action(arguments)
 
 
 def _send(arguments: argparse.Namespace) -> int:
@@ -121,13 +124,17 @@ def _state_of(arguments: argparse.Namespace) -> str:
     """Return the state folder of OUT, of IN OUT, or of what the configuration says."""
     if len(arguments.places) == 1:
         return state_folder(arguments.places[0], arguments.state_path)
-    given = dict(zip(("input_path", "output_path", "error_path"), arguments.places, strict=False))
-    if arguments.state_path is not None:
-        given["state_path"] = arguments.state_path
-    folder = read_plan(arguments.config, given).settings.state_folder
+    folder = _plan_of(arguments).settings.state_folder
     if not has_folder(folder):
         raise UsageError(f"no batch run has begun there (there is no {folder})")
     return folder
+
+
+def _plan_of(arguments: argparse.Namespace) -> Plan:
+    given = dict(zip(("input_path", "output_path", "error_path"), arguments.places, strict=False))
+    if arguments.state_path is not None:
+        given["state_path"] = arguments.state_path
+    return read_plan(arguments.config, given)
 
 
 # -- status ------------------------------------------------------------------------------------
@@ -158,6 +165,33 @@ def _row(one: Standing) -> tuple[str, ...]:
     since = words.moment(one.taken_wall_s)
     batch = one.batch_id or "-"
     return words.clean(one.path), one.stage, f"{one.lines:,}", words.clean(one.key), batch, since
+
+
+# -- failures ----------------------------------------------------------------------------------
+
+
+def _failures(arguments: argparse.Namespace) -> int:
+    place = arguments.places[0] if len(arguments.places) == 1 else None
+    with closing(_plan_of(arguments).error.open() if place is None else open_store(place)) as store:
+        found = list(failures(store))
+    if arguments.json:
+        console.say_json([one.as_dict() for one in found])
+    elif found:
+        console.say(words.columns([_FAILURE_HEAD, *map(_failure_row, found)]))
+    else:
+        console.say(f"nothing failed in {store.url()}")
+    return OK
+
+
+_FAILURE_HEAD = ("File", "line", "status", "code", "message")
+_MESSAGE_CHARACTERS = 100
+
+
+def _failure_row(one: Failure) -> tuple[str, ...]:
+    line = one.custom_id if one.custom_id is not None else str(one.line or "-")
+    message = words.shorten(words.clean(one.message), _MESSAGE_CHARACTERS)
+    status = str(one.status or "-")
+    return words.clean(one.file), words.clean(line), status, words.clean(one.code), message
 
 
 # -- cancel ------------------------------------------------------------------------------------
@@ -200,3 +234,6 @@ def _cancel_mode(folder: str, keys: APIKeyManager, *, as_json: bool) -> int:
             f"{came_to.calls.answered:,} answers came before that, and are kept."
         )
     return SOME_FAILED if came_to.left else OK
+
+
+_ACTIONS = {"status": _status, "failures": _failures, "cancel": _cancel}

@@ -84,8 +84,8 @@ _STEP_2 = (
         try INTEGER NOT NULL, path TEXT NOT NULL, model TEXT NOT NULL, tokens INTEGER NOT NULL,
         reply_tokens INTEGER NOT NULL, max_cost_usd TEXT, size_bytes INTEGER NOT NULL,
         queued_wall_s REAL NOT NULL, sends INTEGER NOT NULL, batch_id INTEGER,
-        attempt_id INTEGER UNIQUE, failure TEXT, is_asked INTEGER NOT NULL, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
-        body BLOB NOT NULL)""",
+        attempt_id INTEGER UNIQUE, failure TEXT, is_asked INTEGER NOT NULL,
+        encoding INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)""",
     "CREATE UNIQUE INDEX lines_by_call ON lines (file_id, hash, k, try)",
     "CREATE INDEX lines_by_batch ON lines (batch_id, attempt_id)",
     """CREATE INDEX lines_queued ON lines (path, model, size_bytes, tokens, queued_wall_s)

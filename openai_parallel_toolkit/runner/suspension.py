@@ -153,9 +153,7 @@ class Suspender:
         with self._lock:
             if self._is_steady:
                 return True
-        again = wanted_of(
-            path, self._hooks, self._workshop, self._live, answers=execution.answers
-        )
+        again = wanted_of(path, self._hooks, self._workshop, self._live, answers=execution.answers)
         if not again.requests:  # process_output asks: that is compared in the next round
             return True
         before = {ask.call.hash for ask in asks}

@@ -176,4 +176,4 @@ def _is_refused(exc: Exception) -> bool:
 def _stored(path: str, info: Mapping[str, Any]) -> StoredObject:
     size_bytes = int(info["size"])
     signature = info.get("ETag") or info.get("etag") or f"{size_bytes}-{info.get('mtime')}"
-    return StoredObject(path=path, size_bytes=size_bytes, signature=str(signature))
+    return StoredObject(path=path, size_bytes=size_bytes, signature=str(signature).strip('"'))

@@ -78,7 +78,10 @@ def find_input(input_path: str) -> tuple[str, str | None]:
     if os.path.isdir(input_path):
         return os.path.abspath(input_path), None
     if not os.path.lexists(input_path):
-        raise ScanError(f"There is no input at {os.path.abspath(input_path)!r}; mend input_path.", path=input_path)
+        raise ScanError(
+            f"There is no input at {os.path.abspath(input_path)!r}; mend input_path.",
+            path=input_path,
+        )
     if not os.path.isfile(input_path):
         raise ScanError(f"{input_path!r} is neither a file nor a folder.", path=input_path)
     return os.path.split(os.path.abspath(input_path))

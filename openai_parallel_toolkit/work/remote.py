@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 from ..errors import ConfigError, StorageError, UnsafePath
+from ..files import private_folder
 from ..storage import Store
 from .inputs import AtHand, Kind
 from .listing import Listing
@@ -40,7 +41,7 @@ class RemoteInputs:
         self._own = own
         self._folder = os.path.join(state_folder, _FETCHED)
         shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
-        os.mkdir(self._folder, 0o700)
+        private_folder(self._folder)
         self._listing = listing_of(store, state_folder)
 
     @property
@@ -122,7 +123,8 @@ class RemoteTree(OutputTree):
 
     def take_in(self, arrivals: Sequence[Arrival]) -> dict[int, Exception]:
         errors: dict[int, Exception] = {}
-        for arrival, error in zip(arrivals, self._uploads.map(self._refused, arrivals)):  # noqa: B905
+        refusals = self._uploads.map(self._refused, arrivals)
+        for arrival, error in zip(arrivals, refusals, strict=True):
             if error is not None:
                 errors.setdefault(arrival.owner, error)
         return errors

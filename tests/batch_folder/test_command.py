@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from folder_kit import a_line
 
+from openai_parallel_toolkit.simulator import Fault
+
 HOME = Path(__file__).parents[2]
 
 
@@ -75,6 +77,34 @@ def test_failures_are_the_exit_status_and_lie_in_errors_unless_told_otherwise(be
     code, _, _ = shell.give("in", "out", "--config", "config.json", "--no-progress")
     assert code == 1
     assert list((bench.output / "errors").glob("a_2*/a_error.jsonl"))
+
+
+def test_failures_of_all_files_are_one_list(bench, sim, shell):
+    sim.script.replace([Fault("400", path="#line", marker="poison")])
+    bench.put("a.jsonl", a_line("good"), a_line("bad", "poison"))
+    bench.put("deep/b.jsonl", a_line("x"), "{")
+    shell.give("in", "out", "err", "--config", "config.json")
+    code, out, _ = shell.give("failures", "err")
+    assert code == 0
+    assert "malformed_line" in out
+    _, out, _ = shell.give("failures", "in", "out", "err", "--config", "config.json", "--json")
+    found = json.loads(out)
+    assert [(one["custom_id"], one["line"], one["status"]) for one in found] == [
+        ("bad", None, 400),
+        (None, 2, None),
+    ]
+
+
+def test_no_key_is_shown_or_written(bench, sim, shell):
+    bench.give_keys("sim-canary-5417", "sim-test")
+    bench.put("a.jsonl")
+    code, out, err = shell.give("in", "out", "err", "--config", "config.json")
+    assert code == 0
+    assert "dropped" in err
+    bench.config.unlink()
+    written = "".join(path.read_text() for path in bench.root.rglob("*.json*") if path.is_file())
+    for key in ("canary-5417", "sim-test"):
+        assert key not in out + err + written
 
 
 def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim, shell):

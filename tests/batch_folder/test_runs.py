@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 
@@ -109,6 +110,27 @@ def test_a_batch_that_ends_early_keeps_its_answers_and_asks_the_rest_again(bench
     assert len(rows) == 10
     assert [one["status"] for one in bench.metadata("a.jsonl")["batches"]] == [end, "completed"]
     assert sim.files.stored() == []
+
+
+def test_answers_of_a_first_batch_are_kept_when_a_second_one_is_refused(bench, sim):
+    sim.steering.follow(BatchCourse("expired", share=0.5))
+    sim.script.replace([Fault("400", path="/batches", at={4})])
+    bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(6)])
+    summary = bench.run()
+    assert (summary.lines_answered, summary.lines_failed) == (3, 3)
+    assert len(bench.results("a.jsonl")) == 3
+    assert len(bench.results("a.jsonl", "error")) == 3
+    assert bench.metadata("a.jsonl")["findings"][0]["code"] == "invalid_value"
+
+
+def test_an_uploaded_file_that_has_expired_is_sent_again(bench, sim):
+    sim.script.replace([Fault("429", path="/batches", retry_after=99)])
+    bench.put("a.jsonl")
+    assert "run again" in bench.run().reasons[0]
+    for file in sim.files.stored():
+        sim.files.delete(file)
+    sim.script.replace([])
+    assert bench.run().done == 1
 
 
 def test_after_max_attempts_what_is_not_answered_is_an_error(bench, sim):
@@ -298,6 +320,15 @@ def test_a_service_that_stumbles_is_tried_again(bench, sim):
     bench.put("a.jsonl")
     assert bench.run().done == 1
     assert len(sim.batches.batches()) == 1
+
+
+def test_it_runs_where_an_event_loop_runs_already_as_in_a_notebook(bench, sim):
+    bench.put("a.jsonl")
+
+    async def cell():
+        return bench.run()
+
+    assert asyncio.run(cell()).done == 1
 
 
 def test_the_summary_reads_as_a_paragraph_and_as_json(bench, sim):

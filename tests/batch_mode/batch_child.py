@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
 
-from batch_desk import QUICK, Twice
+import batch_desk
 
 from openai_parallel_toolkit import BatchOptions, RunStopped
 
@@ -35,11 +35,12 @@ def die_at(place):
     sys.setprofile(look)
 
 
-def main(config, source, target, place=""):
+def main(config, source, target, kind, max_lines, place):
     if place:
         die_at(place)
-    options = BatchOptions(**QUICK, max_lines=4)
-    toolkit = Twice(config, source, target, mode="batch", num_threads=4, batch=options)
+    options = BatchOptions(**batch_desk.QUICK, max_lines=int(max_lines))
+    hooks = getattr(batch_desk, kind)
+    toolkit = hooks(config, source, target, mode="batch", num_threads=4, batch=options)
     try:
         summary = toolkit.run()
     except RunStopped as stopped:

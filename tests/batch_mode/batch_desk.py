@@ -107,7 +107,8 @@ class Desk:
         config = self.config.read_text() if self.config.exists() else None
         with Simulator([SimKey("live")], seed=7) as sim:
             self.configure(sim)
-            self.run(kind, mode="live", output=self.root / "live", **settings)
+            summary = self.run(kind, mode="live", output=self.root / "live", **settings)
+        assert (summary.failed, summary.left) == (0, 0)
         if config is not None:
             self.config.write_text(config)
         return visible(self.root / "live")
@@ -126,10 +127,14 @@ class Desk:
 
 
 @contextlib.contextmanager
-def start(desk, *arguments):
-    """Run the desk's folder in a process of its own, which does not outlive the block."""
+def start(desk, kind=Ask, *, max_lines=50_000, place=""):
+    """Run the desk's folder in a process of its own, which does not outlive the block.
+
+    `place` is where it kills itself; "": nowhere.
+    """
     child = Path(__file__).with_name("batch_child.py")
-    command = [sys.executable, child, desk.config, desk.input, desk.output, *arguments]
+    folder = [desk.config, desk.input, desk.output]
+    command = [sys.executable, child, *folder, kind.__name__, max_lines, place]
     given = {**os.environ, "PYTHONPATH": str(child.parents[2])}
     pipe = subprocess.PIPE
     process = subprocess.Popen([str(part) for part in command], env=given, stdout=pipe, stderr=pipe)

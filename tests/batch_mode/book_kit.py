@@ -8,9 +8,7 @@ from openai_parallel_toolkit.journal.batch_rows import Ask, LineEnd, Refusal
 from openai_parallel_toolkit.records import CallId, Outcome, OutcomeKind, Request, Usage
 
 PATH, MODEL = "/chat/completions", "m"
-OK = Outcome(
-    kind=OutcomeKind.OK, status=200, usage=Usage(prompt_tokens=10, completion_tokens=5)
-)
+OK = Outcome(kind=OutcomeKind.OK, status=200, usage=Usage(prompt_tokens=10, completion_tokens=5))
 BUSY = Outcome(kind=OutcomeKind.BUSY, code="batch_expired")
 REJECTED = Outcome(kind=OutcomeKind.REJECTED, status=400, code="invalid_value")
 REFUSAL = Refusal(
@@ -53,9 +51,7 @@ def suspend(book, file_id, *asks, rounds=1):
 def form(book, lines=None, token="t", key="key-1"):
     if lines is None:
         lines = book.lines(PATH, MODEL, 100)
-    return book.form(
-        lines, key_name=key, fingerprint="00aa", path=PATH, model=MODEL, token=token
-    )
+    return book.form(lines, key_name=key, fingerprint="00aa", path=PATH, model=MODEL, token=token)
 
 
 def sent(book, batch):

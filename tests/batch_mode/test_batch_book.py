@@ -342,9 +342,7 @@ class BookMachine(RuleBasedStateMachine):
     @rule()
     def take_ready(self):
         held = {
-            n
-            for (n, _), (place, is_asked) in self.lines.items()
-            if is_asked and place != "refused"
+            n for (n, _), (place, is_asked) in self.lines.items() if is_asked and place != "refused"
         }
         ready = {one.path for one in self.book.take_ready(9)}
         assert ready == {f"{n}.txt" for n in self.waiting - held}
@@ -390,4 +388,4 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestBookMachine = BookMachine.TestCase
-TestBookMachine.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)
+TestBookMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

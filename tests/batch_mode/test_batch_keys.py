@@ -3,10 +3,15 @@
 import threading
 
 import pytest
-from batch_desk import billed_twice, key_fields, lines_of, start, until
+from batch_desk import MODEL, billed_twice, key_fields, lines_of, start, until
 
 from openai_parallel_toolkit import ConfigError, NoUsableKey
+from openai_parallel_toolkit.batch_lane.allowance import Allowance
+from openai_parallel_toolkit.journal.batch_rows import BatchRecord, Stage
+from openai_parallel_toolkit.redact import Secret
+from openai_parallel_toolkit.settings import APIKey
 from openai_parallel_toolkit.simulator import Fault, SimKey
+from openai_parallel_toolkit.simulator.batches.course import BatchCourse
 
 
 def peak(sim, key="good"):
@@ -165,3 +170,57 @@ def test_an_azure_deployment_with_a_name_of_its_own_serves_the_model(desk):
     assert sim.files.stored() == []
     assert set(desk.outputs()) == set(expected)
     assert summary.calls.cost_usd > 0
+
+
+def test_a_key_whose_quota_ends_in_a_batch_leaves_the_rest_to_the_others(desk):
+    sim = desk.simulate(SimKey("short", quota=3), "good")
+    summary = desk.inputs(20).configure(sim).run(batch={"max_lines": 10})
+    assert (summary.done, sim.ledger.billed()) == (20, 20)
+    assert {key.name: key.state for key in summary.keys} == {"short": "dropped", "good": "alive"}
+    assert sum(row.status != 200 for row in lines_of(sim)) == 7
+
+
+def test_a_key_that_may_spend_no_more_fails_its_batch_as_a_whole(desk):
+    sim = desk.simulate("a", "b")
+    sim.steering.follow(BatchCourse("failed", code="billing_hard_limit_reached"))
+    summary = desk.inputs(4).configure(sim).run()
+    assert (summary.done, summary.calls.sent, sim.ledger.billed()) == (4, 4, 4)
+    assert sorted(key.state for key in summary.keys) == ["alive", "dropped"]
+
+
+def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
+    sim = desk.simulate()
+    sim.steering.follow(BatchCourse("failed", code="token_limit_exceeded"))
+    desk.inputs(4).configure(sim)
+    with start(desk, place="submit.py:clear:call:1") as child:
+        child.communicate(timeout=20)
+    summary = desk.run()
+    assert (summary.done, summary.calls.sent, summary.calls.answered) == (4, 4, 4)
+    assert (len(sim.batches.batches()) > 1, sim.ledger.billed()) == (True, 4)
+
+
+def test_half_of_what_was_too_much_is_tried_beside_what_is_out():
+    allowance = Allowance([APIKey(secret=Secret("sk"), name="key")])
+    allowance.enter(record(tokens=10, lines=1))
+    allowance.refused(record(tokens=1000, lines=50), 0.0)
+    assert allowance.most("key", MODEL) == 500
+    allowance.refused(record(tokens=1000, lines=1), 0.0)
+    assert allowance.most("key", MODEL) == 10, "a single line waits for the others"
+
+
+def record(*, tokens, lines):
+    return BatchRecord(
+        id=1,
+        run_id=1,
+        key_name="key",
+        fingerprint="",
+        path="/chat/completions",
+        model=MODEL,
+        token="t",
+        lines=lines,
+        tokens=tokens,
+        stage=Stage.CREATED,
+        input_file_id=None,
+        remote_id=None,
+        formed_wall_s=0.0,
+    )

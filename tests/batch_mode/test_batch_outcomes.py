@@ -5,14 +5,17 @@ import json
 
 import pydantic
 import pytest
-from batch_desk import Ask, Chain, billed_twice, cost_of, lines_of, live_calls, question
+from batch_desk import Ask, Chain, billed_twice, cost_of, lines_of, live_calls, question, until
 
 from openai_parallel_toolkit import (
     BatchOptions,
     ConfigError,
+    EmbeddingModel,
+    FilesFailed,
     Gpt35Turbo,
     RequestFailed,
     RequestRejected,
+    ResponsesModel,
     arequest_openai_api,
     multi_process_one,
     request_openai_api,
@@ -99,11 +102,53 @@ def test_each_model_has_batches_of_its_own(desk):
     class TwoModels(Ask):
         def process_data(self, data):
             other = Gpt35Turbo(content=data, model="gpt-4o-mini")
-            return multi_process_one([("p", data)], Gpt35Turbo) + [request_openai_api(other)]
+            return [*multi_process_one([("p", data)], Gpt35Turbo), request_openai_api(other)]
 
     sim = desk.simulate()
     assert desk.inputs(4).configure(sim).run(TwoModels).done == 4
     assert {batch.model for batch in sim.batches.batches()} == {"gpt-3.5-turbo", "gpt-4o-mini"}
+
+
+def test_a_batch_that_is_not_full_leaves_when_its_oldest_line_is_old_enough(desk):
+    sim = desk.simulate()
+
+    class WaitsForAnother(Ask):
+        def process_data(self, data):
+            if "file 0:" in data:
+                until(lambda: lines_of(sim))
+            return super().process_data(data)
+
+    summary = desk.inputs(3).configure(sim).run(WaitsForAnother, batch={"max_age_s": 0.1})
+    assert summary.done == 3
+    assert len(sim.batches.batches()) > 1
+
+
+def test_equal_calls_of_a_file_are_lines_of_their_own(desk):
+    class Samples(Ask):
+        def process_data(self, data):
+            return multi_process_one([("p", data)] * 3, Gpt35Turbo)
+
+    sim = desk.simulate()
+    assert desk.inputs(2).configure(sim).run(Samples).done == 2
+    assert sim.ledger.billed() == 6
+    assert sorted(billed_twice(sim).values()) == [3, 3]
+    assert (desk.run(Samples, force=True).calls.sent, sim.ledger.billed()) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [(EmbeddingModel, "/v1/embeddings"), (ResponsesModel, "/v1/responses")],
+)
+def test_other_apis_are_batched_as_well(desk, model, path):
+    class Other(Ask):
+        def process_data(self, data):
+            return request_openai_api(model("some-model", data))
+
+    sim = desk.simulate()
+    expected = desk.inputs(2).live_outputs(Other)
+    assert desk.configure(sim).run(Other).done == 2
+    assert desk.outputs() == expected
+    assert {batch.endpoint for batch in sim.batches.batches()} == {path}
 
 
 # Rounds
@@ -188,6 +233,44 @@ def test_a_hook_may_catch_a_refusal_and_write_an_output(desk):
     summary = desk.inputs(3).configure(sim).run(Catches)
     assert (summary.done, summary.failed) == (3, 0)
     assert json.loads(desk.outputs()["f001.json"]) == "refused with 400"
+
+
+def test_a_hook_may_ask_for_something_else_after_a_refusal(desk):
+    class FallsBack(Ask):
+        def process_data(self, data):
+            try:
+                return super().process_data(data)
+            except RequestRejected:
+                return request_openai_api(question(f"shorter: {data[:4]}"))
+
+    sim = desk.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
+    summary = desk.inputs(3).configure(sim).run(FallsBack)
+    assert (summary.done, summary.failed, sim.ledger.billed()) == (3, 0, 3)
+
+
+def test_a_line_whose_answer_is_of_no_use_is_asked_again(desk):
+    sim = desk.simulate(faults=[Fault("no_choices", marker="file 1:", path="#line", times=1)])
+    summary = desk.inputs(3).configure(sim).run()
+    assert (summary.done, summary.calls.unknown, sim.ledger.billed()) == (3, 1, 4)
+    assert summary.calls.cost_usd < cost_of(lines_of(sim)) <= summary.calls.max_cost_usd
+
+
+def test_a_run_that_stops_at_the_first_failure_tells_what_goes_on(desk):
+    class FirstFails(Ask):
+        def process_data(self, data):
+            if "file 0:" in data:
+                until(sim.batches.batches)
+                raise ValueError("no good")
+            return super().process_data(data)
+
+    sim = desk.simulate()
+    sim.steering.hold()
+    with pytest.raises(FilesFailed) as caught:
+        desk.inputs(5).configure(sim).run(FirstFails, fail_on_error=True, batch={"max_lines": 2})
+    assert caught.value.summary.batch_calls_left > 0
+    sim.steering.release()
+    assert desk.run().done == 5
+    assert sim.ledger.billed() == 5
 
 
 def test_one_refused_item_of_many_does_not_cost_the_others(desk):

@@ -41,9 +41,7 @@ class ShuffledThreads(Ask):
     def process_data(self, data):
         numbers = random.sample(range(9), 9)
         with CarryingPool(4) as pool:
-            return sorted(
-                pool.map(request_openai_api, [question(f"{n} {data}") for n in numbers])
-            )
+            return sorted(pool.map(request_openai_api, [question(f"{n} {data}") for n in numbers]))
 
 
 class FirstAsksNothing(Ask):
@@ -104,7 +102,7 @@ def test_answers_that_arrive_while_hooks_run_accuse_nobody(desk):
     sim = desk.simulate()
     desk.inputs(4).configure(sim)
     sim.steering.hold()
-    with start(desk) as child:
+    with start(desk, Twice) as child:
         until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
         child.kill()
 

@@ -1,4 +1,4 @@
-"""The stores that the conformance suite runs over: a folder, S3 by moto, blobs by Azurite."""
+"""The stores that the suite runs over: a folder, and S3, Azure's and Google's by servers here."""
 
 import contextlib
 import os
@@ -8,7 +8,9 @@ import pytest
 import servers
 from remote_kit import store_of
 
-KINDS = ("local", "s3", "abfs")
+KINDS = ("local", "s3", "abfs", "gs")
+#: The other way to reach Google's, gRPC, is not served here; read when gcsfs is imported.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 _CACHE = os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
     "openai-parallel-toolkit-tests",
@@ -26,7 +28,7 @@ def pytest_collection_modifyitems(items):
 def _outside(monkeypatch, tmp_path):
     """Credentials and state of the machine's user do not reach the tests."""
     for name in list(os.environ):
-        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
 
@@ -81,6 +83,11 @@ class Servers:
         return {
             "AZURE_STORAGE_CONNECTION_STRING": self._stack.enter_context(servers.azurite(_CACHE))
         }
+
+    def _gs(self):
+        pytest.importorskip("gcsfs")
+        pytest.importorskip("gcp_storage_emulator")
+        return {"STORAGE_EMULATOR_HOST": self._stack.enter_context(servers.gcs())}
 
 
 def new_bucket(kind):

@@ -1,4 +1,4 @@
-"""Real servers of object stores on loopback: moto's for S3, Azurite for Azure blobs."""
+"""Servers of object stores on loopback: moto's for S3, Azurite for Azure, one for Google's."""
 
 import base64
 import contextlib
@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,17 @@ def azurite(cache_folder):
         )
 
 
+@contextlib.contextmanager
+def gcs():
+    """Start a server that knows much of Google's JSON API; yield its URL."""
+    with socket.socket() as probe:  # it does not tell which port it took
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--in-memory"]
+    with _server([*command, "--host", "127.0.0.1", "--port", port], "(All services started)"):
+        yield f"http://127.0.0.1:{port}"
+
+
 def _installed(cache_folder):
     folder = os.path.join(cache_folder, f"azurite-{AZURITE}")
     main = os.path.join(folder, "node_modules", "azurite", "dist", "src", "blob", "main.js")
@@ -60,6 +72,7 @@ def _install(folder):
     if shutil.which("npm") is None or shutil.which("node") is None:
         raise NotHere("Azurite needs node and npm, which are not installed")
     command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder]
+    command += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     try:
         done = subprocess.run(
             [*command, f"azurite@{AZURITE}"],

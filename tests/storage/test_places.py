@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,6 +102,21 @@ def test_a_listing_is_one_question_however_many_files_there_are():
     assert backend.asked == ["find"]
 
 
+def test_an_object_that_changes_while_it_is_fetched_is_no_input(tmp_path):
+    class Changing(Backend):
+        def info(self, path):
+            self.asked.append("info")
+            return {"type": "file", "size": 3, "ETag": f"version {len(self.asked)}"}
+
+        def get_file(self, key, local_path):
+            Path(local_path).write_text("old")
+
+    store = RemoteStore(remote_place("s3://b"), Changing({}), Cleaner({}))
+    with pytest.raises(StorageError, match="written to while it was read"):
+        store.fetch("x", str(tmp_path / "copy"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_folder_markers_are_no_files():
     backend = Backend({"b/in/x": 1, "b/in/sub/": 0})
     store = RemoteStore(remote_place("s3://b/in"), backend, Cleaner({}))
@@ -174,7 +190,7 @@ def test_an_option_that_holds_a_credential_is_never_told(secret):
     assert secret not in words or secret in "ValueError: at [secret] it broke"
 
 
-@pytest.mark.parametrize("kind", ["s3", "abfs"])
+@pytest.mark.parametrize("kind", ["s3", "abfs", "gs"])
 def test_a_bucket_that_does_not_exist_is_told(kind, new_place, tmp_path):
     store = open_store(new_place(kind).replace("://b", "://not"))
     (tmp_path / "x").write_text("x")
@@ -185,7 +201,7 @@ def test_a_bucket_that_does_not_exist_is_told(kind, new_place, tmp_path):
     store.close()
 
 
-@pytest.mark.parametrize("kind", ["s3", "abfs"])
+@pytest.mark.parametrize("kind", ["s3", "abfs", "gs"])
 def test_two_stores_share_nothing(kind, new_place):
     url = new_place(kind)
     one, other = open_store(url), open_store(url)

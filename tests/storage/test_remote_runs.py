@@ -24,7 +24,7 @@ from openai_parallel_toolkit.work.places import lay_out, stand_in
 from openai_parallel_toolkit.work.runlock import state_folder_of
 
 REPOSITORY = Path(__file__).parents[2]
-ROUTES = [("s3", "abfs"), ("abfs", "s3"), ("local", "s3"), ("abfs", "local")]
+ROUTES = [("s3", "abfs"), ("abfs", "s3"), ("local", "gs"), ("gs", "local")]
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_outputs_do_not_replace_inputs_that_lie_among_them(desk, new_place):
             folder.mkdir()
             (folder / "a.txt").write_text("ours")
 
-    assert desk.run(inputs, outputs, Overwrite).failed == 1
+    assert desk.run(inputs, outputs, Overwrite, force=True).failed == 1
     assert texts(inputs) == {"a.txt": "the input"}
 
 

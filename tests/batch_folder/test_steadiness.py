@@ -1,0 +1,120 @@
+"""A run outlives what passes: a store that stumbles, a disk that is full, a second Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from random import Random
+
+import pytest
+
+from openai_parallel_toolkit import NoUsableKey, StorageError
+from openai_parallel_toolkit.batch_folder.display import make_display
+from openai_parallel_toolkit.batch_folder.places import Places
+from openai_parallel_toolkit.batch_folder.shelf import Shelf
+from openai_parallel_toolkit.batch_folder.shift import Shift
+from openai_parallel_toolkit.clock import SystemClock
+from openai_parallel_toolkit.keys import APIKeyManager
+from openai_parallel_toolkit.simulator import Fault
+from openai_parallel_toolkit.storage import LocalStore
+
+
+class Shaky(LocalStore):
+    """A store whose first uses fail."""
+
+    def __init__(self, root, *, path, **fails):
+        super().__init__(str(root))
+        self._path = path
+        self._fails = fails
+
+    def _stumble(self, method):
+        if self._fails.get(method, 0) > 0:
+            self._fails[method] -= 1
+            raise StorageError(f"{method} does not work", errno=errno.EIO, path=self._path)
+
+    def list(self, below="", *, recursive=True):
+        self._stumble("list")
+        return super().list(below, recursive=recursive)
+
+    def fetch(self, path, local_path):
+        self._stumble("fetch")
+        return super().fetch(path, local_path)
+
+    def publish(self, local_path, path):
+        self._stumble("publish")
+        super().publish(local_path, path)
+
+
+def work(bench, *, ends_when=None, **stores):
+    """Run a shift over the given stores until it ends, or what it waits for has come."""
+    settings = bench.folder(continuous=ends_when is not None).settings
+    names = {"input": bench.input, "output": bench.output, "error": bench.error}
+    places = {name: stores.get(name) or LocalStore(str(root)) for name, root in names.items()}
+    keys = APIKeyManager(settings=settings.keys)
+
+    async def go():
+        shift = Shift(
+            settings,
+            Places(**places),
+            keys,
+            shelf=Shelf(settings.state_folder),
+            display=make_display(SystemClock(), is_wanted=False),
+            clock=SystemClock(),
+            chance=Random(1),
+        )
+        task = asyncio.ensure_future(shift.work())
+        while ends_when is not None and not task.done() and not ends_when(shift.summary()):
+            await asyncio.sleep(0.01)
+        shift.stop.ask() if ends_when is not None else None
+        await task
+        return shift.summary()
+
+    try:
+        (bench.output / ".openai_parallel_toolkit").mkdir(parents=True, exist_ok=True)
+        return asyncio.run(go())
+    finally:
+        keys.close()
+
+
+def test_in_continuous_mode_a_store_that_stumbles_is_told_once_and_tried_again(bench, sim, caplog):
+    bench.put("a.jsonl")
+    far = {"path": "s3://far/away"}
+    stores = {
+        "input": Shaky(bench.input, list=2, fetch=1, **far),
+        "output": Shaky(bench.output, publish=2, **far),
+    }
+    with caplog.at_level(logging.WARNING):
+        summary = work(bench, ends_when=lambda told: told.done == 1, **stores)
+    assert (summary.done, summary.left) == (1, 0)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"{name} does not work" for name in ("list", "fetch", "publish")]
+    assert len(sim.batches.batches()) == 1
+
+
+def test_without_continuous_mode_the_file_is_left_for_the_next_run(bench, sim):
+    bench.put("a.jsonl")
+    bench.put("b.jsonl")
+    output = Shaky(bench.output, publish=1, path="s3://far/away")
+    summary = work(bench, output=output)
+    assert (summary.done, summary.left) == (1, 1)
+    assert summary.reasons == ("publish does not work",)
+    assert bench.run().done == 1
+    assert len(sim.batches.batches()) == 2
+
+
+def test_a_broken_disk_ends_the_run_and_the_next_one_goes_on(bench, sim):
+    bench.put("a.jsonl")
+    output = Shaky(bench.output, publish=9, path=str(bench.output))
+    with pytest.raises(StorageError, match="publish does not work"):
+        work(bench, output=output, ends_when=lambda _: False)
+    assert bench.run().done == 1
+    assert len(sim.batches.batches()) == 1
+
+
+def test_continuous_mode_ends_when_no_key_is_left(bench, sim):
+    bench.put("a.jsonl")
+    sim.script.replace([Fault("insufficient_quota", path="/batches")])
+    with pytest.raises(NoUsableKey, match="insufficient_quota"):
+        work(bench, ends_when=lambda _: False)
+    assert bench.waiting() == ["a.jsonl"]
