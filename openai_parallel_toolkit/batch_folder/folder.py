@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from ..clock import Clock, SystemClock
 from ..errors import RunStopped, ToolkitError
@@ -18,7 +19,7 @@ from ..runner.signals import StopSignals
 from ..transport import new_event_loop
 from ..work.runlock import RunLock
 from .config import Plan, read_plan
-from .display import Display, make_display
+from .display import make_display
 from .pace import Pace
 from .places import Places
 from .settings import FolderSettings
@@ -139,7 +140,16 @@ class BatchFolder:
     def _run(self, places: Places) -> BatchFolderSummary:
         keys = APIKeyManager(settings=self.settings.keys, clock=self._clock)
         display = make_display(self._clock, is_wanted=self.settings.progress)
-        crew = _Crew(self.settings, places, keys, display, self._clock)
+        shift = Shift(
+            self.settings,
+            places,
+            keys,
+            shelf=Shelf(self.settings.state_folder),
+            display=display,
+            clock=self._clock,
+            chance=random.Random(),
+        )
+        crew = _Crew(shift)
         try:
             with StopSignals() as signals:
                 crew.start()
@@ -153,7 +163,7 @@ class BatchFolder:
         stopped = "told to" if self._stop_asked.is_set() else ""
         if signals.received is not None:
             stopped = f"told to by {signal.Signals(signals.received).name}"
-        summary = crew.summary(stopped=stopped)
+        summary = shift.summary(stopped=stopped)
         if self.settings.progress:
             print(summary)  # noqa: T201 - as ParallelToolkit does
         if crew.error is not None:
@@ -168,20 +178,9 @@ class BatchFolder:
 class _Crew:
     """Carries a Shift on a thread with an event loop of its own, so that notebooks work."""
 
-    def __init__(
-        self,
-        settings: FolderSettings,
-        places: Places,
-        keys: APIKeyManager,
-        display: Display,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, shift: Shift) -> None:
+        self._shift = shift
         self._loop = new_event_loop()
-        self._facts: tuple[Any, ...] = (settings, places, keys)
-        self._display = display
-        self._clock = clock
-        self._shelf = Shelf(settings.state_folder)
-        self._shift: Shift | None = None
         #: What ended the work before it was done; None: nothing.
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="batch-folder", daemon=True)
@@ -196,40 +195,24 @@ class _Crew:
 
     def stop(self) -> None:
         """Have the work end in good order."""
-        if self._shift is not None:
-            self._loop.call_soon_threadsafe(self._shift.stop.ask)
+        self._tell(self._shift.stop.ask)
 
     def abandon(self) -> None:
         """End the work at once, if it still goes on."""
         if self._thread.is_alive():
-            if self._shift is not None:
-                self._loop.call_soon_threadsafe(self._shift.drop)
+            self._tell(self._shift.drop)
             self._thread.join(_LAST_WAIT_S)
 
-    def summary(self, *, stopped: str) -> BatchFolderSummary:
-        if self._shift is None:
-            return BatchFolderSummary(stopped=stopped)
-        return self._shift.summary(stopped=stopped)
+    def _tell(self, act: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop came to its end meanwhile
+            self._loop.call_soon_threadsafe(act)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._work())
+            self._loop.run_until_complete(self._shift.work())
         except BaseException as exc:  # noqa: BLE001 - raised again by the one who waits
             self.error = exc
         finally:
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
             self._loop.close()
-
-    async def _work(self) -> None:
-        settings, places, keys = self._facts
-        self._shift = Shift(
-            settings,
-            places,
-            keys,
-            shelf=self._shelf,
-            display=self._display,
-            clock=self._clock,
-            chance=random.Random(),
-        )
-        await self._shift.work()

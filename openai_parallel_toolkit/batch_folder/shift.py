@@ -54,7 +54,7 @@ class Shift:
         clock: Clock,
         chance: random.Random,
     ) -> None:
-        """Prepare; the run lock is held, and the loop runs."""
+        """Prepare; the run lock is held. The loop is the one that `work` runs on."""
         self.stop = Stop()
         self._settings = settings
         self._pace: Pace = settings.pace

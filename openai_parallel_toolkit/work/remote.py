@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from itertools import chain
 
 from ..errors import ConfigError, StorageError, UnsafePath
-from ..files import private_folder
+from ..files import as_toolkit_error, private_folder
 from ..storage import Store
 from .inputs import AtHand, Kind
 from .listing import Listing
@@ -21,6 +21,9 @@ from .tree import Arrival, OutputTree
 #: Uploads at a time.
 _UPLOADS = 16
 _FETCHED = "fetched"
+_FILE: Kind = "file"
+_FOLDER: Kind = "folder"
+_OWN: Kind = "own"
 
 
 class RemoteInputs:
@@ -82,11 +85,6 @@ class RemoteInputs:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-_FILE: Kind = "file"
-_FOLDER: Kind = "folder"
-_OWN: Kind = "own"
-
-
 class RemoteTree(OutputTree):
     """An output prefix in an object store, listed once; nobody else is expected to write there."""
 
@@ -135,13 +133,8 @@ class RemoteTree(OutputTree):
         except (OSError, StorageError) as exc:
             # Like a disk that refuses: the next upload would fare no better.
             url = self._store.url(final)
-            raise StorageError(
-                exc.message
-                if isinstance(exc, StorageError)
-                else f"{url!r}: {exc.strerror}. Mend it and run again: nothing paid for is lost.",
-                errno=errno.EIO,
-                path=url,
-            ) from exc
+            told = as_toolkit_error(exc, url).message
+            raise StorageError(told, errno=errno.EIO, path=url) from exc
         self._listing.add(final)
 
     def close(self) -> None:

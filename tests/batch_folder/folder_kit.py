@@ -20,6 +20,7 @@ QUICK = Pace(
     grace_s=5.0,
 )
 MODEL = "gpt-4o-mini"
+PRICES = {MODEL: {"input": 0.15, "output": 0.6}}
 
 
 def a_line(custom_id, content="hello", *, model=MODEL, url="/v1/chat/completions", **more):
@@ -40,7 +41,7 @@ class Bench:
         self.give_keys(*[{"key": f"sim-{one.name}", "name": one.name, **key} for one in sim.keys])
 
     def give_keys(self, *keys, api_base=None):
-        config = {"api_keys": list(keys), "api_base": api_base or self.sim.url}
+        config = {"api_keys": list(keys), "api_base": api_base or self.sim.url, "prices": PRICES}
         self.config.write_text(json.dumps(config))
         self.config.chmod(0o600)
 

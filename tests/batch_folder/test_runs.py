@@ -56,7 +56,8 @@ def test_metadata_tells_a_program_what_belongs_to_what(bench, sim):
     assert told["status"] == "completed"
     assert told["tokens"]["prompt"] == batch.prompt_tokens
     assert told["tokens"]["counted_prompt"] > 0
-    assert float(told["cost_usd"]) > 0
+    list_price = 0.15 * batch.prompt_tokens + 0.6 * batch.completion_tokens
+    assert float(told["cost_usd"]) == pytest.approx(list_price / 2 / 1e6)
     assert told["batches"][0]["key"] == "test"
 
 

@@ -64,9 +64,10 @@ def work(bench, *, ends_when=None, **stores):
             chance=Random(1),
         )
         task = asyncio.ensure_future(shift.work())
-        while ends_when is not None and not task.done() and not ends_when(shift.summary()):
+        while ends_when and not (task.done() or ends_when(shift.summary())):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        shift.stop.ask() if ends_when is not None else None
+        if ends_when:
+            shift.stop.ask()
         await task
         return shift.summary()
 

@@ -86,6 +86,10 @@ class Folder:
         (root / "texts").mkdir()
         for n in range(3):
             (root / "texts" / f"t{n}.md").write_text(f"Text {n}.\n\nIts second part.\n")
+        (root / "inputs").mkdir()
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
+        line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        (root / "inputs" / "a.jsonl").write_text(json.dumps(line) + "\n")
 
     def run(self, script):
         env = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
