@@ -14,14 +14,14 @@ from decimal import Decimal
 from typing import Any
 
 from . import flow
+from .admission import Admission, give_back
 from .attached import Attached
-from .budget import Budget
 from .clock import Clock, SystemClock
-from .errors import ConfigError, RunStopping, UsageError
+from .errors import RunStopping, UsageError
 from .keys import APIKeyManager
-from .mailbox import Mailbox
+from .mailbox import Mailbox, settle_future
 from .prices import PriceBook
-from .records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from .records import CallId, Lease, Outcome, OutcomeKind, RawReply, Request
 from .replies import Answer
 from .scope import Done, Scope
 from .transport import SendFault, Transport, default_transport, new_event_loop
@@ -68,6 +68,7 @@ class LiveLane:
         self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
         self._mail = Mailbox(self._loop)
+        self._admission = Admission(keys, self._loop, self._mail)
         self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
         self._carried: set[asyncio.Task[None]] = set()
         self._unreached = 0
@@ -208,49 +209,7 @@ class LiveLane:
         return await self._pause(step.seconds, scope)
 
     async def _admit(self, step: flow.Admit, scope: Scope) -> Lease:
-        scope.gate.check()
-        if scope.budget is None:
-            return await self._lend(step.need, scope)
-        await self._hold(step.need, scope, scope.budget)
-        try:
-            return await self._lend(step.need, scope)
-        except BaseException:
-            _pay(scope, step.need, Decimal(0))
-            raise
-
-    async def _hold(self, need: Need, scope: Scope, budget: Budget) -> None:
-        """Set the most that a request can cost aside, waiting while others may give enough back."""
-        if need.max_cost_usd is None:
-            raise no_price(need.model)
-        ready = self._loop.create_future()
-
-        def wake() -> None:
-            self._mail.post(_resolve, ready, None)
-
-        hold = budget.hold(need.max_cost_usd, wake)
-        if hold.is_waiting:
-            try:
-                with scope.gate.waiting(wake):
-                    await ready
-            except BaseException:
-                budget.withdraw(hold)
-                raise
-        if hold.error is not None:
-            raise hold.error
-
-    async def _lend(self, need: Need, scope: Scope) -> Lease:
-        ready = self._loop.create_future()
-        ticket = self.keys.request(need, lambda: self._mail.post(_resolve, ready, None))
-        if ticket.lease is None and ticket.error is None:
-            try:
-                with scope.gate.waiting(lambda: ticket.withdraw(RunStopping())):
-                    await ready
-            except BaseException as exc:
-                ticket.withdraw(exc)
-                raise
-        if ticket.lease is None:
-            raise ticket.error or RunStopping()
-        return ticket.lease
+        return await self._admission.admit(step.need, scope)
 
     async def _claim(self, lease: Lease, call: Call) -> int:
         durable, done = self._durable()
@@ -268,7 +227,7 @@ class LiveLane:
         except BaseException:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
             self.keys.settle(lease, outcome)
-            _pay(call.scope, lease.need, Decimal(0))
+            give_back(call.scope, lease.need, Decimal(0))
             if attempt_id is not None:
                 call.scope.journal.ended(attempt_id, outcome)
             raise
@@ -313,7 +272,7 @@ class LiveLane:
         scope.tally.ended(lease, outcome, cost_usd)
         is_in_doubt = outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else cost_usd
-        _pay(scope, lease.need, paid_usd or Decimal(0))
+        give_back(scope, lease.need, paid_usd or Decimal(0))
 
     def _say_unreachable(self, step: flow.End) -> None:
         self._unreached += 1
@@ -329,9 +288,9 @@ class LiveLane:
 
     async def _pause(self, seconds: float, scope: Scope) -> None:
         over = self._loop.create_future()
-        timer = self._loop.call_later(seconds, _resolve, over, None)
+        timer = self._loop.call_later(seconds, settle_future, over, None)
         try:
-            with scope.gate.waiting(lambda: self._mail.post(_resolve, over, None)):
+            with scope.gate.waiting(lambda: self._mail.post(settle_future, over, None)):
                 await over
         finally:
             timer.cancel()
@@ -342,31 +301,6 @@ class LiveLane:
 
         def done(error: BaseException | None) -> None:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._mail.post(_resolve, durable, error)
+                self._mail.post(settle_future, durable, error)
 
         return durable, done
-
-
-def _pay(scope: Scope, need: Need, cost_usd: Decimal) -> None:
-    """Give back what was held for a request, less what it cost or may have cost."""
-    if scope.budget is not None and need.max_cost_usd is not None:
-        scope.budget.settle(need.max_cost_usd, cost_usd)
-
-
-def no_price(model: str) -> ConfigError:
-    """Return what is told when a run with a cap asks a model of which no price is known."""
-    return ConfigError(
-        f"max_cost: what {model!r} costs is not known; give its price in the config, "
-        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
-        "(A `generate` of your own cannot be held to a cost.)",
-        model=model,
-    )
-
-
-def _resolve(future: asyncio.Future[None], error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)

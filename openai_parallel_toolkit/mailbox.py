@@ -37,3 +37,13 @@ class Mailbox:
         while letters:
             action, args = letters.popleft()
             action(*args)
+
+
+def settle_future(future: asyncio.Future[None], error: BaseException | None) -> None:
+    """End a future, with an error or without; one that has ended is left alone."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -26,6 +26,7 @@ class Desks:
         clock: Clock,
         chance: Random,
         pause: Callable[[float], Awaitable[None]],
+        patience_s: float,
     ) -> None:
         """`salt` makes the fingerprints by which keys are recognised in later runs."""
         self._keys = keys
@@ -34,6 +35,7 @@ class Desks:
         self._clock = clock
         self._chance = chance
         self._pause = pause
+        self._patience_s = patience_s
         self._desks: dict[str, BatchService] = {}
         #: Files under way, by name of the key.
         self._load: Counter[str] = Counter()
@@ -84,5 +86,6 @@ class Desks:
                 clock=self._clock,
                 chance=self._chance,
                 sleep=self._pause,
+                patience_s=self._patience_s,
             )
         return desk

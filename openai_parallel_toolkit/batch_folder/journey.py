@@ -34,6 +34,7 @@ from .maker import (
     find_batch,
     find_file,
     import_file,
+    is_passing,
     remote_name,
     token_of,
 )
@@ -245,12 +246,7 @@ class Journey:
         desk = self._desk(job)
         if desk is None:
             return self._without_key(job)
-        batch, waits = await desk.batch(job.last.batch_id or ""), self._polls()
-        while not batch.is_over:
-            self.seen = batch
-            await self._stop.pause(waits.next_s())
-            batch = await desk.batch(batch.id)
-        self.seen = None
+        batch = await self._end_of(desk, job.last.batch_id or "")
         if any(issue.code == _TOO_MUCH_ENQUEUED for issue in batch.errors):
             return await self._wait_for_room(job)
         for file_id, path in (
@@ -274,6 +270,24 @@ class Journey:
             created_wall_s=batch.created_wall_s,
             ended_wall_s=batch.ended_wall_s,
         ).at(Stage.COLLECTED)
+
+    async def _end_of(self, desk: BatchService, batch_id: str) -> RemoteBatch:
+        """Return a batch once it is over; while the provider cannot be asked, it is waited for."""
+        waits = self._polls()
+        try:
+            while True:
+                try:
+                    self.seen = await desk.batch(batch_id)
+                    self.waits = ""
+                except (SendFault, ServiceRefusal) as exc:
+                    if not is_passing(exc):
+                        raise
+                    self.waits = f"the provider cannot be asked ({exc})"
+                if self.seen is not None and self.seen.is_over:
+                    return self.seen
+                await self._stop.pause(waits.next_s())
+        finally:
+            self.seen, self.waits = None, ""
 
     def _polls(self) -> Backoff:
         return Backoff(self._pace.first_poll_s, self._pace.longest_poll_s, self._chance)

@@ -83,7 +83,7 @@ class Maker:
                 return await attempt()
             except (ServiceRefusal, SendFault) as exc:
                 wait_s = _asked_wait_s(exc) or waits.next_s()
-                if not _is_passing(exc) or self._clock.now_s() + wait_s > until_s:
+                if not is_passing(exc) or self._clock.now_s() + wait_s > until_s:
                     raise
                 doubt.is_open = doubt.is_open or _may_have_happened(exc)
             await self._stop.pause(wait_s)
@@ -138,7 +138,8 @@ def remote_name(job: Job) -> str:
     return f"{job.id}-{len(job.rounds)}-{stem[:_NAME_CHARS]}.jsonl"
 
 
-def _is_passing(exc: ServiceRefusal | SendFault) -> bool:
+def is_passing(exc: ServiceRefusal | SendFault) -> bool:
+    """Whether the same may well work a little later."""
     return isinstance(exc, SendFault) or exc.outcome.kind in _PASSING
 
 

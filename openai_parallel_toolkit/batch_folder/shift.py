@@ -233,7 +233,7 @@ class Shift:
             return ["waiting for new files"] if self._settings.continuous else []
         seen = [journey.seen for journey in self._under_way.values() if journey.seen is not None]
         waits = [journey.waits for journey in self._under_way.values() if journey.waits]
-        words = [f"waiting: {waits[0]}"] if waits and not seen else []
+        words = [f"waiting: {waits[0]}"] if waits else []
         answered = sum(batch.completed + batch.failed for batch in seen)
         words.append(f"{len(seen):,} batches with the provider")
         words.append(f"{answered:,} of {sum(batch.total for batch in seen):,} lines there")
@@ -266,6 +266,7 @@ class Shift:
             clock=self._clock,
             chance=chance,
             pause=self.stop.pause,
+            patience_s=self._pace.patience_s,
         )
         paperwork = Paperwork(
             self._places,

@@ -23,6 +23,9 @@ from .job import Job, Stage
 from .maker import find_batch, token_of
 from .shelf import Shelf, shelf_folder
 
+#: Somebody waits for the command's end.
+_PATIENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -109,6 +112,7 @@ async def _cancel(shelf: Shelf, keys: APIKeyManager, clock: Clock) -> FolderCanc
             clock=clock,
             chance=Random(),
             pause=asyncio.sleep,
+            patience_s=_PATIENCE_S,
         )
         for job in shelf.load():
             if job.stage not in {Stage.SENT, Stage.RUNNING}:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from ..admission import no_price
 from ..budget import Budget
 from ..errors import BudgetExceeded
 from ..journal.batch_rows import Line, LineEnd
-from ..live import no_price
 from ..records import OutcomeKind
 
 _NOTHING = Decimal(0)

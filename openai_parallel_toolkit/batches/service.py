@@ -27,7 +27,6 @@ from ..transport.http import HttpTransport
 from .records import RemoteBatch, RemoteFile, batch_from, file_from
 
 _TIMEOUT_S = 60.0
-_PATIENCE_S = 600.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _PASSING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
@@ -62,13 +61,19 @@ class BatchService:
         clock: Clock,
         chance: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        patience_s: float = 600.0,
     ) -> None:
-        """Of the lease, only the key and its address are used."""
+        """Of the lease, only the key and its address are used.
+
+        Args:
+            patience_s: seconds for which what may be repeated is repeated.
+        """
         self.lease = lease
         self._transport = transport
         self._clock = clock
         self._chance = chance
         self._sleep = sleep
+        self._patience_s = patience_s
         self._clean = Redactor([lease.secret]).clean
 
     # -- files ---------------------------------------------------------------------------------
@@ -201,7 +206,7 @@ class BatchService:
 
     async def _patiently(self, attempt: Callable[[], Awaitable[_Read]]) -> _Read:
         """Attempt something until it works, is refused for good, or the patience is at its end."""
-        until_s = self._clock.now_s() + _PATIENCE_S
+        until_s = self._clock.now_s() + self._patience_s
         longest_s = _FIRST_PAUSE_S
         while True:
             try:

@@ -26,9 +26,9 @@ def work(root, config):
 
 
 def put_inputs(root, number):
-    """Three inputs: one is good, one has a line that fails, one cannot be used."""
+    """Three inputs: one needs two batches, one has a line that fails, one cannot be used."""
     for name, lines in (
-        ("good.jsonl", [a_line(f"{number}-good-{n}", f"say {n}") for n in range(2)]),
+        ("good.jsonl", [a_line(f"{number}-{say}", f"{say} {number}") for say in ("go", "stumble")]),
         ("deep/part.jsonl", [a_line(f"{number}-part"), a_line(f"{number}-bad", "poison")]),
         ("bad.jsonl", ["{"]),
     ):

@@ -33,17 +33,21 @@ def start(*arguments):
 @pytest.mark.crash
 def test_killed_at_any_file_event_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
     step = 1 if pytestconfig.getoption("--full") else 17
-    faults = [Fault("400", path="#line", marker="poison")]
+    faults = [
+        Fault("400", path="#line", marker="poison"),
+        Fault("429", path="#line", marker="stumble", times=1, per_payload=True),
+    ]
     with Simulator([SimKey("one"), SimKey("two")], batch_seconds=0.05, faults=faults) as sim:
         bench = Bench(tmp_path, sim)
         child = start(tmp_path / "runs", bench.config, step)
         told, complaints = child.communicate(timeout=600)
         assert child.returncode == 0, complaints
-        assert int(told) >= 100 // step
+        assert int(told) >= 150 // step
         for root in sorted((tmp_path / "runs").iterdir()):
             check_one(root)
-        billed = Counter(row.custom_id for row in sim.ledger.rows() if row.batch)
+        billed = Counter(row.custom_id for row in sim.ledger.rows() if row.batch and row.billed)
         assert set(billed.values()) == {1}, [id for id, times in billed.items() if times > 1]
+        assert len(billed) == 3 * len(list((tmp_path / "runs").iterdir()))
         assert sim.files.stored() == []
 
 

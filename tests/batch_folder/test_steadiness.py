@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+from dataclasses import replace
 from random import Random
 
 import pytest
+from folder_kit import QUICK
 
 from openai_parallel_toolkit import NoUsableKey, StorageError
 from openai_parallel_toolkit.batch_folder.display import make_display
@@ -119,3 +121,11 @@ def test_continuous_mode_ends_when_no_key_is_left(bench, sim):
     with pytest.raises(NoUsableKey, match="insufficient_quota"):
         work(bench, ends_when=lambda _: False)
     assert bench.waiting() == ["a.jsonl"]
+
+
+def test_a_batch_is_waited_for_while_its_provider_cannot_be_asked(bench, sim):
+    bench.put("a.jsonl")
+    path = f"{1:024x}"  # what the address of the first batch ends with
+    sim.script.replace([Fault("503", method="GET", path=path, times=5)])
+    summary = bench.run(pace=replace(QUICK, patience_s=0.0))
+    assert (summary.done, summary.left) == (1, 0)

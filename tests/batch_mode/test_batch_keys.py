@@ -180,6 +180,13 @@ def test_a_key_whose_quota_ends_in_a_batch_leaves_the_rest_to_the_others(desk):
     assert sum(row.status != 200 for row in lines_of(sim)) == 7
 
 
+def test_a_key_that_only_its_lines_speak_against_gets_no_further_batch(desk):
+    sim = desk.simulate("a", "b", faults=[Fault("insufficient_quota", key="a", path="#line")])
+    summary = desk.inputs(20).configure(sim).run(batch={"max_lines": 10})
+    assert (summary.done, sim.ledger.billed("b")) == (20, 20)
+    assert sum(row.key == "a" for row in lines_of(sim)) == 10
+
+
 def test_a_key_that_may_spend_no_more_fails_its_batch_as_a_whole(desk):
     sim = desk.simulate("a", "b")
     sim.steering.follow(BatchCourse("failed", code="billing_hard_limit_reached"))

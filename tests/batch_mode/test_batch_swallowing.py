@@ -91,6 +91,15 @@ class ThreadOfItsOwn(Ask):
         return WRONG if future.exception() else future.result()
 
 
+class IgnoresItsThread(Ask):
+    """Nobody looks what became of the call: it is made and paid for, as it is live."""
+
+    def process_data(self, data):
+        with CarryingPool() as pool:
+            pool.submit(request_openai_api, question(data))
+        return "needs no answer"
+
+
 class PassesErrorsOn(Ask):
     """Takes what was raised for the answer."""
 
@@ -143,6 +152,7 @@ KINDS = [
     WritesDespite,
     AsksInInput,
     ThreadOfItsOwn,
+    IgnoresItsThread,
     PassesErrorsOn,
     SuppressesAsync,
 ]

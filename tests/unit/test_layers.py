@@ -19,6 +19,7 @@ FLOORS = [
     {"kept_calls", "own_generate"},
     {"execution", "pace", "batch_lane"},
     {"live"},
+    {"admission"},
     {"scope"},
     {"flow", "progress"},
     {"batches"},

@@ -79,10 +79,10 @@ KINDS = ["500", "502", "503", "400", "cut_body", "html_200", "broken_json", "res
 
 
 def faults():
+    yield Fault("401", key="dead", message=ECHO)
     for kind in KINDS:
         yield Fault(kind, marker=f"fault-{kind}", retry_after=0.01, message=ECHO)
     yield Fault("400", marker="rejected please", message=ECHO)
-    yield Fault("401", key="dead", message=ECHO)
     yield Fault("429", at=[3], message=ECHO, retry_after=0.1)
 
 
