@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "storage")]
 
-import servers  # noqa: E402
+import store_servers  # noqa: E402
 
 from openai_parallel_toolkit.storage import open_store  # noqa: E402
 from openai_parallel_toolkit.work.remote import listing_of  # noqa: E402
@@ -85,9 +85,9 @@ def measure(kind, **options):
 
 def main():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    with servers.moto() as url:
+    with store_servers.moto() as url:
         measure("s3", endpoint_url=url, key="testing", secret="testing-testing")
-    with servers.azurite(os.path.join(cache, "openai-parallel-toolkit-tests")) as connection:
+    with store_servers.azurite(os.path.join(cache, "openai-parallel-toolkit-tests")) as connection:
         measure("abfs", connection_string=connection)
 
 

@@ -73,6 +73,7 @@ class BatchLane:
             stragglers: what sends such lines live; None: they go into further batches.
             cancels: cancel what earlier runs left, keep what it brought, and form nothing.
         """
+        self._journal = journal
         self._book = journal.batches
         self._salt = journal.salt
         self._keys = keys
@@ -341,6 +342,8 @@ class BatchLane:
                     blame = await self._collector.collect(batch, remote, service, path)
                     if blame is not None:
                         self._blame(batch, service, blame)
+                    elif remote.completed:
+                        self._forgive(service.lease.key_name)
                 self.changed.set()
                 self._count_out(batch)
             await self._tidy(batch, service)
@@ -412,6 +415,12 @@ class BatchLane:
             self._keys.drop(name, outcome)
         elif outcome.kind is OutcomeKind.NOT_HERE:
             self._without.add((name, batch.model))
+
+    def _forgive(self, name: str) -> None:
+        """Take a key off trial that has brought answers, and forget that it was dropped."""
+        if any(key.name == name and key.state == "on trial" for key in self._keys.status()):
+            self._keys.restore(name)
+            self._journal.key_restored(self._keys.fingerprints(self._salt)[name])
 
     def _one_too_many(self, batch: BatchRecord, service: BatchService, *, is_counted: bool) -> None:
         """The provider has no room for it: it goes again, in a smaller batch or later."""

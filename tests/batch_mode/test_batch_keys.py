@@ -90,6 +90,19 @@ def test_a_run_whose_keys_are_all_dead_says_so(desk):
     assert sim.ledger.billed() == 0
 
 
+def test_a_key_that_is_topped_up_is_forgiven_when_a_batch_has_brought_answers(desk):
+    sim = desk.simulate(faults=[Fault("insufficient_quota", path="/files")])
+    with pytest.raises(NoUsableKey):
+        desk.inputs(2).configure(sim).run()
+    with desk.journal() as journal:
+        assert "good" in journal.status().dropped
+    sim.script.replace([])
+    summary = desk.run()
+    assert (summary.done, [key.state for key in summary.keys]) == (2, ["alive"])
+    with desk.journal() as journal:
+        assert journal.status().dropped == {}
+
+
 def test_a_batch_whose_key_dies_is_left_and_taken_in_when_the_key_is_back(desk, caplog):
     sim = desk.simulate("a", "b")
     desk.inputs(10).configure(sim)

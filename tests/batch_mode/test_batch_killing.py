@@ -114,7 +114,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(desk, re
     print("seed", seed)
     chance = random.Random(seed)
     expected = desk.inputs(FILES).live_outputs(Twice)
-    for turn in range(20 if is_full else 1):
+    for turn in range(20 if is_full else 2):
         sim = desk.simulate(batch_seconds=0.4)
         desk.output = desk.root / f"out{turn}"
         desk.state = desk.output / desk.state.name

@@ -5,7 +5,7 @@ import os
 import secrets
 
 import pytest
-import servers
+import store_servers
 from remote_kit import store_of
 
 KINDS = ("local", "s3", "abfs", "gs")
@@ -51,7 +51,7 @@ class Servers:
         if kind not in self._environments:
             try:
                 self._environments[kind] = getattr(self, f"_{kind}")()
-            except servers.NotHere as exc:
+            except store_servers.NotHere as exc:
                 self._environments[kind] = str(exc)
         found = self._environments[kind]
         if isinstance(found, str):
@@ -70,7 +70,7 @@ class Servers:
     def _s3(self):
         pytest.importorskip("s3fs")
         pytest.importorskip("moto.server")
-        url = self._stack.enter_context(servers.moto())
+        url = self._stack.enter_context(store_servers.moto())
         return {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": "testing",
@@ -81,13 +81,13 @@ class Servers:
     def _abfs(self):
         pytest.importorskip("adlfs")
         return {
-            "AZURE_STORAGE_CONNECTION_STRING": self._stack.enter_context(servers.azurite(_CACHE))
+            "AZURE_STORAGE_CONNECTION_STRING": self._stack.enter_context(store_servers.azurite(_CACHE))
         }
 
     def _gs(self):
         pytest.importorskip("gcsfs")
         pytest.importorskip("gcp_storage_emulator")
-        return {"STORAGE_EMULATOR_HOST": self._stack.enter_context(servers.gcs())}
+        return {"STORAGE_EMULATOR_HOST": self._stack.enter_context(store_servers.gcs())}
 
 
 def new_bucket(kind):

@@ -1,7 +1,7 @@
 """Runs BatchFolders in forked children, each killed at another file event and then run again.
 
-    crash_child.py ROOT CONFIG STEP     kill at event 1, 1 + STEP, ... until a run is not killed
-    crash_child.py one INPUT OUTPUT ERROR CONFIG     one run, for others to kill
+    folder_crash_child.py ROOT CONFIG STEP     kill at event 1, 1 + STEP, ... until none is killed
+    folder_crash_child.py one INPUT OUTPUT ERROR CONFIG     one run, for others to kill
 
 Prints how often it killed.
 """

@@ -14,7 +14,7 @@ from folder_kit import Bench
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
-CHILD = Path(__file__).with_name("crash_child.py")
+CHILD = Path(__file__).with_name("folder_crash_child.py")
 HOME = CHILD.parents[2]
 
 
