@@ -25,7 +25,7 @@ MISTAKES = {
     "two classes": (["run", "two.py", "in", "out"], "One, Two; say which"),
     "a class without hooks": (["run", "bare.py", "in", "out"], "Bare does not define process_"),
     "an __init__ that does not fit": (["run", "stubborn.py:Stubborn", "in", "out"], "**settings"),
-    "an input that is not there": (["run", "hooks.py", "nowhere", "out"], "nowhere'; mend input_path"),
+    "an input that is not there": (["run", "hooks.py", "nowhere", "out"], "nowhere'; mend"),
     "an empty input folder": (["run", "hooks.py", "in", "out"], "No input file"),
     "outputs among the inputs": (["run", "hooks.py", "in", "in"], "among the inputs"),
     "a config that is not there": (["run", "hooks.py", "in", "out", "--config", "c"], "c: there"),

@@ -80,9 +80,8 @@ class Servers:
 
     def _abfs(self):
         pytest.importorskip("adlfs")
-        return {
-            "AZURE_STORAGE_CONNECTION_STRING": self._stack.enter_context(store_servers.azurite(_CACHE))
-        }
+        connection = self._stack.enter_context(store_servers.azurite(_CACHE))
+        return {"AZURE_STORAGE_CONNECTION_STRING": connection}
 
     def _gs(self):
         pytest.importorskip("gcsfs")
