@@ -30,7 +30,7 @@ PLACES = {
     "answers are half committed": "operations.py:insert_endings:return:1",
     "second batch's answers are half committed": "operations.py:insert_endings:return:2",
     "before it is noted as collected": "collect.py:_end_rest:call:1",
-    "before the deletions": "lane.py:_tidy:call:1",
+    "before the deletions": "following.py:_tidy:call:1",
     "between deletions": "service.py:delete:call:3",
     "before it is closed": "service.py:delete:call:5",
     "files are taken up again": "batch_book.py:take_ready:return:1",

@@ -1,0 +1,131 @@
+"""A batch is waited for as long as it takes, also while its provider cannot be reached."""
+
+import asyncio
+
+import pytest
+from book_kit import ask, form, sent, suspend
+
+from openai_parallel_toolkit import APIKeyManager
+from openai_parallel_toolkit.batch_lane import BatchOptions
+from openai_parallel_toolkit.batch_lane.allowance import Allowance
+from openai_parallel_toolkit.batch_lane.collect import Collector
+from openai_parallel_toolkit.batch_lane.following import Follower
+from openai_parallel_toolkit.batch_lane.purse import Purse
+from openai_parallel_toolkit.batch_lane.submit import Submitter
+from openai_parallel_toolkit.batches import RemoteBatch, ServiceRefusal
+from openai_parallel_toolkit.clock import SystemClock
+from openai_parallel_toolkit.flow import Policy
+from openai_parallel_toolkit.journal import Journal
+from openai_parallel_toolkit.journal.batch_rows import Stage
+from openai_parallel_toolkit.prices import PriceBook
+from openai_parallel_toolkit.records import Need, Outcome, OutcomeKind
+from openai_parallel_toolkit.scope import Scope
+from openai_parallel_toolkit.transport import SendFault
+
+GONE = SendFault("unsent", "connect", "cannot reach it")
+OVERLOADED = ServiceRefusal(Outcome(kind=OutcomeKind.BUSY, status=503, code="http_503"))
+REFUSED = ServiceRefusal(Outcome(kind=OutcomeKind.KEY_DEAD, status=401, code="invalid_api_key"))
+EXPIRED = RemoteBatch(
+    id="batch_1",
+    status="expired",
+    endpoint="/v1/chat/completions",
+    input_file_id="file_1",
+    output_file_id=None,
+    error_file_id=None,
+    total=1,
+    completed=0,
+    failed=0,
+    metadata={},
+    created_wall_s=0.0,
+    ended_wall_s=1.0,
+    errors=(),
+)
+
+
+class Provider:
+    """Answers as it is told, then that the batch is over."""
+
+    def __init__(self, lease, *troubles):
+        self.lease = lease
+        self.troubles = list(troubles)
+        self.deleted = []
+
+    async def batch(self, batch_id):
+        assert batch_id == "batch_1"
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return EXPIRED
+
+    async def delete(self, file_id):
+        self.deleted.append(file_id)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal.open(str(tmp_path / "state"))
+    journal.begin_run("v1")
+    journal.batches.begin()
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def keys():
+    manager = APIKeyManager(["sk-1234"])
+    yield manager
+    manager.close()
+
+
+def follow(journal, keys, tmp_path, *troubles):
+    """Follow a batch of one line, and return its provider and what the journal still has of it."""
+    book, clock = journal.batches, SystemClock()
+    file_id = journal.file("a.txt").id
+    suspend(book, file_id, ask(file_id, "x"))
+    batch = form(book, key="key-1")
+    book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
+    (batch,) = book.open_batches()
+    scope, options = Scope(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
+    follower = Follower(
+        journal=journal,
+        keys=keys,
+        scope=scope,
+        submitter=Submitter(book, str(tmp_path), window="24h", chance=None),
+        collector=Collector(
+            book, scope, Purse(None), clock=clock, clean=str, policy=Policy(max_retries=3)
+        ),
+        allowance=Allowance(keys.settings.api_keys),
+        avoid=lambda key, model: None,
+        options=options,
+        clock=clock,
+        cancels=False,
+    )
+    (lease,) = keys.passes(batch.model)
+    provider = Provider(lease, *troubles)
+    follower.enter(batch)
+    asyncio.run(follower.see_through(batch, provider, is_doubtful=True))
+    assert follower.words() == ""
+    return provider, sent(book, batch)
+
+
+def test_a_provider_that_cannot_be_reached_for_a_long_time_is_asked_until_it_can(
+    journal, keys, tmp_path
+):
+    provider, left = follow(journal, keys, tmp_path, *[GONE, OVERLOADED] * 5)
+    assert left == []
+    assert provider.deleted == ["file_1"]
+    assert journal.batches.open_batches() == []
+    assert journal.batches.standing().queued == 1  # the line goes again
+
+
+def test_a_batch_of_a_key_that_is_refused_is_left_for_a_later_run(journal, keys, tmp_path):
+    provider, left = follow(journal, keys, tmp_path, GONE, REFUSED)
+    assert len(left) == 1
+    assert provider.deleted == []
+    assert len(journal.batches.open_batches()) == 1
+    assert list(keys.dropped()) == ["key-1"]
+
+
+def test_what_a_lease_for_batches_says_is_not_counted_as_lent(keys):
+    (lease,) = keys.passes("m")
+    assert lease.need == Need(model="m", tokens=0)
+    assert keys.counts().in_flight == 0
