@@ -271,8 +271,8 @@ def _lines(estimate: Estimate) -> Iterator[str]:
         yield "Cost: unknown (a model has no price; give prices in the config)."
     else:
         yield (
-            f"Cost: {_words(estimate.cost_usd, '${:,.4f}')}{longest}; in batch mode, when there is "
-            f"one, half: about ${estimate.batch_usd:,.4f}."
+            f"Cost: {_words(estimate.cost_usd, '${:,.4f}')}{longest}; in batch mode half: about "
+            f"${estimate.batch_usd:,.4f}."
         )
     if estimate.seconds is not None:
         yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
