@@ -22,6 +22,8 @@ TEST = [
     *INTEROP,
     *S3,
     *AZURE,
+    *GCS,
+    "gcp-storage-emulator",
     "hypothesis",
     "moto[server]>=5",
     "pytest-randomly",
@@ -60,7 +62,7 @@ setup(
         "gcs": GCS,
         "remote": [*S3, *AZURE, *GCS],
         "test": TEST,
-        "dev": [*TEST, *GCS, "gcp-storage-emulator", "mypy", "pytest-cov", "ruff", "types-tqdm"],
+        "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={
         "console_scripts": ["openai-parallel-toolkit = openai_parallel_toolkit.__main__:main"]

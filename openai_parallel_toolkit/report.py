@@ -140,6 +140,8 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         yield f"Keys: {'; '.join(_key_words(key, calls) for key in summary.keys[:20])}."
     if summary.failures_path:
         yield f"Failures: {summary.failures_path} (run again to try them again)."
+    if summary.aside:
+        yield "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries again."
     if summary.output_path:
         yield f"Outputs: {summary.output_path}"
 
@@ -150,8 +152,9 @@ def _would_words(summary: RunSummary) -> str:
     if cost is not None:
         price = f"at most ${cost:.4f}"
     return (
-        f"Dry run: {summary.left:,} files would be worked on and first send "
-        f"{summary.would_send:,} calls of about {summary.would_send_tokens:,} prompt tokens, "
+        f"Dry run: {counted(summary.left, 'file')} would be worked on and first send "
+        f"{counted(summary.would_send or 0, 'call')} of about "
+        f"{counted(summary.would_send_tokens, 'prompt token')}, "
         f"{price}; answers may lead to more calls. Nothing was sent."
     )
 
@@ -178,6 +181,11 @@ def money(calls: CallFigures) -> str:
 def funds_words(funds: Funds) -> str:
     """Return how max_cost stands in words."""
     return f"at most ${funds.spent_usd:.4f} of ${funds.cap_usd:f} (max_cost)"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with what is counted; None: its plural ends in "s"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -183,8 +183,8 @@ class _Judge:
         if not isinstance(url, str) or not url:
             self.find("missing_field", "it has no url (a text)", number)
         elif url not in self._urls:
-            known = ", ".join(sorted(self._urls))
-            self.find("wrong_url", f"its url is none that batches serve; known are {known}", number)
+            known = " or ".join(sorted(self._urls))
+            self.find("wrong_url", f"its url has to be {known}", number)
         elif self.url and url != self.url:
             self.find("mixed_urls", f"its url is not {self.url!r} as in the lines before", number)
         else:

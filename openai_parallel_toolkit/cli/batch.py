@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing, nullcontext, redirect_stdout
 from typing import Any
@@ -10,14 +11,22 @@ from typing import Any
 from ..batch_folder import BatchFolder, BatchFolderSummary
 from ..batch_folder.config import Plan, read_keys, read_plan
 from ..batch_folder.failures import Failure, failures
-from ..batch_folder.standing import Standing, cancel_folder, has_folder, standings
+from ..batch_folder.standing import (
+    FolderCancelled,
+    Standing,
+    cancel_folder,
+    has_folder,
+    standings,
+)
 from ..batch_folder.templates import write_templates
 from ..batch_lane import BatchOptions
 from ..clock import SystemClock
 from ..errors import RunStopped, ToolkitError, UsageError
 from ..keys import APIKeyManager, close_unless_default
-from ..runner.cancel import cancel_batches
-from ..storage import open_store
+from ..report import counted
+from ..runner.cancel import Cancelled, cancel_batches
+from ..storage import is_remote, open_store
+from ..storage.urls import local_path
 from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK, SOME_FAILED
@@ -87,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     action = _ACTIONS.get(arguments.places[0]) if arguments.places else None
     if action is None:
         return _send(arguments)
-    arguments.places = arguments.places[1:]
+    word, *arguments.places = arguments.places
+    if not arguments.places and arguments.config is None and "APP_CONFIG" not in os.environ:
+        raise UsageError(f"`batch {word}` wants a folder to look at (see `batch --help`)")
     return action(arguments)
 
 
@@ -152,7 +163,7 @@ def _status(arguments: argparse.Namespace) -> int:
         )
         return OK
     at_work = "" if holder is None else f"; process {holder.pid} on {holder.host} is at work"
-    console.say(f"Under way: {len(found):,} files{at_work}")
+    console.say(f"Under way: {counted(len(found), 'file')}{at_work}")
     if found:
         console.say(words.columns([_HEAD, *map(_row, found)]))
     return OK
@@ -172,6 +183,8 @@ def _row(one: Standing) -> tuple[str, ...]:
 
 def _failures(arguments: argparse.Namespace) -> int:
     place = arguments.places[0] if len(arguments.places) == 1 else None
+    if place is not None and not is_remote(place) and not os.path.isdir(local_path(place)):
+        raise UsageError(f"there is no folder {place!r}; name the error location of a batch run")
     with closing(_plan_of(arguments).error.open() if place is None else open_store(place)) as store:
         found = list(failures(store))
     if arguments.json:
@@ -205,10 +218,7 @@ def _cancel(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.say_json({"cancelled": came_to.cancelled, "refused": list(came_to.refused)})
     else:
-        console.say(
-            f"{came_to.cancelled:,} batches were told to stop; what is answered is paid for. Run "
-            "`batch` again to put it into place."
-        )
+        console.say(_cancelled_words(came_to))
         for reason in came_to.refused:
             console.note(f"not cancelled: {reason}")
     return SOME_FAILED if came_to.refused else OK
@@ -229,11 +239,30 @@ def _cancel_mode(folder: str, keys: APIKeyManager, *, as_json: bool) -> int:
         counts = {"cancelled": came_to.batches, "calls": came_to.sent, "left": came_to.left}
         console.say_json({**counts, "answered": came_to.calls.answered})
     else:
-        console.say(
-            f"{came_to.batches:,} batches with {came_to.sent:,} calls were cancelled; "
-            f"{came_to.calls.answered:,} answers came before that, and are kept."
-        )
+        console.say(_mode_cancelled_words(came_to))
     return SOME_FAILED if came_to.left else OK
+
+
+_NOTHING_TO_CANCEL = "No batch is at the provider; nothing was cancelled."
+
+
+def _cancelled_words(came_to: FolderCancelled) -> str:
+    if not came_to.cancelled and not came_to.refused:
+        return _NOTHING_TO_CANCEL
+    return (
+        f"Told to stop: {counted(came_to.cancelled, 'batch', 'batches')}; what is answered is paid "
+        "for. Run `batch` again to put it into place."
+    )
+
+
+def _mode_cancelled_words(came_to: Cancelled) -> str:
+    if not came_to.batches and not came_to.left:
+        return _NOTHING_TO_CANCEL
+    return (
+        f"Cancelled: {counted(came_to.batches, 'batch', 'batches')} with "
+        f"{counted(came_to.sent, 'call')}. Answered before that, and kept: "
+        f"{came_to.calls.answered:,}."
+    )
 
 
 _ACTIONS = {"status": _status, "failures": _failures, "cancel": _cancel}

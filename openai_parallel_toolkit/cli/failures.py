@@ -6,9 +6,10 @@ import argparse
 
 from ..journal import FileFailure, JournalReader
 from ..records import FileState
+from ..report import counted
 from . import console, words
 from .exits import OK
-from .place import add_place, state_folder
+from .place import add_place, journal_folder
 
 _MESSAGE_CHARACTERS = 300
 
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the files that failed and those that were put aside."""
-    with JournalReader(state_folder(arguments.output_path, arguments.state_path)) as reader:
+    with JournalReader(journal_folder(arguments.output_path, arguments.state_path)) as reader:
         if arguments.json:
             console.say_json([_as_json(failure) for failure in reader.failures()])
             return OK
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _line(failure: FileFailure) -> str:
-    often = f"failed in {failure.failed_runs} run{'' if failure.failed_runs == 1 else 's'}"
+    often = f"failed in {counted(failure.failed_runs, 'run')}"
     if failure.state is FileState.ASIDE:
         often += ", put aside until --retry-failed"
     message = words.shorten(words.clean(failure.note.message), _MESSAGE_CHARACTERS)

@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..batch_folder.standing import has_folder
 from ..errors import UsageError
+from ..journal.schema import FILE_NAME
 from ..work.places import local_root, parent_of
 from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
 
@@ -32,9 +34,10 @@ def state_folder(output_path: str, state_path: str | None) -> str:
     root = local_root(output_path, state_path)
     candidates = [state_folder_of(root, state_path)]
     if state_path is None and not os.path.isdir(root):
-        parent = local_root(parent_of(output_path))
-        candidates.append(os.path.join(parent, STATE_FOLDER))
         candidates.append(f"{os.path.realpath(output_path)}.state")  # of `prompts`
+        if os.path.isfile(root) or os.path.splitext(output_path)[1]:
+            parent = local_root(parent_of(output_path))
+            candidates.append(os.path.join(parent, STATE_FOLDER))
     for folder in candidates:
         if os.path.isdir(folder):
             return folder
@@ -42,6 +45,21 @@ def state_folder(output_path: str, state_path: str | None) -> str:
         f"no run has begun in {output_path!r} (there is no {candidates[0]}); name the output "
         "folder of a run, and its --state-path if it had one"
     )
+
+
+def journal_folder(output_path: str, state_path: str | None) -> str:
+    """Return the folder that holds the journal of a run or of `prompts`.
+
+    Raises:
+        UsageError: no run has begun there, or only BatchFolder has worked there.
+    """
+    folder = state_folder(output_path, state_path)
+    if has_folder(folder) and not os.path.exists(os.path.join(folder, FILE_NAME)):
+        raise UsageError(
+            f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
+            "`batch failures ERR`"
+        )
+    return folder
 
 
 @contextmanager
@@ -52,7 +70,7 @@ def locked(output_path: str, state_path: str | None) -> Iterator[str]:
         UsageError: no run has begun there.
         RunLocked: a run is on.
     """
-    folder = state_folder(output_path, state_path)
+    folder = journal_folder(output_path, state_path)
     lock = RunLock(folder)
     lock.acquire()
     try:

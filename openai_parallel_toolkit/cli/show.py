@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import JournalError
 from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
 from ..replies import parse_object, read_answer
+from ..report import counted
 from . import console, words
 from .exits import OK
-from .place import add_place, state_folder
+from .place import add_place, journal_folder
 
 _ANSWER_CHARACTERS = 200
 
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a file's state, outputs, requests and answers."""
-    with JournalReader(state_folder(arguments.output_path, arguments.state_path)) as reader:
+    with JournalReader(journal_folder(arguments.output_path, arguments.state_path)) as reader:
         detail = reader.file(arguments.file.removeprefix("./"))
     if arguments.json:
         console.say_json(_as_json(detail))
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
     file = detail.file
     state = file.state.value if file.state else "not begun"
-    often = f", failed in {file.failed_runs} runs" if file.failed_runs else ""
+    often = f", failed in {counted(file.failed_runs, 'run')}" if file.failed_runs else ""
     yield f"{words.clean(file.path)}: {state}{often}"
     if detail.failure is not None:
         yield f"  {detail.failure.kind}: {words.clean(detail.failure.message)}"

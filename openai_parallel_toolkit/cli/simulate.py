@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM, then print the bill."""
     try:
         simulator = simulator_from(arguments)
-    except (OSError, ValueError) as exc:
+    except (OSError, OverflowError, ValueError) as exc:
         raise UsageError(str(exc)) from exc
     serve(simulator, lambda url: console.say(f"{url}\n{_config_words(simulator, url)}"))
     console.say(bill_words(simulator.ledger))

@@ -15,7 +15,7 @@ from ..records import FileState
 from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK
-from .place import add_place, state_folder
+from .place import add_place, journal_folder
 
 _FILE_WORDS = {
     FileState.DONE: "done",
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print how the work stands."""
-    folder = state_folder(arguments.output_path, arguments.state_path)
+    folder = journal_folder(arguments.output_path, arguments.state_path)
     with JournalReader(folder) as reader:
         status = reader.status()
     holds = RunLock(folder).holder()

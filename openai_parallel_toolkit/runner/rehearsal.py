@@ -113,7 +113,7 @@ def _changed_words(
     usd = _add(Decimal(0), costs)
     price = "cost unknown (no price is set)"
     if usd is not None:
-        price = f"about ${usd * total / looked_at:.2f} if their replies are as long as before"
+        price = f"about ${usd * total / looked_at:.4f} if their replies are as long as before"
     return (
         f"the hooks were edited: about {files:,} of {total:,} finished files would now ask "
         f"something else (about {calls:,} calls or more, {price}). They stay as they are; "

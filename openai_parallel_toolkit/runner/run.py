@@ -21,7 +21,7 @@ from ..prices import PriceBook
 from ..progress import Moment, NoProgress, Progress, make_progress
 from ..records import FailureNote
 from ..redact import guarded_logs
-from ..report import FailuresFile, RunSummary, duration
+from ..report import FailuresFile, RunSummary, counted, duration
 from ..scope import Scope
 from ..transport import Transport
 from ..work.match import Selection
@@ -308,7 +308,7 @@ class Run:
             is_too_many = self._failed > self._failures_allowed
         if is_too_many:
             message = (
-                f"{self._failed} files failed, more than fail_on_error="
+                f"{counted(self._failed, 'file')} failed, more than fail_on_error="
                 f"{self._options.fail_on_error} allows; see {self._failures.path}"
             )
             self._scope.gate.close(FilesFailed(message))

@@ -92,6 +92,7 @@ def simulator_from(arguments: argparse.Namespace) -> Simulator:
     Raises:
         ValueError: the keys contradict each other.
         OSError: the port is taken, or the ledger cannot be opened.
+        OverflowError: there is no such port.
     """
     return Simulator(
         arguments.keys,

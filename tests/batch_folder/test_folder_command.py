@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
 
     code, out, _ = shell.give("status", "out")
     assert code == 0
-    assert "Under way: 1 files" in out
+    assert "Under way: 1 file\n" in out
     assert "a.jsonl" in out
 
     sim.steering.release()
@@ -149,13 +149,33 @@ def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(benc
     until(lambda: batch.completed > 0)
     code, out, _ = shell.give("cancel", "out", "--config", "config.json")
     assert code == 0
-    assert "1 batches were told to stop" in out
+    assert "Told to stop: 1 batch;" in out
     sim.steering.set_pace(seconds=0.1)
     code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
     told = json.loads(out)
     assert told["lines_answered"] == batch.completed
     assert told["lines_answered"] + told["lines_failed"] == 40
     assert len(sim.batches.batches()) == 1
+
+
+def test_where_nothing_is_at_the_provider_cancel_says_so(bench, sim, shell):
+    bench.put("a.jsonl")
+    shell.give("in", "out", "--config", "config.json")
+    code, out, _ = shell.give("cancel", "out", "--config", "config.json")
+    assert code == 0
+    assert out == "No batch is at the provider; nothing was cancelled.\n"
+
+
+def test_status_of_a_run_points_to_the_one_of_batch_folders(bench, sim, shell):
+    bench.put("a.jsonl")
+    shell.give("in", "out", "--config", "config.json")
+    asked = [sys.executable, "-m", "openai_parallel_toolkit", "status", "out"]
+    env = {**os.environ, "PYTHONPATH": str(HOME)}
+    result = subprocess.run(
+        asked, check=False, cwd=bench.root, env=env, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "use `batch status OUT`" in result.stderr
 
 
 def test_templates_of_both_forms_are_written_and_never_over_something(bench, shell):
@@ -195,11 +215,16 @@ def test_a_template_that_was_not_filled_in_is_told_by_file_and_field(shell, form
         (("in", "out", "err", "more"), "at most three places"),
         (("in", "out", "--batch-size", "0"), "batch_size is 0"),
         (("status", "out"), "no run has begun"),
+        (("status",), "`batch status` wants a folder"),
+        (("cancel",), "`batch cancel` wants a folder"),
+        (("failures",), "`batch failures` wants a folder"),
+        (("failures", "nowhere"), "no folder 'nowhere'"),
+        (("cancel", "nowhere"), "no run has begun"),
         (("in", "out", "--config", "missing.json"), "missing.json"),
     ],
 )
 def test_a_mistake_is_one_line(bench, shell, arguments, told):
-    if "--config" not in arguments and arguments[0] != "status":
+    if "--config" not in arguments and arguments[0] not in {"status", "cancel", "failures"}:
         arguments += ("--config", "config.json")
     code, _, err = shell.give(*arguments)
     assert code == 2

@@ -36,6 +36,7 @@ MISTAKES = {
     "a folder without a run": (["status", "in"], "no run has begun in 'in'"),
     "a restore without a folder": (["keys", "--restore", "key-1"], "--output"),
     "a demo in another's folder": (["demo", "--folder", "."], "choose another --folder"),
+    "an impossible port": (["simulate", "--port", "99999"], "0-65535"),
     "an impossible simulation": (["simulate", "--keys", "a:rpm=0"], "not above 0"),
 }
 

@@ -81,6 +81,15 @@ def test_out_may_be_the_file_that_a_single_output_was_called(desk, sim):
     assert desk.give("show", "out", "f00.txt").code == 0
 
 
+def test_out_is_never_taken_for_another_jobs_in_the_same_folder(desk, sim):
+    desk.inputs(1).configure(sim).write("asks.txt", "one\ntwo\n")
+    assert desk.give("run", "hooks.py", "in/f00.txt", "one.json").code == 0
+    assert desk.give("prompts", "asks.txt", "answers.jsonl", "--model=gpt-4o-mini").code == 0
+    assert "2 answered" in desk.give("status", "answers.jsonl").out
+    assert "1 answered" in desk.give("status", "one.json").out
+    assert "no run has begun in 'nowhere'" in desk.give("status", "nowhere").mistake
+
+
 def test_a_state_path_is_looked_into_when_it_is_given(desk, sim):
     desk.inputs(1).configure(sim).run("--state-path=state")
     assert "1 done" in desk.give("status", "out", "--state-path=state").out
