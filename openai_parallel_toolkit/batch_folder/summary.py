@@ -101,6 +101,8 @@ def _lines(summary: BatchFolderSummary) -> Iterator[str]:
         counts[0] += f" ({summary.partly_failed:,} with lines that failed)"
     counts += [f"{summary.failed:,} failed"] if summary.failed else []
     counts += [f"{summary.left:,} left"] if summary.left else []
+    if not (summary.done or summary.failed or summary.left or summary.stopped):
+        yield "No input was there; look at the input folder and the pattern."
     stopped = f" Stopped: {summary.stopped}." if summary.stopped else ""
     yield f"Files: {', '.join(counts)} in {duration(summary.seconds)}.{stopped}"
     tokens = summary.prompt_tokens + summary.completion_tokens

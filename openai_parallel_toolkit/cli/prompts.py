@@ -30,7 +30,8 @@ A line of FILE is a prompt as plain text, or a JSON object:
 What a line calls itself (custom_id, id, index, metadata) is not sent; it comes with the answer.
 
 Stop it with Ctrl-C and give the same command again: what was answered is not paid for again.
-Lines that failed are listed in OUT.errors.jsonl; the same command asks them again.
+Lines that failed are listed beside OUT, for answers.jsonl in answers.errors.jsonl; the same command
+asks them again.
 """
 
 

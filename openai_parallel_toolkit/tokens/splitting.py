@@ -19,8 +19,14 @@ from .counting import Counter, counter_for
 _MARKS = r".,;:!?()\[\]{}<>\"/\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 #: The last cut of a stretch.
 _LAST_CUT = re.compile(rf".*[^\W_](?=[\s{_MARKS}])", re.DOTALL)
+#: Marks that end most sentences.
+_PLAIN_ENDS = frozenset(".!?\n\u3002")
 #: How far back from a sentence's end a cut is looked for, in characters.
 _REACH = 64
+#: Characters of stretches whose tokens are kept in mind.
+_SHORT = 4
+#: Characters for each wanted token within which the first cut tells how far a piece reaches.
+_NEAR = 8
 
 
 def split_string_by_tokens(
@@ -77,33 +83,79 @@ class Ruler:
 
     def __init__(self, text: str, ends: Sequence[int], count: Counter, spacing: int) -> None:
         """Take no cut closer to the last one than `spacing` characters."""
-        self._text, self._count = text, count
-        self._cuts, self._sums = [0], [0]
+        self.text, self.count = text, count
+        #: Where the cuts are, and how many tokens the text has up to each.
+        self.cuts, self.sums = [0], [0]
+        self._short: dict[str, int] = {}
+        cut = tokens = 0
         for start, end in pairwise(ends):
-            if end < self._cuts[-1] + spacing:
+            if end < cut + spacing:
                 continue
-            # One character more: a sentence's end may be a cut.
-            found = _LAST_CUT.match(text, max(start, end - _REACH), end + 1)
+            found = _last_cut(text, start, end)
             if found:
-                self._sums.append(self._sums[-1] + count(text[self._cuts[-1] : found.end()]))
-                self._cuts.append(found.end())
+                tokens += count(text[cut:found])
+                cut = found
+                self.sums.append(tokens)
+                self.cuts.append(cut)
 
-    def tokens_from(self, start: int) -> Callable[[int], int]:
-        """Return what tells the tokens of `text[start:end]`, as if it stood alone, for an end."""
-        text, count, cuts, sums = self._text, self._count, self._cuts, self._sums
-        first = bisect_left(cuts, start)
-        head: int | None = None  # tokens before the first cut, which may lie far behind the end
+    def measure(self, start: int) -> Measure:
+        """Return what tells the tokens of stretches from `start` on, each as if it stood alone."""
+        return Measure(self, start)
 
-        def tokens_to(end: int) -> int:
-            nonlocal head
-            last = bisect_right(cuts, end) - 1
-            if last < first:
-                return count(text[start:end])
-            if head is None:
-                head = count(text[start : cuts[first]])
-            return head + sums[last] - sums[first] + count(text[cuts[last] : end])
+    def short(self, start: int, end: int) -> int:
+        """Return the tokens of a short stretch, such as the mark behind a cut; most come often."""
+        stretch = self.text[start:end]
+        known = self._short.get(stretch)
+        if known is None:
+            known = self.count(stretch)
+            if len(stretch) <= _SHORT:
+                self._short[stretch] = known
+        return known
 
-        return tokens_to
+
+def _last_cut(text: str, start: int, end: int) -> int:
+    """Return the last cut near the end of a sentence; 0: there is none."""
+    # As most sentences end, at a fraction of the pattern's cost.
+    if end - start > 1 and text[end - 1] in _PLAIN_ENDS and text[end - 2].isalnum():
+        return end - 1
+    # One character more: a sentence's end may be a cut.
+    found = _LAST_CUT.match(text, max(start, end - _REACH), end + 1)
+    return found.end() if found else 0
+
+
+class Measure:
+    """The tokens of `text[start:end]` for one start and any end."""
+
+    def __init__(self, ruler: Ruler, start: int) -> None:
+        self._ruler, self._start = ruler, start
+        self._first = bisect_left(ruler.cuts, start)
+        #: Tokens before the first cut, less those of the whole text there; None: not counted yet.
+        self._offset: int | None = None
+
+    def tokens_to(self, end: int) -> int:
+        """Return how many tokens there are up to `end`."""
+        ruler = self._ruler
+        last = bisect_right(ruler.cuts, end) - 1
+        if last < self._first:
+            return ruler.count(ruler.text[self._start : end])
+        return self._to_sums() + ruler.sums[last] + ruler.short(ruler.cuts[last], end)
+
+    def reach(self, limit_tokens: int) -> int | None:
+        """Return about how far so many tokens reach; None: no cut is near enough to tell."""
+        cuts = self._ruler.cuts
+        near = self._start + _NEAR * limit_tokens
+        if self._first >= len(cuts) or cuts[self._first] > near:
+            return None
+        last = bisect_right(self._ruler.sums, limit_tokens - self._to_sums()) - 1
+        return cuts[max(last, self._first)]
+
+    def _to_sums(self) -> int:
+        if self._offset is None:
+            ruler, first = self._ruler, self._first
+            # It may lie far behind an end, so it is counted when it is needed.
+            head = ruler.count(ruler.text[self._start : ruler.cuts[first]])
+            self._offset = head - ruler.sums[first]
+        return self._offset
 
 
 def _pack(ends: Sequence[int], ruler: Ruler, limit_tokens: int) -> Iterator[tuple[int, int]]:
@@ -111,12 +163,16 @@ def _pack(ends: Sequence[int], ruler: Ruler, limit_tokens: int) -> Iterator[tupl
     start, size, count = 0, 0, len(ends) - 1
     while start < count:
         begin = ends[start]
-        tokens_to = ruler.tokens_from(begin)
+        measure = ruler.measure(begin)
+        reach = measure.reach(limit_tokens)
         stop = furthest(
-            lambda i: tokens_to(ends[i]) <= limit_tokens,  # noqa: B023
+            lambda i: measure.tokens_to(ends[i]) <= limit_tokens,  # noqa: B023
             low=start + 1,
             high=count,
-            guess=bisect_right(ends, begin + size) - 1,  # as many characters as the last one
+            # Where nothing else is known: as many characters as the last piece.
+            guess=bisect_right(ends, begin + size) - 1
+            if reach is None
+            else bisect_left(ends, reach),
         )
         yield start, stop
         start, size = stop, ends[stop] - begin

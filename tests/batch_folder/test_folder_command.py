@@ -164,6 +164,9 @@ def test_where_nothing_is_at_the_provider_cancel_says_so(bench, sim, shell):
     code, out, _ = shell.give("cancel", "out", "--config", "config.json")
     assert code == 0
     assert out == "No batch is at the provider; nothing was cancelled.\n"
+    code, out, _ = shell.give("in", "out", "--config", "config.json", "--no-progress")
+    assert code == 0
+    assert "No input was there" in out
 
 
 def test_status_of_a_run_points_to_the_one_of_batch_folders(bench, sim, shell):
