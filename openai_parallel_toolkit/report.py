@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -36,6 +37,8 @@ class RunSummary:
     output_path: str = ""
     #: JSON lines, one per failed file; "" when there was none.
     failures_path: str = ""
+    #: What went wrong most often, in a line; "" when nothing did.
+    failures_mostly: str = ""
     #: Calls that a dry run would have sent at first; None: it was no dry run.
     would_send: int | None = None
     #: Their prompts' tokens, estimated.
@@ -99,6 +102,7 @@ _PLAIN_FIELDS = (
     "stopped",
     "output_path",
     "failures_path",
+    "failures_mostly",
     "would_send",
     "would_send_tokens",
     "batches_left",
@@ -140,6 +144,7 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         yield f"Keys: {'; '.join(_key_words(key, calls) for key in summary.keys[:20])}."
     if summary.failures_path:
         yield f"Failures: {summary.failures_path} (run again to try them again)."
+        yield f"Most often: {summary.failures_mostly}"
     if summary.aside:
         yield "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries again."
     if summary.output_path:
@@ -200,19 +205,34 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+#: Of a reason, as it is shown; and how many different ones are counted.
+_REASON_CHARACTERS = 200
+_MOST_REASONS = 1_000
+
+
 class FailuresFile:
     """Writes one JSON line per failed file as it fails; makes the file at the first one."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.count = 0
+        self._reasons: Counter[str] = Counter()
         if os.path.exists(path):
             os.unlink(path)
 
     def add(self, file: str, note: FailureNote) -> None:
         """Append one failure; not safe for several threads."""
         self.count += 1
+        reason = f"{note.kind}: {' '.join(note.message.split())}"[:_REASON_CHARACTERS]
+        if len(self._reasons) < _MOST_REASONS or reason in self._reasons:
+            self._reasons[reason] += 1
         line = {"file": file, "kind": note.kind, "message": note.message, "trace": note.trace}
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def mostly(self) -> str:
+        """Return the most frequent reason and how often it was met; "" when nothing failed."""
+        for reason, times in self._reasons.most_common(1):
+            return f"{reason} ({times:,} of {self.count:,})"
+        return ""

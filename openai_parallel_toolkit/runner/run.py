@@ -331,6 +331,7 @@ class Run:
             stopped=stopped,
             output_path=self._workshop.layout.output_name,
             failures_path=self._failures.path if self._failures.count else "",
+            failures_mostly=self._failures.mostly(),
             funds=self._funds(),
             batches_left=remote.batches,
             batch_calls_left=remote.in_batches,
