@@ -19,12 +19,14 @@ from .counting import Counter, counter_for
 _MARKS = r".,;:!?()\[\]{}<>\"/\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 #: The last cut of a stretch.
 _LAST_CUT = re.compile(rf".*[^\W_](?=[\s{_MARKS}])", re.DOTALL)
+#: A word up to the cut behind it.
+_FIRST_WORD = re.compile(rf"[^\W_]+(?=[\s{_MARKS}])")
 #: Marks that end most sentences.
 _PLAIN_ENDS = frozenset(".!?\n\u3002")
 #: How far back from a sentence's end a cut is looked for, in characters.
 _REACH = 64
 #: Characters of stretches whose tokens are kept in mind.
-_SHORT = 4
+_SHORT = 8
 #: Characters for each wanted token within which the first cut tells how far a piece reaches.
 _NEAR = 8
 
@@ -151,10 +153,18 @@ class Measure:
 
     def _to_sums(self) -> int:
         if self._offset is None:
-            ruler, first = self._ruler, self._first
-            # It may lie far behind an end, so it is counted when it is needed.
-            head = ruler.count(ruler.text[self._start : ruler.cuts[first]])
-            self._offset = head - ruler.sums[first]
+            ruler, start, first = self._ruler, self._start, self._first
+            before = ruler.cuts[first - 1] if first else start
+            word = _FIRST_WORD.match(ruler.text, start, ruler.cuts[first] + 1)
+            if word and start - before <= _REACH:
+                # Only this word depends on what stands before it.
+                alone = ruler.short(start, word.end())
+                within = ruler.short(before, word.end()) + (ruler.sums[first - 1] if first else 0)
+                self._offset = alone - within
+            else:
+                # It may be long, so it is counted when it is needed.
+                head = ruler.count(ruler.text[start : ruler.cuts[first]])
+                self._offset = head - ruler.sums[first]
         return self._offset
 
 
