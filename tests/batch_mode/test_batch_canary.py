@@ -42,6 +42,7 @@ def test_failures_of_every_kind_keep_the_key_to_themselves(desk, said):
     faults = [
         Fault("400", marker="file 1:", path="#line", message=ECHO),
         Fault("500", marker="file 2:", path="#line", message=ECHO),
+        Fault("500", marker="file 5:", path="#line", message=ECHO),
         Fault("503", path="/files", times=1, message=ECHO),
         Fault("400", path="/batches", times=1, at=range(2, 5), message=ECHO),
     ]
