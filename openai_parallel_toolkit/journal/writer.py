@@ -99,6 +99,8 @@ class Writer:
         self._raise_lost()
 
     def _raise_lost(self) -> None:
+        if isinstance(self._lost, StorageError | JournalError):
+            raise self._trouble or self._lost  # the first fault, which may be told already
         if self._lost is not None:
             raise self._lost
 

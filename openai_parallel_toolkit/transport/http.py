@@ -27,7 +27,7 @@ from .base import SendFault
 from .errand import Errand, Upload
 from .proxies import Proxy, parse_proxy, proxy_for
 from .target import key_header, url_of
-from .wire_faults import Connector, fault_of
+from .wire_faults import Connector, Way, fault_of
 
 _CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1_048_576
@@ -108,6 +108,7 @@ class HttpTransport:
         credentials = _proxy_credentials(proxy)
         if not url.startswith("https:"):
             headers.update(credentials)  # there is no CONNECT that would carry them
+        way = Way()
         try:
             with _payload(errand) as payload:
                 async with self._open_session().request(
@@ -122,7 +123,7 @@ class HttpTransport:
                 ) as reply:
                     body = await _read(reply, errand.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            return fault_of(exc, route=route, request_id=request_id)
+            return fault_of(exc, way, route=route, request_id=request_id)
         if reply.status == 407 and proxy:
             return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
         head = {name.lower(): value for name, value in reply.headers.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextvars import ContextVar
 
 import aiohttp
 from aiohttp.tracing import Trace
@@ -24,6 +25,17 @@ class NotConnected(aiohttp.ClientError):
         self.cause = cause
 
 
+class Way:
+    """How far one exchange came; entered in the task that carries it out."""
+
+    def __init__(self) -> None:
+        self.is_connected = False
+        _WAY.set(self)
+
+
+_WAY: ContextVar[Way | None] = ContextVar("openai_parallel_toolkit_way", default=None)
+
+
 class Connector(aiohttp.TCPConnector):
     """Marks every failure to get a connection as one: from here on a request is being sent."""
 
@@ -36,18 +48,25 @@ class Connector(aiohttp.TCPConnector):
             NotConnected: there is none.
         """
         try:
-            return await super().connect(req, traces, timeout)
+            connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
             raise NotConnected(exc) from exc
+        way = _WAY.get()
+        if way is not None:
+            way.is_connected = True
+        return connection
 
 
-def fault_of(exc: Exception, *, route: str, request_id: str) -> SendFault:
+def fault_of(exc: Exception, way: Way, *, route: str, request_id: str) -> SendFault:
     """Return what an error of aiohttp's says about a request.
 
     Args:
         route: address and proxy, for people.
         request_id: what the provider can find the request by.
     """
+    if isinstance(exc, asyncio.TimeoutError) and not way.is_connected:
+        # The time for the whole ended first: it is raised further out, where no line is seen.
+        exc = NotConnected(exc)
     if isinstance(exc, NotConnected):
         told = f"cannot reach {route}: {_safe_text(exc.cause)}"
         return SendFault("unsent", _phase_before(exc.cause), told)

@@ -138,8 +138,9 @@ def test_on_a_disk_that_stays_full_nothing_is_claimed_that_is_not_there(small_di
         assert error is None or error.errno == errno.ENOSPC
         kept += [call(file.id, n).hash] * (error is None)
     assert 0 < len(kept) < 40
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError) as raised:
         journal.close()
+    assert raised.value is journal.trouble  # and not a later fault, of which nobody has heard
     os.unlink(os.path.join(small_disk, "filler"))
     again = open_journal(folder)
     assert sorted(hash for hash, _, _ in bodies(again, file.id)) == sorted(kept)

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import secrets
-import select
+import selectors
 import socket
 import ssl
 import struct
@@ -70,7 +70,9 @@ class Connection:
 
     def wait_for_close(self) -> bool:
         """Return whether the client hung up within five seconds."""
-        readable, _, _ = select.select([self.sock], [], [], 5)
+        with selectors.DefaultSelector() as ready:  # `select` takes no number above 1,023
+            ready.register(self.sock, selectors.EVENT_READ)
+            readable = ready.select(5)
         try:
             return bool(readable) and self.sock.recv(1) == b""
         except ConnectionError:
@@ -171,12 +173,15 @@ class ForwardProxy(RawServer):
 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
-    while True:
-        for sock in select.select([one, other], [], [])[0]:
-            data = sock.recv(65536)
-            if not data:
-                return
-            (other if sock is one else one).sendall(data)
+    with selectors.DefaultSelector() as ready:
+        ready.register(one, selectors.EVENT_READ, other)
+        ready.register(other, selectors.EVENT_READ, one)
+        while True:
+            for key, _ in ready.select():
+                data = key.fileobj.recv(65536)
+                if not data:
+                    return
+                key.data.sendall(data)
 
 
 def a_request(path: str = "/chat/completions", body: bytes = BODY) -> Request:

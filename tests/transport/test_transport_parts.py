@@ -16,6 +16,7 @@ from openai_parallel_toolkit.records import Lease, RawReply, Request
 from openai_parallel_toolkit.transport import FakeTransport, SendFault
 from openai_parallel_toolkit.transport.proxies import is_loopback, parse_proxy, proxy_for
 from openai_parallel_toolkit.transport.target import url_of
+from openai_parallel_toolkit.transport.wire_faults import Way, fault_of
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,16 @@ def test_a_fake_may_answer_later() -> None:
         return "late"
 
     assert b"late" in fake_send(FakeTransport(later), a_request()).body
+
+
+def test_time_that_ends_before_there_is_a_connection_leaves_the_request_unsent() -> None:
+    way = Way()
+    late = asyncio.TimeoutError()
+    before = fault_of(late, way, route="a.example", request_id="r-1")
+    way.is_connected = True
+    after = fault_of(late, way, route="a.example", request_id="r-1")
+    assert (before.kind, before.phase) == ("unsent", "connect")
+    assert (after.kind, after.phase) == ("unknown", "deadline")
 
 
 def test_importing_the_transport_loads_no_client() -> None:
