@@ -55,6 +55,9 @@ def install(proxy: Secret | None = None) -> None:
         UsageError: openai.http_client is a client of the user's own.
     """
     with _INSTALLING:
+        # Each time: somebody may have set it back meanwhile.
+        if openai.api_key is None and not any(map(os.environ.get, _CREDENTIALS)):
+            openai.api_key = _PLACEHOLDER_KEY
         if isinstance(openai.http_client, LeasedClient):
             return
         if openai.http_client is not None:
@@ -62,8 +65,6 @@ def install(proxy: Secret | None = None) -> None:
                 "openai.http_client is set, so the leased key cannot be put on its requests; "
                 "leave it unset, or write generate(self, client) and use that client"
             )
-        if openai.api_key is None and not any(map(os.environ.get, _CREDENTIALS)):
-            openai.api_key = _PLACEHOLDER_KEY
         openai.max_retries = 0
         openai.http_client = LeasedClient(**_client_options(proxy))
         atexit.register(openai.http_client.close)
