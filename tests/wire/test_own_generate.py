@@ -63,7 +63,7 @@ def number_in(data):
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
 def test_fifty_threads_over_five_keys_each_send_under_the_key_lent_to_them(desk, model, is_async):
-    files = 60
+    files = 1_000
     sim = desk.simulate(*KEYS, latency=0.02)
     desk.inputs(files).configure(sim)
     summary = desk.run(asking(model, is_async=is_async), num_threads=50)
