@@ -8,7 +8,7 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,9 +143,10 @@ class FileRunner:
 
     def read(self, job: Job) -> Any:
         """Run process_input over the open file."""
-        self._register.in_call(job.slot, True)  # no hook runs while it comes from afar
-        with self._inputs.at_hand(job.path) as found, self.hooks.open_input(found.path) as file:
-            self._register.in_call(job.slot, False)
+        with ExitStack() as stack:
+            with job.execution.in_call():  # no hook runs while it comes from afar
+                found = stack.enter_context(self._inputs.at_hand(job.path))
+            file = stack.enter_context(self.hooks.open_input(found.path))
             job.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
 

@@ -48,9 +48,9 @@ class Watch:
             return
         before_s = self._clock.now_s() - self._hook_timeout_s
         hung = [job for job in self._runner.jobs() if _is_idle_since(job, before_s)]
-        blocking = self._workers.blocking(hung)
-        for job in hung if blocking is None else [blocking]:
-            self._give_up(job)
+        for job in self._workers.at_fault(hung):
+            if _is_idle_since(job, before_s):
+                self._give_up(job)
 
     def _give_up(self, job: Job) -> None:
         message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import queue as queues
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..execution import current_execution
@@ -53,8 +53,8 @@ class Workers(Protocol):
         """Return whether a file is under way or still to be taken."""
         ...
 
-    def blocking(self, jobs: Iterable[Job]) -> Job | None:
-        """Return the one of `jobs` that keeps all others from running now; None: none does."""
+    def at_fault(self, idle: list[Job]) -> list[Job]:
+        """Return those of the `idle` jobs that had a chance to go on and did not take it."""
         ...
 
     def replace(self, job: Job) -> bool:
@@ -90,8 +90,9 @@ class ThreadWorkers:
     def is_busy(self) -> bool:
         return bool(self._live)
 
-    def blocking(self, jobs: Iterable[Job]) -> None:
-        """No thread keeps others from running."""
+    def at_fault(self, idle: list[Job]) -> list[Job]:
+        """All of them: no thread keeps others from running."""
+        return idle
 
     def replace(self, job: Job) -> bool:
         with self._lock:
@@ -153,19 +154,19 @@ class AsyncWorkers:
     def is_busy(self) -> bool:
         return self._is_busy
 
-    def blocking(self, jobs: Iterable[Job]) -> Job | None:
+    def at_fault(self, idle: list[Job]) -> list[Job]:
+        """Those that are idle after a turn of the loop, or else the one that blocks it."""
+        if not idle or self._do_in_loop(lambda: None):
+            return idle
         running = asyncio.current_task(self._loop)
-        return next((job for job in jobs if running is not None and job.task is running), None)
+        return [job for job in idle if running is not None and job.task is running]
 
     def replace(self, job: Job) -> bool:
         if job.task is None:
             self._side.add()
-        is_swapped = threading.Event()
-        self._loop.call_soon_threadsafe(self._swap, job.slot, is_swapped)
-        if is_swapped.wait(_BLOCKED_AFTER_S):
-            return True
-        self._is_busy = False
-        return False
+        is_swapped = self._do_in_loop(lambda: self._swap(job.slot))
+        self._is_busy = self._is_busy and is_swapped
+        return is_swapped
 
     def close(self) -> None:
         if self._thread.is_alive():
@@ -188,20 +189,31 @@ class AsyncWorkers:
         slot = next(self._slots)
         self._tasks[slot] = self._loop.create_task(self._work(slot))
 
-    def _swap(self, slot: int, is_swapped: threading.Event) -> None:
+    def _do_in_loop(self, action: Callable[[], None]) -> bool:
+        """Return whether the loop came round to `action` in time."""
+        is_done = threading.Event()
+
+        def act() -> None:
+            action()
+            is_done.set()
+
+        self._loop.call_soon_threadsafe(act)
+        return is_done.wait(_BLOCKED_AFTER_S)
+
+    def _swap(self, slot: int) -> None:
         task = self._tasks.pop(slot, None)
         if task is not None:
             self._left_behind.add(task)
             task.add_done_callback(self._left_behind.discard)
             task.cancel()
         self._add()
-        is_swapped.set()
 
     async def _work(self, slot: int) -> None:
         try:
             opened = await self._side.run(self._open_next, slot)
             while opened is not None:
                 job, data, error = opened
+                job.execution.go_on()
                 result = None
                 if error is None:
                     result, error = await self._process(job, data)
@@ -241,6 +253,7 @@ class AsyncWorkers:
             return job, None, exc
         finally:
             current_execution.reset(token)
+            job.execution.rest()
 
     def _close_and_open_next(
         self, job: Job, result: Any, error: BaseException | None

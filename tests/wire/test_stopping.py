@@ -274,6 +274,35 @@ def test_an_async_hook_that_blocks_the_loop_of_all_is_named_and_the_run_stops(de
     assert sim.ledger.billed() == 10
 
 
+def test_hooks_that_only_wait_for_a_blocked_loop_are_not_taken_for_the_one_that_blocks_it(desk):
+    sim = desk.simulate(latency=0.3)
+
+    class Here(HangsTheLoop):
+        event, blocks = threading.Event(), threading.Event()
+
+        def process_input(self, file):
+            if file.name.endswith("f000.txt"):
+                assert self.blocks.wait(10)  # its input is read when the loop can take no more
+            return file.read()
+
+        async def process_data(self, data):
+            if "file 1:" in data:
+                await arequest_openai_api(question("first " + data))
+            if "file 2:" in data:
+                await asyncio.sleep(0.2)  # over long before the loop would go on with it
+            return await super().process_data(data)
+
+        async def wait_for_ever(self):
+            self.blocks.set()
+            await super().wait_for_ever()
+
+    with pytest.raises(UsageError, match=r"f001\.txt blocks the event loop") as caught:
+        desk.inputs(3).configure(sim).run(Here, num_threads=3, hook_timeout_s=0.4)
+    Here.event.set()
+    (line,) = desk.failures(caught.value.summary)
+    assert line["file"] == "f001.txt"
+
+
 def test_waiting_for_a_slow_answer_is_not_hanging(desk):
     sim = desk.simulate(latency=0.8)
     summary = desk.inputs(3).configure(sim).run(hook_timeout_s=0.3)
