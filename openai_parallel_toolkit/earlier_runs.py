@@ -10,6 +10,7 @@ from decimal import Decimal
 from .budget import Budget
 from .journal import Journal
 from .keys import APIKeyManager
+from .wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def budget_left(journal: Journal, max_cost_usd: Decimal | None) -> Budget | None
     earlier = journal.totals().all_runs
     if earlier.unpriced:
         logger.warning(
-            "max_cost: %d requests of earlier runs had no known price; they are not counted in",
-            earlier.unpriced,
+            "max_cost: %s of earlier runs had no known price and are not counted in",
+            counted(earlier.unpriced, "request"),
         )
     return Budget(max_cost_usd, spent_usd=earlier.max_cost_usd)

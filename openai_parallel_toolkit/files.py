@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from .descriptors import is_out_of_room
 from .errors import StorageError, ToolkitError, UnsafePath
 
 #: Errors of the disk itself: the next file would fare no better.
@@ -175,8 +176,9 @@ def identity(seen: os.stat_result) -> tuple[int, int]:
 def storage_error(exc: OSError, path: str) -> StorageError:
     """Return `exc` as the error that users meet, with `errno` and `path` as facts."""
     reason = exc.strerror or type(exc).__name__
+    advice = "Allow more (`ulimit -n`)" if is_out_of_room(exc) else "Mend it"
     return StorageError(
-        f"{path!r}: {reason}. Mend it and run again: nothing paid for is lost.",
+        f"{path!r}: {reason}. {advice} and run again: nothing paid for is lost.",
         errno=exc.errno,
         path=path,
     )

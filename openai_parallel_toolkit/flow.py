@@ -22,6 +22,7 @@ from .errors import OutcomeUnknown, RequestFailed, RequestRejected
 from .records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from .replies import Answer
 from .transport.base import SendFault
+from .wording import counted
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -189,7 +190,7 @@ def _failure(
 ) -> RequestFailed:
     words = outcome.message or outcome.code
     status = f", status {outcome.status}" if outcome.status else ""
-    message = f"request {what} after {tally.attempts} attempt(s){status}: {words}"
+    message = f"request {what} after {counted(tally.attempts, 'attempt')}{status}: {words}"
     return kind(
         message,
         outcome=outcome.kind,

@@ -148,6 +148,7 @@ class LiveLane:
         if not self._loop.is_closed():
             self._mail.post(self._loop.stop)
             self._thread.join(timeout=5)
+        self.openai_module.close()
         self.attached.close()
 
     def _run(self) -> None:

@@ -13,6 +13,7 @@ from .budget import Funds
 from .clock import Clock
 from .report import duration, funds_words, money
 from .tally import CallFigures
+from .wording import counted
 
 _LINE_EVERY_S = 30.0
 #: Rates are taken over this many seconds.
@@ -158,7 +159,7 @@ class _Lines:
         self._next_s = now_s + _LINE_EVERY_S
         finished = self._already + moment.files_done + moment.files_failed
         passed = duration(now_s - self._since_s)
-        count = f"{finished:,} of {self._total:,} {self._unit}s"
+        count = f"{finished:,} of {counted(self._total, self._unit)}"
         line = f"{self._name}: {count} after {passed}, {words}"
         try:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from .errors import IncompleteAnswer, InvalidAnswer, UsageError
 from .records import Reply
+from .wording import counted
 
 _CUT_SHORT = frozenset({"length", "content_filter", "incomplete", "refusal"})
 #: Not taken by the API in the name of a schema.
@@ -162,7 +163,8 @@ def _incomplete(reply: Reply) -> IncompleteAnswer:
     if reply.finish_reason != "refusal":
         cause = reply.finish_reason if reply.finish_reason in _CUT_SHORT else "empty"
         message = (
-            f"the answer was cut short ({cause}) after {reply.usage.completion_tokens} tokens; "
+            f"the answer was cut short ({cause}) after "
+            f"{counted(reply.usage.completion_tokens, 'token')}; "
             "raise its length limit, or pass allow_incomplete=True"
         )
     return IncompleteAnswer(message, text=reply.text, finish_reason=reply.finish_reason)

@@ -6,13 +6,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from .budget import Funds
 from .records import FailureNote, KeyStatus
 from .tally import CallFigures
+from .wording import brief, counted
+
+#: Why a run stopped, where the error follows that says it in full.
+SEE_THE_ERROR = "see the error."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,8 @@ class RunSummary:
     #: Why the run ended before its work did; "" when it did not.
     stopped: str = ""
     output_path: str = ""
+    #: The output of a single input; "" when there are several inputs, or it has not just one.
+    output_file: str = ""
     #: JSON lines, one per failed file; "" when there was none.
     failures_path: str = ""
     #: What went wrong most often, in a line; "" when nothing did.
@@ -88,6 +94,10 @@ class RunSummary:
         del calls["by_key"]
         return {**plain, "calls": calls, "keys": keys}
 
+    def beside_error(self) -> str:
+        """Return it in words for where the error follows that stopped the run and says why."""
+        return str(replace(self, stopped=SEE_THE_ERROR))
+
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
@@ -101,6 +111,7 @@ _PLAIN_FIELDS = (
     "seconds",
     "stopped",
     "output_path",
+    "output_file",
     "failures_path",
     "failures_mostly",
     "would_send",
@@ -130,13 +141,13 @@ def _lines(summary: RunSummary) -> Iterable[str]:
     doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
     yield (
         f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
-        f"{doubt}; {calls.tokens:,} tokens; {money(calls)}."
+        f"{doubt}; {counted(calls.tokens, 'token')}; {money(calls)}."
     )
     if summary.batches_left:
         yield (
-            f"Batches: {summary.batches_left:,} with {summary.batch_calls_left:,} calls go on at "
-            "the provider, and are paid for; run again to take their answers in, today or "
-            "tomorrow, or cancel them with the command `batch cancel`."
+            f"At the provider: {counted(summary.batches_left, 'batch', 'batches')} with "
+            f"{counted(summary.batch_calls_left, 'call')}, paid for; run again to take the answers "
+            "in, today or tomorrow, or cancel with the command `batch cancel`."
         )
     if summary.funds is not None:
         yield f"Money: {funds_words(summary.funds)} in all runs of this output folder."
@@ -147,7 +158,9 @@ def _lines(summary: RunSummary) -> Iterable[str]:
         yield f"Most often: {summary.failures_mostly}"
     if summary.aside:
         yield "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries again."
-    if summary.output_path:
+    if summary.output_file:
+        yield f"Output: {summary.output_file}"
+    elif summary.output_path:
         yield f"Outputs: {summary.output_path}"
 
 
@@ -168,8 +181,7 @@ def _key_words(key: KeyStatus, calls: CallFigures) -> str:
     figures = calls.by_key.get(key.name)
     sent = f"{figures.sent:,} sent" if figures else "unused"
     state = "" if key.state == "alive" else f", {key.state}"
-    code = key.reason.partition(":")[0]
-    reason = f" ({code})" if key.state == "dropped" else ""
+    reason = f" ({brief(key.reason)})" if key.state == "dropped" else ""
     return f"{key.name} {sent}{state}{reason}"
 
 
@@ -180,17 +192,14 @@ def money(calls: CallFigures) -> str:
     known = f"${calls.cost_usd:.4f}"
     if calls.max_cost_usd > calls.cost_usd:
         known += f" known, at most ${calls.max_cost_usd:.4f}"
-    return known + (f" and {calls.unpriced:,} calls without a price" if calls.unpriced else "")
+    return known + (
+        f" and {counted(calls.unpriced, 'call')} without a price" if calls.unpriced else ""
+    )
 
 
 def funds_words(funds: Funds) -> str:
     """Return how max_cost stands in words."""
     return f"at most ${funds.spent_usd:.4f} of ${funds.cap_usd:f} (max_cost)"
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """Return a number with what is counted; None: its plural ends in "s"."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -210,22 +219,41 @@ _REASON_CHARACTERS = 200
 _MOST_REASONS = 1_000
 
 
+class Reasons:
+    """Counts why something failed; not safe for several threads."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._seen: Counter[str] = Counter()
+
+    def add(self, kind: str, message: str) -> None:
+        """Count a failure by its error's class name and message."""
+        self._count += 1
+        reason = f"{kind}: {' '.join(message.split())}"[:_REASON_CHARACTERS]
+        if len(self._seen) < _MOST_REASONS or reason in self._seen:
+            self._seen[reason] += 1
+
+    def mostly(self) -> str:
+        """Return the most frequent reason and how often it was met; "" when nothing failed."""
+        for reason, times in self._seen.most_common(1):
+            return f"{reason} ({times:,} of {self._count:,})"
+        return ""
+
+
 class FailuresFile:
     """Writes one JSON line per failed file as it fails; makes the file at the first one."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.count = 0
-        self._reasons: Counter[str] = Counter()
+        self._reasons = Reasons()
         if os.path.exists(path):
             os.unlink(path)
 
     def add(self, file: str, note: FailureNote) -> None:
         """Append one failure; not safe for several threads."""
         self.count += 1
-        reason = f"{note.kind}: {' '.join(note.message.split())}"[:_REASON_CHARACTERS]
-        if len(self._reasons) < _MOST_REASONS or reason in self._reasons:
-            self._reasons[reason] += 1
+        self._reasons.add(note.kind, note.message)
         line = {"file": file, "kind": note.kind, "message": note.message, "trace": note.trace}
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
@@ -233,6 +261,4 @@ class FailuresFile:
 
     def mostly(self) -> str:
         """Return the most frequent reason and how often it was met; "" when nothing failed."""
-        for reason, times in self._reasons.most_common(1):
-            return f"{reason} ({times:,} of {self.count:,})"
-        return ""
+        return self._reasons.mostly()

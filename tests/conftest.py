@@ -3,10 +3,15 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from openai_parallel_toolkit.keys import forget_default_manager
+from openai_parallel_toolkit.keys import close_default_managers
 
 _OUTSIDE = ("OPENAI_", "AZURE_OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+# Whether an example takes long depends on the machine.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser):
@@ -20,4 +25,4 @@ def _clean_environment(monkeypatch):
         if name.upper().startswith(_OUTSIDE):
             monkeypatch.delenv(name)
     yield
-    forget_default_manager()
+    close_default_managers()

@@ -16,6 +16,7 @@ from ..settings import APIKey, Settings
 from ..settings.fields import Field, Origin
 from ..settings.file import read_json, warn_if_others_can_read
 from .places import Place
+from .templates import INIT
 from .values import filled, flag, whole_number
 
 logger = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _read_beside(named: Field, app_path: str) -> tuple[dict[str, Field], Origin]
     if not os.path.exists(path):
         raise named.error(f"there is no file {name!r}; mend the path")
     origin = Origin(name=path, env=named.origin.env)
-    fields = read_json(path, origin).entries()
+    fields = read_json(path, origin, absent=INIT).entries()
     warn_if_others_can_read(path, path)
     return fields, origin
 

@@ -6,22 +6,26 @@ start from its own folder. A file with `api_keys` holds keys alone, and the plac
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
 from ..settings import Settings, load_settings
 from ..settings.fields import Field, Origin
 from ..settings.file import read_json, with_dotenv
 from ..storage import Store, is_remote
+from ..storage.urls import local_path
 from ..work.places import local_root
+from ..work.remote import no_bucket
 from ..work.runlock import state_folder_of
 from .accelerator import read_accelerator
 from .places import Place, Places
 from .settings import FolderSettings
+from .templates import INIT
 from .values import filled, flag, whole_number
 
 #: Names the configuration when no other is given, as the accelerator has it.
@@ -49,6 +53,7 @@ class Plan:
 
         Raises:
             ConfigError: one cannot be used.
+            StorageError: a store cannot be reached.
         """
         with ExitStack() as opened:
             stores = []
@@ -56,6 +61,8 @@ class Plan:
                 stores.append(place.open())
                 opened.callback(stores[-1].close)
             _check_input(stores[0])
+            for store in stores[1:]:
+                _check_target(store)
             places = Places(input=stores[0], output=stores[1], error=stores[2])
             opened.pop_all()
         return places
@@ -94,7 +101,7 @@ def _told(config_path: str | None, env: Mapping[str, str]) -> dict[str, Any]:
     if config_path is None:
         return {"keys": load_settings(env=env)}
     origin = Origin(name=config_path, env=with_dotenv(env, [os.path.dirname(config_path), "."]))
-    whole = read_json(config_path, origin)
+    whole = read_json(config_path, origin, absent=INIT)
     fields = whole.entries()
     if "AOAI_config" in fields or "storage_config" in fields:
         return read_accelerator(fields, config_path, origin)
@@ -113,6 +120,9 @@ def plan_of(told: Mapping[str, Any]) -> Plan:
         if name not in told:
             raise ConfigError(f"{name} is missing; give it in the configuration or as an argument")
     places = {name: _place(told[name]) for name in _PLACES if name in told}
+    for name in ("output_path", "error_path"):
+        if name in places and not is_remote(places[name].url):
+            _check_folder(name, local_path(places[name].url))
     output = places["output_path"]
     state_path = told.get("state_path")
     rest = {name: told[name] for name in told if name not in {*_PLACES, "state_path"}}
@@ -134,8 +144,41 @@ def _errors_in(output: Place) -> Place:
 
 
 def _check_input(store: Store) -> None:
-    if store.is_local and not os.path.isdir(store.url()):
-        raise ConfigError(f"there is no input folder {store.url()!r}; make it, or mend input_path")
+    if not store.is_local:
+        _look_into(store)
+        return
+    folder = store.url()
+    _check_folder("input_path", folder)
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError as exc:
+        raise ConfigError(
+            f"there is no input folder {folder!r}; make it, or mend input_path"
+        ) from exc
+    except OSError as exc:
+        raise ConfigError(f"input_path {folder!r} cannot be read: {exc.strerror}; mend it") from exc
+
+
+def _check_folder(name: str, path: str) -> None:
+    if os.path.isfile(path):
+        raise ConfigError(f"{name} {path!r} is a file; name a folder")
+
+
+def _check_target(store: Store) -> None:
+    if store.is_local:
+        return
+    try:
+        _look_into(store)
+    except StorageError as exc:
+        if exc.facts.get("errno") != errno.EACCES:  # whoever may write need not be let look
+            raise
+
+
+def _look_into(store: Store) -> None:
+    try:
+        next(iter(store.list(recursive=False)), None)
+    except FileNotFoundError as exc:
+        raise no_bucket(store) from exc
 
 
 def _read_ours(whole: Field, config_path: str, env: Mapping[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..errors import NoUsableKey
 from ..keys import APIKeyManager
 from ..records import Lease, Outcome
 from ..transport.http import HttpTransport
+from ..wording import brief
 
 
 class Desks:
@@ -50,7 +51,9 @@ class Desks:
         """
         leases = self._keys.passes(model)
         if not leases:
-            dropped = "; ".join(f"{name}: {why}" for name, why in self._keys.dropped().items())
+            dropped = "; ".join(
+                f"{name}: {brief(why)}" for name, why in self._keys.dropped().items()
+            )
             raise NoUsableKey(
                 f"no key can take a batch of {model!r} ({dropped}); add a key or top one up, then "
                 "run again"

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..clock import Clock
 from ..progress import is_watched, open_bar
 from ..report import duration
+from ..wording import counted
 
 _LINE_EVERY_S = 60.0
 _NAME = "BatchFolder"
@@ -64,7 +65,7 @@ class _Lines:
             return
         self._next_s = now_s + _LINE_EVERY_S
         passed = duration(now_s - self._since_s)
-        line = f"{_NAME}: {finished:,} of {total:,} files after {passed}, {words}"
+        line = f"{_NAME}: {finished:,} of {counted(total, 'file')} after {passed}, {words}"
         try:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
         except OSError:  # nobody reads any more; the work goes on

@@ -163,13 +163,15 @@ class BatchFolder:
         stopped = "told to" if self._stop_asked.is_set() else ""
         if signals.received is not None:
             stopped = f"told to by {signal.Signals(signals.received).name}"
-        summary = shift.summary(stopped=stopped)
+        error = crew.error
+        is_told = isinstance(error, ToolkitError)
+        summary = shift.summary(stopped=str(error) if is_told else stopped)
         if self.settings.progress:
-            print(summary)  # noqa: T201 - as ParallelToolkit does
-        if crew.error is not None:
-            if isinstance(crew.error, ToolkitError):
-                crew.error.facts.setdefault("summary", summary)
-            raise crew.error
+            print(summary.beside_error() if is_told else summary)  # noqa: T201 - for people
+        if isinstance(error, ToolkitError):
+            error.facts.setdefault("summary", summary)
+        if error is not None:
+            raise error
         if signals.received is not None:
             raise RunStopped(128 + signals.received, summary)
         return summary

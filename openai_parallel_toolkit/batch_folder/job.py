@@ -72,8 +72,12 @@ class Figures:
     usage: Usage = field(default_factory=Usage)
     #: At batch prices, of those answers whose model has a price.
     cost_usd: Decimal = Decimal(0)
-    #: Answers whose price is not known.
+    #: Answers, and lines in doubt, whose price is not known.
     unpriced: int = 0
+    #: Lines in doubt, counted once for each batch: they may be billed, and nothing says how much.
+    in_doubt: int = 0
+    #: The most that these can have cost, of those whose model has a price.
+    doubt_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +126,15 @@ class Job:
         return replace(self, stage=stage)
 
 
+#: Fields of figures that are kept as text.
+_MONEY = ("cost_usd", "doubt_usd")
+
+
 def job_to_json(job: Job) -> dict[str, Any]:
     """Return a job as JSON values."""
     plain = asdict(job)
-    plain["figures"]["cost_usd"] = str(job.figures.cost_usd)
+    for name in _MONEY:
+        plain["figures"][name] = str(plain["figures"][name])
     return plain
 
 
@@ -137,7 +146,7 @@ def job_from_json(plain: Mapping[str, Any]) -> Job:
     """
     figures = dict(plain["figures"])
     figures["usage"] = Usage(**figures["usage"])
-    figures["cost_usd"] = Decimal(figures["cost_usd"])
+    figures.update({name: Decimal(figures[name]) for name in _MONEY if name in figures})
     return Job(
         **{
             **_known(Job, plain),

@@ -17,7 +17,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from ..batches import BatchService, RemoteBatch, RemoteFile, ServiceRefusal
+from ..batches import (
+    MARK,
+    BatchService,
+    RemoteBatch,
+    RemoteFile,
+    ServiceRefusal,
+    find_batch,
+    look_until_listed,
+)
 from ..batches.check import Finding
 from ..errors import NoUsableKey, ToolkitError
 from ..records import Outcome, OutcomeKind
@@ -28,10 +36,8 @@ from .job import Job, Round, Stage
 from .maker import (
     FINAL,
     NOT_IMPORTED,
-    OURS,
     Doubt,
     Maker,
-    find_batch,
     find_file,
     import_file,
     is_passing,
@@ -197,8 +203,15 @@ class Journey:
             return self._without_key(job)
         token, file_id = token_of(job), job.last.input_file_id or ""
 
-        async def find() -> RemoteBatch | None:
+        async def look() -> RemoteBatch | None:
             return await find_batch(desk, token, file_id, since_wall_s=job.taken_wall_s)
+
+        async def find() -> RemoteBatch | None:
+            within_s, pause = self._pace.listed_within_s, self._stop.pause
+            self.waits = f"looking whether its batch was made before, up to {within_s:g} s"
+            found = await look_until_listed(look, within_s=within_s, pause=pause)
+            self.waits = ""
+            return found
 
         found = await find() if self._doubt.is_open else None
         if found is not None:
@@ -215,7 +228,7 @@ class Journey:
 
         async def attempt() -> RemoteBatch:
             path = job.path.encode("utf-8", "replace").decode()
-            told = {OURS: token, "input": path[-_METADATA_CHARS:]}
+            told = {MARK: token, "input": path[-_METADATA_CHARS:]}
             return await desk.create(file_id, job.url, window=self._window, metadata=told)
 
         batch = await self._maker.make(attempt, find, self._doubt)

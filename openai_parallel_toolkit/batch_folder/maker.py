@@ -6,12 +6,11 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
-from ..batches import BatchService, RemoteBatch, RemoteFile, ServiceRefusal
+from ..batches import BatchService, RemoteFile, ServiceRefusal
 from ..clock import Clock
 from ..records import OutcomeKind
 from ..transport import SendFault
@@ -22,10 +21,6 @@ logger = logging.getLogger(__name__)
 
 _Made = TypeVar("_Made")
 
-#: Name of the batches' metadata that tells them from others.
-OURS = "openai_parallel_toolkit"
-#: Clocks differ; a batch may seem older than the job that made it.
-_CLOCK_SLACK_S = 86_400.0
 NOT_IMPORTED = (
     "Azure cannot read it from its storage, so it is sent from here; give the resource's managed "
     "identity the role Storage Blob Data Contributor"
@@ -94,25 +89,6 @@ async def find_file(desk: BatchService, name: str) -> RemoteFile | None:
     for file in await desk.files():
         if file.name == name and file.status != "error":
             return file
-    return None
-
-
-async def find_batch(
-    desk: BatchService, token: str, file_id: str, *, since_wall_s: float
-) -> RemoteBatch | None:
-    """Return the batch that carries a token; None: there is none.
-
-    Where the service keeps no metadata, it is known by its file, unless it has failed.
-    """
-    async with aclosing(desk.batches()) as batches:
-        async for batch in batches:
-            if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
-                return None
-            if batch.metadata.get(OURS) == token:
-                return batch
-            is_nameless = OURS not in batch.metadata and batch.status != "failed"
-            if is_nameless and batch.input_file_id == file_id:
-                return batch
     return None
 
 

@@ -41,6 +41,8 @@ def metadata_of(job: Job, *, input_url: str, ended_wall_s: float) -> bytes:
             "cached": figures.usage.cached_tokens,
         },
         "cost_usd": str(figures.cost_usd) if figures.unpriced < max(1, figures.answered) else None,
+        "max_cost_usd": None if figures.unpriced else str(figures.cost_usd + figures.doubt_usd),
+        "lines_in_doubt": figures.in_doubt,
         "lines_without_price": figures.unpriced,
         "taken": _moment(job.taken_wall_s),
         "ended": _moment(ended_wall_s),

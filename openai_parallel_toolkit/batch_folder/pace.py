@@ -6,6 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 
+from ..batches import LISTED_WITHIN_S
 from ..errors import RunStopping
 
 
@@ -23,6 +24,9 @@ class Pace:
     look_s: float = 60.0
     #: From one look to the next while a new file may still be growing.
     settle_s: float = 5.0
+    #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
+    #: for before it is made again: services may list it late.
+    listed_within_s: float = LISTED_WITHIN_S
     #: For how long what the service refuses in passing, or does not answer, is tried again.
     patience_s: float = 600.0
     #: What a step that is under way gets when the run is stopped.

@@ -16,10 +16,10 @@ from ..records import Lease
 from ..storage import Store
 from ..tokens import num_tokens_from_string
 from ..transport.target import is_azure
-from .job import Job, Stage
+from .job import Figures, Job, Stage
 from .metadata import error_lines, metadata_of
 from .places import Places
-from .results import RoundFiles, sort_results, write_rest, write_results
+from .results import RoundFiles, sort_results, with_doubts, write_rest, write_results
 from .settings import FolderSettings
 from .shelf import Shelf, write_whole
 
@@ -92,7 +92,10 @@ class Paperwork:
         """Sort the results; what is still open is made ready for another round, if one is left."""
         rounds = [self._round_files(job, number + 1) for number in range(len(job.rounds))]
         if job.findings and not any(os.path.exists(path) for path in _results_of(rounds)):
-            return job.at(Stage.SETTLED)
+            if any(files.is_silence_doubtful for files in rounds):
+                self._original(job)  # so that it is there
+            figures = with_doubts(Figures(), rounds, self._prices)
+            return replace(job, figures=figures, stage=Stage.SETTLED)
         original = self._original(job)
         may_again = not (job.is_cancelled or job.findings)
         if may_again and len(rounds) < self._settings.max_attempts:
@@ -106,6 +109,7 @@ class Paperwork:
             error_path=self._shelf.place(job, "error.jsonl"),
             prices=self._prices,
         )
+        figures = with_doubts(figures, rounds, self._prices)
         return replace(job, figures=figures, stage=Stage.SETTLED)
 
     def publish(self, job: Job) -> None:
@@ -159,10 +163,12 @@ class Paperwork:
         return self._shelf.place(job, f"input-{number}.jsonl")
 
     def _round_files(self, job: Job, number: int) -> RoundFiles:
+        batch = job.rounds[number - 1]
         return RoundFiles(
             input=self._lines(job, number),
             output=self._shelf.place(job, f"output-{number}.jsonl"),
             error=self._shelf.place(job, f"error-{number}.jsonl"),
+            is_silence_doubtful=batch.batch_id is not None and batch.status != "failed",
         )
 
     def _free_folder(self, job: Job) -> str:

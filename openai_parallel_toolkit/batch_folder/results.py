@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 from ..batches import ResultLine, read_result
+from ..errors import UsageError
+from ..models import make_request
 from ..prices import BATCH_SHARE, PriceBook
 from ..records import Usage
 from ..replies import parse_object, read_usage
@@ -21,6 +24,9 @@ from .shelf import sync
 
 #: HTTP statuses of lines that may well be answered when asked again.
 _PASSING = frozenset({408, 409, 425, 429})
+#: Lines that a batch did not come to before it ended; they are not billed.
+#: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
+_NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
 _NOT_ANSWERED = {
     "code": "not_answered",
     "message": "The batch ended without an answer or an error for this line.",
@@ -34,6 +40,8 @@ class RoundFiles:
     input: str
     output: str
     error: str
+    #: Whether a line that the results say nothing of may be billed all the same.
+    is_silence_doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +119,50 @@ def write_results(
     return replace(figures, failed=failed, strangers=len(strangers))
 
 
+def with_doubts(figures: Figures, rounds: Sequence[RoundFiles], prices: PriceBook) -> Figures:
+    """Add what lines can have cost at most that may be billed while nothing says how much.
+
+    There are three cases: an answer without usage, an error that is not of the line's own, and a
+    line of which a batch that worked, or was lost, says nothing.
+    """
+    for files in rounds:
+        doubts = {
+            result.custom_id: _is_in_doubt(result)  # the last word on each line
+            for _, result in _results(files)
+        }
+        if not (files.is_silence_doubtful or any(doubts.values())):
+            continue
+        with open(files.input, "rb") as source:
+            for line, custom_id in _input_lines(source):
+                if doubts.get(custom_id, files.is_silence_doubtful):
+                    most_usd = _most_usd(line, prices)
+                    figures = replace(
+                        figures,
+                        in_doubt=figures.in_doubt + 1,
+                        doubt_usd=figures.doubt_usd + (most_usd or 0),
+                        unpriced=figures.unpriced + (most_usd is None),
+                    )
+    return figures
+
+
+def _is_in_doubt(result: ResultLine) -> bool:
+    if result.status is None:
+        return result.code not in _NOT_ASKED
+    return is_answer(result) and read_usage(parse_object(result.body) or {}) is None
+
+
+def _most_usd(line: bytes, prices: PriceBook) -> Decimal | None:
+    """Return the most that a line of an input can have cost; None: that is not known."""
+    raw = parse_object(line.removeprefix(b"\xef\xbb\xbf")) or {}
+    body, url = raw.get("body"), str(raw.get("url")).removeprefix("/v1")
+    try:
+        model = str(body["model"]) if isinstance(body, dict) else ""
+        live_usd = prices.max_cost_usd(make_request(url, model, body))
+    except (KeyError, UsageError):  # it cannot be told what it asks for
+        return None
+    return None if live_usd is None else BATCH_SHARE * live_usd
+
+
 def is_answer(result: ResultLine) -> bool:
     """Whether a line was answered with what it asked for."""
     return result.status is not None and 200 <= result.status < 300
@@ -123,8 +175,9 @@ def _is_lasting(result: ResultLine) -> bool:
 
 def _counted(figures: Figures, result: ResultLine, prices: PriceBook) -> Figures:
     raw: dict[str, Any] = parse_object(result.body) or {}
-    usage, before = read_usage(raw) or Usage(), figures.usage
-    cost_usd = prices.cost_usd(str(raw.get("model") or ""), usage)
+    found, before = read_usage(raw), figures.usage
+    usage = found or Usage()
+    cost_usd = prices.cost_usd(str(raw.get("model") or ""), found)
     return replace(
         figures,
         answered=figures.answered + 1,
@@ -134,7 +187,8 @@ def _counted(figures: Figures, result: ResultLine, prices: PriceBook) -> Figures
             cached_tokens=before.cached_tokens + usage.cached_tokens,
         ),
         cost_usd=figures.cost_usd + BATCH_SHARE * (cost_usd or 0),
-        unpriced=figures.unpriced + (cost_usd is None),
+        # Without usage it is in doubt.
+        unpriced=figures.unpriced + (found is not None and cost_usd is None),
     )
 
 

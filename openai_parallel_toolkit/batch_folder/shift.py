@@ -20,6 +20,7 @@ from ..keys import APIKeyManager
 from ..prices import PriceBook
 from ..storage import StoredObject
 from ..transport.http import HttpTransport
+from ..wording import counted
 from .beside import in_thread
 from .desk import Desks
 from .display import Display
@@ -187,10 +188,11 @@ class Shift:
             self._count.add(job)
 
     def _leave(self, job: Job, error: ToolkitError) -> None:
-        self._warn(job.path, error.message)
         self._left[job.path] = (job, error)
         if _is_broken_disk(error) or not self._keys.has_usable():
-            self.stop.ask()
+            self.stop.ask()  # what ends the run is told as its error
+        else:
+            self._warn(job.path, error.message)
 
     def _warn(self, path: str, why: str) -> None:
         """Say why a file, or the folder, has to wait; the same is said once."""
@@ -235,11 +237,11 @@ class Shift:
         waits = [journey.waits for journey in self._under_way.values() if journey.waits]
         words = [f"waiting: {waits[0]}"] if waits else []
         answered = sum(batch.completed + batch.failed for batch in seen)
-        words.append(f"{len(seen):,} batches with the provider")
-        words.append(f"{answered:,} of {sum(batch.total for batch in seen):,} lines there")
+        words.append(f"{counted(len(seen), 'batch', 'batches')} with the provider")
+        words.append(f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there")
         words.append(money(self._count.summary()))
         dropped = len(self._keys.dropped())
-        return words + ([f"{dropped:,} keys dropped"] if dropped else [])
+        return words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])
 
     # ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from ..batches import BatchService, ServiceRefusal
+from ..batches import BatchService, ServiceRefusal, find_batch
 from ..clock import Clock
 from ..keys import APIKeyManager, close_unless_default
 from ..records import OutcomeKind
@@ -20,7 +20,7 @@ from ..transport.http import HttpTransport
 from ..work.runlock import RunLock
 from .desk import Desks
 from .job import Job, Stage
-from .maker import find_batch, token_of
+from .maker import token_of
 from .shelf import Shelf, shelf_folder
 
 #: Somebody waits for the command's end.
@@ -32,7 +32,9 @@ class Standing:
     """One input that is under way."""
 
     path: str
-    #: "taken", "ready", "sending", "sent", "running", "collected", "settled" or "published".
+    #: "taken", "ready", "sending", "sent", "running", "collected", "settled" or "published"; of a
+    #: batch that was cancelled and waits for the next run, as its service said last: "cancelling",
+    #: "cancelled", or how it had ended before.
     stage: str
     #: Name of the key that it is, or was last, sent under; "" when none was chosen.
     key: str
@@ -71,7 +73,7 @@ def standings(state_folder: str) -> list[Standing]:
     return [
         Standing(
             path=job.path,
-            stage=job.stage.value,
+            stage=_stage_of(job),
             key=job.last.key_name if job.rounds else "",
             batch_id=job.last.batch_id if job.rounds else None,
             lines=job.lines,
@@ -79,6 +81,11 @@ def standings(state_folder: str) -> list[Standing]:
         )
         for job in Shelf(state_folder).load()
     ]
+
+
+def _stage_of(job: Job) -> str:
+    is_cancelled = job.is_cancelled and job.stage is Stage.RUNNING
+    return (job.last.status or "cancelling") if is_cancelled else job.stage.value
 
 
 def cancel_folder(state_folder: str, settings: Settings, *, clock: Clock) -> FolderCancelled:
@@ -137,10 +144,13 @@ async def _cancel_one(job: Job, shelf: Shelf, desk: BatchService | None) -> int:
             return 0
         batch_id = found.id
         job = job.with_round(batch_id=batch_id).at(Stage.RUNNING)
-    shelf.save(replace(job, is_cancelled=True))
+    job = replace(job, is_cancelled=True)
+    shelf.save(job)
     try:
-        await desk.cancel(batch_id)
+        batch = await desk.cancel(batch_id)
     except ServiceRefusal as refusal:
         if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
             raise
+    else:
+        shelf.save(job.with_round(status=batch.status))
     return 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
 from ..report import duration
+from ..wording import brief, counted
 from .job import Job
+
+_REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,12 @@ class BatchFolderSummary:
     completion_tokens: int = 0
     #: Of the answers whose price is known.
     cost_usd: Decimal = Decimal(0)
-    #: Answers whose price is not known.
+    #: `cost_usd` plus the most that the lines in doubt can have cost.
+    max_cost_usd: Decimal = Decimal(0)
+    #: Lines that may be billed although nothing says how much: an answer without usage, or none
+    #: from a batch that worked or was lost. Counted once for each batch.
+    lines_in_doubt: int = 0
+    #: Answers, and lines in doubt, whose price is not known.
     lines_without_price: int = 0
     seconds: float = 0.0
     #: Batches that go on at the provider, for the next run to collect.
@@ -47,7 +56,13 @@ class BatchFolderSummary:
         """Return the figures as JSON values; money as text, null when no price is known."""
         plain = asdict(self)
         plain["cost_usd"] = str(self.cost_usd) if _is_cost_known(self) else None
+        plain["max_cost_usd"] = None if self.lines_without_price else str(self.max_cost_usd)
         return plain
+
+    def beside_error(self) -> str:
+        """Return it in words for where the error follows that stopped the run and says why."""
+        others = tuple(reason for reason in self.reasons if reason != self.stopped)
+        return str(replace(self, stopped="see the error", reasons=others))
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -60,7 +75,7 @@ class Count:
         self._figures: dict[str, Any] = {
             one.name: 0 for one in fields(BatchFolderSummary) if one.type == "int"
         }
-        self._cost_usd = Decimal(0)
+        self._cost_usd = self._doubt_usd = Decimal(0)
 
     def add(self, job: Job) -> None:
         """Count a job that came to its end."""
@@ -73,11 +88,15 @@ class Count:
         add("prompt_tokens", figures.usage.prompt_tokens)
         add("completion_tokens", figures.usage.completion_tokens)
         add("lines_without_price", figures.unpriced)
+        add("lines_in_doubt", figures.in_doubt)
         self._cost_usd += figures.cost_usd
+        self._doubt_usd += figures.doubt_usd
 
     def summary(self, **facts: Any) -> BatchFolderSummary:
         """Return what was counted, completed by other facts."""
-        return BatchFolderSummary(**{**self._figures, "cost_usd": self._cost_usd, **facts})
+        most_usd = self._cost_usd + self._doubt_usd
+        money = {"cost_usd": self._cost_usd, "max_cost_usd": most_usd}
+        return BatchFolderSummary(**{**self._figures, **money, **facts})
 
     def _add(self, name: str, amount: int) -> None:
         self._figures[name] += amount
@@ -88,7 +107,10 @@ def money(summary: BatchFolderSummary) -> str:
     if not _is_cost_known(summary):
         return "cost unknown (no price is set for the model)"
     rest = summary.lines_without_price
-    return f"${summary.cost_usd:.4f}" + (f" and {rest:,} lines without a price" if rest else "")
+    known = f"${summary.cost_usd:.4f}"
+    if summary.max_cost_usd > summary.cost_usd:
+        known += f" known, at most ${summary.max_cost_usd:.4f}"
+    return known + (f" and {counted(rest, 'line')} without a price" if rest else "")
 
 
 def _is_cost_known(summary: BatchFolderSummary) -> bool:
@@ -108,17 +130,23 @@ def _lines(summary: BatchFolderSummary) -> Iterator[str]:
     tokens = summary.prompt_tokens + summary.completion_tokens
     yield (
         f"Lines: {summary.lines_answered:,} answered, {summary.lines_failed:,} failed; "
-        f"{tokens:,} tokens; {money(summary)} at batch prices."
+        f"{counted(tokens, 'token')}; {money(summary)} at batch prices."
     )
+    if summary.lines_in_doubt:
+        lines = counted(summary.lines_in_doubt, "line")
+        yield f"In doubt: {lines} may be billed although no answer came that says how much."
     if summary.batches_left:
         yield (
-            f"Batches: {summary.batches_left:,} go on at the provider, and are paid for. Run "
-            "again, today or tomorrow, to collect them; `batch cancel` stops them."
+            f"At the provider: {counted(summary.batches_left, 'batch', 'batches')}, paid for; run "
+            "again to collect the results, today or tomorrow, or cancel with `batch cancel`."
         )
     for name, why in summary.dropped_keys.items():
-        yield f"Dropped: {name} ({why})."
-    for reason in summary.reasons[:10]:
-        yield f"Left: {reason}"
+        yield f"Dropped: {name} ({brief(why)})."
+    reasons = Counter(summary.reasons)
+    for reason, files in list(reasons.items())[:_REASONS_SHOWN]:
+        yield f"Left: {reason}" + (f" ({counted(files, 'file')})" if files > 1 else "")
+    if len(reasons) > _REASONS_SHOWN:
+        yield f"Left: {len(reasons) - _REASONS_SHOWN:,} more for other reasons"
     if summary.done:
         yield f"Outputs: {summary.output_path}"
     if summary.failed or summary.partly_failed:

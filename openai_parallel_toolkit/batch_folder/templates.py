@@ -10,6 +10,9 @@ from typing import Any
 from ..errors import ConfigError
 from ..files import storage_error
 
+#: What to do where a file of a configuration is not there.
+INIT = "mend the path, or write templates with `batch --init DIR` and fill them in"
+
 _KEY = "<your key, or env:NAME of a variable that holds it>"
 #: By file name. What stands in <...> has to be filled in.
 TEMPLATES: Mapping[str, Mapping[str, Any]] = {

@@ -101,19 +101,20 @@ class Collector:
         for page in self._book.sent(batch):
             self.settle(batch, [self._end(sent, outcome, None) for sent in page], lease)
 
-    def put_back(self, batch: BatchRecord, lease: Lease, *, is_counted: bool) -> None:
-        """Queue the lines of a batch that the provider had no room for, as if nothing had been.
+    def put_back(self, batch: BatchRecord, counted: Lease | None = None) -> None:
+        """Queue the lines of a batch that the provider does not have, as if nothing had been.
 
         Args:
-            is_counted: they were counted as sent.
+            counted: under which they were counted as sent; None: they were not.
         """
         outcome = Outcome(kind=OutcomeKind.UNSENT, code="no_batch")
         for page in self._book.sent(batch):
             ends = [LineEnd(sent=sent, outcome=outcome, cost_usd=None) for sent in page]
             self._book.settle(ends, is_sent=False)
             self._purse.settle(batch.id, ends)
-            for _ in ends if is_counted else ():
-                self._scope.tally.ended(lease, outcome, None)
+            if counted is not None:
+                for _ in ends:
+                    self._scope.tally.ended(counted, outcome, None)
 
     def settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
         """Make the ends of lines durable and count them."""

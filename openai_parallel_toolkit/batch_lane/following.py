@@ -17,6 +17,7 @@ from ..keys import APIKeyManager
 from ..records import Outcome, OutcomeKind
 from ..scope import Scope
 from ..transport import SendFault
+from ..wording import counted
 from .allowance import Allowance
 from .collect import Collector
 from .options import BatchOptions
@@ -78,6 +79,12 @@ class Follower:
             self._allowance.enter(batch)
             self._seen[batch.id] = None
 
+    def dissolve(self, batch: BatchRecord) -> None:
+        """Queue the lines of a batch again whose file is not up, so that nothing is ordered yet."""
+        self._collector.put_back(batch)
+        self._submitter.clear(batch)
+        self._book.move_on(batch, Stage.CLOSED)
+
     async def see_through(
         self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
     ) -> None:
@@ -104,14 +111,15 @@ class Follower:
 
     def words(self) -> str:
         """Say what is at work; "": nothing is."""
+        sought = self._submitter.words()
         seen = list(self._seen.values())
-        if not seen:
-            return ""
+        if sought or not seen:
+            return sought
         known = [one for one in seen if one is not None]
         ended = sum(one.completed + one.failed for one in known)
         total = sum(one.total for one in known)
-        what = "1 batch" if len(seen) == 1 else f"{len(seen):,} batches"
-        return f"{what} at work, {ended:,} of {total:,} calls answered"
+        what = f"{counted(len(seen), 'batch', 'batches')} at work"
+        return f"{what}, {ended:,} of {counted(total, 'call')} answered" if total else what
 
     def _count_out(self, batch: BatchRecord) -> None:
         if self._seen.pop(batch.id, False) is not False:
@@ -127,9 +135,9 @@ class Follower:
             for _ in range(batch.lines):
                 self._scope.tally.sent(service.lease)
         logger.info(
-            "batch %d: %d calls to %s as %s",
+            "batch %d: %s to %s as %s",
             batch.id,
-            batch.lines,
+            counted(batch.lines, "call"),
             batch.model,
             batch.remote_id,
             extra={"action": "batch_created"},
@@ -169,7 +177,7 @@ class Follower:
     async def _take_in(
         self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
     ) -> None:
-        if self._is_put_back(batch, remote, service, is_counted=is_counted):
+        if await self._is_put_back(batch, remote, service, is_counted=is_counted):
             return
         path = self._submitter.path_of(batch, "result")
         blame = await self._collector.collect(batch, remote, service, path)
@@ -178,29 +186,33 @@ class Follower:
         elif remote.completed:
             self._forgive(service.lease.key_name)
 
-    def _is_put_back(
+    async def _is_put_back(
         self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
     ) -> bool:
         """Queue its lines anew if the provider found that the key cannot have such a batch."""
         for issue in remote.errors:
             if issue.code in _TOO_MANY:
-                self._one_too_many(batch, service, is_counted=is_counted)
+                await self._one_too_many(batch, service, issue.message, is_counted=is_counted)
                 return True
             kind = _KINDS_OF_CODES.get(issue.code)
             if kind is not None:
                 outcome = Outcome(kind=kind, code=issue.code, message=issue.message)
                 self._blame(batch, service, outcome)
-                self._collector.put_back(batch, service.lease, is_counted=is_counted)
+                self._collector.put_back(batch, service.lease if is_counted else None)
                 self._book.move_on(batch, Stage.COLLECTED)
                 return True
         return False
 
-    def _one_too_many(self, batch: BatchRecord, service: BatchService, *, is_counted: bool) -> None:
+    async def _one_too_many(
+        self, batch: BatchRecord, service: BatchService, told: str, *, is_counted: bool
+    ) -> None:
         """The provider has no room for it: it goes again, in a smaller batch or later."""
-        self._collector.put_back(batch, service.lease, is_counted=is_counted)
+        is_alone = batch.lines == 1 and await _is_idle(service)
+        self._collector.put_back(batch, service.lease if is_counted else None)
         self._book.move_on(batch, Stage.COLLECTED)
         self._count_out(batch)
-        self._allowance.refused(batch, self._clock.now_s())
+        message = self._keys.redactor.clean(told)
+        self._allowance.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
 
     def _blame(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
         """Let a key alone that is dead, or for the model that it does not have."""
@@ -232,10 +244,10 @@ class Follower:
     async def _not_made(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
         """Draw the consequence of a refusal: for the key, the model or the lines."""
         if outcome.code in _TOO_MANY:
-            self._one_too_many(batch, service, is_counted=False)
+            await self._one_too_many(batch, service, outcome.message, is_counted=False)
         elif outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE, OutcomeKind.UNSENT}:
             self._blame(batch, service, outcome)
-            self._collector.put_back(batch, service.lease, is_counted=False)
+            self._collector.put_back(batch)
         else:
             self._collector.give_up(batch, outcome, service.lease)
         noted = self._submitter.as_noted(batch)
@@ -263,3 +275,15 @@ class Follower:
             why,
             extra={"action": "batch_out_of_reach"},
         )
+
+
+async def _is_idle(service: BatchService) -> bool:
+    """Return whether a key has no batch at work; False: it has, or that cannot be found out."""
+    try:
+        async for remote in service.batches():
+            if not remote.is_over:
+                return False
+    except (ServiceRefusal, SendFault) as exc:
+        logger.info("it cannot be found out which batches are at work: %s", exc)
+        return False
+    return True

@@ -8,15 +8,17 @@ from typing import NamedTuple
 from ..clock import Clock
 from ..errors import ConfigError, ToolkitError
 from ..journal.batch_book import BatchBook
-from ..journal.batch_rows import Line, Queued
+from ..journal.batch_rows import Line, Queued, Refusal
 from ..keys import APIKeyManager
-from ..records import Lease, Need
-from .allowance import Allowance
+from ..records import Lease, Need, OutcomeKind
+from .allowance import Allowance, Bound
 from .options import BatchOptions
 from .purse import Purse
 
 #: A line's frame in its file: id, method and URL.
 _FRAME_BYTES = 160
+#: Lines that are set aside at a time.
+_PAGE = 1_000
 
 
 class Chosen(NamedTuple):
@@ -65,6 +67,35 @@ class Former:
         """Give a key no more batches of a model."""
         self._without.add((key_name, model))
 
+    def set_aside(self, queued: Queued) -> bool:
+        """Take out lines that no key can ever take; return whether there was one.
+
+        They are sent live where lines that were in a batch are, and refused elsewhere.
+        """
+        passes = self._passes(queued.model)
+        bounds = {one.key_name: self._allowance.bound(one.key_name, queued.model) for one in passes}
+        if not bounds:
+            return False
+        name = max(bounds, key=lambda name: bounds[name].tokens)
+        bound, is_found = bounds[name], False
+        while queued.most_tokens > bound.tokens and (
+            lines := self._book.lines(
+                queued.path,
+                queued.model,
+                _PAGE,
+                is_fresh=self._is_fresh,
+                above_tokens=bound.tokens,
+            )
+        ):
+            is_found = True
+            self._book.set_aside(
+                {
+                    line.id: None if self._is_fresh else _too_large(line, queued.model, name, bound)
+                    for line in lines
+                }
+            )
+        return is_found
+
     def choose(self, queued: Queued, *, is_flush: bool) -> Chosen | None:
         """Return the next batch of what is queued for a model; None: none can leave now.
 
@@ -88,12 +119,15 @@ class Former:
         if not (is_full or is_flush or waited_s >= options.max_age_s):
             return None
         lines = self._book.lines(
-            queued.path, queued.model, options.max_lines, is_fresh=self._is_fresh
+            queued.path,
+            queued.model,
+            options.max_lines,
+            is_fresh=self._is_fresh,
+            up_to_tokens=self._allowance.bound(lease.key_name, queued.model).tokens,
         )
         fitting = self._fitting(lines, room, self._allowance.most(lease.key_name, queued.model))
         if not fitting:
-            if lines:
-                self.waiting = f"no room for more tokens in batches of {queued.model}"
+            self.waiting = f"no room for more tokens in batches of {queued.model}"
             return None
         affordable = self._purse.affordable(fitting, queued.model)
         if not affordable:
@@ -103,14 +137,14 @@ class Former:
 
     def _owner(self, model: str) -> tuple[Lease, float]:
         """Return the key that gets the next batch, and how many tokens it has room for."""
-        passes = [
-            lease
-            for lease in self._keys.passes(model)
-            if (lease.key_name, model) not in self._without
-        ]
+        passes = self._passes(model)
         if not passes:
             raise self._nobody(model)
         return self._allowance.choose(passes, model, self._clock.now_s())
+
+    def _passes(self, model: str) -> list[Lease]:
+        passes = self._keys.passes(model)
+        return [lease for lease in passes if (lease.key_name, model) not in self._without]
 
     def _fitting(self, lines: Sequence[Line], room: float, most: float) -> Sequence[Line]:
         """Return as many of the first lines as fit; one that never fits goes alone."""
@@ -133,3 +167,18 @@ class Former:
         ticket = self._keys.request(Need(model=model, tokens=0), lambda: None)
         ticket.withdraw(ConfigError())
         return ticket.error if isinstance(ticket.error, ToolkitError) else ConfigError()
+
+
+def _too_large(line: Line, model: str, key_name: str, bound: Bound) -> Refusal:
+    message = (
+        f"its prompt has {line.tokens:,} tokens, more than may ever wait in batches of {model}: "
+        f"the key {key_name} has the highest limit, {bound.tokens:,.0f} tokens ({bound.why}); "
+        'raise it, or use finish="live" or mode="live"'
+    )
+    return Refusal(
+        kind=OutcomeKind.UNSENT,
+        code="too_many_tokens",
+        message=message,
+        status=None,
+        attempts=0,
+    )

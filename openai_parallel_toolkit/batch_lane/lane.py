@@ -9,17 +9,18 @@ import threading
 import uuid
 from random import Random
 
-from ..batches import BatchService
+from ..batches import MARK, BatchService
 from ..clock import Clock
 from ..errors import ToolkitError
 from ..files import private_folder
 from ..journal import Journal
-from ..journal.batch_rows import BatchRecord, Queued, Standing
+from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
 from ..keys import APIKeyManager
 from ..records import Lease
 from ..scope import Scope
 from ..transport import new_event_loop
 from ..transport.http import HttpTransport
+from ..wording import counted
 from .allowance import Allowance
 from .collect import Collector
 from .following import Follower
@@ -27,7 +28,7 @@ from .forming import Former
 from .options import BatchOptions
 from .purse import Purse
 from .stragglers import Stragglers
-from .submit import MARK, Submitter
+from .submit import Submitter
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class BatchLane:
         self._stragglers = stragglers
         self._cancels = cancels
         self._purse = Purse(scope.budget)
-        allowance = Allowance(keys.settings.api_keys)
+        allowance = Allowance(keys.settings.api_keys, pause_s=options.longest_poll_s)
         self._former = Former(
             book=self._book,
             keys=keys,
@@ -86,7 +87,11 @@ class BatchLane:
             keys=keys,
             scope=scope,
             submitter=Submitter(
-                self._book, private_folder(folder), window=options.window, chance=self._chance
+                self._book,
+                private_folder(folder),
+                window=options.window,
+                listed_within_s=options.listed_within_s,
+                chance=self._chance,
             ),
             collector=Collector(
                 self._book,
@@ -127,7 +132,7 @@ class BatchLane:
         """Let what is queued leave now: nothing is to be added for the time being."""
         self._asked += 1
         self._is_gathering = False
-        self._loop.call_soon_threadsafe(self._wake.set)
+        self._call_up()
 
     def is_settled(self) -> bool:
         """Return whether all that was queued before the last `flush` has come to its end."""
@@ -198,6 +203,8 @@ class BatchLane:
             return False
         self._former.waiting = ""
         is_left = False
+        if any([self._former.set_aside(one) for one in self._former.queued()]):  # noqa: C419
+            self.changed.set()
         if self._stragglers is not None:
             is_left = self._stragglers.send(self._came_live)
         while any([self._form(one, is_flush=is_flush) for one in self._former.queued()]):  # noqa: C419
@@ -233,17 +240,19 @@ class BatchLane:
         owners = [name for name, mark in fingerprints.items() if mark == batch.fingerprint]
         passes = {lease.key_name: lease for lease in self._keys.passes(batch.model)}
         lease = next((passes[name] for name in owners if name in passes), None)
-        if lease is None:
+        if lease is None and batch.stage is Stage.FORMED:
+            self._follower.dissolve(batch)
+        elif lease is None:
             logger.warning(
-                "batch %d with %d calls belongs to the key %s, which is not there or is dropped: "
+                "batch %d with %s belongs to the key %s, which is not there or is dropped: "
                 "it cannot be looked after; add the key and run again",
                 batch.id,
-                batch.lines,
+                counted(batch.lines, "call"),
                 batch.key_name,
                 extra={"action": "batch_without_key"},
             )
-            return
-        self._begin(batch, lease, is_doubtful=True)
+        else:
+            self._begin(batch, lease, is_doubtful=True)
 
     def _begin(self, batch: BatchRecord, lease: Lease, *, is_doubtful: bool) -> None:
         service = BatchService(self._transport, lease, clock=self._clock, chance=self._chance)
@@ -264,6 +273,10 @@ class BatchLane:
 
     def _came_live(self) -> None:
         """A straggler got its answer; called from another thread."""
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._loop.call_soon_threadsafe(self._wake.set)
+        self._call_up()
         self.changed.set()
+
+    def _call_up(self) -> None:
+        """Have the lane look what there is to do; called from other threads."""
+        with contextlib.suppress(RuntimeError):  # it has stopped, which closes its loop
+            self._loop.call_soon_threadsafe(self._wake.set)

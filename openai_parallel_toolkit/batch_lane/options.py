@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ..batches import LISTED_WITHIN_S
 from ..errors import ConfigError
 
 Finish = Literal["batch", "live"]
@@ -28,6 +29,9 @@ class BatchOptions:
     #: How long to wait before a batch is looked at for the first time; then longer and longer.
     poll_s: float = 5.0
     longest_poll_s: float = 60.0
+    #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
+    #: for before it is made again: providers may list it late.
+    listed_within_s: float = LISTED_WITHIN_S
     #: The time that the provider may take for a batch.
     window: str = "24h"
 
@@ -36,7 +40,7 @@ class BatchOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name}: expected a positive whole number, got {value!r}")
-        for name in ("max_age_s", "poll_s", "longest_poll_s"):
+        for name in ("max_age_s", "poll_s", "longest_poll_s", "listed_within_s"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or value < 0:
                 raise ConfigError(f"{name}: expected a number of seconds, 0 or more, got {value!r}")

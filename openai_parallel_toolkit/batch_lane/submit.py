@@ -2,7 +2,8 @@
 
 What was done is noted after every step. After a crash, or after a reply that was lost, it is not
 known whether the last step took effect: then the provider is asked first, by the batch's token,
-which is part of the file's name and of the batch's metadata.
+which is part of the file's name and of the batch's metadata. As its list may be late, a batch is
+looked for during a while before it is made again.
 """
 
 from __future__ import annotations
@@ -16,20 +17,27 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 
-from ..batches import BatchService, ServiceRefusal, line_url, request_line
+from ..batches import (
+    MARK,
+    BatchService,
+    RemoteBatch,
+    ServiceRefusal,
+    find_batch,
+    line_url,
+    look_until_listed,
+    request_line,
+)
 from ..files import storage_error
 from ..journal.batch_book import BatchBook
 from ..journal.batch_rows import BatchRecord, Stage
 from ..records import Lease, Outcome, OutcomeKind, canonical_json
 from ..transport import SendFault
+from ..wording import counted
 
 logger = logging.getLogger(__name__)
 
-#: The name in a batch's metadata under which its token stands.
-MARK = "openai_parallel_toolkit"
+_FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
-#: A provider may list what was made a little later than it was made.
-_UNTIL_LISTED_S = 2.0
 #: What a file is called that cannot be used yet, and how often to look, seconds.
 _NOT_YET = frozenset({"pending", "running"})
 _LOOK_S = 1.0
@@ -53,14 +61,25 @@ class Submitter:
         folder: str,
         *,
         window: str,
+        listed_within_s: float,
         chance: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._book = book
         self._folder = folder
         self._window = window
+        self._listed_within_s = listed_within_s
+        #: Tokens of batches that are looked for.
+        self._sought: set[str] = set()
         self._chance = chance
         self._sleep = sleep
+
+    def words(self) -> str:
+        """Say what is looked for; "": nothing is."""
+        if not self._sought:
+            return ""
+        what = counted(len(self._sought), "batch", "batches")
+        return f"looking whether {what} of before were made, up to {self._listed_within_s:g} s"
 
     def path_of(self, batch: BatchRecord, what: str) -> str:
         """Return where a file of a batch lies on this machine."""
@@ -96,21 +115,21 @@ class Submitter:
                 trouble = fault
             if longest_s == 1.0:
                 logger.warning("batch %d is not accepted yet (%s); trying again", batch.id, trouble)
-            await self._sleep(_UNTIL_LISTED_S + self._chance.random() * longest_s)
+            await self._sleep(_FIRST_PAUSE_S + self._chance.random() * longest_s)
             longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
             batch, is_doubtful = self.as_noted(batch), True
 
     async def _next_steps(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
-        found = await self._find_batch(batch, service) if is_doubtful else None
+        found = await self._search(batch, service) if is_doubtful else None
         try:
-            found = found or await self._make(batch, service, is_doubtful)
+            made = found or await self._make(batch, service, is_doubtful)
         except ServiceRefusal as refusal:
             if refusal.outcome.kind in _WORTH_REPEATING:
                 raise
             raise NotMade(refusal.outcome) from refusal
-        return self._created(batch, *found)
+        return self._created(batch, made)
 
     async def find(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
         """Return a batch that an earlier process may have made, as the provider has it.
@@ -118,39 +137,48 @@ class Submitter:
         Raises:
             NotMade: the provider does not have it.
         """
-        found = await self._find_batch(batch, service)
+        found = await self._search(batch, service)
         if found is None:
             raise NotMade(Outcome(kind=OutcomeKind.UNSENT, code="not_made"))
-        return self._created(batch, *found)
+        return self._created(batch, found)
 
-    def _created(self, batch: BatchRecord, input_file_id: str, remote_id: str) -> BatchRecord:
-        self._book.move_on(batch, Stage.CREATED, input_file_id=input_file_id, remote_id=remote_id)
+    def _created(self, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
+        file_id, remote_id = remote.input_file_id, remote.id
+        self._book.move_on(batch, Stage.CREATED, input_file_id=file_id, remote_id=remote_id)
         self.clear(batch)
         return dataclasses.replace(
-            batch, stage=Stage.CREATED, input_file_id=input_file_id, remote_id=remote_id
+            batch, stage=Stage.CREATED, input_file_id=file_id, remote_id=remote_id
         )
 
-    async def _find_batch(
-        self, batch: BatchRecord, service: BatchService
-    ) -> tuple[str, str] | None:
-        async for remote in service.batches():
-            if remote.metadata.get(MARK) == batch.token:
-                logger.info("batch %d is there already: %s", batch.id, remote.id)
-                return remote.input_file_id, remote.id
-        return None
+    async def _search(self, batch: BatchRecord, service: BatchService) -> RemoteBatch | None:
+        """Look for a batch that may have been made: for a while, if there was a file for it."""
+
+        async def look() -> RemoteBatch | None:
+            return await find_batch(
+                service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
+            )
+
+        within_s = 0.0 if batch.input_file_id is None else self._listed_within_s
+        self._sought.add(batch.token)
+        try:
+            found = await look_until_listed(look, within_s=within_s, pause=self._sleep)
+        finally:
+            self._sought.discard(batch.token)
+        if found is not None:
+            logger.info("batch %d is there already: %s", batch.id, found.id)
+        return found
 
     async def _make(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
-    ) -> tuple[str, str]:
+    ) -> RemoteBatch:
         file_id = await self._upload(batch, service, is_doubtful)
         await self._until_processed(file_id, service)
-        remote = await service.create(
+        return await service.create(
             file_id,
             line_url(service.lease, batch.path),
             window=self._window,
             metadata={MARK: batch.token},
         )
-        return file_id, remote.id
 
     async def _upload(self, batch: BatchRecord, service: BatchService, is_doubtful: bool) -> str:
         name = f"{batch.token}.jsonl"

@@ -2,16 +2,21 @@
 
 from .lines import ResultLine, line_url, read_result, request_line
 from .records import BatchIssue, RemoteBatch, RemoteFile
+from .search import LISTED_WITHIN_S, MARK, find_batch, look_until_listed
 from .service import BatchService, ServiceRefusal
 
 __all__ = [
+    "LISTED_WITHIN_S",
+    "MARK",
     "BatchIssue",
     "BatchService",
     "RemoteBatch",
     "RemoteFile",
     "ResultLine",
     "ServiceRefusal",
+    "find_batch",
     "line_url",
+    "look_until_listed",
     "read_result",
     "request_line",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..simulator import Ledger
+from ..wording import counted
 from . import words
 
 _STATUS_WORDS = {
@@ -24,8 +25,8 @@ def _lines(ledger: Ledger) -> Iterator[str]:
     total = summary.total
     tokens = total.prompt_tokens + total.completion_tokens
     yield (
-        f"The server's own bill: {total.requests:,} calls, of which {total.billed:,} billed "
-        f"({tokens:,} tokens)."
+        f"The server's own bill: {counted(total.requests, 'call')}, of which {total.billed:,} "
+        f"billed ({counted(tokens, 'token')})."
     )
     others = [
         f"{count:,} {_STATUS_WORDS.get(status, f'with status {status}')}"

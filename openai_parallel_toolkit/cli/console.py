@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
-from ..errors import StorageError
+from ..errors import RunStopped, StorageError
 from ..redact import Redactor
 
 PROGRAM = "openai-parallel-toolkit"
@@ -16,25 +16,23 @@ PROGRAM = "openai-parallel-toolkit"
 
 def prepare() -> None:
     """Make the streams bear every character, and show the package's warnings."""
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if stream is not None:
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            setattr(sys, name, _patient(stream))
     handler = _Warnings(logging.WARNING)
     handler.addFilter(Redactor())
     logging.getLogger(__package__.partition(".")[0]).addHandler(handler)
 
 
 def say(text: str) -> None:
-    """Print on standard output; a reader that has gone, as in `| head`, is no error.
+    """Print on standard output.
 
     Raises:
         StorageError: standard output is a file, and its disk refused.
     """
     try:
         print(text, flush=True)
-    except BrokenPipeError:
-        # What is said from here on goes nowhere, and the last flush finds nothing to complain of.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as exc:
         raise StorageError(f"standard output: {exc.strerror}", errno=exc.errno) from exc
 
@@ -42,6 +40,11 @@ def say(text: str) -> None:
 def say_json(value: Any) -> None:
     """Print a value as JSON, in characters that every locale has."""
     say(json.dumps(value, indent=2))
+
+
+def say_stopped(error: BaseException, summary: Any) -> None:
+    """Print the summary of a run that an error stopped, which is told next and says why."""
+    say(str(summary) if isinstance(error, RunStopped) else summary.beside_error())
 
 
 def complain(message: str) -> None:
@@ -60,6 +63,27 @@ def _tell(message: str) -> None:
             print(f"{PROGRAM}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
         except OSError:  # nobody reads it
             return
+
+
+class _Patient(io.FileIO):
+    """A stream whose reader may go, as in `| head`: neither we nor a hook that prints fail."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(memoryview(data))
+
+
+def _patient(stream: TextIO) -> TextIO:
+    """Return the stream such that it bears a reader that goes, and every character."""
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.isatty() or stream is sys.stderr,
+    )
 
 
 class _Warnings(logging.Handler):

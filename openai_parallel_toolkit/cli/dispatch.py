@@ -7,7 +7,8 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from ..errors import RunStopped, ToolkitError
 from ..redact import Redactor
@@ -29,6 +30,12 @@ _COMMANDS = {
     "repair": "check a journal in full, and save what can be saved",
     "simulate": "run a server that looks like OpenAI's, for rehearsals",
 }
+#: Commands of two words, likewise; named in the help of their first word.
+_PARTS = {
+    "batch status": "what is under way, also while a run is on",
+    "batch failures": "all lines and files that failed, as one list",
+    "batch cancel": "stop what is at the provider, and keep what was answered",
+}
 _EPILOG = "exit status:\n" + "".join(
     f"  {code:<14} {meaning}\n" for code, meaning in EXIT_CODES.items()
 )
@@ -37,6 +44,7 @@ _EPILOG = "exit status:\n" + "".join(
 def dispatch(argv: Sequence[str]) -> int:
     """Carry out a command line and return the exit status."""
     try:
+        argv = _joined(argv)
         arguments = _parser(argv).parse_args(argv)
         return int(arguments.run(arguments))
     except BaseException as exc:  # noqa: BLE001 - this is where every error ends
@@ -58,6 +66,12 @@ def _tell(error: BaseException) -> None:
         sys.stderr.write(Redactor().clean(traceback.format_exc()))
 
 
+def _joined(argv: Sequence[str]) -> Sequence[str]:
+    """Return a command line with a command of two words as one."""
+    name = " ".join(argv[:2])
+    return [name, *argv[2:]] if name in _PARTS else argv
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=console.PROGRAM,
@@ -69,7 +83,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     package = importlib.import_module(__package__.partition(".")[0])
     parser.add_argument("--version", action="version", version=package.__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
-    for name, purpose in _COMMANDS.items():
+    parts = {name: purpose for name, purpose in _PARTS.items() if name in argv}
+    for name, purpose in {**_COMMANDS, **parts}.items():
         command = commands.add_parser(
             name,
             help=purpose,
@@ -78,7 +93,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if name in argv:
-            module = importlib.import_module(f".{name}", __package__)
+            module = importlib.import_module(f".{name.replace(' ', '_')}", __package__)
             module.configure(command)
             command.set_defaults(run=module.run)
     return parser
@@ -86,6 +101,19 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Refuse here what is not known: the command's own help has the answer."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._offer(unknown)}")
+        return found, unknown
+
+    def _offer(self, unknown: Sequence[str]) -> str:
+        names = (word.partition("=")[0] for word in unknown if word.startswith("-"))
+        near = (get_close_matches(name, self._option_string_actions, 1) for name in names)
+        found = [one for some in near for one in some]
+        return f"; did you mean {', '.join(found)}?" if found else ""
 
     def error(self, message: str) -> NoReturn:
         console.complain(f"{message} (see `{self.prog} --help`)")

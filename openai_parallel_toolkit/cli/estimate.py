@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     except (RunStopped, ToolkitError) as exc:
         summary = getattr(exc, "summary", None)
         if summary is not None and not arguments.json and not toolkit.options.progress:
-            console.say(str(summary))
+            console.say_stopped(exc, summary)
         raise
     if arguments.json:
         console.say_json(found.as_dict())

@@ -6,7 +6,7 @@ import argparse
 
 from ..journal import FileFailure, JournalReader
 from ..records import FileState
-from ..report import counted
+from ..wording import counted
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder

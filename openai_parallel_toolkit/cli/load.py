@@ -30,6 +30,10 @@ def load_toolkit(target: str) -> type[ParallelToolkit]:
 
 def _import(place: str) -> ModuleType:
     _can_import_from(os.getcwd())
+    if os.path.isdir(place) and not os.path.isfile(os.path.join(place, "__init__.py")):
+        raise UsageError(
+            f"{place!r} is a folder; first comes the module with your subclass: TARGET IN OUT"
+        )
     is_file = place.endswith(".py") or os.path.isfile(place)
     if is_file and not os.path.isfile(place):
         raise UsageError(f"there is no file {place!r}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from ..batch_folder.standing import has_folder
 from ..errors import UsageError
+from ..files import storage_error
 from ..journal.schema import FILE_NAME
 from ..work.places import local_root, parent_of
 from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
@@ -30,6 +31,7 @@ def state_folder(output_path: str, state_path: str | None) -> str:
 
     Raises:
         UsageError: no run has begun there.
+        StorageError: it cannot be looked into.
     """
     root = local_root(output_path, state_path)
     candidates = [state_folder_of(root, state_path)]
@@ -39,12 +41,22 @@ def state_folder(output_path: str, state_path: str | None) -> str:
             parent = local_root(parent_of(output_path))
             candidates.append(os.path.join(parent, STATE_FOLDER))
     for folder in candidates:
-        if os.path.isdir(folder):
+        if _is_there(folder):
             return folder
     raise UsageError(
         f"no run has begun in {output_path!r} (there is no {candidates[0]}); name the output "
         "folder of a run, and its --state-path if it had one"
     )
+
+
+def _is_there(folder: str) -> bool:
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        raise storage_error(exc, folder) from exc
+    return True
 
 
 def journal_folder(output_path: str, state_path: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RunStopped, ToolkitError, UsageError
 from ..flow import Policy
 from ..keys import APIKeyManager, close_unless_default
-from ..prompts import Defaults, PromptsOptions, PromptsRun, PromptsSummary
+from ..prompts import Defaults, PromptsOptions, PromptsRun
 from ..prompts.formats import FORMATS
 from ..prompts.lines import PATHS, RESPONSES
 from ..settings import load_settings
@@ -79,7 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _add_requests(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", help="the model")
     group.add_argument("--system", metavar="TEXT", help="the system message")
-    group.add_argument("--temperature", type=float, metavar="T")
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="how freely the model chooses"
+    )
     group.add_argument("--max-tokens", type=int, metavar="N", help="of an answer")
     group.add_argument(
         "--param",
@@ -107,8 +109,10 @@ def _add_pace(group: argparse._ArgumentGroup) -> None:
         choices=FORMATS,
         help="of OUT's lines: one flat object (default), or as the cookbook or the Batch API",
     )
-    group.add_argument("--max-requests-per-minute", type=float, metavar="N")
-    group.add_argument("--max-tokens-per-minute", type=float, metavar="N")
+    for what in ("requests", "tokens"):
+        group.add_argument(
+            f"--max-{what}-per-minute", type=float, metavar="N", help=f"{what} sent in a minute"
+        )
     group.add_argument("--max-workers", type=int, metavar="N", help="requests under way at a time")
     group.add_argument(
         "--max-cost", type=_usd, metavar="USD", help="what all runs of OUT may cost together"
@@ -197,11 +201,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         summary = PromptsRun(options, keys).run()
     except (RunStopped, ToolkitError) as exc:
-        _show(getattr(exc, "summary", None), as_json=arguments.json)
+        told = getattr(exc, "summary", None)
+        if told is not None:
+            console.say_json(told.as_dict()) if arguments.json else console.say_stopped(exc, told)
         raise
     finally:
         close_unless_default(keys)
-    _show(summary, as_json=arguments.json)
+    console.say_json(summary.as_dict()) if arguments.json else console.say(str(summary))
     return SOME_FAILED if summary.failed else OK
 
 
@@ -260,8 +266,3 @@ def _place_of(url: str | None) -> tuple[str | None, str | None]:
     if not base:
         return None, path
     return Field(base, "--request-url", Origin(name="the command line", env={})).api_base(), path
-
-
-def _show(summary: PromptsSummary | None, *, as_json: bool) -> None:
-    if summary is not None:
-        console.say_json(summary.as_dict()) if as_json else console.say(str(summary))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..journal import prune
-from ..report import counted
+from ..wording import counted
 from . import console
 from .exits import OK
 from .place import add_place, locked
@@ -21,5 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the journal smaller and say by how much."""
     with locked(arguments.output_path, arguments.state_path) as folder:
         report = prune(folder)
-    console.say(f"{counted(report.answers, 'answer')} dropped, {report.freed_bytes:,} bytes freed.")
+    console.say(
+        f"{counted(report.answers, 'answer')} dropped, {counted(report.freed_bytes, 'byte')} freed."
+    )
     return OK

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from ..journal import RepairReport, repair
+from ..wording import counted
 from . import console
 from .exits import OK
 from .place import add_place, locked
@@ -31,7 +32,7 @@ def _lines(report: RepairReport) -> Iterator[str]:
         return
     yield from (f"Found: {problem}" for problem in report.problems)
     yield (
-        f"Saved: {report.files:,} files, {report.attempts:,} requests and {report.answers:,} "
-        "answers; what is missing is asked for again."
+        f"Saved: {counted(report.files, 'file')}, {counted(report.attempts, 'request')} and "
+        f"{counted(report.answers, 'answer')}; what is missing is asked for again."
     )
     yield f"The damaged journal is kept as {report.kept_as}"

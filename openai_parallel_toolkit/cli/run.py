@@ -10,7 +10,6 @@ from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
 from ..errors import RunStopped, ToolkitError, UsageError
-from ..report import RunSummary
 from ..toolkit import ParallelToolkit
 from . import console
 from .exits import OK, SOME_FAILED
@@ -161,9 +160,12 @@ def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             summary = toolkit.run()
     except (RunStopped, ToolkitError) as exc:
-        _show(getattr(exc, "summary", None), toolkit, as_json=as_json)
+        _show_stopped(exc, toolkit, as_json=as_json)
         raise
-    _show(summary, toolkit, as_json=as_json)
+    if as_json:
+        console.say_json(summary.as_dict())
+    elif not toolkit.options.progress:
+        console.say(str(summary))
     return SOME_FAILED if summary.failed or summary.aside else OK
 
 
@@ -178,11 +180,9 @@ def _make(kind: type[ParallelToolkit], settings: Mapping[str, Any]) -> ParallelT
     return kind(**settings)
 
 
-def _show(summary: RunSummary | None, toolkit: ParallelToolkit, *, as_json: bool) -> None:
-    if summary is None:
-        return
-    if as_json:
+def _show_stopped(error: BaseException, toolkit: ParallelToolkit, *, as_json: bool) -> None:
+    summary = getattr(error, "summary", None)
+    if summary is not None and as_json:
         console.say_json(summary.as_dict())
-        return
-    if not toolkit.options.progress:
-        console.say(str(summary))
+    elif summary is not None and not toolkit.options.progress:
+        console.say_stopped(error, summary)

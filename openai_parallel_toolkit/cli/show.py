@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import JournalError
 from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
 from ..replies import parse_object, read_answer
-from ..report import counted
+from ..wording import counted
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -47,7 +47,7 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
         if is_full and detail.failure.trace:
             yield from _indented(detail.failure.trace)
     for output in detail.outputs:
-        yield f"  output {words.clean(output.final)}, {output.size_bytes:,} bytes"
+        yield f"  output {words.clean(output.final)}, {counted(output.size_bytes, 'byte')}"
     for attempt in detail.attempts:
         yield f"  {_attempt_words(attempt)}"
         text = _answer_text(attempt.answer)

@@ -12,6 +12,7 @@ from ..errors import RunLocked
 from ..journal import Figures, JournalReader, RunRecord, Status
 from ..journal.batch_rows import Standing
 from ..records import FileState
+from ..wording import counted
 from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK
@@ -79,8 +80,8 @@ def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
 
 
 def _batch_words(batches: Standing) -> str:
-    told = f"{batches.batches:,} with {batches.in_batches:,} calls at the provider"
-    return told + (f", {batches.queued:,} calls not sent yet" if batches.queued else "")
+    told = f"{batches.batches:,} with {counted(batches.in_batches, 'call')} at the provider"
+    return told + (f", {counted(batches.queued, 'call')} not sent yet" if batches.queued else "")
 
 
 def _table(title: str, parts: Mapping[str, Figures]) -> str:

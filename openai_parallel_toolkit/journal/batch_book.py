@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -107,28 +108,42 @@ class BatchBook:
             is_fresh: only what was in no batch yet.
         """
         rows = self._source.rows(
-            "SELECT path, model, count(*), sum(size_bytes), sum(tokens), min(queued_wall_s) "  # noqa: S608
-            f"FROM lines WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
+            "SELECT path, model, count(*), sum(size_bytes), sum(tokens), max(tokens), "  # noqa: S608
+            f"min(queued_wall_s) FROM lines WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
         )
         return [Queued(*row) for row in rows]
 
-    def lines(self, path: str, model: str, limit: int, *, is_fresh: bool = False) -> list[Line]:
+    def lines(
+        self,
+        path: str,
+        model: str,
+        limit: int,
+        *,
+        is_fresh: bool = False,
+        above_tokens: float = -1,
+        up_to_tokens: float = math.inf,
+    ) -> list[Line]:
         """Return queued lines, the first to be queued first; `is_fresh` as for `queued`."""
         rows = self._source.rows(
             "SELECT id, file_id, hash, k, try, size_bytes, tokens, max_cost_usd FROM lines "  # noqa: S608
-            f"WHERE {_QUEUED[is_fresh]} AND path = ? AND model = ? ORDER BY id LIMIT ?",
-            (path, model, limit),
+            f"WHERE {_QUEUED[is_fresh]} AND path = ? AND model = ? AND tokens > ? AND tokens <= ? "
+            "ORDER BY id LIMIT ?",
+            (path, model, above_tokens, up_to_tokens, limit),
         )
         return [
             Line(id, _call(*call), size_bytes, tokens, decimal(most))
             for id, *call, size_bytes, tokens, most in rows
         ]
 
+    def set_aside(self, refusals: Mapping[int, Refusal | None]) -> None:
+        """Put queued lines into no batch: they are refused, or sent live (None), by their id."""
+        self._write([changes.set_aside(refusals)])
+
     def stragglers(self, after: int, limit: int) -> list[Straggler]:
-        """Return queued lines that came back from a batch, from a line on."""
+        """Return queued lines that came back from a batch or are set aside, from a line on."""
         rows = self._source.rows(
             "SELECT id, file_id, hash, k, try, path, model, tokens, reply_tokens, sends, encoding, "
-            "crc, body FROM lines WHERE batch_id IS NULL AND failure IS NULL AND sends > 0 "
+            "crc, body FROM lines WHERE batch_id IS NULL AND failure IS NULL AND sends <> 0 "
             "AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
         )
@@ -284,7 +299,7 @@ def _straggler(id: int, *columns: Any) -> Straggler:
         reply_tokens=reply_tokens,
         reply_limit_tokens=reply_tokens,
     )
-    return Straggler(id, identity, request, sends)
+    return Straggler(id, identity, request, max(sends, 0))
 
 
 def _batch(row: Sequence[Any]) -> BatchRecord:

@@ -14,6 +14,8 @@ from .operations import Change, packed
 
 #: A line that is neither answered nor refused.
 OPEN = "failure IS NULL"
+#: `sends` of a line that goes into no batch, but live.
+_LIVE = -1
 _QUEUE = (
     "INSERT INTO lines (file_id, hash, k, try, path, model, tokens, reply_tokens, max_cost_usd, "
     "size_bytes, queued_wall_s, sends, is_asked, encoding, crc, body) "
@@ -124,6 +126,16 @@ def settled(ends: Sequence[LineEnd], *, is_sent: bool = True) -> Change:
             "WHERE attempt_id = ?",
             back,
         )
+
+    return change
+
+
+def set_aside(refusals: Mapping[int, Refusal | None]) -> Change:
+    """Queued lines go into no batch: they are refused, or sent live (None)."""
+    rows = [(_kept(refusal), _LIVE, line_id) for line_id, refusal in refusals.items()]
+
+    def change(db: sqlite3.Connection) -> None:
+        db.executemany("UPDATE lines SET failure = ?, sends = ? WHERE id = ?", rows)
 
     return change
 

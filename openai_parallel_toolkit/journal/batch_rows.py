@@ -27,6 +27,8 @@ class Queued(NamedTuple):
     lines: int
     size_bytes: int
     tokens: int
+    #: Of the one that has the most.
+    most_tokens: int
     #: When the first of them was queued, seconds since 1970.
     oldest_wall_s: float
 
@@ -44,7 +46,7 @@ class Line(NamedTuple):
 
 
 class Straggler(NamedTuple):
-    """A queued call that a batch did not answer."""
+    """A queued call that a batch did not answer, or cannot take."""
 
     id: int
     call: CallId

@@ -199,6 +199,7 @@ class Writer:
             done(error)
         except Exception as raised:
             # A callback's fault is its owner's, but it must not end the writing of the others.
-            logger.exception("a callback of the journal raised", extra={"action": "callback"})
+            if raised is not error:  # else it passes on what `flush` and `trouble` tell
+                logger.exception("a callback of the journal raised", extra={"action": "callback"})
             with self._arrived:
                 self._lost = self._lost or raised

@@ -1,6 +1,6 @@
 """Lend API keys to requests: limits, cooling, drops, fair turns."""
 
-from .default import close_unless_default, default_manager, forget_default_manager, manager_of
+from .default import close_default_managers, close_unless_default, default_manager, manager_of
 from .figures import Counts, Wait
 from .manager import APIKeyManager
 from .ticket import Ticket
@@ -10,8 +10,8 @@ __all__ = [
     "Counts",
     "Ticket",
     "Wait",
+    "close_default_managers",
     "close_unless_default",
     "default_manager",
-    "forget_default_manager",
     "manager_of",
 ]

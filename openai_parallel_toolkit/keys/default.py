@@ -16,11 +16,15 @@ def default_manager() -> APIKeyManager:
     return APIKeyManager._default or _made()
 
 
-def forget_default_manager() -> None:
-    """Let the next manager that is made be the default; for tests and notebooks."""
+def close_default_managers() -> None:
+    """Close the managers that bare calls use; the next that is made is the default; for tests."""
     with APIKeyManager._default_lock:
-        APIKeyManager._default = None
+        managers = [made for _, made in APIKeyManager._of_configs.values()]
         APIKeyManager._of_configs.clear()
+        if APIKeyManager._default is not None:
+            managers.append(APIKeyManager._default)
+    for manager in managers:
+        manager.close()
 
 
 def close_unless_default(manager: APIKeyManager) -> None:

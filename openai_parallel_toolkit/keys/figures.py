@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..records import Need
+from ..wording import counted
 from .slots import Slot, Why
 
 
@@ -54,7 +55,7 @@ class Counts:
         return ", ".join(states)
 
     def __str__(self) -> str:
-        keys = "1 key" if self.keys == 1 else f"{self.keys} keys"
+        keys = counted(self.keys, "key")
         return f"{keys}: {self.states} | {self.in_flight} in flight, {self.waiting} waiting"
 
 

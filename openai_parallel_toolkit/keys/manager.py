@@ -299,9 +299,15 @@ class APIKeyManager(Readings):
             companion.close()
 
     def companion(self, make: Callable[[APIKeyManager], Companion]) -> Companion:
-        """Return the one object that sends under these keys, made when first asked for."""
+        """Return the one object that sends under these keys, made when first asked for.
+
+        Raises:
+            UsageError: the manager is closed, and nothing would close what is made now.
+        """
         with self._companion_lock:
             if self._companion is None:
+                if self._is_closed:
+                    raise _closed()
                 self._companion = make(self)
             return self._companion  # type: ignore[no-any-return]
 

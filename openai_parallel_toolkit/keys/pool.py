@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..errors import LeaseTimeout, NoUsableKey
 from ..records import Lease, Need, Outcome, OutcomeKind, RateHints
 from ..settings import APIKey
+from ..wording import brief
 from .bucket import LearnedLimits
 from .lane import Lane
 from .slots import Group, Slot
@@ -292,7 +293,7 @@ class Pool:
 
     def _no_usable_key(self, lane: Lane) -> NoUsableKey:
         reasons: Mapping[str, str] = {name: slot.why_never() for name, slot in self.slots.items()}
-        listed = [f"{name}: {reason}" for name, reason in reasons.items()]
+        listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
         return NoUsableKey(
             f"no key can serve {lane.model} ({_listed(listed) or 'there is none'}); "
             "add a key or top one up, then run again",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import IO
 
 from ..errors import ToolkitError
+from ..report import Reasons
 from .lines import Line
 
 
@@ -53,6 +54,7 @@ class FailedLines:
         """Begin anew: the file of an earlier run is removed."""
         self.path = path
         self.count = 0
+        self.reasons = Reasons()
         self._file: IO[bytes] | None = None
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -67,6 +69,7 @@ class FailedLines:
         self._file.write(json.dumps(told).encode() + b"\n")
         self._file.flush()
         self.count += 1
+        self.reasons.add(failure.kind, failure.message)
         return where
 
     def at(self, where: int) -> Failure:

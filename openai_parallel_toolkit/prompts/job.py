@@ -25,6 +25,7 @@ from ..runner.signals import StopSignals
 from ..scope import Scope
 from ..tally import CallFigures
 from ..transport import Transport
+from ..wording import counted
 from .asking import TICK_S, Asking
 from .books import LINES, Paths, is_done, open_books
 from .failures import FailedLines
@@ -232,9 +233,9 @@ class _Run:
         in_flight = self._lane.keys.counts().in_flight
         if in_flight:
             logger.warning(
-                "stopping: waiting up to %s for %d answers that are paid for",
+                "stopping: waiting up to %s for %s",
                 duration(self._options.grace_s),
-                in_flight,
+                counted(in_flight, "answer that is paid for", "answers that are paid for"),
             )
 
     def _moment(self) -> Moment:
@@ -281,6 +282,7 @@ class _Run:
             seconds=self._clock.now_s() - self._since_s,
             output_path=self._paths.output if is_whole else "",
             errors_path=self._paths.errors if self._failed.count else "",
+            failures_mostly=self._failed.reasons.mostly(),
             stopped=stopped,
             funds=self._funds(),
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from ..budget import Funds
-from ..report import duration, funds_words, money
+from ..report import SEE_THE_ERROR, duration, funds_words, money
 from ..tally import CallFigures
+from ..wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class PromptsSummary:
     output_path: str = ""
     #: JSON lines, one per failed line; "" when there was none.
     errors_path: str = ""
+    #: What went wrong most often, in a line; "" when nothing did.
+    failures_mostly: str = ""
     #: Why the run ended before its work did; "" when it did not.
     stopped: str = ""
     #: Whether all was done before, so that nothing had to be looked at.
@@ -56,6 +59,10 @@ class PromptsSummary:
         told["all_runs_max_usd"] = None if self.funds is None else str(self.funds.spent_usd)
         return {**told, "calls": calls}
 
+    def beside_error(self) -> str:
+        """Return it in words for where the error follows that stopped the run and says why."""
+        return str(replace(self, stopped=SEE_THE_ERROR))
+
     def __str__(self) -> str:
         return "\n".join(_words(self))
 
@@ -67,6 +74,7 @@ _PLAIN = (
     "seconds",
     "output_path",
     "errors_path",
+    "failures_mostly",
     "stopped",
     "was_done",
 )
@@ -85,11 +93,12 @@ def _words(summary: PromptsSummary) -> Iterator[str]:
     doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
     yield (
         f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
-        f"{doubt}; {calls.tokens:,} tokens; {money(calls)}."
+        f"{doubt}; {counted(calls.tokens, 'token')}; {money(calls)}."
     )
     if summary.funds is not None:
         yield f"Money: {funds_words(summary.funds)} in all runs of this output."
     if summary.errors_path:
         yield f"Failures: {summary.errors_path} (run again to ask again)."
+        yield f"Most often: {summary.failures_mostly}"
     if summary.output_path:
         yield f"Output: {summary.output_path}"

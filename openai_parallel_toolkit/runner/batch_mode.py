@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from ..batch_lane import BatchLane
 from ..batch_lane.stragglers import Stragglers
 from ..clock import Clock
+from ..errors import ToolkitError
 from ..journal.batch_rows import Standing
 from ..live import LiveLane
 from ..scope import Scope
@@ -35,6 +36,7 @@ class BatchMode:
         journal = workshop.journal
         finishes_live = options.finish == "live"
         self._journal = journal
+        self._scope = scope
         self.lane = BatchLane(
             journal=journal,
             keys=live.keys,
@@ -72,6 +74,17 @@ class BatchMode:
             look: called a few times a second.
             is_closed: whether the run is told to stop.
         """
+        try:
+            self._work_off(run_files, look, is_closed)
+        except ToolkitError as exc:  # the disk refused; told with the summary
+            self._scope.gate.close(exc)
+
+    def _work_off(
+        self,
+        run_files: Callable[[Sequence[DueFile]], None],
+        look: Callable[[], None],
+        is_closed: Callable[[], bool],
+    ) -> None:
         self._leave()
         while not is_closed():
             is_settled = self.lane.is_settled()

@@ -16,6 +16,7 @@ from ..records import OutcomeKind
 from ..report import RunSummary, duration
 from ..settings import APIKey
 from ..transport import Transport
+from ..wording import counted
 from ..work.places import lay_out
 from ..work.runlock import state_folder_of
 from .forecast import Range, forecast
@@ -218,7 +219,7 @@ def _time(
     seen = [one.seconds for one in files if one.seconds is not None]
     if seen:
         threads = min(options.num_threads, max(1, sample.rest_count))
-        known[f"{threads:,} files under way at a time"] = (
+        known[f"{counted(threads, 'file')} under way at a time"] = (
             sample.rest_count * sum(seen) / len(seen) / threads
         )
     for name, amount in (("rpm", calls), ("tpm", tokens)):
@@ -259,9 +260,9 @@ def _lines(estimate: Estimate) -> Iterator[str]:
     spent = "" if estimate.sample_usd is None else f" for ${estimate.sample_usd:.4f}"
     done = "looked at, nothing was sent" if estimate.tokens_only else f"worked on{spent}"
     failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
-    yield f"Sample: {estimate.sampled:,} of {estimate.files:,} files, {done}{failed}."
-    first = "first calls" if estimate.tokens_only else "calls"
-    yield f"Calls: {_words(estimate.calls, '{:,.0f}')} {first}."
+    yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
+    calls = "First calls" if estimate.tokens_only else "Calls"
+    yield f"{calls}: {_words(estimate.calls, '{:,.0f}')}."
     longest = ", if each is as long as it may be" if estimate.tokens_only else ""
     yield (
         f"Tokens: {_words(estimate.prompt_tokens, '{:,.0f}')} sent, "

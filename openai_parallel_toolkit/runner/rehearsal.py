@@ -17,6 +17,7 @@ from ..records import CallId, Request
 from ..report import RunSummary
 from ..scope import Scope
 from ..tally import CallFigures
+from ..wording import counted
 from ..work.plan import Plan
 from .hooks import Hooks
 from .options import RunOptions
@@ -115,9 +116,9 @@ def _changed_words(
     if usd is not None:
         price = f"about ${usd * total / looked_at:.4f} if their replies are as long as before"
     return (
-        f"the hooks were edited: about {files:,} of {total:,} finished files would now ask "
-        f"something else (about {calls:,} calls or more, {price}). They stay as they are; "
-        "force=True (--force) works on them again and pays for what changed."
+        f"the hooks were edited: about {files:,} of {counted(total, 'finished file')} would now "
+        f"ask something else (about {counted(calls, 'call')} or more, {price}). They stay as "
+        "they are; force=True (--force) works on them again and pays for what changed."
     )
 
 

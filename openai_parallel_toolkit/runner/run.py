@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 
 from ..budget import Funds
 from ..clock import Clock
+from ..descriptors import make_room
 from ..earlier_runs import budget_left
 from ..errors import ConfigError, FilesFailed, RunStopped, ToolkitError
 from ..files import storage_error
@@ -21,13 +22,14 @@ from ..prices import PriceBook
 from ..progress import Moment, NoProgress, Progress, make_progress
 from ..records import FailureNote
 from ..redact import guarded_logs
-from ..report import FailuresFile, RunSummary, counted, duration
+from ..report import FailuresFile, RunSummary, duration
 from ..scope import Scope
 from ..transport import Transport
+from ..wording import counted
 from ..work.match import Selection
 from ..work.places import lay_out
 from ..work.plan import Plan
-from ..work.publish import Finished
+from ..work.publish import Finished, concerns_all
 from ..work.runlock import state_folder_of
 from .batch_mode import BatchMode
 from .hooks import Hooks
@@ -42,6 +44,10 @@ from .workshop import Workshop
 
 logger = logging.getLogger(__name__)
 
+#: Descriptors that a run needs besides those of its files, and for each file under way: its input,
+#: its output, its connection and what a hook may open.
+_OWN_FILES = 24
+_FILES_EACH = 4
 #: How often the display is drawn and hung hooks are looked for.
 _TICK_S = 0.2
 
@@ -110,7 +116,7 @@ def _selection(options: RunOptions) -> Selection:
     )
 
 
-def _say(summary: RunSummary, options: RunOptions) -> None:
+def _say(summary: RunSummary | str, options: RunOptions) -> None:
     if options.progress and sys.stdout is not None:
         try:
             print(summary, flush=True)  # noqa: T201 - the summary is for people
@@ -211,7 +217,7 @@ class Run:
                 alone = (file for file in plan.due() if file.path in suspects)
                 self._see_through(Queue(alone, self.is_closed, is_alone=True), 1, look)
             rest = (file for file in plan.due() if file.path not in suspects)
-            count = max(1, min(self._options.num_threads, plan.due_count))
+            count = self._fitting(max(1, min(self._options.num_threads, plan.due_count)))
             self._see_through(Queue(rest, self.is_closed), count, look)
             if self._batch_mode is not None:
                 self._batch_mode.work_off(
@@ -230,7 +236,7 @@ class Run:
 
     def _see_through(self, queue: Queue, count: int, look: Callable[[], None]) -> None:
         kind = AsyncWorkers if self._files.hooks.is_async else ThreadWorkers
-        workers: Workers = kind(self._files, count, self._tick.set)
+        workers: Workers = kind(self._files, count, self._tick.set, self._on_trouble)
         timeout_s = self._options.hook_timeout_s
         watch = Watch(self._files, workers, self._clock, timeout_s, self._scope.gate.close)
         workers.start(queue)
@@ -243,6 +249,27 @@ class Run:
         finally:
             self._files.abandon()
             workers.close()
+
+    def _fitting(self, count: int) -> int:
+        """Return how many of so many files the system lets be under way at a time."""
+        room = make_room(_OWN_FILES + _FILES_EACH * count)
+        if room is None:
+            return count
+        fitting = max(1, (room - _OWN_FILES) // _FILES_EACH)
+        logger.warning(
+            "%s at a time instead of num_threads=%d: this process may open only %d more files "
+            "and connections; allow more with `ulimit -n`",
+            counted(fitting, "file"),
+            count,
+            room,
+        )
+        return fitting
+
+    def _on_trouble(self, error: BaseException) -> None:
+        """Stop for what went wrong outside of hooks."""
+        if isinstance(error, OSError):
+            error = storage_error(error, str(error.filename or self._workshop.layout.output_root))
+        self._scope.gate.close(error)
 
     def _look_for_trouble(self) -> None:
         trouble = self._workshop.journal.trouble or self._publisher.trouble
@@ -258,9 +285,9 @@ class Run:
             in_flight = self._lane.keys.counts().in_flight
             if in_flight:
                 logger.warning(
-                    "stopping: waiting up to %s for %d answers that are paid for",
+                    "stopping: waiting up to %s for %s",
                     duration(self._options.grace_s),
-                    in_flight,
+                    counted(in_flight, "answer that is paid for", "answers that are paid for"),
                 )
         return now_s - self._stopping_since_s >= self._options.grace_s
 
@@ -299,7 +326,10 @@ class Run:
 
     def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
         self._files.is_published()
-        self._files.fail(file.path, file.file_id, self._files.note_of(error))
+        if concerns_all(error):
+            self._scope.gate.close(error)
+        else:
+            self._files.fail(file.path, file.file_id, self._files.note_of(error))
 
     def _on_failed(self, path: str, note: FailureNote) -> None:
         with self._lock:
@@ -330,6 +360,7 @@ class Run:
             seconds=self._clock.now_s() - self._since_s,
             stopped=stopped,
             output_path=self._workshop.layout.output_name,
+            output_file=self._workshop.only_output() if self._done or plan.skipped_done else "",
             failures_path=self._failures.path if self._failures.count else "",
             failures_mostly=self._failures.mostly(),
             funds=self._funds(),
@@ -343,6 +374,7 @@ class Run:
             _say(summary, self._options)
             raise RunStopped(128 + signals.received, summary)
         if isinstance(reason, ToolkitError):
-            _say(summary, self._options)
+            _say(summary.beside_error(), self._options)
             reason.facts["summary"] = summary
+        if reason is not None:
             raise reason

@@ -21,6 +21,7 @@ from ..journal.batch_rows import Ask, Refusal
 from ..live import LiveLane
 from ..prices import BATCH_SHARE, PriceBook
 from ..records import CallId, FailureNote, OutcomeKind, Request
+from ..wording import counted
 from ..work.plan import DueFile
 from .hooks import Hooks
 from .rehearsal import wanted_of
@@ -132,7 +133,7 @@ class Suspender:
         if not marks and not self._asks_the_same(path, execution, asks):
             return _note(_UNSTEADY)
         if rounds >= self._max_rounds:
-            return _note(_TOO_MANY_ROUNDS.format(self._max_rounds))
+            return _note(_TOO_MANY_ROUNDS.format(counted(self._max_rounds, "time")))
         asked = b"".join(bytes.fromhex(ask.call.hash)[:_MARK_BYTES] for ask in asks[:_MOST_MARKS])
 
         def done(error: BaseException | None) -> None:
@@ -169,7 +170,7 @@ _UNSTEADY = (
     'have come, so they must ask for the same again; mend them, or use mode="live"'
 )
 _TOO_MANY_ROUNDS = (
-    "the hooks have waited for answers {} times (max_batch_rounds) and ask for more: ask for what "
+    "the hooks have waited for answers {} (max_batch_rounds) and ask for more: ask for what "
     "does not depend on each other at once, with multi_process_one; or raise max_batch_rounds, or "
     'use finish="live"'
 )
@@ -182,8 +183,9 @@ def _note(message: str) -> FailureNote:
 def _error(refusal: Refusal) -> RequestFailed:
     kinds = {OutcomeKind.REJECTED: RequestRejected, OutcomeKind.UNKNOWN: OutcomeUnknown}
     status = f", status {refusal.status}" if refusal.status else ""
+    attempts = f"got no answer in {counted(refusal.attempts, 'attempt')} in batches{status}"
     return kinds.get(refusal.kind, RequestFailed)(
-        f"request got no answer in {refusal.attempts} attempt(s) in batches{status}: "
+        f"request {attempts if refusal.attempts else 'was put into no batch'}: "
         f"{refusal.message or refusal.code}",
         outcome=refusal.kind,
         code=refusal.code,

@@ -19,12 +19,19 @@ from .workers import Workers
 logger = logging.getLogger(__name__)
 
 _TRACE_FRAMES = 6
+#: Seconds that may pass between two looks; more than the time between two that come in time.
+_STEP_S = 0.25
+
+#: A slot, and since when the hooks in it work on their own.
+_Spell = tuple[int, float]
 
 
 class Watch:
     """Gives up on hooks that work on their own for longer than `hook_timeout_s`.
 
-    Time spent waiting in a call does not count. None: hooks may take as long as they like.
+    Time spent waiting in a call does not count, nor does time in which the whole process stands
+    still: stopped by Ctrl-Z, say, or for want of a processor. So what counts is the time that this
+    watch sees pass. None: hooks may take as long as they like.
     """
 
     def __init__(
@@ -41,15 +48,24 @@ class Watch:
         self._clock = clock
         self._hook_timeout_s = hook_timeout_s
         self._stop = stop
+        self._looked_s = clock.now_s()
+        self._watched_s = 0.0
+        #: When, in time watched, a spell was first seen.
+        self._seen_s: dict[_Spell, float] = {}
 
     def look(self) -> None:
         """Give up on every hook that has hung for too long."""
         if self._hook_timeout_s is None:
             return
-        before_s = self._clock.now_s() - self._hook_timeout_s
-        hung = [job for job in self._runner.jobs() if _is_idle_since(job, before_s)]
+        now_s = self._clock.now_s()
+        self._watched_s += min(now_s - self._looked_s, _STEP_S)
+        self._looked_s = now_s
+        idle = {spell: job for job in self._runner.jobs() if (spell := _spell_of(job)) is not None}
+        self._seen_s = {spell: self._seen_s.get(spell, self._watched_s) for spell in idle}
+        before_s = self._watched_s - self._hook_timeout_s
+        hung = [job for spell, job in idle.items() if self._seen_s[spell] <= before_s]
         for job in self._workers.at_fault(hung):
-            if _is_idle_since(job, before_s):
+            if _spell_of(job) in idle:
                 self._give_up(job)
 
     def _give_up(self, job: Job) -> None:
@@ -75,10 +91,10 @@ class Watch:
             )
 
 
-def _is_idle_since(job: Job, before_s: float) -> bool:
-    idle_since_s = job.execution.idle_since_s
-    is_idle = idle_since_s is not None and idle_since_s <= before_s
-    return is_idle and not job.execution.is_fenced
+def _spell_of(job: Job) -> _Spell | None:
+    """Return the spell of its own work that a job is in; None: it waits in a call, or is over."""
+    since_s = job.execution.idle_since_s
+    return None if since_s is None or job.execution.is_fenced else (job.slot, since_s)
 
 
 def _stack_of(job: Job) -> str:

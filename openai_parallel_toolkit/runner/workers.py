@@ -73,10 +73,18 @@ class ThreadWorkers:
     guards the set of live workers.
     """
 
-    def __init__(self, runner: FileRunner, count: int, on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runner: FileRunner,
+        count: int,
+        on_idle: Callable[[], None],
+        on_trouble: Callable[[BaseException], None],
+    ) -> None:
+        """`on_trouble` is told what went wrong outside of hooks; whoever meets it takes no more."""
         self._runner = runner
         self._count = count
         self._on_idle = on_idle
+        self._on_trouble = on_trouble
         self._slots = itertools.count()
         self._lock = threading.Lock()
         self._live: set[int] = set()
@@ -114,11 +122,14 @@ class ThreadWorkers:
     def _work(self, slot: int) -> None:
         queue = self._queue
         assert queue is not None
-        while slot in self._live:
-            due = queue.take()
-            if due is None:
-                break
-            self._runner.run(slot, due, alone=queue.is_alone)
+        try:
+            while slot in self._live:
+                due = queue.take()
+                if due is None:
+                    break
+                self._runner.run(slot, due, alone=queue.is_alone)
+        except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
+            self._on_trouble(exc)
         with self._lock:
             self._live.discard(slot)
             is_last = not self._live
@@ -133,10 +144,18 @@ class AsyncWorkers:
     What changes the state happens on the loop, so there is no lock.
     """
 
-    def __init__(self, runner: FileRunner, count: int, on_idle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runner: FileRunner,
+        count: int,
+        on_idle: Callable[[], None],
+        on_trouble: Callable[[BaseException], None],
+    ) -> None:
+        """`on_trouble` is told what went wrong outside of hooks; whoever meets it takes no more."""
         self._runner = runner
         self._count = count
         self._on_idle = on_idle
+        self._on_trouble = on_trouble
         self._loop = new_event_loop()
         self._side = SideThreads(self._loop, min(_SIDE_THREADS, count))
         self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
@@ -219,6 +238,10 @@ class AsyncWorkers:
                     result, error = await self._process(job, data)
                 job.execution.rest()
                 opened = await self._side.run(self._close_and_open_next, job, result, error)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
+            self._on_trouble(exc)
         finally:
             self._tasks.pop(slot, None)
             if not self._tasks:

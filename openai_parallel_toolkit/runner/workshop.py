@@ -76,7 +76,11 @@ class Workshop:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        try:
+            self._stack.__exit__(kind, error, trace)
+        except ToolkitError:
+            if error is None:  # else what is under way goes on: it was first, and has the summary
+                raise
 
     def _open(self, stack: ExitStack) -> None:
         self._tell_where_state_is()
@@ -140,6 +144,13 @@ class Workshop:
         """Close the run's record in the journal."""
         forgive_keys(self.journal, self._keys)
         self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+
+    def only_output(self) -> str:
+        """Return where the output of a single input is; "" for a folder, or not just one output."""
+        only = self.layout.only
+        record = None if only is None else self.journal.known(only)
+        outputs = () if record is None else self.journal.outputs(record.id)
+        return self.layout.output_at(outputs[0].final) if len(outputs) == 1 else ""
 
     def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
         """Yield name, state and outputs of the files in a folder that were ever started."""

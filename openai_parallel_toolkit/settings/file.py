@@ -19,8 +19,16 @@ class _Mistake(ValueError):
     """What is wrong with the JSON, told without its content."""
 
 
-def read_json(path: str, origin: Origin) -> Field:
+def read_json(
+    path: str,
+    origin: Origin,
+    *,
+    absent: str = 'write {"api_keys": ["env:OPENAI_API_KEY"]} into it, or set that alone',
+) -> Field:
     """Return the whole content of a JSON file; numbers with a fraction are Decimal.
+
+    Args:
+        absent: what to do when it is not there.
 
     Raises:
         ConfigError: it is not there, cannot be read or is not JSON (says line and column).
@@ -30,9 +38,7 @@ def read_json(path: str, origin: Origin) -> Field:
         with open(path, "rb") as file:
             raw = file.read()
     except FileNotFoundError as exc:
-        raise whole.error(
-            "there is no such file; copy config.example.json to it, or set OPENAI_API_KEY"
-        ) from exc
+        raise whole.error(f"there is no such file; {absent}") from exc
     except OSError as exc:
         raise whole.error(f"cannot be read ({exc.strerror}); mend the path or the rights") from exc
     whole.value, mistake = _parse(raw, origin)

@@ -27,8 +27,9 @@ faults:  a kind and its conditions, or JSON; the first that a request meets is p
 kinds:   {", ".join(sorted(KINDS))}
 paths:   GET /__ledger (?summary=1), GET and POST /__script (?append=1), POST /__reset,
          GET /__batches (counts of files, batches and enqueued tokens) and POST /__batches, with
-         any of: seconds, window_s, is_held (no line is answered), next (list of courses, for the
-         next batches), always (course of all others). A course has: end (completed, failed,
+         any of: seconds, window_s, listed_after_s (missing in the list for so long), is_held (no
+         line is answered), next (list of courses, for the next batches), always (course of all
+         others). A course has: end (completed, failed,
          expired, cancelled), share (of lines answered before an early end), lost_share (of
          answered lines that are in no file), strangers (lines that nobody asked for), code and
          message (of the failure), seconds:

@@ -20,6 +20,7 @@ import aiohttp
 import truststore
 from multidict import CIMultiDict
 
+from ..descriptors import make_room
 from ..files import storage_error
 from ..records import Lease, RawReply, Request
 from ..redact import Secret
@@ -31,6 +32,8 @@ from .wire_faults import Connector, Way, fault_of
 
 _CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1_048_576
+#: For so many connections the limit of this process is raised, where the system lets it.
+_CONNECTIONS = 4_096
 #: Patience with a slow line: an upload may take this much longer than its timeout.
 _SLOWEST_BYTES_PER_S = 50_000
 
@@ -143,6 +146,7 @@ class HttpTransport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
+            make_room(_CONNECTIONS)
             tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._session = aiohttp.ClientSession(
                 connector=Connector(limit=0, ssl=tls),

@@ -27,7 +27,9 @@ from ..redact import Secret
 from .proxies import parse_proxy
 from .target import AZURE_API_VERSION, azure_endpoint, is_azure, key_header, url_of
 
-_LEASE: ContextVar[Lease | None] = ContextVar("openai_parallel_toolkit_lease", default=None)
+_CARRIED: ContextVar[tuple[Lease, OneSendClient] | None] = ContextVar(
+    "openai_parallel_toolkit_carried", default=None
+)
 _INSTALLING = threading.Lock()
 _PLACEHOLDER_KEY = "replaced-by-the-leased-key"
 _CREDENTIALS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
@@ -37,13 +39,13 @@ _AZURE_PATH = re.compile(r".*/openai(?:/deployments/[^/]+)?(?=/)")
 
 
 @contextmanager
-def carry(lease: Lease) -> Iterator[None]:
-    """Put module-level calls of this thread, or of this task, under `lease`."""
-    token = _LEASE.set(lease)
+def carry(lease: Lease, http: OneSendClient) -> Iterator[None]:
+    """Put module-level calls of this thread, or of this task, under `lease`; `http` sends them."""
+    token = _CARRIED.set((lease, http))
     try:
         yield
     finally:
-        _LEASE.reset(token)
+        _CARRIED.reset(token)
 
 
 def install(proxy: Secret | None = None) -> None:
@@ -83,16 +85,21 @@ class OneSendClient(openai.DefaultHttpxClient):
         return reply
 
 
-class LeasedClient(OneSendClient):
-    """Sends under the lease that the calling thread carries; without one as openai would."""
+class LeasedClient(openai.DefaultHttpxClient):
+    """Sends under the lease that the calling thread carries; without one as openai would.
+
+    It lives as long as the process. What goes out under a lease goes over the connections of
+    whoever lent it, who can close them.
+    """
 
     def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Put the lease's key and address on the request, then send it."""
-        lease = _LEASE.get()
-        if lease is None:
-            return openai.DefaultHttpxClient.send(self, request, **options)
+        """Put the lease's key and address on the request, then have it sent."""
+        carried = _CARRIED.get()
+        if carried is None:
+            return super().send(request, **options)
+        lease, http = carried
         _redirect(request, lease)
-        return super().send(request, **options)
+        return http.send(request, **options)
 
 
 class Clients:
@@ -102,7 +109,8 @@ class Clients:
     """
 
     def __init__(self, proxy: Secret | None = None) -> None:
-        self._http = OneSendClient(**_client_options(proxy))
+        #: What they all send through.
+        self.http = OneSendClient(**_client_options(proxy))
         self._clients: dict[tuple[Secret, str, str | None, str | None], openai.OpenAI] = {}
         self._lock = threading.Lock()
 
@@ -116,13 +124,13 @@ class Clients:
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self.http.close()
 
     def _open(self, lease: Lease) -> openai.OpenAI:
         key = lease.secret.reveal()
         if not is_azure(lease):
             return openai.OpenAI(
-                api_key=key, base_url=lease.api_base, max_retries=0, http_client=self._http
+                api_key=key, base_url=lease.api_base, max_retries=0, http_client=self.http
             )
         endpoint = azure_endpoint(lease)
         version = lease.api_version or AZURE_API_VERSION
@@ -132,7 +140,7 @@ class Clients:
                 azure_endpoint=endpoint,
                 api_version=version,
                 max_retries=0,
-                http_client=self._http,
+                http_client=self.http,
             )
         return openai.AzureOpenAI(
             api_key=key,
@@ -140,7 +148,7 @@ class Clients:
             azure_deployment=lease.azure_deployment,
             api_version=version,
             max_retries=0,
-            http_client=self._http,
+            http_client=self.http,
         )
 
 

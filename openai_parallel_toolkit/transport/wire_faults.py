@@ -14,6 +14,7 @@ from contextvars import ContextVar
 import aiohttp
 from aiohttp.tracing import Trace
 
+from ..descriptors import is_out_of_room
 from .base import Phase, SendFault
 
 
@@ -104,6 +105,8 @@ def _safe_text(exc: Exception) -> str:
         return f"its certificate is not trusted: {told}"
     if isinstance(exc, asyncio.TimeoutError):
         return "it took too long"
+    if is_out_of_room(exc):
+        return "this process has too many files and connections open (`ulimit -n`)"
     errno = getattr(exc, "errno", None)
     # Name look-ups have numbers of their own, below zero.
     return os.strerror(errno) if isinstance(errno, int) and errno > 0 else type(exc).__name__

@@ -38,6 +38,10 @@ class Layout:
         """Where outputs go, as users know it."""
         return self.output_url or self.output_root
 
+    def output_at(self, final: str) -> str:
+        """Return the whole name of an output, given below the output folder, as users know it."""
+        return f"{self.output_name.rstrip('/')}/{final}"
+
     def stem(self, name: str) -> str:
         """Return what the outputs of the input called `name` are called without extension."""
         if self.output_stem is not None:

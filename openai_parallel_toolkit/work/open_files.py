@@ -12,7 +12,9 @@ import struct
 import threading
 from dataclasses import dataclass
 
-#: Per slot; the longest path fits, and slots that are not used take no room.
+from ..files import storage_error
+
+#: Per slot; the longest path fits.
 _RECORD_BYTES = 8_192
 #: In use, inside a call, alone, bytes of the path.
 _HEADER = struct.Struct("<???xI")
@@ -41,12 +43,17 @@ class OpenFiles:
 
     def __init__(self, path: str) -> None:
         """Open the register, with what an earlier process may have left in it."""
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._lock = threading.Lock()
         self._blocks: list[mmap.mmap] = []
 
     def enter(self, slot: int, path: str, *, alone: bool = False) -> None:
-        """Note that worker `slot` starts on an input (relative path)."""
+        """Note that worker `slot` starts on an input (relative path).
+
+        Raises:
+            StorageError: the disk has no room for the slot.
+        """
         name = os.fsencode(path)
         block, at = self._place_of(slot)
         block[at : at + _HEADER.size + len(name)] = (
@@ -89,9 +96,16 @@ class OpenFiles:
         with self._lock:
             while number >= len(self._blocks):
                 offset = len(self._blocks) * _BLOCK_BYTES
-                if os.fstat(self._fd).st_size < offset + _BLOCK_BYTES:
-                    os.ftruncate(self._fd, offset + _BLOCK_BYTES)
+                self._take_room(offset + _BLOCK_BYTES)
                 self._blocks.append(mmap.mmap(self._fd, _BLOCK_BYTES, offset=offset))
+
+    def _take_room(self, size_bytes: int) -> None:
+        """Have real blocks under the mapping: a store that finds no room kills the process."""
+        try:
+            while (at := os.fstat(self._fd).st_size) < size_bytes:
+                os.pwrite(self._fd, bytes(size_bytes - at), at)
+        except OSError as exc:
+            raise storage_error(exc, self._path) from exc
 
     def _unmap(self) -> None:
         with self._lock:

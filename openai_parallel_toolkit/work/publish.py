@@ -7,7 +7,6 @@ moved; the folders go to the disk; *done* is committed. A crash in between is fi
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import deque
@@ -16,14 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..descriptors import is_out_of_room
+from ..errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..files import as_toolkit_error, check_relative, is_disk_trouble
 from ..records import OutputFile
 from .commits import Commits, Done, Journal
 from .staging import StagedFolder, Staging
 from .tree import Arrival, OutputTree
-
-logger = logging.getLogger(__name__)
 
 _BATCH_FILES = 256
 #: A thread that comes back from the disk waits for its turn to run; several wait side by side.
@@ -217,21 +215,23 @@ class Publisher:
                 batch.fail(file, errors[file.file_id])
 
     def _clean(self, file: Finished, error: ToolkitError | None) -> None:
-        try:
-            if error is None and not self._tree.leaves_sources:
-                file.execution.release()
-            else:
-                file.execution.discard()
-        except OSError:  # the next start sweeps what is left
-            logger.warning("Staging of %r could not be removed.", file.path, exc_info=True)
+        if error is None and not self._tree.leaves_sources:
+            file.execution.release()
+        else:
+            file.execution.discard()
 
     def _tell(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None:
             self._on_done(file)
             return
-        if is_disk_trouble(error) and self.trouble is None:
+        if self.trouble is None and concerns_all(error):
             self.trouble = error
         self._on_failed(file, error)
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether no file can be published any more, so that this one did not fail."""
+    return is_disk_trouble(error) or is_out_of_room(error) or isinstance(error, JournalError)
 
 
 class _Batch:

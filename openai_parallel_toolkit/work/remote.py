@@ -14,6 +14,7 @@ from itertools import chain
 from ..errors import ConfigError, StorageError, UnsafePath
 from ..files import as_toolkit_error, private_folder
 from ..storage import Store
+from ..wording import counted
 from .inputs import AtHand, Kind
 from .listing import Listing
 from .tree import Arrival, OutputTree
@@ -53,7 +54,9 @@ class RemoteInputs:
         count, example = self._listing.odd_count, self._listing.odd_example
         if not count:
             return ()
-        return (f"{count} objects whose names make no path were left out, first {example!r}.",)
+        return (
+            f"{counted(count, 'object')} left out, whose name makes no path, first {example!r}.",
+        )
 
     @contextmanager
     def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
@@ -150,6 +153,13 @@ class RemoteTree(OutputTree):
         return None
 
 
+def no_bucket(store: Store) -> ConfigError:
+    """Return the error for a store whose bucket or container does not exist."""
+    return ConfigError(
+        f"{store.url()} cannot be listed: there is no such bucket or container; make it first."
+    )
+
+
 def listing_of(store: Store, state_folder: str) -> Listing:
     """Look once at all that a store holds.
 
@@ -161,9 +171,7 @@ def listing_of(store: Store, state_folder: str) -> Listing:
         listing.fill(store.list())
     except FileNotFoundError as exc:
         listing.close()
-        raise ConfigError(
-            f"{store.url()} cannot be listed: there is no such bucket or container; make it first."
-        ) from exc
+        raise no_bucket(store) from exc
     except BaseException:
         listing.close()
         raise

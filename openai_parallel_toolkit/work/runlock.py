@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..clock import Clock, SystemClock
 from ..errors import RunLocked
+from ..files import storage_error
 
 #: Kept inside the output folder unless the user says otherwise.
 STATE_FOLDER = ".openai_parallel_toolkit"
@@ -45,12 +46,16 @@ class RunLock:
         Raises:
             RunLocked: another process holds it; facts `pid`, `host` and `since` (ISO 8601, UTC),
                 each None when the holder did not say.
+            StorageError: the folder cannot be written to.
         """
         try:
             self._lock.acquire(timeout=_TIMEOUT_S, poll_interval=_POLL_S)
+            self._say_who()
         except Timeout as exc:
             raise self._locked() from exc
-        self._say_who()
+        except OSError as exc:
+            self._lock.release()
+            raise storage_error(exc, self._path) from exc
 
     def release(self) -> None:
         """Give the lock back."""
@@ -63,11 +68,16 @@ class RunLock:
 
         Looks without taking the lock: a shared one for an instant, which a run that starts at that
         moment waits for.
+
+        Raises:
+            StorageError: it cannot be looked at.
         """
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as exc:
+            raise storage_error(exc, self._path) from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

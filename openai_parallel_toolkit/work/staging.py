@@ -7,6 +7,7 @@ the path ends like the final one, and what steps above its output folder is noti
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import secrets
 import shutil
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from ..errors import UnsafePath
 from ..files import digest, private_folder
 from ..records import OutputFile
+
+logger = logging.getLogger(__name__)
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"
@@ -146,8 +149,11 @@ class StagedFolder:
             self.discard()
 
     def discard(self) -> None:
-        """Remove the place with all that is left in it."""
-        _remove(self._place.path)
+        """Remove the place with all that is left in it, or leave it to the next start's sweep."""
+        try:
+            _remove(self._place.path)
+        except OSError as exc:
+            logger.warning("%s is left for the next start to remove: %s", self._place.path, exc)
 
     def _read(self, path: str) -> OutputFile:
         size_bytes, sha256 = digest(path, starts_writing=True)

@@ -16,6 +16,7 @@ QUICK = Pace(
     longest_limit_s=0.2,
     look_s=0.1,
     settle_s=0.05,
+    listed_within_s=0.1,
     patience_s=3.0,
     grace_s=5.0,
 )

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from openai_parallel_toolkit.simulator import Fault
+
 HOME = Path(__file__).parents[2]
 HOOKS = """\
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
@@ -53,8 +55,11 @@ def test_batches_of_a_run_in_batch_mode_are_cancelled_and_told(bench, sim):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     process.communicate()
+    # The service takes its time: meanwhile it is told what is waited for.
+    sim.script.replace([Fault("slow", method="GET", seconds=3.0, times=1)])
     process = start(bench.root, "batch", "cancel", "out", *config, "--json")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    assert "cancelling, which may take minutes: 1 batch at work\n" in err
     assert json.loads(out) == {"cancelled": 1, "calls": 3, "left": 0, "answered": 0}
     assert [batch.status for batch in sim.batches.batches()] == ["cancelled"]

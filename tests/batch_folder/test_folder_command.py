@@ -233,3 +233,35 @@ def test_a_mistake_is_one_line(bench, shell, arguments, told):
     assert code == 2
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_when_no_key_is_left_each_fact_is_told_once(bench, sim, shell):
+    bench.give_keys("sim-nobody")
+    for name in ("a.jsonl", "b.jsonl"):
+        bench.put(name)
+    for more in ((), ("--no-progress",)):
+        code, out, err = shell.give("in", "out", "--config", "config.json", *more)
+        assert code == 4
+        told = out + err
+        assert told.count("no key can take a batch") == 1
+        assert told.count("Incorrect API key") == 1
+        assert "2 left" in out
+        assert "Stopped: see the error." in out
+
+
+def test_status_tells_that_a_batch_was_cancelled(bench, sim, shell):
+    sim.steering.hold()
+    bench.put("a.jsonl")
+    process = shell.start("in", "out", "--config", "config.json")
+    until(lambda: '"running"' in state_of(bench))
+    process.terminate()
+    process.communicate(timeout=30)
+    _, out, _ = shell.give("status", "out")
+    assert " running " in out
+    shell.give("cancel", "out", "--config", "config.json")
+    _, out, _ = shell.give("status", "out")
+    assert " cancelling " in out
+    until(lambda: sim.batches.batches()[0].status == "cancelled")
+    shell.give("cancel", "out", "--config", "config.json")
+    _, out, _ = shell.give("status", "out", "--json")
+    assert json.loads(out)["under_way"][0]["stage"] == "cancelled"

@@ -71,7 +71,7 @@ class Watch:
     def _run(self):
         self._summary = self._folder.run()
 
-    def until(self, is_so, within_s=10):
+    def until(self, is_so, within_s=40):
         limit_s = time.monotonic() + within_s
         while not is_so():
             assert self._thread.is_alive()
@@ -80,7 +80,7 @@ class Watch:
 
     def stop(self):
         self._folder.stop()
-        self._thread.join(10)
+        self._thread.join(60)
         return self._summary
 
 
@@ -95,7 +95,7 @@ def test_two_hundred_nested_files_with_mistakes_among_them_and_more_that_arrive(
     watch = Watch(bench.folder(continuous=True, batch_size=20))
     for name in names[154:]:
         bench.put(name)
-    watch.until(lambda: not bench.waiting(), within_s=40)
+    watch.until(lambda: not bench.waiting(), within_s=120)
     watch.until(lambda: not bench.kept())
     summary = watch.stop()
     assert (summary.done, summary.partly_failed, summary.failed) == (197, 1, 3)

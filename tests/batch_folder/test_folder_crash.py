@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from folder_kit import Bench
+from folder_kit import QUICK, Bench
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -97,3 +98,25 @@ def test_killed_while_a_post_is_on_its_way_a_rerun_takes_over_what_it_made(tmp_p
         assert sim.files.stored() == []
         assert bench.waiting() == []
         assert len(bench.results("a.jsonl")) == len(bench.results("b.jsonl")) == 3
+
+
+@pytest.mark.crash
+def test_a_batch_that_is_listed_late_is_not_made_again(tmp_path):
+    """The process dies with its batch made, and the next one does not find it at first."""
+    children = []
+
+    def on_post(row):
+        if children and row.path.endswith("/batches"):
+            children.pop().kill()
+
+    with Simulator([SimKey("test")], batch_seconds=0.05, on_post=on_post) as sim:
+        sim.steering.set_pace(listed_after_s=3)
+        bench = Bench(tmp_path, sim)
+        bench.put("a.jsonl")
+        child = start("one", bench.input, bench.output, bench.error, bench.config)
+        children.append(child)
+        child.communicate(timeout=60)
+        assert bench.run(pace=dataclasses.replace(QUICK, listed_within_s=60)).done == 1
+        assert len(sim.batches.batches()) == 1
+        assert sim.ledger.summary().lines.billed == 3
+        assert sim.files.stored() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -22,14 +23,15 @@ from openai_parallel_toolkit.batch_folder.pace import Backoff, Stop
 from openai_parallel_toolkit.batch_folder.results import (
     RoundFiles,
     sort_results,
+    with_doubts,
     write_rest,
     write_results,
 )
 from openai_parallel_toolkit.batch_folder.shelf import Shelf
 from openai_parallel_toolkit.batches.check import Finding
 from openai_parallel_toolkit.errors import JournalError, RunStopping
-from openai_parallel_toolkit.prices import PriceBook
-from openai_parallel_toolkit.records import Usage
+from openai_parallel_toolkit.prices import ModelPrice, PriceBook
+from openai_parallel_toolkit.records import Usage, canonical_json
 
 IDS = [f"l{n}" for n in range(6)]
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
@@ -99,6 +101,45 @@ def test_every_line_ends_in_one_place_and_only_open_ones_are_asked_again(tmp_pat
     assert figures.unpriced == len(answered)
 
 
+def line(custom_id, model="m"):
+    body = {"model": model, "messages": [], "max_tokens": 10}
+    asked = {"custom_id": custom_id, "url": "/v1/chat/completions", "body": body}
+    return json.dumps(asked) + "\n"
+
+
+@pytest.mark.parametrize("is_silence_doubtful", [True, False])
+def test_lines_that_may_be_billed_without_an_answer_that_says_so_are_in_doubt(
+    tmp_path, is_silence_doubtful
+):
+    ids = ["fine", "without usage", "silent", "lost", "not asked", "refused"]
+    prices = PriceBook({"m": ModelPrice(input_usd=Decimal(1), output_usd=Decimal(2))})
+    files = RoundFiles(
+        input=str(tmp_path / "input"),
+        output=str(tmp_path / "output"),
+        error=str(tmp_path / "error"),
+        is_silence_doubtful=is_silence_doubtful,
+    )
+    (tmp_path / "input").write_text("".join(map(line, ids)) + line("silent too", "unpriced"))
+    bare = {"custom_id": "without usage", "response": {"status_code": 200, "body": {"model": "m"}}}
+    (tmp_path / "output").write_text(result("fine", 200) + json.dumps(bare) + "\n")
+    errors = [
+        {"custom_id": "lost", "response": None, "error": {"code": "server_error"}},
+        {"custom_id": "not asked", "response": None, "error": {"code": "batch_expired"}},
+    ]
+    (tmp_path / "error").write_text(
+        result("refused", 400) + "".join(json.dumps(error) + "\n" for error in errors)
+    )
+    figures = with_doubts(Figures(), [files], prices)
+    # A token is a byte at least, and at half the price.
+    body = json.loads(line(""))["body"]
+    most_usd = Decimal(len(canonical_json(body)) + 2 * 10) / 1_000_000 / 2
+    count = 3 if is_silence_doubtful else 2
+    assert figures.doubt_usd == count * most_usd
+    assert figures.in_doubt == count + is_silence_doubtful
+    assert figures.unpriced == int(is_silence_doubtful), "of a model that has no price"
+
+
+MONEY = st.decimals(allow_nan=False, allow_infinity=False)
 ROUNDS = st.builds(
     Round,
     key_name=st.text(),
@@ -118,9 +159,7 @@ JOBS = st.builds(
     stage=st.sampled_from(Stage),
     rounds=st.lists(ROUNDS).map(tuple),
     findings=st.lists(st.builds(Finding, code=st.text(), message=st.text())).map(tuple),
-    figures=st.builds(
-        Figures, usage=st.builds(Usage), cost_usd=st.decimals(allow_nan=False, allow_infinity=False)
-    ),
+    figures=st.builds(Figures, usage=st.builds(Usage), cost_usd=MONEY, doubt_usd=MONEY),
 )
 
 

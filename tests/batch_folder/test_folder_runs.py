@@ -342,3 +342,38 @@ def test_the_summary_reads_as_a_paragraph_and_as_json(bench, sim):
     assert plain["done"] == 1
     assert float(plain["cost_usd"]) > 0
     assert os.path.isdir(plain["output_path"])
+
+
+# What may be billed without anybody saying how much
+
+
+def test_the_most_that_a_run_can_have_cost_is_the_cost_when_nothing_is_in_doubt(bench, sim):
+    bench.put("a.jsonl")
+    summary = bench.run()
+    assert summary.max_cost_usd == summary.cost_usd > 0
+    assert summary.lines_in_doubt == 0
+    assert "at most" not in str(summary)
+    assert bench.metadata("a.jsonl")["max_cost_usd"] == str(summary.cost_usd)
+
+
+def test_lines_that_a_batch_lost_are_told_as_cost_that_is_not_known(bench, sim):
+    sim.steering.follow(BatchCourse(lost_share=0.5))
+    bench.put("a.jsonl", *[a_line(f"{n}", f"say {n}", max_tokens=9) for n in range(4)])
+    summary = bench.run()
+    assert (summary.lines_answered, summary.lines_failed, summary.lines_in_doubt) == (4, 0, 2)
+    paid = [row for row in sim.ledger.rows() if row.batch]
+    billed_usd = sum(0.15 * r.prompt_tokens + 0.6 * r.completion_tokens for r in paid) / 2e6
+    assert float(summary.cost_usd) < billed_usd <= float(summary.max_cost_usd)
+    assert f"${summary.cost_usd:.4f} known, at most ${summary.max_cost_usd:.4f}" in str(summary)
+    assert "In doubt: 2 lines" in str(summary)
+    assert summary.as_dict()["max_cost_usd"] == str(summary.max_cost_usd)
+    assert bench.metadata("a.jsonl")["lines_in_doubt"] == 2
+
+
+def test_a_batch_that_has_vanished_may_be_billed_whole(bench, sim):
+    sim.script.append([Fault("400", method="GET", path=f"{1:024x}", status=404)])  # the batch's id
+    bench.put("a.jsonl")
+    summary = bench.run()
+    assert (summary.failed, summary.lines_in_doubt) == (1, 3)
+    assert summary.max_cost_usd > summary.cost_usd == 0
+    assert "$0.0000 known, at most $" in str(summary)

@@ -23,7 +23,7 @@ MODEL = "gpt-3.5-turbo"
 #: USD per million tokens, live.
 PRICES = {MODEL: {"input": 0.5, "output": 1.5}}
 STATE = ".openai_parallel_toolkit"
-QUICK = {"poll_s": 0.02, "longest_poll_s": 0.1}
+QUICK = {"poll_s": 0.02, "longest_poll_s": 0.1, "listed_within_s": 0.1}
 
 
 class Ask(ParallelToolkit):
@@ -185,7 +185,7 @@ def cost_of(rows):
     return total / 1_000_000
 
 
-def until(is_so, within_s=10.0):
+def until(is_so, within_s=40.0):
     """Wait for what other threads do."""
     limit_s = time.monotonic() + within_s
     while not is_so():

@@ -44,7 +44,7 @@ def suspend(book, file_id, *asks, rounds=1):
         settled.set()
 
     book.suspend(file_id, rounds, b"marks", asks, done)
-    assert settled.wait(10)
+    assert settled.wait(40)
     assert told == [None]
 
 

@@ -89,7 +89,7 @@ def follow(journal, keys, tmp_path, *troubles):
         journal=journal,
         keys=keys,
         scope=scope,
-        submitter=Submitter(book, str(tmp_path), window="24h", chance=None),
+        submitter=Submitter(book, str(tmp_path), window="24h", listed_within_s=0, chance=None),
         collector=Collector(
             book, scope, Purse(None), clock=clock, clean=str, policy=Policy(max_retries=3)
         ),

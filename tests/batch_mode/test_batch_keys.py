@@ -1,9 +1,10 @@
 """Keys in batch mode: who gets which batch, what limits them, and what comes of dead ones."""
 
+import math
 import threading
 
 import pytest
-from batch_desk import MODEL, billed_twice, key_fields, lines_of, start, until
+from batch_desk import MODEL, billed_twice, key_fields, lines_of, live_calls, start, until
 
 from openai_parallel_toolkit import ConfigError, NoUsableKey
 from openai_parallel_toolkit.batch_lane.allowance import Allowance
@@ -55,6 +56,20 @@ def test_a_creation_that_is_refused_is_told_to_the_files(desk):
     assert (summary.failed, summary.calls.sent, sim.files.stored()) == (3, 0, [])
     assert all("No such window" in line["message"] for line in desk.failures())
     assert desk.run().done == 3
+
+
+@pytest.mark.crash
+def test_a_batch_that_was_never_asked_for_does_not_wait_for_its_key(desk, caplog):
+    sim = desk.simulate("gone", "other")
+    desk.inputs(6).configure_at(sim.url, [{"key": "sim-gone", "name": "gone"}])
+    with start(desk, place="submit.py:_write:return:1") as child:  # before the upload
+        child.communicate(timeout=100)
+    summary = desk.configure_at(sim.url, [{"key": "sim-other", "name": "other"}]).run()
+    assert (summary.done, sim.ledger.billed("other"), billed_twice(sim)) == (6, 6, {})
+    assert "cannot be looked after" not in caplog.text
+    with desk.journal() as journal:
+        totals = journal.status().totals.all_runs
+    assert (totals.unknown, totals.unanswered) == (0, 0)
 
 
 def test_batches_are_spread_over_the_keys(desk):
@@ -213,7 +228,7 @@ def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
     sim.steering.follow(BatchCourse("failed", code="token_limit_exceeded"))
     desk.inputs(4).configure(sim)
     with start(desk, place="submit.py:clear:call:1") as child:
-        child.communicate(timeout=20)
+        child.communicate(timeout=100)
     summary = desk.run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (4, 4, 4)
     assert (len(sim.batches.batches()) > 1, sim.ledger.billed()) == (True, 4)
@@ -222,10 +237,113 @@ def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
 def test_half_of_what_was_too_much_is_tried_beside_what_is_out():
     allowance = Allowance([APIKey(secret=Secret("sk"), name="key")])
     allowance.enter(record(tokens=10, lines=1))
-    allowance.refused(record(tokens=1000, lines=50), 0.0)
+    refuse(allowance, tokens=1000, lines=50)
     assert allowance.most("key", MODEL) == 500
-    allowance.refused(record(tokens=1000, lines=1), 0.0)
+    refuse(allowance, tokens=1000)
     assert allowance.most("key", MODEL) == 10, "a single line waits for the others"
+    assert allowance.bound("key", MODEL).tokens == math.inf
+
+
+@pytest.mark.parametrize(
+    ("message", "is_alone", "bounds"),
+    [
+        ("Too much. Limit: 1,999 enqueued tokens.", False, [1999]),
+        ("surpassed the configured limit of 1.5K for the deployment", False, [1500]),
+        ("Limit: 4,001 enqueued tokens.", True, [math.inf] * 5),
+        ("Limit: 2,100 enqueued tokens.", True, [math.inf, math.inf, 1999]),
+        ("Limit: 2,100 enqueued tokens.", False, [math.inf] * 5),
+        ("Too much.", True, [math.inf, math.inf, 1999]),
+        ("Too much.", False, [math.inf] * 5),
+    ],
+    ids=[
+        "larger than the limit that is stated",
+        "larger than Azure's",
+        "far below it: others use it up",
+        "about as large",
+        "about as large, beside others",
+        "nothing is stated",
+        "nothing is stated, beside others",
+    ],
+)
+def test_a_line_counts_as_too_large_once_nothing_else_explains_its_refusals(
+    message, is_alone, bounds
+):
+    allowance = Allowance([APIKey(secret=Secret("sk"), name="key")])
+    for bound in bounds:
+        refuse(allowance, tokens=2000, message=message, is_alone=is_alone)
+        assert allowance.bound("key", MODEL).tokens == bound
+    assert allowance.bound("key", "another model").tokens == math.inf
+
+
+def refuse(allowance, *, tokens, lines=1, message="", is_alone=True):
+    batch = record(tokens=tokens, lines=lines)
+    allowance.refused(batch, 0.0, message=message, is_alone=is_alone)
+
+
+# A line that is larger than what may wait
+
+LIMIT = 60
+
+
+def with_one_large_file(desk, sim, *, is_told):
+    """Seven files, the first of which has a prompt of more tokens than LIMIT."""
+    desk.inputs(7)
+    (desk.input / "f000.txt").write_text("many words " * 100)
+    key = key_fields(sim.keys[0])
+    if not is_told:
+        del key["enqueued_tokens"]
+    return desk.configure_at(sim.url, [key])
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "learned"])
+def test_a_line_that_no_key_can_take_fails_in_its_hook_and_holds_nobody_up(desk, is_told):
+    sim = desk.simulate(SimKey("good", enqueued_tokens=LIMIT))
+    summary = with_one_large_file(desk, sim, is_told=is_told).run()
+    assert (summary.done, summary.failed, summary.left) == (6, 1, 0)
+    (failure,) = desk.failures()
+    assert (failure["file"], failure["kind"]) == ("f000.txt", "RequestFailed")
+    told = "enqueued_tokens in its settings" if is_told else "Enqueued token limit reached"
+    for part in ["was put into no batch", "the key good", f"{LIMIT} tokens ({told}", "finish="]:
+        assert part in failure["message"]
+    statuses = {batch.status for batch in sim.batches.batches()}
+    assert statuses == ({"completed"} if is_told else {"completed", "failed"})
+    assert sim.ledger.billed() == 6
+    assert sim.files.stored() == []
+
+
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "learned"])
+def test_a_line_that_no_key_can_take_is_finished_live_when_told_so(desk, is_told):
+    sim = desk.simulate(SimKey("good", enqueued_tokens=LIMIT))
+    summary = with_one_large_file(desk, sim, is_told=is_told).run(finish="live")
+    assert (summary.done, summary.failed, summary.left) == (7, 0, 0)
+    assert (len(live_calls(sim)), sim.ledger.billed(), billed_twice(sim)) == (1, 7, {})
+
+
+def test_a_line_that_one_key_can_take_waits_for_that_key(desk):
+    sim = desk.simulate(SimKey("small", enqueued_tokens=LIMIT), SimKey("big", enqueued_tokens=400))
+    desk.inputs(7).configure(sim)
+    for name in ("f000.txt", "f003.txt", "f006.txt"):
+        (desk.input / name).write_text("many words " * 100)
+    assert desk.run().done == 7
+    assert {batch.status for batch in sim.batches.batches()} == {"completed"}
+    assert sim.ledger.billed() == 7
+
+
+def test_a_line_fails_when_the_only_key_that_could_take_it_is_dead(desk):
+    sim = desk.simulate(SimKey("small", enqueued_tokens=LIMIT), SimKey("big", valid=False))
+    with_one_large_file(desk, sim, is_told=True).configure(sim)
+    summary = desk.run()
+    assert (summary.done, summary.failed) == (6, 1)
+    assert "the key small" in desk.failures()[0]["message"]
+
+
+def test_a_line_of_which_nobody_says_how_large_it_may_be_is_tried_three_times(desk):
+    sim = desk.simulate()
+    refusal = BatchCourse("failed", code="token_limit_exceeded", message="Too much.")
+    sim.steering.always_follow(refusal)
+    summary = desk.inputs(1).configure(sim).run()
+    assert (summary.done, summary.failed) == (0, 1)
+    assert len(sim.batches.batches()) == 3
 
 
 def record(*, tokens, lines):

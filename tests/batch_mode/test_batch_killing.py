@@ -62,7 +62,7 @@ def test_the_books_of_a_run_that_nobody_kills(desk):
     expected = desk.inputs(FILES).live_outputs(Twice)
     desk.configure(sim)
     with start(desk, Twice, max_lines=4) as child:
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=100)
     assert child.returncode == 0, err.decode()
     assert json.loads(out.splitlines()[-1])["done"] == FILES
     assert len(sim.batches.batches()) == 4
@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(desk, place):
     expected = desk.inputs(FILES).live_outputs(Twice)
     desk.configure(sim)
     with start(desk, Twice, max_lines=4, place=place) as child:
-        _, err = child.communicate(timeout=20)
+        _, err = child.communicate(timeout=100)
     assert child.returncode == -signal.SIGKILL, f"it never came there {err.decode()}"
     assert set(desk.outputs().items()) <= set(expected.items())
     summary = desk.run(Twice, batch={"max_lines": 4})
@@ -99,7 +99,7 @@ def test_a_run_that_is_killed_before_a_reply_comes_makes_nothing_twice(desk, pat
     desk.configure(sim)
     with start(desk, Twice, max_lines=4) as child:
         children.append(child)
-        child.communicate(timeout=20)
+        child.communicate(timeout=100)
     assert child.returncode == -signal.SIGKILL
     desk.run(Twice, batch={"max_lines": 4})
     assert sum(batch.total for batch in sim.batches.batches()) == 2 * FILES
@@ -123,7 +123,9 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(desk, re
         while True:
             with start(desk, Twice, max_lines=4) as child:
                 try:
-                    _, err = child.communicate(timeout=chance.uniform(0.3, 0.9))
+                    # Longer each time, so that a slow machine comes to an end as well.
+                    lives_s = chance.uniform(0.3, 0.9) * (1 + kills / 10)
+                    _, err = child.communicate(timeout=lives_s)
                     assert child.returncode == 0, err.decode()
                     break
                 except subprocess.TimeoutExpired:
@@ -136,6 +138,21 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(desk, re
         if aside:
             desk.run(Twice, batch={"max_lines": 4}, retry_failed=True)
         check_whole(desk, sim, expected)
+
+
+@pytest.mark.crash
+def test_a_batch_that_is_listed_late_is_not_made_again(desk):
+    """The process dies before the batch's id is noted; the next one does not find it at first."""
+    sim = desk.simulate()
+    expected = desk.inputs(FILES).live_outputs(Twice)
+    desk.configure(sim)
+    with start(desk, Twice, max_lines=4, place="submit.py:_created:call:1") as child:
+        child.communicate(timeout=100)
+    assert child.returncode == -signal.SIGKILL
+    sim.steering.set_pace(listed_after_s=3)
+    desk.run(Twice, batch={"max_lines": 4, "listed_within_s": 60})
+    assert sum(batch.total for batch in sim.batches.batches()) == 2 * FILES
+    check_whole(desk, sim, expected)
 
 
 # Replies that are lost
@@ -160,7 +177,7 @@ def test_a_file_that_vanished_before_its_batch_was_created_is_uploaded_again(des
     expected = desk.inputs(FILES).live_outputs(Twice)
     desk.configure(sim)
     with start(desk, Twice, max_lines=4, place=PLACES["before the creation"]) as child:
-        child.communicate(timeout=20)
+        child.communicate(timeout=100)
     for file in sim.files.stored():
         sim.files.delete(file)
     desk.run(Twice, batch={"max_lines": 4})

@@ -21,7 +21,7 @@ def stop_while_out(desk, sim, number=signal.SIGTERM):
     with start(desk) as child:
         until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
         child.send_signal(number)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=100)
     return child.returncode, out.decode(), err.decode()
 
 
@@ -34,7 +34,7 @@ def test_a_signal_ends_the_run_and_tells_what_goes_on_remotely(desk, number, sta
     code, out, err = stop_while_out(desk, sim, number)
     assert code == status, err
     assert "Traceback" not in err
-    assert "Batches: 1 with 5 calls go on at the provider" in out
+    assert "At the provider: 1 batch with 5 calls" in out
     assert "told to by" in out
     sim.steering.release()
     summary = desk.run()

@@ -31,12 +31,12 @@ class FakeService:
 
     def __enter__(self) -> FakeService:
         self._thread.start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(40)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(40)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -122,13 +122,13 @@ def test_what_makes_no_model_and_no_threads_are_refused(bench):
 @BOTH
 @pytest.mark.parametrize("threads", [1, 7])
 def test_no_more_than_threads_are_in_flight(bench, ask, threads):
-    sim = bench.simulate(latency=0.01)
-    ask(pairs(30), Gpt35Turbo, threads, keys=bench.keys(sim))
+    sim = bench.simulate(latency=0.05 * threads)
+    ask(pairs(15), Gpt35Turbo, threads, keys=bench.keys(sim))
     assert sim.ledger.in_flight_peak == threads
 
 
 def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(bench):
-    sim = bench.simulate(latency=0.05)
+    sim = bench.simulate(latency=0.3)
     before, seen = threading.active_count(), []
     keys = bench.keys(sim)
 
@@ -136,7 +136,7 @@ def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(bench):
         seen.append(threading.active_count())
         return model(**fields)
 
-    multi_process_one(pairs(100), count, keys=keys)
+    multi_process_one(pairs(10 * os.cpu_count()), count, keys=keys)
     assert sim.ledger.in_flight_peak == 5 * os.cpu_count()
     assert threading.active_count() - before < 5
 
@@ -144,14 +144,14 @@ def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(bench):
 @BOTH
 @pytest.mark.usefixtures("openai_module")
 def test_a_generate_of_ones_own_runs_on_so_many_threads(bench, ask):
-    most, now, lock = [0], [0], threading.Lock()
+    most, now, lock, six = [0], [0], threading.Lock(), threading.Barrier(6)
 
     class Busy(Noted):
         def generate(self):
             with lock:
                 now[0] += 1
                 most[0] = max(most[0], now[0])
-            time.sleep(0.01)
+            six.wait(40)
             with lock:
                 now[0] -= 1
             return self.fields[0]
@@ -204,11 +204,11 @@ def test_progress_draws_a_bar(bench, capsys):
 
 def test_ten_thousand_items_take_a_few_seconds(bench):
     sim = bench.simulate()
-    since_s = time.monotonic()
+    since_s = time.process_time()
     got = multi_process_one(pairs(10_000), Gpt35Turbo, 100, keys=bench.keys(sim))
-    took_s = time.monotonic() - since_s
+    took_s = time.process_time() - since_s
     assert (len(got), sim.ledger.billed()) == (10_000, 10_000)
-    assert took_s < 40, took_s
+    assert took_s < 40, f"{took_s} s of the processor, the server's among them"
 
 
 # In hooks

@@ -82,7 +82,7 @@ class Result:
     """How a command ended."""
 
     def __init__(self, process):
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         self.code = process.returncode
         self.out, self.err = out.decode(), err.decode()
 
@@ -99,7 +99,7 @@ class Result:
         return self.err
 
 
-def until(is_so, within_s=15.0):
+def until(is_so, within_s=40.0):
     """Wait for what another process does."""
     limit_s = time.monotonic() + within_s
     while not is_so():

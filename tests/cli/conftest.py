@@ -1,5 +1,7 @@
 """A desk to give commands at, and the servers that they ask."""
 
+import threading
+
 import pytest
 from cli_desk import Desk
 
@@ -15,6 +17,20 @@ def desk(tmp_path):
 def sim():
     with Simulator([SimKey("good"), SimKey("other"), SimKey("empty", quota="none")]) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def let_go():
+    """What lets `holding_sim` answer."""
+    return threading.Event()
+
+
+@pytest.fixture
+def holding_sim(let_go):
+    """Takes a request and answers nobody until it is let go."""
+    with Simulator([SimKey("good")], on_post=lambda _: let_go.wait(60)) as simulator:
+        yield simulator
+        let_go.set()
 
 
 @pytest.fixture

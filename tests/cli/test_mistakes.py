@@ -13,6 +13,20 @@ MISTAKES = {
     "no command": ([], "COMMAND"),
     "an unknown command": (["dance"], "invalid choice: 'dance'"),
     "an unknown option": (["run", "hooks.py", "in", "out", "--fast"], "--fast"),
+    "a typo in an option": (
+        ["run", "hooks.py", "in", "out", "--confg", "c"],
+        "mean --config? (see",
+    ),
+    "where its help is": (["batch", "status", "out", "--jsn"], "toolkit batch status --help`"),
+    "a folder in the place of TARGET": (
+        ["run", "in", "hooks.py", "out"],
+        "'in' is a folder; first",
+    ),
+    "a batch of nothing": (["batch"], "give IN and OUT, or --config"),
+    "a batch config that is not there": (["batch", "--config", "no.json"], "batch --init DIR"),
+    "a batch of one file": (["batch", "two.py", "out"], "two.py' is a file"),
+    "a file for batch results": (["batch", "in", "two.py"], "'two.py' is a file; name a folder"),
+    "a word of batch in the wrong place": (["batch", "--json", "status", "out"], "right behind"),
     "a missing argument": (["run", "hooks.py"], "IN, OUT"),
     "a module that is not there": (["run", "nothing:Mine", "in", "out"], "no module 'nothing'"),
     "a file that is not there": (["run", "no.py", "in", "out"], "no file 'no.py'"),
@@ -63,6 +77,32 @@ def test_an_output_folder_that_cannot_be_written_is_told_in_one_line(cluttered):
     result = cluttered.give("run", "hooks.py", "in", "out/deeper")
     assert "out" in result.mistake
     assert result.code == 5
+
+
+def test_a_state_folder_that_cannot_be_looked_into_is_not_taken_for_none(cluttered):
+    (cluttered.root / "out").mkdir()
+    cluttered.state.symlink_to(cluttered.state)  # a loop: not even root can look into it
+    for command in (["status", "out"], ["batch", "cancel", "out"], ["prune", "out"]):
+        result = cluttered.give(*command)
+        assert "Too many levels of symbolic links" in result.mistake
+        assert result.code == 5
+
+
+def test_a_lock_that_cannot_be_taken_is_told_in_one_line(cluttered, sim):
+    cluttered.inputs(1).configure(sim)
+    (cluttered.state / "run.lock").mkdir(parents=True)
+    result = cluttered.run()
+    assert "run.lock" in result.mistake
+    assert result.code == 5
+
+
+def test_an_input_folder_that_cannot_be_read_is_the_same_mistake_everywhere(cluttered, sim):
+    cluttered.configure(sim)
+    (cluttered.root / "loop").symlink_to("loop")
+    for command in (["run", "hooks.py", "loop", "out"], ["batch", "loop", "out"]):
+        result = cluttered.give(*command, "--config", "config.json")
+        assert "loop" in result.mistake
+        assert result.code == 2
 
 
 def test_a_log_file_that_cannot_be_written_is_told_in_one_line(cluttered):

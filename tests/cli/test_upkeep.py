@@ -63,13 +63,14 @@ def test_repair_says_that_a_journal_is_sound_and_saves_what_a_damaged_one_holds(
 
 
 @pytest.mark.parametrize("command", ["prune", "repair"])
-def test_upkeep_waits_for_no_run(desk, slow_sim, command):
-    desk.inputs(1).configure(slow_sim)
+def test_upkeep_waits_for_no_run(desk, holding_sim, let_go, command):
+    desk.inputs(1).configure(holding_sim)
     with desk.start_run() as process:
-        until(lambda: slow_sim.ledger.hits() > 0)
+        until(lambda: holding_sim.ledger.hits() > 0)
         result = desk.give(command, "out")
         assert result.code == 3
         assert f"Process {process.pid}" in result.mistake
+        let_go.set()
         process.communicate()
 
 
@@ -81,7 +82,7 @@ def test_simulate_tells_where_it_is_and_in_the_end_its_bill(desk):
         assert url in config
         assert desk.run().code == 0
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=40)
     assert process.returncode == 0
     assert b"of which 2 billed" in out
     assert b"good: 2 of 2 billed" in out

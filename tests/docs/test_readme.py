@@ -102,7 +102,7 @@ class Folder:
             env=env,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=100,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -96,7 +96,7 @@ def carry_out(commands, server, folder):
         env={name: value for name, value in env.items() if not name.startswith("COV")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
 

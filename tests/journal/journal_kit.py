@@ -77,7 +77,7 @@ class Told:
         self._called.set()
 
     def wait(self):
-        assert self._called.wait(10)
+        assert self._called.wait(40)
         return self.error
 
 

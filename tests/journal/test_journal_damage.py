@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 
 import pytest
-from journal_kit import FILE, NOTE, answer, bodies, call, claim, copy_of, output
+from journal_kit import FILE, NOTE, answer, bodies, call, claim, copy_of, hash_of, output
 
 from openai_parallel_toolkit.errors import JournalError
 from openai_parallel_toolkit.journal import Journal, JournalReader, repair, schema
@@ -154,15 +154,25 @@ def test_repair_saves_what_can_be_read(state):
     assert report.answers > 150
     journal = Journal.open(state)
     assert repair(state).problems == ()
-    for n in range(400):
-        file = journal.known(f"d/{n}.txt")
-        if file is not None:
-            assert set(bodies(journal, file.id).values()) <= {b"body %d" % n * 100}
+    _check_answers(journal, 400)
     figures = journal.totals().all_runs
     assert (figures.sent, figures.answered) <= (401, 400)
     assert figures.cost_usd > 0
     assert len(salt) == len(journal.salt)
     journal.close()
+
+
+def _check_answers(journal, files):
+    """What answers a request is what was bought for it.
+
+    A bit of the file's number may have flipped, and then another file has an answer to what it
+    does not ask.
+    """
+    for n in range(files):
+        file = journal.known(f"d/{n}.txt")
+        if file is not None:
+            for (hash, _, _), body in bodies(journal, file.id).items():
+                assert hash != hash_of(n) or body == b"body %d" % n * 100
 
 
 def _overwrite_pages(state, share):
@@ -200,10 +210,7 @@ def test_flipped_bits_are_repaired_or_named_and_never_pass_as_answers(state, see
         file.write(content)
     report = repair(state)
     with closing(Journal.open(state)) as journal:
-        for n in range(60):
-            file = journal.known(f"d/{n}.txt")
-            if file is not None:
-                assert set(bodies(journal, file.id).values()) <= {b"body %d" % n * 100}
+        _check_answers(journal, 60)
         journal.totals()
     with JournalReader(state) as reader:
         reader.status()

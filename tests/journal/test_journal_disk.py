@@ -3,10 +3,10 @@
 import errno
 import os
 import sqlite3
-import subprocess
 
 import pytest
 from journal_kit import OK, Told, answer, bodies, call, claim
+from small_disk import small_disk
 
 from openai_parallel_toolkit.errors import StorageError
 from openai_parallel_toolkit.journal import Journal, JournalReader
@@ -79,35 +79,19 @@ def test_what_comes_after_a_refused_commit_is_written_if_the_disk_lets_it(open_j
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    folder = str(tmp_path / "small")
-    os.mkdir(folder)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path / "small", size_mb=8) as mounted:
+        yield mounted
 
 
-def _fill(folder):
-    with open(os.path.join(folder, "filler"), "ab", buffering=0) as filler:
-        try:
-            while True:
-                filler.write(bytes(4096))
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-
-
-def test_on_a_full_disk_the_reserve_takes_the_answers_in_flight(small_disk, open_journal):
-    folder = os.path.join(small_disk, "state")
+def test_on_a_full_disk_the_reserve_takes_the_answers_in_flight(disk, open_journal):
+    folder = str(disk.path / "state")
     journal = open_journal(folder)
     journal.begin_run("v1")
     file = journal.file("a.txt")
     attempts = [claim(journal, call(file.id, n)) for n in range(100)]
     journal.flush()
-    _fill(small_disk)
+    disk.fill()
     told = [Told() for _ in attempts]
     for n, attempt in enumerate(attempts):
         journal.answered(attempt, call(file.id, n), OK, os.urandom(5000), None, told[n])
@@ -116,20 +100,20 @@ def test_on_a_full_disk_the_reserve_takes_the_answers_in_flight(small_disk, open
     assert "free some space" in str(journal.trouble)
     assert not os.path.exists(os.path.join(folder, "reserve"))
     journal.close()
-    os.unlink(os.path.join(small_disk, "filler"))
+    disk.enlarge()
     again = open_journal(folder)
     assert len(bodies(again, file.id)) == 100
     assert os.path.getsize(os.path.join(folder, "reserve")) == 4 * 1024 * 1024
 
 
-def test_on_a_disk_that_stays_full_nothing_is_claimed_that_is_not_there(small_disk, open_journal):
-    folder = os.path.join(small_disk, "state")
+def test_on_a_disk_that_stays_full_nothing_is_claimed_that_is_not_there(disk, open_journal):
+    folder = str(disk.path / "state")
     journal = open_journal(folder)
     journal.begin_run("v1")
     file = journal.file("a.txt")
     attempts = [claim(journal, call(file.id, n)) for n in range(40)]
     journal.flush()
-    _fill(small_disk)
+    disk.fill()
     kept = []
     for n, attempt in enumerate(attempts):
         told = Told()
@@ -141,15 +125,14 @@ def test_on_a_disk_that_stays_full_nothing_is_claimed_that_is_not_there(small_di
     with pytest.raises(StorageError) as raised:
         journal.close()
     assert raised.value is journal.trouble  # and not a later fault, of which nobody has heard
-    os.unlink(os.path.join(small_disk, "filler"))
+    disk.enlarge()
     again = open_journal(folder)
     assert sorted(hash for hash, _, _ in bodies(again, file.id)) == sorted(kept)
 
 
-def test_a_disk_without_room_for_the_reserve_says_so_and_works(small_disk, open_journal, caplog):
-    with open(os.path.join(small_disk, "filler"), "wb") as filler:
-        filler.write(bytes(5 * 1024 * 1024))
-    folder = os.path.join(small_disk, "state")
+def test_a_disk_without_room_for_the_reserve_says_so_and_works(disk, open_journal, caplog):
+    disk.fill(leave_bytes=3 * 1024 * 1024)
+    folder = str(disk.path / "state")
     journal = open_journal(folder)
     journal.begin_run("v1")
     answer(journal, call(journal.file("a.txt").id))

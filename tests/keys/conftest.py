@@ -1,15 +1,15 @@
 import pytest
 from keys_kit import MADE, timekeepers
 
-from openai_parallel_toolkit.keys import forget_default_manager
+from openai_parallel_toolkit.keys import close_default_managers
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
     """Each test starts without a default manager, and leaves no thread."""
-    forget_default_manager()
+    close_default_managers()
     yield
-    forget_default_manager()
+    close_default_managers()
     while MADE:
         MADE.pop().close()
     for thread in timekeepers():

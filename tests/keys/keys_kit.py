@@ -75,7 +75,7 @@ class Asked:
         return self.ticket.lease and self.ticket.lease.key_name
 
     def wait(self):
-        assert self.told.wait(10), "never served"
+        assert self.told.wait(40), "never served"
         if self.ticket.error is not None:
             raise self.ticket.error
         return self.ticket.lease

@@ -23,7 +23,8 @@ def in_threads(*jobs):
 
 
 def until(is_true):
-    for _ in range(10_000):
+    limit_s = time.monotonic() + 40
+    while time.monotonic() < limit_s:
         if is_true():
             return
         threading.Event().wait(0.001)
@@ -59,7 +60,7 @@ def test_a_blocking_lease_wakes_when_a_key_comes_back():
     assert manager.waiting_on().reason == "1 of 1 keys have as many requests in flight as they may"
     assert manager.waiting_on().until_s is None
     manager.settle(lease, OK)
-    thread.join(10)
+    thread.join(40)
     assert got[0].key_name == "a"
 
 
@@ -76,7 +77,7 @@ def test_a_drop_while_leased_wakes_the_blocked_thread_with_the_reason():
     [thread] = in_threads(ask)
     until(lambda: manager.waiting_on() is not None)
     manager.settle(lease, DEAD)
-    thread.join(10)
+    thread.join(40)
     assert caught == [{"a": "401 invalid_api_key: no such key"}]
 
 
@@ -139,7 +140,7 @@ def test_close_ends_the_timekeeper():
     manager.settle(manager.lease(need()), limited(5))
     asked = Asked(manager)
     manager.close()
-    assert asked.told.wait(10)
+    assert asked.told.wait(40)
     until(lambda: not timekeepers())
 
 
@@ -243,7 +244,7 @@ def test_a_thousand_threads_share_a_thousand_keys():
     for lease in held:
         manager.settle(lease, OK)
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(served) == 1000
     assert manager.counts().in_flight == 0
     assert time.process_time() - start_s < 2.0

@@ -129,10 +129,10 @@ def test_a_price_costs_a_few_microseconds():
     book = PriceBook({}, OPENAI)
     usage = Usage(prompt_tokens=123, completion_tokens=45)
     book.cost_usd("gpt-4o", usage)
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(10_000):
         book.cost_usd("gpt-4o", usage)
-    assert (time.perf_counter() - began) / 10_000 < 50e-6
+    assert (time.thread_time() - began) / 10_000 < 100e-6
 
 
 @listed

@@ -79,7 +79,7 @@ class Desk:
     def give(self, *more, **options):
         """Carry the command out; return exit status, standard output and standard error."""
         process = self.start(*more, **options)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=50)
         return process.returncode, out, err
 
     def lines(self, path=None):
@@ -90,7 +90,7 @@ class Desk:
             return reader.status().totals.all_runs
 
 
-def until(is_so, within_s=20.0):
+def until(is_so, within_s=40.0):
     """Wait for what others do."""
     limit_s = time.monotonic() + within_s
     while not is_so():

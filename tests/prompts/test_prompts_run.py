@@ -1,6 +1,7 @@
 """A file of prompts gives a file of answers in its order, and nothing is paid for twice."""
 
 import json
+import time
 from decimal import Decimal
 
 import pytest
@@ -155,16 +156,18 @@ def test_a_line_that_cannot_be_sent_fails_alone(desk):
 
 
 def test_the_requests_under_way_are_bounded(desk):
-    sim = desk.simulate(latency=0.05)
-    desk.numbers(30).run(max_workers=3)
+    sim = desk.simulate(latency=0.15)
+    desk.numbers(15).run(max_workers=3)
     assert sim.ledger.in_flight_peak == 3
 
 
 def test_a_limit_of_requests_a_minute_is_kept_from_the_start(desk):
     sim = desk.simulate()
+    since_s = time.monotonic()
     desk.numbers(63).run(rate_limit=60)
-    times_s = [row.time_s for row in sim.ledger.rows()]
-    assert 2.0 < times_s[-1] - times_s[0] < 10
+    # A minute's worth at once, then one a second; on a slow machine no quicker than that.
+    assert 2.9 < time.monotonic() - since_s < 40
+    assert sim.ledger.billed() == 63
 
 
 def test_money_that_is_spent_stops_the_run_and_more_money_finishes_it(desk):
@@ -256,14 +259,14 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(desk):
     sim = desk.simulate(latency=Latency(0.1, 0.5))
     desk.partial.symlink_to("/dev/full")
     with pytest.raises(StorageError) as caught:
-        desk.numbers(40).run(max_workers=8)
+        desk.numbers(120).run(max_workers=8)
     assert caught.value.exit_code == 5
     asked = sim.ledger.billed()
-    assert asked < 40
+    assert asked < 120
     assert desk.figures().answered == asked
     desk.partial.unlink()
     assert desk.run().calls.replayed == asked
-    assert sim.ledger.billed() == 40
+    assert sim.ledger.billed() == 120
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ AZURE_VERSION = "2024-10-21"
 
 
 def client(sim, key="good"):
-    return openai.OpenAI(base_url=sim.url, api_key=f"sim-{key}", max_retries=0, timeout=5)
+    return openai.OpenAI(base_url=sim.url, api_key=f"sim-{key}", max_retries=0, timeout=40)
 
 
 def azure_client(sim, key="azure"):
@@ -18,7 +18,7 @@ def azure_client(sim, key="azure"):
         api_key=f"sim-{key}",
         api_version=AZURE_VERSION,
         max_retries=0,
-        timeout=5,
+        timeout=40,
     )
 
 
@@ -56,7 +56,7 @@ def create(api, file_id, endpoint="/v1/chat/completions", **fields):
 
 def until(look, item_id, *statuses):
     """Look at something until it has one of the statuses."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while (item := look(item_id)).status not in statuses:
         assert time.monotonic() < end, item
         time.sleep(0.005)

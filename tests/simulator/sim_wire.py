@@ -34,7 +34,7 @@ def address(sim):
     return parts.hostname, parts.port
 
 
-def connect(sim, timeout=5):
+def connect(sim, timeout=40):
     return socket.create_connection(address(sim), timeout=timeout)
 
 
@@ -44,7 +44,7 @@ def chat_body(content="Hello, sea.", model="gpt-4o-mini", **fields):
 
 
 def call(sim, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection(*address(sim), timeout=5)
+    connection = http.client.HTTPConnection(*address(sim), timeout=40)
     with closing(connection):
         connection.request(method, path, body, headers or {})
         reply = connection.getresponse()

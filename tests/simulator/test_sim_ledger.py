@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from sim_wire import ask, call, chat_body, connect, post, raw_request
@@ -73,10 +72,7 @@ def test_the_file_has_a_line_for_each_row_while_it_runs(tmp_path):
         ask(sim, "a")
         with connect(sim) as sock:
             sock.sendall(raw_request(chat_body("b")))
-            until = time.monotonic() + 5
-            while path.read_bytes().count(b"\n") < 2:
-                assert time.monotonic() < until
-                time.sleep(0.01)
+            until(lambda: path.read_bytes().count(b"\n") >= 2)
         ask(sim, "c")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["ordinal"] for line in lines] == [1, 2, 3]
@@ -93,15 +89,13 @@ def test_the_hook_sees_a_row_before_the_client_sees_a_byte():
 
 
 def test_the_most_requests_in_flight_are_counted():
-    everyone_is_in = threading.Barrier(4)
-
-    def ask_together(number):
-        everyone_is_in.wait()
-        return ask(sim, str(number)).status
-
-    with Simulator(KEYS, latency=0.2) as sim, ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(ask_together, range(4))) == {200}
-        assert sim.ledger.in_flight_peak == 4
+    with Simulator(KEYS, faults=[Fault("never", at=range(1, 5))]) as sim:
+        with ExitStack() as stack:
+            for _ in range(4):
+                stack.enter_context(connect(sim)).sendall(raw_request(chat_body()))
+            until(lambda: sim.ledger.hits() == 4)
+            assert sim.ledger.in_flight_peak == 4
+        until(lambda: all(row.client_closed for row in sim.ledger.rows()))
         ask(sim)
         assert sim.ledger.summary().in_flight_peak == 4
 
@@ -162,3 +156,11 @@ def test_latency_is_seeded_and_spread_around_its_median():
     assert 0.19 < sorted(draws)[1000] < 0.21
     assert min(draws) > 0
     assert Latency(0.3).draw_s(7, 1, b"x") == 0.3
+
+
+def until(is_so):
+    """Wait for what the server's thread does."""
+    limit_s = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < limit_s, "it did not happen"
+        time.sleep(0.01)

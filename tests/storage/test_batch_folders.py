@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from openai_parallel_toolkit.batch_folder import BatchFolder
+from openai_parallel_toolkit.errors import ConfigError
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 from openai_parallel_toolkit.storage import open_store
 
@@ -113,3 +114,14 @@ def test_the_accelerators_files_are_enough(
     posts = [row.path for row in sim.ledger.rows() if row.ordinal]
     assert ("/openai/files/import" in posts) is not download_to_local
     assert sim.files.stored() == []
+
+
+@pytest.mark.parametrize("which", ["input_path", "output_path", "error_path"])
+def test_a_bucket_that_is_not_there_is_a_mistake_to_mend(which, new_place, tmp_path, config):
+    source = new_place("local")
+    Path(source).mkdir()
+    (Path(source) / "a.jsonl").write_text("\n".join(LINES))
+    missing = new_place("s3", own_bucket=True) + "-not-there/in"
+    places = {"input_path": source, "output_path": str(tmp_path / "out"), which: missing}
+    with pytest.raises(ConfigError, match="there is no such bucket"):
+        BatchFolder(config, **places, progress=False, pace=QUICK).run()

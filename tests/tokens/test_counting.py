@@ -96,6 +96,6 @@ def test_long_blanks_that_tiktoken_bears_count_as_it_counts(model):
 
 def test_a_megabyte_of_one_letter_takes_no_longer_than_in_tiktoken():
     count = counter_for("gpt-3.5-turbo")
-    since_s = time.perf_counter()
+    since_s = time.thread_time()
     assert count("a" * 1_000_000) == 125_000
-    assert time.perf_counter() - since_s < 10
+    assert time.thread_time() - since_s < 10

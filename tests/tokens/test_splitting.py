@@ -131,9 +131,9 @@ def test_what_cannot_work_is_refused(limit, signal):
 )
 @pytest.mark.parametrize("strip", [True, False])
 def test_a_megabyte_does_not_hang(text, signal, strip):
-    since_s = time.perf_counter()
+    since_s = time.thread_time()
     pieces = split_string_by_tokens(text, 1000, signal, model="gpt-4o", strip=strip)
-    assert time.perf_counter() - since_s < 20
+    assert time.thread_time() - since_s < 20
     if not strip:
         assert "".join(pieces) == text
 

@@ -69,10 +69,10 @@ class Connection:
         self.sock.close()
 
     def wait_for_close(self) -> bool:
-        """Return whether the client hung up within five seconds."""
+        """Return whether the client hung up within half a minute."""
         with selectors.DefaultSelector() as ready:  # `select` takes no number above 1,023
             ready.register(self.sock, selectors.EVENT_READ)
-            readable = ready.select(5)
+            readable = ready.select(30)
         try:
             return bool(readable) and self.sock.recv(1) == b""
         except ConnectionError:
@@ -105,13 +105,13 @@ class RawServer:
         # A closed listener does not wake accept() everywhere; a connection does.
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-        self._acceptor.join(5)
+        self._acceptor.join(30)
         self._socket.close()
         for sock in self._open:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
 
     def _accept(self) -> None:
         while True:

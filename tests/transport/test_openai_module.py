@@ -7,6 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from contextvars import copy_context
 from typing import Any
 
@@ -214,17 +215,46 @@ def test_a_proxy_is_used_and_the_environments_is_not_for_loopback(
     assert [first for first, _ in proxy.asked] == [f"POST {server.base}/chat/completions HTTP/1.1"]
 
 
+def test_each_sends_module_level_calls_through_a_proxy_of_its_own(module: OpenAIModule) -> None:
+    with ForwardProxy() as proxy, RawServer(echo_key) as server:
+        proxied = OpenAIModule(Secret(f"http://127.0.0.1:{proxy.port}"))
+        for one in (module, proxied, module):
+            with one.carry(a_lease(server.base)):
+                ask_module()
+        proxied.close()
+        close_module(module)
+    assert len(proxy.asked) == 1
+
+
+def test_what_is_under_way_when_it_is_closed_gets_its_answer_and_nothing_follows(
+    module: OpenAIModule,
+) -> None:
+    with RawServer(echo_key) as server:
+        lease = a_lease(server.base)
+        with module.carry(lease):
+            client = module.client_for(lease)
+            module.close()
+            create = client.chat.completions.create
+            seen = [told(ask_module()), told(create(model="gpt-4o", messages=MESSAGES))]
+        for ask in (lambda: module.carry(lease).__enter__(), lambda: module.client_for(lease)):
+            with pytest.raises(UsageError, match="closed"):
+                ask()
+        with pytest.raises(RuntimeError, match="closed"):
+            create(model="gpt-4o", messages=MESSAGES)
+    assert [one["authorization"] for one in seen] == [_bearer(lease)] * 2
+
+
 # --- faults ----------------------------------------------------------------------------------
 
 
-def ended_by(module: OpenAIModule, base: str, **options: Any) -> RawReply | SendFault:
-    client = module.client_for(a_lease(base)).with_options(timeout=0.4)
-    with pytest.raises(Exception) as caught:
-        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, **options)
+def ended_by(base: str, **options: Any) -> RawReply | SendFault:
+    with closing(OpenAIModule()) as module:
+        client = module.client_for(a_lease(base)).with_options(timeout=0.4)
+        with pytest.raises(Exception) as caught:
+            client.chat.completions.create(model="gpt-4o", messages=MESSAGES, **options)
     ended = module.fault_of(caught.value)
     assert ended is not None
     assert not any(half in str(ended) for half in CANARY)
-    module.close()
     return ended
 
 
@@ -252,13 +282,13 @@ def test_a_refusal_is_read_back_as_the_reply_it_was_and_not_retried(
     assert len(asked) == 1
 
 
-def test_broken_json_is_read_back_as_the_reply_it_was(module: OpenAIModule) -> None:
+def test_broken_json_is_read_back_as_the_reply_it_was() -> None:
     def play(connection: Connection) -> None:
         connection.read()
         connection.say(http_reply(b'{"choices": ['))
 
     with RawServer(play) as server:
-        ended = ended_by(module, server.base)
+        ended = ended_by(server.base)
     assert ended == RawReply(status=200, headers={}, body=b'{"choices": [')
 
 
@@ -300,16 +330,14 @@ def not_gzip(connection: Connection) -> None:
     ("play", "phase"),
     [(cut, "read"), (close, "read"), (reset, "read"), (stall, "deadline"), (not_gzip, "body")],
 )
-def test_what_was_sent_and_lost_is_unknown(
-    module: OpenAIModule, play: Callable[[Connection], None], phase: str
-) -> None:
+def test_what_was_sent_and_lost_is_unknown(play: Callable[[Connection], None], phase: str) -> None:
     with RawServer(play) as server:
-        ended = ended_by(module, server.base)
+        ended = ended_by(server.base)
     assert isinstance(ended, SendFault)
     assert (ended.kind, ended.phase) == ("unknown", phase)
 
 
-def test_what_never_left_is_unsent(module: OpenAIModule) -> None:
+def test_what_never_left_is_unsent() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
     with deaf_address() as deaf, RawServer(answer_all, tls=tls) as untrusted:
@@ -320,7 +348,7 @@ def test_what_never_left_is_unsent(module: OpenAIModule) -> None:
         }
         for phase, places in bases.items():
             for base in places:
-                ended = ended_by(module, base)
+                ended = ended_by(base)
                 assert isinstance(ended, SendFault)
                 assert (ended.kind, ended.phase) == ("unsent", phase)
 

@@ -30,7 +30,7 @@ FLOORS = [
     {"prices"},
     {"files", "tokens"},
     {"records", "clock"},
-    {"errors", "redact"},
+    {"descriptors", "errors", "redact", "wording"},
 ]
 APART = {"simulator"}
 

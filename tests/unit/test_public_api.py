@@ -5,7 +5,6 @@ import inspect
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,7 +67,7 @@ def run_python(code):
         "-c",
         f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{code}",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     return done.stdout.strip()
 
 
@@ -90,16 +89,12 @@ def test_the_models_and_errors_alone_load_no_client():
 
 
 def test_importing_the_package_takes_no_time():
-    def best_s(code):
-        """The shortest of a few: the machine may be busy."""
-        times = []
-        for _ in range(5):
-            since_s = time.perf_counter()
-            run_python(code)
-            times.append(time.perf_counter() - since_s)
-        return min(times)
-
-    assert best_s("import openai_parallel_toolkit") - best_s("import typing") < 0.05
+    code = """\
+import time
+since_s = time.process_time()
+import openai_parallel_toolkit
+print(time.process_time() - since_s)"""
+    assert min(float(run_python(code)) for _ in range(3)) < 0.05
 
 
 def tracked_files():
@@ -107,7 +102,7 @@ def tracked_files():
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
         capture_output=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     if listed.returncode != 0:

@@ -66,14 +66,14 @@ def test_many_threads_at_once_each_get_their_own_answer(environment):
     got = {}
 
     def ask(prompt):
-        start.wait(10)
+        start.wait(30)
         got[prompt] = request_openai_api(question(prompt))
 
     threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(50)
     assert environment.ledger.billed() == 50
     assert got == {prompt: request_openai_api(question(prompt)) for prompt in prompts}
 
@@ -145,7 +145,7 @@ def test_a_reply_tells_what_was_used_and_what_it_cost(desk):
 
 
 def test_an_asker_that_has_gone_away_disturbs_nobody(desk, caplog):
-    sim = desk.simulate(latency=0.2)
+    sim = desk.simulate(faults=[Fault("slow", marker="hello", seconds=1.5)])
     keys = APIKeyManager(config_path=desk.configure(sim).config)
 
     async def ask():
@@ -300,7 +300,7 @@ def test_models_of_ones_own_wait_side_by_side_in_async_hooks(desk, count):
             self.data = data
 
         def generate(self):
-            together.wait(10)
+            together.wait(30)
             return "met"
 
     class AskOwn(Ask):

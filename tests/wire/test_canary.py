@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import subprocess
 import sys
+import threading
 import urllib.parse
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def start(desk, *arguments):
 
 def finish(child, said):
     with child:
-        said["stdout"], said["stderr"] = child.communicate(timeout=50)
+        said["stdout"], said["stderr"] = child.communicate(timeout=100)
     return child.returncode
 
 
@@ -139,7 +140,7 @@ def test_a_proxys_password_is_kept_as_well(desk, said):
         "from canary_child import Child, APIKeyManager\n"
         "manager = APIKeyManager(config_path='config.json')\n"
         "print(manager, manager.settings, vars(manager))\n"
-        "print(Child('config.json', 'in', 'out', deadline_s=1, log_file='logs/a.log').run())\n"
+        "print(Child('config.json', 'in', 'out', deadline_s=4, log_file='logs/a.log').run())\n"
     )
     (desk.root / "main.py").write_text(
         f"import sys; sys.path.append({str(CHILD.parent)!r})\n{code}"
@@ -150,7 +151,8 @@ def test_a_proxys_password_is_kept_as_well(desk, said):
 
 
 def test_the_command_line_shows_no_key_to_other_users_of_the_machine(desk, said):
-    sim = desk.simulate(SimKey("good", value=KEY), latency=0.5)
+    may_end = threading.Event()
+    sim = desk.simulate(SimKey("good", value=KEY), on_post=lambda _: may_end.wait(60))
     desk.inputs(3).configure(sim)
     (desk.root / "hooks.py").write_text(CHILD.read_text())
     child = start(
@@ -159,12 +161,13 @@ def test_the_command_line_shows_no_key_to_other_users_of_the_machine(desk, said)
     )  # fmt: skip
     until(lambda: sim.ledger.hits() > 0)
     said["cmdline"] = Path(f"/proc/{child.pid}/cmdline").read_bytes()
+    may_end.set()
     assert b"openai_parallel_toolkit" in said["cmdline"]
     assert finish(child, said) == 0
     for command in (["status", "out", "--json"], ["show", "out", "f000.txt"], ["failures", "out"]):
         answer = start(desk, "-m", "openai_parallel_toolkit", *command)
         with answer:
-            said[" ".join(command)] = b"".join(answer.communicate(timeout=30))
+            said[" ".join(command)] = b"".join(answer.communicate(timeout=100))
 
 
 def test_what_a_run_leaves_is_readable_for_its_owner_only(desk):

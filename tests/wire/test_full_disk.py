@@ -1,12 +1,10 @@
 """A disk that fills up in the middle of a run: it stops, says where, and nothing is paid twice."""
 
 import contextlib
-import os
-import shutil
-import subprocess
 import threading
 
 import pytest
+from small_disk import small_disk
 from wire_desk import STATE, Ask, question
 
 from openai_parallel_toolkit import StorageError, request_openai_api
@@ -16,54 +14,23 @@ FILES = 120
 MEGABYTE = 1024 * 1024
 
 
-class SmallDisk:
-    """A file system of its own, which a test can fill and enlarge."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def fill(self, *, leave_bytes):
-        """Let somebody else take the space."""
-        with contextlib.suppress(OSError), open(self.path / "somebody-elses", "wb", 0) as out:
-            while (room := os.statvfs(self.path)).f_bavail * room.f_frsize > leave_bytes:
-                out.write(bytes(64 * 1024))
-
-    def enlarge(self, size_mb):
-        (self.path / "somebody-elses").unlink()
-        _mount(f"remount,size={size_mb}m", self.path)
-
-
-def _mount(options, path):
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)],
-        check=True,
-        capture_output=True,
-        timeout=10,
-    )
-
-
 @pytest.fixture
 def disk(tmp_path):
-    path = tmp_path / "small-disk"
-    path.mkdir()
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount command")
-    try:
-        _mount("size=24m", path)
-    except subprocess.CalledProcessError as exc:
-        pytest.skip(f"a tmpfs cannot be mounted here: {exc.stderr.decode().strip()}")
-    yield SmallDisk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True, timeout=10)
+    with small_disk(tmp_path / "small-disk") as mounted:
+        yield mounted
 
 
-def filling(disk, *, leave_bytes, at="file 40:", bulk=20_000):
+def filling(fill, *, at=40, bulk=20_000):
     """Hooks in one of which the disk is filled up, and whose outputs have some weight."""
-    is_first = threading.Lock()
+    is_first, is_full = threading.Lock(), threading.Event()
 
     class Fills(Ask):
         def process_data(self, data):
-            if at in data and is_first.acquire(blocking=False):
-                disk.fill(leave_bytes=leave_bytes)
+            number = int(data.split()[3].rstrip(":"))
+            if number == at and is_first.acquire(blocking=False):
+                fill()
+                is_full.set()
+            assert number <= at or is_full.wait(40)  # what comes later meets a full disk
             return [request_openai_api(question(f"{n} {data}")) for n in range(2)]
 
         def process_output(self, data, output_file_without_ext):
@@ -96,7 +63,7 @@ def test_nothing_is_paid_twice_when_space_is_given_after_a_full_disk(desk, disk,
     if what != "both":
         state = (disk.path if what == "journal" else desk.root) / "state"
         settings["state_path"] = state
-    kind = filling(disk, leave_bytes=16 * 1024)
+    kind = filling(lambda: disk.fill(leave_bytes=16 * 1024))
     with pytest.raises(StorageError) as caught:
         desk.run(kind, **settings)
     assert str(disk.path) in caught.value.path
@@ -114,6 +81,26 @@ def test_nothing_is_paid_twice_when_space_is_given_after_a_full_disk(desk, disk,
     assert desk.outputs() == expected_outputs(desk, kind, sim)
 
 
+@pytest.mark.parametrize("what", ["journal", "both"])
+def test_what_is_lost_where_even_the_reserve_is_gone_is_told_as_doubt(desk, disk, what):
+    sim = desk.simulate(latency=0.01)
+    desk.inputs(FILES).configure(sim)
+    settings = {"state_path": disk.path / "state"} if what == "journal" else {}
+    if what == "both":
+        desk.output = disk.path / "out"
+    state = settings.get("state_path", desk.output / STATE)
+
+    with pytest.raises(StorageError) as caught:
+        desk.run(filling(disk.fill_greedily), **settings)
+    assert caught.value.summary.failed == 0
+    disk.enlarge(64)
+    with JournalReader(str(state)) as journal:
+        doubtful = journal.status().totals.all_runs.unanswered
+    summary = desk.run(filling(disk.fill, at=FILES), **settings)
+    assert summary.left == summary.failed == 0
+    assert 2 * FILES <= sim.ledger.billed() <= 2 * FILES + doubtful
+
+
 def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_paid(desk, disk):
     sim = desk.simulate()
     disk.fill(leave_bytes=3 * MEGABYTE)
@@ -126,7 +113,7 @@ def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_paid(desk, dis
 def test_a_read_only_output_folder_is_refused_before_anything_is_paid(desk, disk):
     sim = desk.simulate()
     desk.output = disk.path / "out"
-    _mount("remount,ro", disk.path)
+    disk.mount("remount,ro")
     with pytest.raises(StorageError) as caught:
         desk.inputs(3).configure(sim).run()
     assert str(disk.path) in caught.value.path

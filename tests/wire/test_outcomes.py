@@ -1,9 +1,12 @@
 """What becomes of a call, seen through whole runs; the provider's ledger is the judge."""
 
+import itertools
+import socket
 import threading
+import time
 
 import pytest
-from wire_desk import MODEL, Ask, check_books, payload_of, question
+from wire_desk import MODEL, Ask, check_books, payload_of, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -37,8 +40,9 @@ SLOW = ["drip", "never"]
 @pytest.mark.parametrize("kind", LOST + SLOW)
 def test_a_lost_answer_is_bought_at_most_once_more_and_then_told_as_unknown(desk, kind):
     sim = desk.simulate(faults=[Fault(kind)])
-    patience = {"request_timeout_s": 0.3} if kind in SLOW else {}
+    patience = {"request_timeout_s": 1.0} if kind in SLOW else {}
     summary = desk.inputs(FILES).configure(sim).run(**patience)
+    until(lambda: sim.ledger.hits() >= 2 * FILES)  # its thread may be slower than the patience
     assert (summary.done, summary.failed) == (0, FILES)
     assert {line["kind"] for line in desk.failures(summary)} == {"OutcomeUnknown"}
     assert summary.calls.unknown == 2 * FILES
@@ -49,7 +53,7 @@ def test_a_lost_answer_is_bought_at_most_once_more_and_then_told_as_unknown(desk
 @pytest.mark.parametrize("kind", [*LOST, "never"])
 def test_an_answer_that_was_lost_once_is_there_after_two_sends(desk, kind):
     sim = desk.simulate(faults=[Fault(kind, times=1, per_payload=True)])
-    patience = {"request_timeout_s": 0.3} if kind == "never" else {}
+    patience = {"request_timeout_s": 3.0} if kind == "never" else {}
     summary = desk.inputs(FILES).configure(sim).run(**patience)
     assert (summary.done, summary.calls.unknown) == (FILES, FILES)
     assert all(len(rows) == 2 for rows in sim.ledger.by_payload().values())
@@ -159,7 +163,7 @@ def test_an_overload_is_retried_so_often_and_then_told_with_its_attempts(desk, k
     assert all(len(rows) == 3 for rows in sim.ledger.by_payload().values())
     lines = desk.failures(summary)
     assert {line["kind"] for line in lines} == {"RequestFailed"}
-    assert all("3 attempt(s)" in line["message"] for line in lines)
+    assert all("3 attempts" in line["message"] for line in lines)
     assert (summary.calls.unknown, sim.ledger.billed()) == (0, 0)
     check_books(desk, sim, summary)
 
@@ -175,7 +179,7 @@ def test_a_pause_that_is_longer_than_the_call_has_left_is_not_sat_out(desk):
     sim = desk.simulate(faults=[Fault("503", retry_after=500)])
     summary = desk.inputs(1).configure(sim).run(deadline_s=30)
     assert (summary.failed, sim.ledger.hits()) == (1, 1)
-    assert summary.seconds < 10
+    assert summary.seconds < 25
 
 
 @pytest.mark.parametrize("retry_after", ["1", "1.0", "date+2"])
@@ -221,7 +225,17 @@ def test_a_pause_that_makes_no_sense_is_replaced_by_ones_own(desk, retry_after):
     sim = desk.simulate(faults=[limits])
     summary = desk.inputs(3).configure(sim).run(num_threads=1)
     assert (summary.done, sim.ledger.hits()) == (3, 5)
-    assert summary.seconds < 20
+    assert summary.seconds < 40
+
+
+def test_a_wall_clock_that_jumps_by_a_day_back_and_forth_changes_nothing(desk, monkeypatch):
+    real, jumps_s = time.time, itertools.cycle([0, 86_400, -86_400])
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps_s))
+    sim = desk.simulate(faults=[Fault("429", retry_after="0.2", times=3), Fault("500", times=2)])
+    summary = desk.inputs(8).configure(sim).run(num_threads=2)
+    assert (summary.done, summary.failed, sim.ledger.billed()) == (8, 0, 8)
+    assert 0 < summary.seconds < 60
+    assert desk.run().calls.sent == 0
 
 
 def test_a_storm_of_limits_is_no_retry_and_loses_nothing(desk):
@@ -240,7 +254,7 @@ def test_a_server_that_cannot_be_reached_is_said_once_and_given_up_at_the_deadli
 ):
     sim = desk.simulate()
     desk.inputs(2).configure_at(url, [{"key": "sim-good", "name": "good"}])
-    summary = desk.run(deadline_s=1.5)
+    summary = desk.run(deadline_s=3)
     assert {line["kind"] for line in desk.failures(summary)} == {"RequestFailed"}
     assert (summary.failed, sim.ledger.hits()) == (2, 0)
     assert (summary.calls.sent, summary.calls.unknown, summary.calls.max_cost_usd) == (0, 0, 0)
@@ -248,22 +262,22 @@ def test_a_server_that_cannot_be_reached_is_said_once_and_given_up_at_the_deadli
     assert len(said) == 1
     assert url in said[0]
     assert "proxy" in said[0]
-    assert summary.seconds < 10
+    assert summary.seconds < 25
 
 
 def test_a_server_that_comes_back_in_time_is_no_failure(desk):
-    sim = desk.simulate()
-    address = sim.url
-    sim.stop()
-    desk.inputs(2).configure_at(address, [{"key": "sim-good", "name": "good"}])
-    port = int(address.split(":")[2].split("/")[0])
-
-    later = threading.Timer(0.5, lambda: desk.simulate(port=port))
-    later.start()
-    try:
-        summary = desk.run(deadline_s=20)
-    finally:
-        later.join()
+    with socket.socket() as reserved:  # nobody else gets the port, and nobody listens
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        listed = [{"key": "sim-good", "name": "good"}]
+        desk.inputs(2).configure_at(f"http://127.0.0.1:{port}/v1", listed)
+        later = threading.Timer(0.5, lambda: desk.simulate(port=port))
+        later.start()
+        try:
+            summary = desk.run(deadline_s=40)
+        finally:
+            later.join()
     assert summary.done == 2
 
 

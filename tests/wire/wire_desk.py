@@ -131,7 +131,7 @@ def check_books(desk, sim, summary, *, unusable=()):
     assert kept.max_cost_usd == calls.max_cost_usd
 
 
-def until(is_so, within_s=10.0):
+def until(is_so, within_s=30.0):
     """Wait for what other threads do."""
     limit_s = time.monotonic() + within_s
     while not is_so():

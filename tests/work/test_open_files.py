@@ -55,6 +55,13 @@ def test_clear_forgets_everything_and_the_register_goes_on(register):
     assert register.read_back() == [seen("b")]
 
 
+def test_slots_have_room_on_the_disk_before_they_are_written_to(register, tmp_path):
+    """A store to a mapped page for which a full disk has no room would kill the process."""
+    register.enter(70, "a")
+    taken = os.stat(tmp_path / "open")
+    assert taken.st_blocks * 512 >= taken.st_size > 70 * 8192
+
+
 @pytest.mark.crash
 def test_the_register_outlives_a_process_that_is_killed(tmp_path):
     code = """

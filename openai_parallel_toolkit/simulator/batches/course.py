@@ -65,6 +65,7 @@ class Steering:
         self._lock = threading.Lock()
         self._seconds = seconds
         self._window_s = window_s
+        self._listed_after_s = 0.0
         self._is_held = False
         self._usual = BatchCourse()
         self._next: deque[BatchCourse] = deque()
@@ -82,14 +83,32 @@ class Steering:
             return self._window_s
 
     @property
+    def listed_after_s(self) -> float:
+        """Seconds from a batch's creation until it is listed."""
+        with self._lock:
+            return self._listed_after_s
+
+    @property
     def is_held(self) -> bool:
         """Whether no line is answered now."""
         with self._lock:
             return self._is_held
 
-    def set_pace(self, *, seconds: float | None = None, window_s: float | None = None) -> None:
-        """Change how long the batches created from now on take; None leaves it as it is."""
+    def set_pace(
+        self,
+        *,
+        seconds: float | None = None,
+        window_s: float | None = None,
+        listed_after_s: float | None = None,
+    ) -> None:
+        """Change how long the batches created from now on take; None leaves it as it is.
+
+        Args:
+            listed_after_s: seconds that any batch is missing in the list after its creation.
+        """
         with self._lock:
+            if listed_after_s is not None:
+                self._listed_after_s = listed_after_s
             self._seconds = self._seconds if seconds is None else seconds
             self._window_s = self._window_s if window_s is None else window_s
 
@@ -119,20 +138,21 @@ class Steering:
             return self._next.popleft() if self._next else self._usual
 
     def steer(self, wishes: object) -> None:
-        """Do what a JSON object says: `seconds`, `window_s`, `is_held`, `next` and `always`.
+        """Do what a JSON object says: the times of `set_pace`, `is_held`, `next` and `always`.
 
         Raises:
             ValueError: it says something else.
         """
         if not isinstance(wishes, dict):
             raise ValueError("this is no object")  # noqa: TRY004 - told as the other mistakes are
-        known = {"seconds", "window_s", "is_held", "next", "always"}
+        times = ("seconds", "window_s", "listed_after_s")
+        known = {*times, "is_held", "next", "always"}
         if unknown := set(wishes) - known:
             raise ValueError(f"{sorted(unknown)} are none of {sorted(known)}")
         try:
             courses = [BatchCourse(**fields) for fields in wishes.get("next", ())]
             always = BatchCourse(**wishes["always"]) if "always" in wishes else None
-            pace = {name: float(wishes[name]) for name in ("seconds", "window_s") if name in wishes}
+            pace = {name: float(wishes[name]) for name in times if name in wishes}
         except TypeError as exc:
             raise ValueError(f"a course is an object with fields of BatchCourse: {exc}") from exc
         self.set_pace(**pace)
@@ -148,5 +168,6 @@ class Steering:
             return {
                 "seconds": self._seconds,
                 "window_s": self._window_s,
+                "listed_after_s": self._listed_after_s,
                 "is_held": self._is_held,
             }

@@ -100,6 +100,11 @@ class BatchOffice:
         with self._lock:
             return [batch for batch in self._batches.values() if key in (None, batch.key)]
 
+    def listed(self, key: str) -> list[Batch]:
+        """Return those of a key's batches that are listed, oldest first."""
+        since_s = self._now_s() - self._steering.listed_after_s
+        return [batch for batch in self.batches(key) if batch.created_s <= since_s]
+
     def statuses(self) -> dict[str, int]:
         """Return how many batches have each status."""
         return dict(Counter(batch.status for batch in self.batches()))

@@ -61,7 +61,7 @@ class BatchDesk:
 
     def list(self, errand: Errand) -> Reply:
         """List the key's batches, newest first."""
-        batches = self._office.batches(errand.account.key.name)[::-1]
+        batches = self._office.listed(errand.account.key.name)[::-1]
         return page_reply(
             batches, errand.request.query, _shown, usual=_USUAL_ON_PAGE, most=_MOST_ON_PAGE
         )
