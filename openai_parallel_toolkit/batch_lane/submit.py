@@ -123,13 +123,14 @@ class Submitter:
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
         found = await self._search(batch, service) if is_doubtful else None
+        if found is not None:
+            return self._created(batch, found)
         try:
-            made = found or await self._make(batch, service, is_doubtful)
+            return await self._make(batch, service, is_doubtful)
         except ServiceRefusal as refusal:
             if refusal.outcome.kind in _WORTH_REPEATING:
                 raise
             raise NotMade(refusal.outcome) from refusal
-        return self._created(batch, made)
 
     async def find(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
         """Return a batch that an earlier process may have made, as the provider has it.
@@ -170,15 +171,32 @@ class Submitter:
 
     async def _make(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
-    ) -> RemoteBatch:
+    ) -> BatchRecord:
         file_id = await self._upload(batch, service, is_doubtful)
-        await self._until_processed(file_id, service)
-        return await service.create(
-            file_id,
-            line_url(service.lease, batch.path),
-            window=self._window,
-            metadata={MARK: batch.token},
-        )
+        try:
+            await self._until_processed(file_id, service)
+        except asyncio.CancelledError:
+            self._book.move_on(batch, Stage.FORMED)  # nobody has asked for it yet
+            raise
+        order = asyncio.ensure_future(self._order(batch, service, file_id))
+        try:
+            return await asyncio.shield(order)
+        except asyncio.CancelledError:
+            # It may be paid for, so what comes of it is noted before this ends.
+            try:
+                await order
+            except ServiceRefusal as refusal:
+                if refusal.outcome.kind not in _WORTH_REPEATING:
+                    raise
+            except SendFault as fault:
+                logger.debug("batch %d is in doubt: %s", batch.id, fault)
+            raise
+
+    async def _order(self, batch: BatchRecord, service: BatchService, file_id: str) -> BatchRecord:
+        url = line_url(service.lease, batch.path)
+        metadata = {MARK: batch.token}
+        made = await service.create(file_id, url, window=self._window, metadata=metadata)
+        return self._created(batch, made)
 
     async def _upload(self, batch: BatchRecord, service: BatchService, is_doubtful: bool) -> str:
         name = f"{batch.token}.jsonl"

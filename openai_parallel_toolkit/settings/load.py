@@ -24,7 +24,7 @@ DEFAULT_API_BASE = "https://api.openai.com/v1"
 _NO_KEY = (
     "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
     " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT and OPENAI_API_VERSION) in the environment"
-    ' or in .env, or give a config with "api_keys"'
+    ' or in .env, or give a config.json with "api_keys"'
 )
 
 

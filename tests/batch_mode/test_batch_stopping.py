@@ -2,6 +2,8 @@
 
 import json
 import signal
+import threading
+import time
 
 import pytest
 from batch_desk import Ask, billed_twice, question, start, until
@@ -40,6 +42,25 @@ def test_a_signal_ends_the_run_and_tells_what_goes_on_remotely(desk, number, sta
     summary = desk.run()
     assert (summary.done, summary.calls.sent, sim.ledger.billed()) == (5, 0, 5)
     assert sim.files.stored() == []
+
+
+def test_a_batch_that_is_being_ordered_when_the_run_stops_is_not_ordered_again(desk):
+    children, is_first = [], threading.Lock()
+
+    def stop(row):
+        if row.path.endswith("/batches") and is_first.acquire(blocking=False):
+            children[0].send_signal(signal.SIGINT)
+            time.sleep(0.5)  # the run stops before it has the reply
+
+    sim = desk.simulate(on_post=stop)
+    sim.steering.set_pace(listed_after_s=3_600)  # a rerun finds what was noted, and nothing else
+    desk.inputs(5).configure(sim)
+    with start(desk) as child:
+        children.append(child)
+        _, err = child.communicate(timeout=100)
+    assert child.returncode == 130, err
+    assert desk.run().done == 5
+    assert (len(sim.batches.batches()), sim.ledger.billed()) == (1, 5)
 
 
 def test_a_batch_that_ended_while_nobody_looked_is_taken_in(desk):

@@ -4,8 +4,6 @@ It moves a batch on each time that it is asked how the batch stands, and answers
 same words.
 """
 
-import dataclasses
-
 import pytest
 from interop_desk import Hooks
 from servers import Aimock
@@ -90,10 +88,8 @@ def test_batches_come_through_chaos_and_no_line_is_answered_twice(desk, aimock, 
 
 
 def test_a_key_that_is_refused_is_dropped_before_anything_is_lost(desk, aimock, inputs):
-    # One batch: of several, those that are on their way when the run ends wait for their key.
-    whole = dataclasses.replace(QUICK, max_lines=FILES)
     with pytest.raises(NoUsableKey):
-        desk.run(desk.keys(aimock.url, "sk-wrong"), mode="batch", batch=whole)
+        desk.run(desk.keys(aimock.url, "sk-wrong"), mode="batch", batch=QUICK)
     assert in_batches(desk, aimock.url).done == FILES
 
 

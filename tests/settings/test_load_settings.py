@@ -170,7 +170,7 @@ def test_a_mistake_is_refused_with_file_and_field_and_without_the_key(load, conf
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
-    with pytest.raises(ConfigError, match=r"no\.json: there is no such file; copy config\.example"):
+    with pytest.raises(ConfigError, match=r"no\.json: there is no such file; write \{\"api_keys\""):
         load_settings("no.json", env={}, cwd=tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(tmp_path, env={})

@@ -209,7 +209,7 @@ def test_names_that_make_no_path_are_left_out_and_told(desk, new_place, caplog):
     store = store_of(inputs)
     store._fs.pipe_file(f"{store._place.root}/a//b.txt", b"y")
     assert desk.run(inputs, outputs).done == 1
-    assert "1 objects whose names make no path were left out, first 'a//b.txt'" in caplog.text
+    assert "1 object left out, whose name makes no path, first 'a//b.txt'" in caplog.text
 
 
 def test_where_the_state_is_is_told_once(desk, new_place, caplog):
