@@ -139,7 +139,7 @@ def test_the_two_commands_stand_near_the_top_and_the_gate_finds_the_second():
     start = "    python3 -m venv .venv && .venv/bin/pip install "
     first, second = [line for line in README.splitlines()[:20] if line.startswith("    ")]
     assert first == f"{start}. && .venv/bin/{PROGRAM} demo"
-    assert second == f"{start}'.[test]' && .venv/bin/python -m pytest -n auto"
+    assert second == f"{start}'.[test]' && .venv/bin/python -m pytest -n 4"
     assert next(re.finditer(r"^    (.*pytest.*)$", README, re.MULTILINE))[0] == second
 
 
