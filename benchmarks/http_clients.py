@@ -162,8 +162,8 @@ async def aiohttp(base: str) -> AsyncIterator[Call]:
 @contextlib.asynccontextmanager
 async def package(base: str) -> AsyncIterator[Call]:
     """aiohttp as the package uses it."""
-    from openai_parallel_toolkit.records import Lease, Need, Request
-    from openai_parallel_toolkit.redact import Secret
+    from openai_parallel_toolkit.core.records import Lease, Need, Request
+    from openai_parallel_toolkit.core.redaction import Secret
     from openai_parallel_toolkit.transport.http import HttpTransport
 
     transport = HttpTransport(tls=context())

@@ -21,8 +21,8 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "storage")]
 
 import store_servers  # noqa: E402
 
-from openai_parallel_toolkit.storage import open_store  # noqa: E402
-from openai_parallel_toolkit.work.remote import listing_of  # noqa: E402
+from openai_parallel_toolkit.files.remote import listing_of  # noqa: E402
+from openai_parallel_toolkit.files.stores import open_store  # noqa: E402
 
 OBJECTS, PER_FOLDER, ROUNDS = 10_000, 100, 5
 

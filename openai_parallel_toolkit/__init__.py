@@ -9,16 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api_queue import ApiQueue
-    from .batch_folder import BatchFolder, BatchFolderSummary
-    from .batch_lane import BatchOptions
-    from .calls import (
-        arequest_openai_api,
-        arequest_reply,
-        request_openai_api,
-        request_reply,
-    )
-    from .errors import (
+    from .api.api_queue import ApiQueue
+    from .api.batch_folder import BatchFolder, BatchFolderSummary
+    from .api.pools import CarryingPool
+    from .api.request import arequest_openai_api, arequest_reply, request_openai_api, request_reply
+    from .api.request_many import amulti_process_one, multi_process_one
+    from .api.requester import APIPlayer, APIRequester, APIRequestor
+    from .api.toolkit import ParallelToolkit
+    from .batch import BatchOptions
+    from .calls.models import ChatModel, EmbeddingModel, Gpt35Turbo, OpenAIModel, ResponsesModel
+    from .core.errors import (
         BudgetExceeded,
         ConfigError,
         FilesFailed,
@@ -40,26 +40,21 @@ if TYPE_CHECKING:
         UnsafePath,
         UsageError,
     )
+    from .core.records import Reply, Usage
+    from .costs.tokens import num_tokens_from_string, split_string_by_tokens
     from .keys import APIKeyManager
-    from .many_calls import amulti_process_one, multi_process_one
-    from .models import ChatModel, EmbeddingModel, Gpt35Turbo, OpenAIModel, ResponsesModel
-    from .pools import CarryingPool
-    from .records import Reply, Usage
-    from .report import RunSummary
-    from .requester import APIPlayer, APIRequester, APIRequestor
-    from .runner.estimate import Estimate
-    from .tokens import num_tokens_from_string, split_string_by_tokens
-    from .toolkit import ParallelToolkit
+    from .runs.estimate import Estimate
+    from .runs.report import RunSummary
     from .transport import FakeTransport
 
 #: Where each public name lives; a module is imported when its first name is used, so that
 #: importing the package costs nothing.
 _HOMES = {
-    "api_queue": ("ApiQueue",),
-    "batch_folder": ("BatchFolder", "BatchFolderSummary"),
-    "batch_lane": ("BatchOptions",),
-    "calls": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
-    "errors": (
+    "api.api_queue": ("ApiQueue",),
+    "api.batch_folder": ("BatchFolder", "BatchFolderSummary"),
+    "batch": ("BatchOptions",),
+    "api.request": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
+    "core.errors": (
         "BudgetExceeded",
         "ConfigError",
         "FilesFailed",
@@ -82,15 +77,15 @@ _HOMES = {
         "UsageError",
     ),
     "keys": ("APIKeyManager",),
-    "many_calls": ("amulti_process_one", "multi_process_one"),
-    "models": ("ChatModel", "EmbeddingModel", "Gpt35Turbo", "OpenAIModel", "ResponsesModel"),
-    "pools": ("CarryingPool",),
-    "records": ("Reply", "Usage"),
-    "report": ("RunSummary",),
-    "requester": ("APIPlayer", "APIRequester", "APIRequestor"),
-    "runner.estimate": ("Estimate",),
-    "tokens": ("num_tokens_from_string", "split_string_by_tokens"),
-    "toolkit": ("ParallelToolkit",),
+    "api.request_many": ("amulti_process_one", "multi_process_one"),
+    "calls.models": ("ChatModel", "EmbeddingModel", "Gpt35Turbo", "OpenAIModel", "ResponsesModel"),
+    "api.pools": ("CarryingPool",),
+    "core.records": ("Reply", "Usage"),
+    "runs.report": ("RunSummary",),
+    "api.requester": ("APIPlayer", "APIRequester", "APIRequestor"),
+    "runs.estimate": ("Estimate",),
+    "costs.tokens": ("num_tokens_from_string", "split_string_by_tokens"),
+    "api.toolkit": ("ParallelToolkit",),
     "transport": ("FakeTransport",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

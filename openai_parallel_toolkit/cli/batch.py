@@ -8,10 +8,10 @@ import sys
 from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
-from ..batch_folder import BatchFolder
-from ..batch_folder.config import VARIABLE
-from ..batch_folder.templates import write_templates
-from ..errors import RunStopped, ToolkitError, UsageError
+from ..api.batch_folder import BatchFolder
+from ..api.batch_folder.config import VARIABLE
+from ..api.batch_folder.templates import write_templates
+from ..core.errors import RunStopped, ToolkitError, UsageError
 from . import console
 from .exits import OK, SOME_FAILED
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from ..batch_folder.config import read_keys
-from ..batch_folder.standing import FolderCancelled, cancel_folder, has_folder
-from ..batch_lane import BatchOptions
-from ..clock import Clock, SystemClock
+from ..api.batch_folder.config import read_keys
+from ..api.batch_folder.standing import FolderCancelled, cancel_folder, has_folder
+from ..batch import BatchOptions
+from ..core.clock import Clock, SystemClock
+from ..core.text import counted
+from ..files.run_lock import RunLock
 from ..keys import APIKeyManager, close_unless_default
-from ..runner.cancel import Cancelled, cancel_batches
-from ..wording import counted
-from ..work.runlock import RunLock
+from ..runs.cancel import Cancelled, cancel_batches
 from . import console
 from .batch_place import add_places, check_places, state_of
 from .exits import OK, SOME_FAILED

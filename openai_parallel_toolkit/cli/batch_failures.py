@@ -6,10 +6,10 @@ import argparse
 import os
 from contextlib import closing
 
-from ..batch_folder.failures import Failure, failures
-from ..errors import UsageError
-from ..storage import is_remote, open_store
-from ..storage.urls import local_path
+from ..api.batch_folder.failures import Failure, failures
+from ..core.errors import UsageError
+from ..files.stores import is_remote, open_store
+from ..files.stores.urls import local_path
 from . import console, words
 from .batch_place import add_places, check_places, plan_of
 from .exits import OK

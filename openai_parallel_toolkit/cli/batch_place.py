@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..batch_folder.config import VARIABLE, Plan, read_plan
-from ..batch_folder.standing import has_folder
-from ..errors import UsageError
+from ..api.batch_folder.config import VARIABLE, Plan, read_plan
+from ..api.batch_folder.standing import has_folder
+from ..core.errors import UsageError
 from .place import state_folder
 
 _PLACES = ("input_path", "output_path", "error_path")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from ..batch_folder.standing import Standing, has_folder, standings
-from ..errors import UsageError
-from ..wording import counted
-from ..work.runlock import RunLock
+from ..api.batch_folder.standing import Standing, has_folder, standings
+from ..core.errors import UsageError
+from ..core.text import counted
+from ..files.run_lock import RunLock
 from . import console, words
 from .batch_place import add_places, check_places, state_of
 from .exits import OK

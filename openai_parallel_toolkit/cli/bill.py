@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..core.text import counted
 from ..simulator import Ledger
-from ..wording import counted
 from . import words
 
 _STATUS_WORDS = {

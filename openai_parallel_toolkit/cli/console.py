@@ -8,8 +8,8 @@ import logging
 import sys
 from typing import Any, TextIO
 
-from ..errors import RunStopped, StorageError
-from ..redact import Redactor
+from ..core.errors import RunStopped, StorageError
+from ..core.redaction import Redactor
 
 PROGRAM = "openai-parallel-toolkit"
 

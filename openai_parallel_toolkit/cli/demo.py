@@ -6,10 +6,10 @@ import argparse
 import os
 import shlex
 
-from ..demo.stage import Stage, set_up
 from ..simulator import Latency, SimKey, Simulator
 from . import console
 from .bill import bill_words
+from .demo_folder import Stage, set_up
 from .load import load_toolkit
 from .run import see_through
 

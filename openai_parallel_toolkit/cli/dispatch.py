@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from ..errors import RunStopped, ToolkitError
-from ..redact import Redactor
+from ..core.errors import RunStopped, ToolkitError
+from ..core.redaction import Redactor
 from . import console
 from .exits import EXIT_CODES, MISTAKE, code_of
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import nullcontext, redirect_stdout
 
-from ..errors import RunStopped, ToolkitError
+from ..core.errors import RunStopped, ToolkitError
 from . import console
 from .exits import OK, SOME_FAILED
 from .run import add_settings, toolkit_of

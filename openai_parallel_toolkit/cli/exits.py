@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ToolkitError
+from ..core.errors import ToolkitError
 
 OK = 0
 SOME_FAILED = 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from ..core.records import FileState
+from ..core.text import counted
 from ..journal import FileFailure, JournalReader
-from ..records import FileState
-from ..wording import counted
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder

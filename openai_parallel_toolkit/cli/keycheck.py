@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ..classify import classify
-from ..clock import SystemClock
-from ..records import Lease, Need, Outcome, OutcomeKind, RawReply
-from ..redact import Redactor
-from ..settings import APIKey, Settings
+from ..calls.classify import classify
+from ..core.clock import SystemClock
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
+from ..core.redaction import Redactor
+from ..keys.config import APIKey, Settings
 from ..transport import SendFault
 from ..transport.openai_client import Clients
 from ..transport.openai_faults import fault_of

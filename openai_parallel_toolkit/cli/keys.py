@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..clock import SystemClock
-from ..errors import UsageError
+from ..core.clock import SystemClock
+from ..core.errors import UsageError
 from ..journal import Journal
-from ..settings import APIKey, Settings, load_settings
+from ..keys.config import APIKey, Settings, load_settings
 from . import console, words
 from .exits import NO_USABLE_KEY, OK, SOME_FAILED
 from .place import add_state_path, locked

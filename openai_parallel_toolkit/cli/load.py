@@ -9,8 +9,8 @@ import sys
 import traceback
 from types import ModuleType
 
-from ..errors import UsageError
-from ..toolkit import ParallelToolkit
+from ..api.toolkit import ParallelToolkit
+from ..core.errors import UsageError
 
 
 def load_toolkit(target: str) -> type[ParallelToolkit]:

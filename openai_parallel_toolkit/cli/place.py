@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..batch_folder.standing import has_folder
-from ..errors import UsageError
-from ..files import storage_error
+from ..api.batch_folder.standing import has_folder
+from ..core.errors import UsageError
+from ..core.filesystem import storage_error
+from ..files.run_folders import local_root, parent_of
+from ..files.run_lock import STATE_FOLDER, RunLock, state_folder_of
 from ..journal.schema import FILE_NAME
-from ..work.places import local_root, parent_of
-from ..work.runlock import STATE_FOLDER, RunLock, state_folder_of
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:

@@ -9,14 +9,14 @@ from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ..errors import RunStopped, ToolkitError, UsageError
-from ..flow import Policy
+from ..api.prompts import Defaults, PromptsOptions, PromptsRun
+from ..api.prompts.formats import FORMATS
+from ..api.prompts.lines import PATHS, RESPONSES
+from ..calls.attempts import Policy
+from ..core.errors import RunStopped, ToolkitError, UsageError
 from ..keys import APIKeyManager, close_unless_default
-from ..prompts import Defaults, PromptsOptions, PromptsRun
-from ..prompts.formats import FORMATS
-from ..prompts.lines import PATHS, RESPONSES
-from ..settings import load_settings
-from ..settings.fields import Field, Origin
+from ..keys.config import load_settings
+from ..keys.config.fields import Field, Origin
 from . import console
 from .exits import OK, SOME_FAILED
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..core.text import counted
 from ..journal import prune
-from ..wording import counted
 from . import console
 from .exits import OK
 from .place import add_place, locked

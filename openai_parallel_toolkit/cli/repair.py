@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from ..core.text import counted
 from ..journal import RepairReport, repair
-from ..wording import counted
 from . import console
 from .exits import OK
 from .place import add_place, locked

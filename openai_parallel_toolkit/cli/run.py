@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from typing import Any
 
-from ..errors import RunStopped, ToolkitError, UsageError
-from ..toolkit import ParallelToolkit
+from ..api.toolkit import ParallelToolkit
+from ..core.errors import RunStopped, ToolkitError, UsageError
 from . import console
 from .exits import OK, SOME_FAILED
 from .load import load_toolkit

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import JournalError
+from ..calls.responses import parse_object, read_answer
+from ..core.errors import JournalError
+from ..core.text import counted
 from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
-from ..replies import parse_object, read_answer
-from ..wording import counted
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from ..simulator import Simulator, serve
 from ..simulator.command import HELP, add_arguments, simulator_from
 from . import console

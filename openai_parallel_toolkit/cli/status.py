@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import RunLocked
+from ..core.errors import RunLocked
+from ..core.records import FileState
+from ..core.text import counted
+from ..files.run_lock import RunLock
 from ..journal import Figures, JournalReader, RunRecord, Status
 from ..journal.batch_rows import Standing
-from ..records import FileState
-from ..wording import counted
-from ..work.runlock import RunLock
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder

@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from ..costs.tally import CallFigures
 from ..journal import Figures
-from ..report import money
-from ..tally import CallFigures
+from ..runs.report import money
 
 
 def clean(text: str) -> str:

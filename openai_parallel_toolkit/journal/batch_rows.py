@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
 
-from ..records import CallId, Outcome, OutcomeKind, Request
+from ..core.records import CallId, Outcome, OutcomeKind, Request
 
 
 class Ask(NamedTuple):

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..records import FailureNote
+from ..core.records import FailureNote
 from .columns import split, text
 from .operations import Change
 

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ..errors import JournalError, StorageError, ToolkitError
+from ..core.errors import JournalError, StorageError, ToolkitError
 
 logger = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
-from ..clock import Clock, SystemClock
-from ..errors import ToolkitError
-from ..records import CallId, FailureNote, Outcome, OutputFile
+from ..core.clock import Clock, SystemClock
+from ..core.errors import ToolkitError
+from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from . import changes, queries
-from .batch_book import BatchBook
+from .batch_store import BatchBook
 from .columns import path_bytes
 from .disk import Reserve, faults_told, make_private
-from .milestones import Finished, Intent
 from .operations import Claimed, Ended, NewFile
+from .output_commits import Finished, Intent
 from .queries import Source
 from .rows import Figures, FileRecord, StoredAnswer, Totals
 from .schema import FILE_NAME, connect, prepare

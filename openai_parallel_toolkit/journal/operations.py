@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 
-from ..records import CallId, Outcome
+from ..core.records import CallId, Outcome
 from .bulk import insert
 from .columns import split, text, usd, whole
-from .milestones import Finished, Intent
+from .output_commits import Finished, Intent
 from .rows import PLAIN, ZLIB
 
 #: Shorter answers are kept as they are.

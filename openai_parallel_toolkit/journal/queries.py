@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from ..records import CallId, FileState, OutputFile
+from ..core.records import CallId, FileState, OutputFile
 from .batch_rows import Standing
 from .columns import join, path_bytes, path_text, split
 from .disk import damaged, faults_told

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
-from ..errors import JournalError, UsageError
-from ..records import FailureNote, FileState, OutcomeKind
+from ..core.errors import JournalError, UsageError
+from ..core.records import FailureNote, FileState, OutcomeKind
 from . import queries
 from .columns import decimal, join, split
 from .disk import faults_told

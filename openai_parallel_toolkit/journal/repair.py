@@ -12,9 +12,9 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from ..clock import Clock, SystemClock
-from ..errors import StorageError
-from ..records import CallId, FileState, Outcome, OutcomeKind, Usage
+from ..core.clock import Clock, SystemClock
+from ..core.errors import StorageError
+from ..core.records import CallId, FileState, Outcome, OutcomeKind, Usage
 from .columns import decimal, path_text
 from .disk import FAULTS, explain, faults_told, make_private, refused, sync_folder
 from .operations import Claimed, Ended

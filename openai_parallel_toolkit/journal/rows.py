@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from ..errors import JournalError
-from ..records import FailureNote, FileState, OutcomeKind, OutputFile
+from ..core.errors import JournalError
+from ..core.records import FailureNote, FileState, OutcomeKind, OutputFile
 from .batch_rows import Standing
 
 #: How the bytes of an answer are kept.

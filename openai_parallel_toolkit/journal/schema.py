@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from ..errors import JournalError
+from ..core.errors import JournalError
 
 FILE_NAME = "journal.sqlite3"
 #: Tells SQLite's own tools and `file` whose database it is: "OPTJ".

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from ..errors import JournalError
-from ..records import OutcomeKind
+from ..core.errors import JournalError
+from ..core.records import OutcomeKind
 from .columns import decimal, text, usd, whole
 from .operations import Claimed, Ended
 from .rows import FIGURES

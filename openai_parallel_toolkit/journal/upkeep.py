@@ -6,7 +6,7 @@ import os
 import sqlite3
 from contextlib import closing
 
-from ..errors import JournalError
+from ..core.errors import JournalError
 from .disk import faults_told
 from .rows import PruneReport
 from .schema import FILE_NAME, connect, prepare

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TypeAlias, cast
 
-from ..errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import Reserve, explain, is_full, is_of_the_disk
-from .milestones import Finished, Intent, write_finished, write_intents
 from .operations import Change, Claimed, Ended, NewFile, Operation
+from .output_commits import Finished, Intent, write_finished, write_intents
 from .tallies import Folded, Tallies
 
 logger = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 from .default import close_default_managers, close_unless_default, default_manager, manager_of
 from .figures import Counts, Wait
+from .lease_request import Ticket
 from .manager import APIKeyManager
-from .ticket import Ticket
 
 __all__ = [
     "APIKeyManager",

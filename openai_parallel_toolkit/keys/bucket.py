@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..records import RateHints
+from ..core.records import RateHints
 
 _MINUTE_S = 60.0
 #: Share of an amount that may be missing: rounding, not debt.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..records import Need
-from ..wording import counted
+from ..core.records import Need
+from ..core.text import counted
 from .slots import Slot, Why
 
 

@@ -12,15 +12,15 @@ from dataclasses import replace
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
-from ..clock import Clock, SystemClock
-from ..errors import UsageError
-from ..prices import PriceBook
-from ..records import Lease, Need, Outcome, OutcomeKind
-from ..redact import Redactor, Secret
-from ..settings import DEFAULT_API_BASE, APIKey, GivenKey, Settings, load_settings, more_keys
+from ..core.clock import Clock, SystemClock
+from ..core.errors import UsageError
+from ..core.records import Lease, Need, Outcome, OutcomeKind
+from ..core.redaction import Redactor, Secret
+from ..costs.prices import PriceBook
+from .config import DEFAULT_API_BASE, APIKey, GivenKey, Settings, load_settings, more_keys
+from .lease_request import Ticket
 from .pool import Pool
 from .readings import Readings
-from .ticket import Ticket
 from .timekeeper import Timekeeper
 
 logger = logging.getLogger(__name__)

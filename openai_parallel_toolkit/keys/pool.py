@@ -11,14 +11,14 @@ from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
-from ..errors import LeaseTimeout, NoUsableKey
-from ..records import Lease, Need, Outcome, OutcomeKind, RateHints
-from ..settings import APIKey
-from ..wording import brief
+from ..core.errors import LeaseTimeout, NoUsableKey
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RateHints
+from ..core.text import brief
 from .bucket import LearnedLimits
-from .lane import Lane
+from .config import APIKey
+from .lease_request import Ticket
+from .model_queue import Lane
 from .slots import Group, Slot
-from .ticket import Ticket
 
 _REASONS_SHOWN = 20
 

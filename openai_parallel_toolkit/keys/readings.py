@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from ..clock import Clock
-from ..records import KeyStatus
+from ..core.clock import Clock
+from ..core.records import KeyStatus
 from .figures import Counts, Wait, count, explain
 from .pool import Pool
 

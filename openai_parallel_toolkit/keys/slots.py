@@ -11,9 +11,9 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from ..records import KeyStatus, Need
-from ..settings import APIKey
+from ..core.records import KeyStatus, Need
 from .bucket import LearnedLimits, TokenBucket
+from .config import APIKey
 
 _MAX_RETRY_AFTER_S = 600.0
 _MAX_BACKOFF_S = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ..clock import Clock
+from ..core.clock import Clock
 
 
 class Timekeeper:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from ..records import Lease, RawReply, Request
+from ..core.records import Lease, RawReply, Request
 
 FaultKind = Literal["unsent", "unknown"]
 Phase = Literal[

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..records import Lease
-from ..redact import Secret
-from .errand import Errand
+from ..core.records import Lease
+from ..core.redaction import Secret
+from .exchange import Errand
 from .http import HttpTransport
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 
-from ..redact import Secret
+from ..core.redaction import Secret
 from .base import Transport
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from ..records import Lease, RawReply, Request
+from ..core.records import Lease, RawReply, Request
 from .base import SendFault
 
 #: What a handler may answer: a reply, a fault to raise, or the text of a good chat completion.

@@ -20,15 +20,15 @@ import aiohttp
 import truststore
 from multidict import CIMultiDict
 
-from ..descriptors import make_room
-from ..files import storage_error
-from ..records import Lease, RawReply, Request
-from ..redact import Secret
+from ..core.filesystem import storage_error
+from ..core.open_file_limit import make_room
+from ..core.records import Lease, RawReply, Request
+from ..core.redaction import Secret
 from .base import SendFault
-from .errand import Errand, Upload
+from .exchange import Errand, Upload
 from .proxies import Proxy, parse_proxy, proxy_for
+from .send_progress import Connector, Way, fault_of
 from .target import key_header, url_of
-from .wire_faults import Connector, Way, fault_of
 
 _CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 1_048_576

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 
-from ..errors import UsageError
-from ..records import Lease
-from ..redact import Secret
+from ..core.errors import UsageError
+from ..core.records import Lease
+from ..core.redaction import Secret
 from .proxies import parse_proxy
 from .target import AZURE_API_VERSION, azure_endpoint, is_azure, key_header, url_of
 

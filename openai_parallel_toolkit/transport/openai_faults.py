@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import httpx2
 import openai
 
-from ..errors import ToolkitError, UsageError
-from ..records import RawReply
+from ..core.errors import ToolkitError, UsageError
+from ..core.records import RawReply
 from .base import Phase, SendFault
 
 _CHAT = "openai.chat.completions.create(model=..., messages=...).choices[0].message.content"

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ToolkitError, UsageError
-from ..records import Lease, RawReply
-from ..redact import Secret
+from ..core.errors import ToolkitError, UsageError
+from ..core.records import Lease, RawReply
+from ..core.redaction import Secret
 from .base import SendFault
 
 

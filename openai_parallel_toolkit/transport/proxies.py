@@ -7,8 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ..errors import ConfigError
-from ..redact import Secret
+from ..core.errors import ConfigError
+from ..core.redaction import Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
-from ..records import Lease
+from ..core.records import Lease
 
 #: For keys that name a deployment and no version; a plain version, not a preview.
 AZURE_API_VERSION = "2024-10-21"

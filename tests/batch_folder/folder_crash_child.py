@@ -13,7 +13,7 @@ from pathlib import Path
 
 from folder_kit import QUICK, a_line
 
-from openai_parallel_toolkit.batch_folder import BatchFolder, folder
+from openai_parallel_toolkit.api.batch_folder import BatchFolder, folder
 from openai_parallel_toolkit.transport import http
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.copyfile", "shutil.rmtree"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from openai_parallel_toolkit.batch_folder import BatchFolder, Pace
+from openai_parallel_toolkit.api.batch_folder import BatchFolder, Pace
 from openai_parallel_toolkit.simulator import Simulator
 
 #: Looks often, so that tests need no patience.

@@ -13,7 +13,7 @@ import pytest
 from folder_kit import QUICK, Bench, a_line
 
 from openai_parallel_toolkit import BatchFolder, ConfigError
-from openai_parallel_toolkit.batch_folder.config import read_plan
+from openai_parallel_toolkit.api.batch_folder.config import read_plan
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
 VERSION = "2024-07-01-preview"

@@ -8,10 +8,10 @@ import time
 import pytest
 from folder_kit import a_line
 
-from openai_parallel_toolkit.batch_folder.inbox import Inbox
-from openai_parallel_toolkit.batch_folder.places import Places
+from openai_parallel_toolkit.api.batch_folder.inbox import Inbox
+from openai_parallel_toolkit.api.batch_folder.places import Places
+from openai_parallel_toolkit.files.stores import open_store
 from openai_parallel_toolkit.simulator import Fault
-from openai_parallel_toolkit.storage import open_store
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.batch_folder.job import (
+from openai_parallel_toolkit.api.batch_folder.job import (
     Figures,
     Job,
     Round,
@@ -19,19 +19,19 @@ from openai_parallel_toolkit.batch_folder.job import (
     job_from_json,
     job_to_json,
 )
-from openai_parallel_toolkit.batch_folder.pace import Backoff, Stop
-from openai_parallel_toolkit.batch_folder.results import (
+from openai_parallel_toolkit.api.batch_folder.pace import Backoff, Stop
+from openai_parallel_toolkit.api.batch_folder.results import (
     RoundFiles,
     sort_results,
     with_doubts,
     write_rest,
     write_results,
 )
-from openai_parallel_toolkit.batch_folder.shelf import Shelf
-from openai_parallel_toolkit.batches.check import Finding
-from openai_parallel_toolkit.errors import JournalError, RunStopping
-from openai_parallel_toolkit.prices import ModelPrice, PriceBook
-from openai_parallel_toolkit.records import Usage, canonical_json
+from openai_parallel_toolkit.api.batch_folder.shelf import Shelf
+from openai_parallel_toolkit.batch.service.check import Finding
+from openai_parallel_toolkit.core.errors import JournalError, RunStopping
+from openai_parallel_toolkit.core.records import Usage, canonical_json
+from openai_parallel_toolkit.costs.prices import ModelPrice, PriceBook
 
 IDS = [f"l{n}" for n in range(6)]
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2}

@@ -10,8 +10,8 @@ import pytest
 from folder_kit import MODEL, Bench, a_line
 
 from openai_parallel_toolkit import NoUsableKey, RunLocked
+from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey, Simulator
-from openai_parallel_toolkit.work.runlock import RunLock
 
 
 def test_every_input_ends_with_its_results_metadata_and_itself_in_a_folder_with_the_time(

@@ -12,14 +12,14 @@ import pytest
 from folder_kit import QUICK
 
 from openai_parallel_toolkit import NoUsableKey, StorageError
-from openai_parallel_toolkit.batch_folder.display import make_display
-from openai_parallel_toolkit.batch_folder.places import Places
-from openai_parallel_toolkit.batch_folder.shelf import Shelf
-from openai_parallel_toolkit.batch_folder.shift import Shift
-from openai_parallel_toolkit.clock import SystemClock
+from openai_parallel_toolkit.api.batch_folder.display import make_display
+from openai_parallel_toolkit.api.batch_folder.places import Places
+from openai_parallel_toolkit.api.batch_folder.shelf import Shelf
+from openai_parallel_toolkit.api.batch_folder.shift import Shift
+from openai_parallel_toolkit.core.clock import SystemClock
+from openai_parallel_toolkit.files.stores import LocalStore
 from openai_parallel_toolkit.keys import APIKeyManager
 from openai_parallel_toolkit.simulator import Fault
-from openai_parallel_toolkit.storage import LocalStore
 
 
 class Shaky(LocalStore):

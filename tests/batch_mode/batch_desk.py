@@ -10,12 +10,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-from openai_parallel_toolkit import (
-    BatchOptions,
-    Gpt35Turbo,
-    ParallelToolkit,
-    request_openai_api,
-)
+from openai_parallel_toolkit import BatchOptions, Gpt35Turbo, ParallelToolkit, request_openai_api
 from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 

@@ -4,8 +4,8 @@ import hashlib
 import threading
 from decimal import Decimal
 
+from openai_parallel_toolkit.core.records import CallId, Outcome, OutcomeKind, Request, Usage
 from openai_parallel_toolkit.journal.batch_rows import Ask, LineEnd, Refusal
-from openai_parallel_toolkit.records import CallId, Outcome, OutcomeKind, Request, Usage
 
 PATH, MODEL = "/chat/completions", "m"
 OK = Outcome(kind=OutcomeKind.OK, status=200, usage=Usage(prompt_tokens=10, completion_tokens=5))

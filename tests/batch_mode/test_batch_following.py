@@ -6,20 +6,20 @@ import pytest
 from book_kit import ask, form, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
-from openai_parallel_toolkit.batch_lane import BatchOptions
-from openai_parallel_toolkit.batch_lane.allowance import Allowance
-from openai_parallel_toolkit.batch_lane.collect import Collector
-from openai_parallel_toolkit.batch_lane.following import Follower
-from openai_parallel_toolkit.batch_lane.purse import Purse
-from openai_parallel_toolkit.batch_lane.submit import Submitter
-from openai_parallel_toolkit.batches import RemoteBatch, ServiceRefusal
-from openai_parallel_toolkit.clock import SystemClock
-from openai_parallel_toolkit.flow import Policy
+from openai_parallel_toolkit.batch import BatchOptions
+from openai_parallel_toolkit.batch.batch_budget import Purse
+from openai_parallel_toolkit.batch.collect import Collector
+from openai_parallel_toolkit.batch.service import RemoteBatch, ServiceRefusal
+from openai_parallel_toolkit.batch.submit import Submitter
+from openai_parallel_toolkit.batch.token_quota import Allowance
+from openai_parallel_toolkit.batch.tracker import Follower
+from openai_parallel_toolkit.calls.attempts import Policy
+from openai_parallel_toolkit.calls.run_context import Scope
+from openai_parallel_toolkit.core.clock import SystemClock
+from openai_parallel_toolkit.core.records import Need, Outcome, OutcomeKind
+from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.journal import Journal
 from openai_parallel_toolkit.journal.batch_rows import Stage
-from openai_parallel_toolkit.prices import PriceBook
-from openai_parallel_toolkit.records import Need, Outcome, OutcomeKind
-from openai_parallel_toolkit.scope import Scope
 from openai_parallel_toolkit.transport import SendFault
 
 GONE = SendFault("unsent", "connect", "cannot reach it")

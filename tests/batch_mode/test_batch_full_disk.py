@@ -9,12 +9,7 @@ import pytest
 from batch_desk import STATE, Ask, billed_twice, lines_of, question, until
 from small_disk import small_disk
 
-from openai_parallel_toolkit import (
-    Gpt35Turbo,
-    StorageError,
-    multi_process_one,
-    request_openai_api,
-)
+from openai_parallel_toolkit import Gpt35Turbo, StorageError, multi_process_one, request_openai_api
 from openai_parallel_toolkit.cli.exits import code_of
 from openai_parallel_toolkit.journal import JournalReader
 

@@ -7,10 +7,10 @@ import pytest
 from batch_desk import MODEL, billed_twice, key_fields, lines_of, live_calls, start, until
 
 from openai_parallel_toolkit import ConfigError, NoUsableKey
-from openai_parallel_toolkit.batch_lane.allowance import Allowance
+from openai_parallel_toolkit.batch.token_quota import Allowance
+from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.journal.batch_rows import BatchRecord, Stage
-from openai_parallel_toolkit.redact import Secret
-from openai_parallel_toolkit.settings import APIKey
+from openai_parallel_toolkit.keys.config import APIKey
 from openai_parallel_toolkit.simulator import Fault, SimKey
 from openai_parallel_toolkit.simulator.batches.course import BatchCourse
 

@@ -17,8 +17,8 @@ from openai_parallel_toolkit import (
     request_openai_api,
     request_reply,
 )
-from openai_parallel_toolkit.models import request_of
-from openai_parallel_toolkit.records import RawReply
+from openai_parallel_toolkit.calls.models import request_of
+from openai_parallel_toolkit.core.records import RawReply
 from openai_parallel_toolkit.simulator import Fault
 
 EMBEDDER = "text-embedding-3-small"

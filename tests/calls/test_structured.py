@@ -25,8 +25,8 @@ from openai_parallel_toolkit import (
     request_openai_api,
     request_reply,
 )
+from openai_parallel_toolkit.calls.models import request_of
 from openai_parallel_toolkit.journal import JournalReader
-from openai_parallel_toolkit.models import request_of
 from openai_parallel_toolkit.simulator import Fault
 
 

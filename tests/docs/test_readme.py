@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from openai_parallel_toolkit import APIRequester, ParallelToolkit, __version__, errors
+from openai_parallel_toolkit import APIRequester, ParallelToolkit, __version__
 from openai_parallel_toolkit.cli.dispatch import _COMMANDS, _parser
 from openai_parallel_toolkit.cli.exits import EXIT_CODES
-from openai_parallel_toolkit.settings import load_settings
+from openai_parallel_toolkit.core import errors
+from openai_parallel_toolkit.keys.config import load_settings
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]

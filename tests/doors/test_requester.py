@@ -24,8 +24,8 @@ from openai_parallel_toolkit import (
     RequestRejected,
     UsageError,
 )
-from openai_parallel_toolkit.clock import FakeClock
-from openai_parallel_toolkit.pace import PacedLane
+from openai_parallel_toolkit.calls.rate_limiter import PacedLane
+from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from openai_parallel_toolkit import (
     request_reply,
 )
 from openai_parallel_toolkit.cli.keycheck import check_keys
-from openai_parallel_toolkit.settings import load_settings
+from openai_parallel_toolkit.keys.config import load_settings
 
 ONE, TWO = Aimock.KEYS
 MODEL = "gpt-4o-mini"

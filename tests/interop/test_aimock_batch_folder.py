@@ -5,7 +5,7 @@ import json
 import pytest
 from servers import Aimock
 
-from openai_parallel_toolkit.batch_folder import BatchFolder, Pace
+from openai_parallel_toolkit.api.batch_folder import BatchFolder, Pace
 
 QUICK = Pace(first_poll_s=0.02, longest_poll_s=0.1, patience_s=20.0)
 FILES, LINES = 6, 4

@@ -15,7 +15,7 @@ from openai_parallel_toolkit import (
     ResponsesModel,
     request_openai_api,
 )
-from openai_parallel_toolkit.batch_lane import BatchOptions
+from openai_parallel_toolkit.batch import BatchOptions
 
 ONE, TWO = Aimock.KEYS
 ANSWER = "Mock batch completion"

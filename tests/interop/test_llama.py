@@ -23,7 +23,7 @@ from openai_parallel_toolkit import (
     request_reply,
 )
 from openai_parallel_toolkit.cli.keycheck import check_keys
-from openai_parallel_toolkit.settings import load_settings
+from openai_parallel_toolkit.keys.config import load_settings
 
 #: llama.cpp's own parameter: a few small letters, and then the answer is whole.
 LETTERS = {"grammar": "root ::= [a-z]{3,8}"}

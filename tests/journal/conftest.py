@@ -2,7 +2,7 @@ from contextlib import suppress
 
 import pytest
 
-from openai_parallel_toolkit.errors import ToolkitError
+from openai_parallel_toolkit.core.errors import ToolkitError
 from openai_parallel_toolkit.journal import Journal
 
 

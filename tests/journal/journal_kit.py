@@ -6,8 +6,7 @@ import shutil
 import threading
 from decimal import Decimal
 
-from openai_parallel_toolkit.journal import Journal
-from openai_parallel_toolkit.records import (
+from openai_parallel_toolkit.core.records import (
     CallId,
     FailureNote,
     Outcome,
@@ -15,6 +14,7 @@ from openai_parallel_toolkit.records import (
     OutputFile,
     Usage,
 )
+from openai_parallel_toolkit.journal import Journal
 
 OK = Outcome(
     kind=OutcomeKind.OK,

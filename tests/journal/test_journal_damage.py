@@ -12,9 +12,9 @@ from contextlib import closing
 import pytest
 from journal_kit import FILE, NOTE, answer, bodies, call, claim, copy_of, hash_of, output
 
-from openai_parallel_toolkit.errors import JournalError
+from openai_parallel_toolkit.core.errors import JournalError
+from openai_parallel_toolkit.core.records import FileState
 from openai_parallel_toolkit.journal import Journal, JournalReader, repair, schema
-from openai_parallel_toolkit.records import FileState
 
 _CHILD = """
 import sys

@@ -8,7 +8,7 @@ import pytest
 from journal_kit import OK, Told, answer, bodies, call, claim
 from small_disk import small_disk
 
-from openai_parallel_toolkit.errors import StorageError
+from openai_parallel_toolkit.core.errors import StorageError
 from openai_parallel_toolkit.journal import Journal, JournalReader
 from openai_parallel_toolkit.journal.schema import connect as real_connect
 

@@ -20,10 +20,10 @@ from journal_kit import (
     output,
 )
 
-from openai_parallel_toolkit.clock import FakeClock
-from openai_parallel_toolkit.errors import JournalError, OutputConflict, UsageError
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.core.errors import JournalError, OutputConflict, UsageError
+from openai_parallel_toolkit.core.records import FileState, Outcome, OutcomeKind, Usage
 from openai_parallel_toolkit.journal import JournalReader, prune
-from openai_parallel_toolkit.records import FileState, Outcome, OutcomeKind, Usage
 
 
 def test_an_answer_is_found_again_after_the_journal_was_closed(journal, open_journal):

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from journal_kit import BUSY, NOTE, OK, UNKNOWN, bodies, call, claim, copy_of, output
 
+from openai_parallel_toolkit.core.records import FileState
 from openai_parallel_toolkit.journal import Journal, repair
-from openai_parallel_toolkit.records import FileState
 
 _PATHS = st.sampled_from(["a", "b", "d/a", "d/é\udcff", "d/e/a"])
 _PRICES = st.sampled_from([None, "0", "0.000001", "0.1", "12"])

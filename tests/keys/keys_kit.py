@@ -3,11 +3,11 @@
 import random
 import threading
 
-from openai_parallel_toolkit.clock import FakeClock
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.core.records import Need, Outcome, OutcomeKind, Usage
+from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.keys import APIKeyManager
-from openai_parallel_toolkit.records import Need, Outcome, OutcomeKind, Usage
-from openai_parallel_toolkit.redact import Secret
-from openai_parallel_toolkit.settings import APIKey, Settings
+from openai_parallel_toolkit.keys.config import APIKey, Settings
 
 OK = Outcome(kind=OutcomeKind.OK, status=200)
 DEAD = Outcome(kind=OutcomeKind.KEY_DEAD, status=401, code="invalid_api_key", message="no such key")

@@ -6,10 +6,10 @@ from decimal import Decimal
 import pytest
 from keys_kit import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, Asked, answered, key, manager_of, need
 
-from openai_parallel_toolkit.errors import ConfigError, LeaseTimeout, NoUsableKey, UsageError
+from openai_parallel_toolkit.core.errors import ConfigError, LeaseTimeout, NoUsableKey, UsageError
+from openai_parallel_toolkit.costs.prices import ModelPrice
 from openai_parallel_toolkit.keys import APIKeyManager, default_manager
-from openai_parallel_toolkit.prices import ModelPrice
-from openai_parallel_toolkit.settings import DEFAULT_API_BASE
+from openai_parallel_toolkit.keys.config import DEFAULT_API_BASE
 
 
 def names(manager, count, what=None):

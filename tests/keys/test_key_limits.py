@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keys_kit import DEAD, OK, UNSENT, Asked, answered, key, limited, manager_of, need
 
-from openai_parallel_toolkit.clock import FakeClock
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.core.records import RateHints
 from openai_parallel_toolkit.keys.bucket import TokenBucket
-from openai_parallel_toolkit.records import RateHints
 
 
 def served(asked):

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from keys_kit import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limited, need
 
-from openai_parallel_toolkit.errors import LeaseTimeout, NoUsableKey
+from openai_parallel_toolkit.core.errors import LeaseTimeout, NoUsableKey
+from openai_parallel_toolkit.core.records import RateHints
+from openai_parallel_toolkit.keys.lease_request import Ticket
 from openai_parallel_toolkit.keys.pool import Pool
-from openai_parallel_toolkit.keys.ticket import Ticket
-from openai_parallel_toolkit.records import RateHints
 
 limits = st.fixed_dictionaries(
     {

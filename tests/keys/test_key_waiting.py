@@ -7,8 +7,8 @@ import time
 import pytest
 from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timekeepers
 
-from openai_parallel_toolkit.clock import FakeClock
-from openai_parallel_toolkit.errors import LeaseTimeout, NoUsableKey
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.core.errors import LeaseTimeout, NoUsableKey
 
 
 def narrow(clock=None):

@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from openai_parallel_toolkit.budget import Budget
-from openai_parallel_toolkit.errors import BudgetExceeded
+from openai_parallel_toolkit.core.errors import BudgetExceeded
+from openai_parallel_toolkit.costs.budget import Budget
 
 CAP = Decimal(10)
 AMOUNTS = st.integers(0, 1200).map(lambda cents: Decimal(cents) / 100)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.models import ChatModel, make_request, request_of
-from openai_parallel_toolkit.prices import ModelPrice, PriceBook
-from openai_parallel_toolkit.records import Usage
-from openai_parallel_toolkit.tokens import DEFAULT_REPLY_TOKENS
+from openai_parallel_toolkit.calls.models import ChatModel, make_request, request_of
+from openai_parallel_toolkit.core.records import Usage
+from openai_parallel_toolkit.costs.prices import ModelPrice, PriceBook
+from openai_parallel_toolkit.costs.tokens import DEFAULT_REPLY_TOKENS
 
 OPENAI = "https://api.openai.com/v1"
 MILLION = Usage(prompt_tokens=1_000_000, completion_tokens=1_000_000)
@@ -143,8 +143,8 @@ def refuse(event, _):
     if event.startswith("socket.") or event == "urllib.Request":
         raise SystemExit(f"the network was used: {event}")
 sys.addaudithook(refuse)
-from openai_parallel_toolkit.prices import PriceBook
-from openai_parallel_toolkit.records import Usage
+from openai_parallel_toolkit.costs.prices import PriceBook
+from openai_parallel_toolkit.core.records import Usage
 assert PriceBook({}, "https://api.openai.com/v1").cost_usd("gpt-4o", Usage(prompt_tokens=1))
 """
     done = subprocess.run(

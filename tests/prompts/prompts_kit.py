@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from openai_parallel_toolkit import APIKeyManager
+from openai_parallel_toolkit.api.prompts import Defaults, PromptsOptions, PromptsRun
 from openai_parallel_toolkit.journal import JournalReader
-from openai_parallel_toolkit.prompts import Defaults, PromptsOptions, PromptsRun
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.prompts.lines import EMBEDDINGS, RESPONSES, Defaults, read_line
+from openai_parallel_toolkit.api.prompts.lines import EMBEDDINGS, RESPONSES, Defaults, read_line
 
 GPT = Defaults(model="gpt")
 USER = [{"role": "user", "content": "hello"}]

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from openai_parallel_toolkit.errors import (
+from openai_parallel_toolkit.api.prompts import PromptsOptions
+from openai_parallel_toolkit.core.errors import (
     BudgetExceeded,
     ConfigError,
     NoUsableKey,
@@ -14,9 +15,8 @@ from openai_parallel_toolkit.errors import (
     StorageError,
     UsageError,
 )
-from openai_parallel_toolkit.prompts import PromptsOptions
+from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import Fault, Latency, SimKey
-from openai_parallel_toolkit.work.runlock import RunLock
 
 
 def test_answers_come_in_the_order_of_the_lines_with_what_the_lines_call_themselves(desk):

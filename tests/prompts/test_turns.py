@@ -6,8 +6,8 @@ from hashlib import sha256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.prompts import turns
-from openai_parallel_toolkit.prompts.turns import ANSWERED, Repeats, Turns
+from openai_parallel_toolkit.api.prompts import turns
+from openai_parallel_toolkit.api.prompts.turns import ANSWERED, Repeats, Turns
 
 
 @settings(deadline=None)

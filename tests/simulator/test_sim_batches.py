@@ -25,13 +25,7 @@ from batch_wire import (
 )
 from sim_wire import call, post
 
-from openai_parallel_toolkit.simulator import (
-    BatchCourse,
-    BatchLimits,
-    Fault,
-    SimKey,
-    Simulator,
-)
+from openai_parallel_toolkit.simulator import BatchCourse, BatchLimits, Fault, SimKey, Simulator
 from openai_parallel_toolkit.simulator.command import fault_from, keys_from
 
 KEYS = (

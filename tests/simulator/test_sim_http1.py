@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from sim_wire import chat_body, connect, raw_request, read_to_end
 
 from openai_parallel_toolkit.simulator import SimKey, Simulator
-from openai_parallel_toolkit.simulator.http1 import (
-    MalformedRequest,
-    RequestParser,
-    chunk_bytes,
-)
+from openai_parallel_toolkit.simulator.http1 import MalformedRequest, RequestParser, chunk_bytes
 
 
 def parse(stream, cuts=()):

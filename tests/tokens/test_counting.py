@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_parallel_toolkit import num_tokens_from_string
-from openai_parallel_toolkit.tokens.counting import _count_calmly, counter_for
-from openai_parallel_toolkit.tokens.vocabulary import encoding_for, encoding_name
+from openai_parallel_toolkit.costs.tokens.counting import _count_calmly, counter_for
+from openai_parallel_toolkit.costs.tokens.vocabulary import encoding_for, encoding_name
 
 MODELS = ["gpt-3.5-turbo", "gpt-4o"]
 WORDS = st.sampled_from([

@@ -8,13 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiktoken_ext.openai_public import r50k_pat_str
 
-from openai_parallel_toolkit import (
-    UsageError,
-    num_tokens_from_string,
-    split_string_by_tokens,
-)
-from openai_parallel_toolkit.tokens.splitting import _LAST_CUT, furthest
-from openai_parallel_toolkit.tokens.vocabulary import encoding_for
+from openai_parallel_toolkit import UsageError, num_tokens_from_string, split_string_by_tokens
+from openai_parallel_toolkit.costs.tokens.splitting import _LAST_CUT, furthest
+from openai_parallel_toolkit.costs.tokens.vocabulary import encoding_for
 
 MODELS = ["gpt-3.5-turbo", "gpt-4o"]
 SIGNALS = [".", "\n", " ", "。", "..", ". ", "a", "aba", "'", "\n\n", "1", "e"]

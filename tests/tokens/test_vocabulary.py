@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openai_parallel_toolkit.tokens.vocabulary import encoding_for
+from openai_parallel_toolkit.costs.tokens.vocabulary import encoding_for
 
 REPOSITORY = Path(__file__).parents[2]
 CL100K_FILE = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"

@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from decimal import Decimal
 
-from openai_parallel_toolkit.records import Lease, Need, Request
-from openai_parallel_toolkit.redact import Secret
+from openai_parallel_toolkit.core.records import Lease, Need, Request
+from openai_parallel_toolkit.core.redaction import Secret
 
 BODY = b'{"model":"gpt-4o","n":1}'
 OK_BODY = b'{"choices":[]}'

@@ -29,8 +29,8 @@ from raw_server import (
     http_reply,
 )
 
-from openai_parallel_toolkit.records import Lease, RawReply, Request
-from openai_parallel_toolkit.redact import Secret
+from openai_parallel_toolkit.core.records import Lease, RawReply, Request
+from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.transport import SendFault, Transport, new_event_loop
 from openai_parallel_toolkit.transport.http import HttpTransport
 

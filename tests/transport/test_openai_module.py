@@ -26,9 +26,9 @@ from raw_server import (
 )
 from test_conformance import deaf_address, free_port
 
-from openai_parallel_toolkit.errors import UsageError
-from openai_parallel_toolkit.records import RawReply
-from openai_parallel_toolkit.redact import Secret
+from openai_parallel_toolkit.core.errors import UsageError
+from openai_parallel_toolkit.core.records import RawReply
+from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.openai_module import OpenAIModule
 

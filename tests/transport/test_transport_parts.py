@@ -11,12 +11,12 @@ import sys
 import pytest
 from raw_server import CANARY, a_lease, a_request
 
-from openai_parallel_toolkit.errors import ConfigError
-from openai_parallel_toolkit.records import Lease, RawReply, Request
+from openai_parallel_toolkit.core.errors import ConfigError
+from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.transport import FakeTransport, SendFault
 from openai_parallel_toolkit.transport.proxies import is_loopback, parse_proxy, proxy_for
+from openai_parallel_toolkit.transport.send_progress import Way, fault_of
 from openai_parallel_toolkit.transport.target import url_of
-from openai_parallel_toolkit.transport.wire_faults import Way, fault_of
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.classify import classify, duration_s
-from openai_parallel_toolkit.records import OutcomeKind, RawReply
+from openai_parallel_toolkit.calls.classify import classify, duration_s
+from openai_parallel_toolkit.core.records import OutcomeKind, RawReply
 from openai_parallel_toolkit.transport import SendFault
 
 CHAT = "/chat/completions"

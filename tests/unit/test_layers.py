@@ -7,38 +7,30 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
 
-#: Floors from the face down to the ground; a room may import only from floors below its own,
-#: and from its own folder. A folder stands for all its files.
+#: Floors from the face down to the ground, and what each is for; a room may import only from
+#: floors below its own, and from itself. CONTRIBUTING.md shows this table.
 FLOORS = [
-    {"__init__", "__main__"},
-    {"cli"},
-    {"toolkit", "requester", "api_queue", "demo", "prompts", "batch_folder"},
-    {"runner"},
-    {"calls", "many_calls"},
-    {"orders"},
-    {"kept_calls", "own_generate"},
-    {"execution", "pace", "batch_lane"},
-    {"live"},
-    {"admission"},
-    {"scope"},
-    {"flow", "progress"},
-    {"batches"},
-    {"classify", "gate", "report", "earlier_runs"},
-    {"budget", "work", "models", "tally", "transport", "journal", "keys", "replies", "mailbox"},
-    {"attached", "reading", "pools", "storage"},
-    {"settings"},
-    {"prices"},
-    {"files", "tokens"},
-    {"records", "clock"},
-    {"descriptors", "errors", "redact", "wording"},
+    (("__init__", "__main__"), "public names; the entry point"),
+    (("cli",), "the command line, one module a command"),
+    (("api",), "what users call: the folder toolkit, single calls, lists, prompts, batch folders"),
+    (("runs",), "one run over many things: session, workers, hooks, progress, report"),
+    (("batch",), "the Batch API: its client, and batches from planning to collecting"),
+    (("calls",), "one call, from the hook to the kept answer; `attempts` and `classify` are pure"),
+    (
+        ("files", "keys", "journal", "transport"),
+        "inputs and outputs; keys and their configuration; what was paid for; what sends",
+    ),
+    (("costs",), "prices, tokens, budget, figures"),
+    (("core",), "frozen data, errors, time, the file system"),
 ]
-APART = {"simulator"}
+APART = {"simulator": "a server for tests and rehearsals; imports nothing of the rest"}
+MOST_FLOORS, MOST_ENTRIES = 10, 16
 
 
 def rooms():
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts != ("demo", "my_toolkit"):  # a user's file, which the demo copies
+        if parts != ("cli", "demo_toolkit"):  # a user's file, which the demo copies
             yield path, parts
 
 
@@ -62,7 +54,7 @@ def imported_rooms(path, parts):
 
 
 def floor_of(room):
-    for height, floor in enumerate(reversed(FLOORS)):
+    for height, (floor, _) in enumerate(reversed(FLOORS)):
         if room in floor:
             return height
     pytest.fail(f"{room} stands on no floor: give it one in FLOORS")
@@ -79,6 +71,23 @@ def test_imports_run_downward_only():
             if floor_of(target) >= floor_of(parts[0]):
                 wrong.append(f"{'/'.join(parts)} -> {target}")
     assert not wrong
+
+
+def test_the_house_has_few_floors_and_few_rooms():
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+    assert len(FLOORS) <= MOST_FLOORS
+    assert len(entries) <= MOST_ENTRIES
+    known = {room for floor, _ in FLOORS for room in floor} | set(APART) | {"py.typed"}
+    assert {name.removesuffix(".py") for name in entries} == known
+
+
+def test_contributing_shows_the_floors_as_they_are():
+    told = [(", ".join(f"`{room}`" for room in floor), what) for floor, what in FLOORS]
+    apart = [(f"apart: `{room}`", what) for room, what in APART.items()]
+    rows = [f"| {rooms} | {what} |" for rooms, what in told + apart]
+    table = "\n".join(["| rooms | for |", "|---|---|", *rows])
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert table in text, f"put this table there:\n{table}"
 
 
 def test_the_simulator_imports_nothing_of_the_rest():

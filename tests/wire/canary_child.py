@@ -15,8 +15,8 @@ from openai_parallel_toolkit import (
     ToolkitError,
     request_openai_api,
 )
-from openai_parallel_toolkit.live import LiveLane
-from openai_parallel_toolkit.records import Need
+from openai_parallel_toolkit.calls.sender import LiveLane
+from openai_parallel_toolkit.core.records import Need
 
 
 class ThroughModule(OpenAIModel):

@@ -19,7 +19,7 @@ from openai_parallel_toolkit import (
     arequest_openai_api,
     request_openai_api,
 )
-from openai_parallel_toolkit.records import FileState
+from openai_parallel_toolkit.core.records import FileState
 from openai_parallel_toolkit.simulator import Fault, SimKey
 
 FILES = 12

@@ -8,8 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
+from openai_parallel_toolkit.calls.models import request_of
 from openai_parallel_toolkit.journal import JournalReader
-from openai_parallel_toolkit.models import request_of
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 MODEL = "gpt-3.5-turbo"

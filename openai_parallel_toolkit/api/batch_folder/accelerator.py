@@ -1,0 +1,170 @@
+"""Read the three configuration files of the Azure batch accelerator as they are.
+
+Source: https://github.com/Azure-Samples/aoai-batch-api-accelerator (read 2026-11).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from ...core.redaction import Secret
+from ...keys.config import APIKey, Settings
+from ...keys.config.fields import Field, Origin
+from ...keys.config.file import read_json, warn_if_others_can_read
+from .places import Place
+from .templates import INIT
+from .values import filled, flag, whole_number
+
+logger = logging.getLogger(__name__)
+
+_APP = (
+    "AOAI_config",
+    "storage_config",
+    "batch_size",
+    "download_to_local",
+    "local_download_path",
+    "continuous_mode",
+    "count_tokens",
+)
+_AOAI = (
+    "aoai_key",
+    "aoai_api_version",
+    "aoai_endpoint",
+    "aoai_deployment_name",
+    "batch_job_endpoint",
+    "completion_window",
+)
+#: The last is not the accelerator's: for emulators and clouds with other addresses.
+_STORAGE = (
+    "storage_account_name",
+    "storage_account_key",
+    "input_filesystem_system_name",
+    "processed_filesystem_system_name",
+    "error_filesystem_system_name",
+    "input_directory",
+    "output_directory",
+    "error_directory",
+    "storage_connection_string",
+)
+_BLOB_ENDPOINT = re.compile(r"(?i)(?:^|;)\s*BlobEndpoint=([^;]+)")
+
+
+def read_accelerator(fields: Mapping[str, Field], path: str, origin: Origin) -> dict[str, Any]:
+    """Return what the fields of an app_config.json say, as arguments of BatchFolder.
+
+    Raises:
+        ConfigError: a file or a field is missing or wrong, or still a placeholder.
+    """
+    _warn_unknown(fields, _APP, origin)
+    aoai, storage = (
+        _read_beside(_needed(fields, name, origin), path)
+        for name in ("AOAI_config", "storage_config")
+    )
+    told: dict[str, Any] = {**_keys_of(*aoai), **_places_of(*storage, fields)}
+    _read_some(
+        told,
+        fields,
+        {
+            "batch_size": ("batch_size", whole_number),
+            "continuous_mode": ("continuous", flag),
+            "count_tokens": ("count_tokens", flag),
+        },
+    )
+    if "local_download_path" in fields:
+        local = filled(fields["local_download_path"])
+        told["state_path"] = os.path.join(local, ".openai_parallel_toolkit")
+    return told
+
+
+def _keys_of(fields: Mapping[str, Field], origin: Origin) -> dict[str, Any]:
+    _warn_unknown(fields, _AOAI, origin)
+    key = APIKey(
+        secret=Secret(_needed(fields, "aoai_key", origin).key(), "aoai_key"),
+        name="aoai_key",
+        group="aoai_key",
+        api_version=filled(_needed(fields, "aoai_api_version", origin)),
+        azure_deployment=filled(_needed(fields, "aoai_deployment_name", origin)),
+    )
+    endpoint = _needed(fields, "aoai_endpoint", origin).api_base()
+    told: dict[str, Any] = {
+        "keys": Settings(api_keys=(key,), api_base=endpoint, source=origin.name)
+    }
+    _read_some(
+        told,
+        fields,
+        {
+            "batch_job_endpoint": ("endpoint", filled),
+            "completion_window": ("completion_window", filled),
+        },
+    )
+    return told
+
+
+def _places_of(
+    fields: Mapping[str, Field], origin: Origin, app: Mapping[str, Field]
+) -> dict[str, Any]:
+    _warn_unknown(fields, _STORAGE, origin)
+    account = filled(_needed(fields, "storage_account_name", origin))
+    options = {"account_key": _needed(fields, "storage_account_key", origin).key()}
+    base = f"https://{account}.blob.core.windows.net"
+    if "storage_connection_string" in fields:
+        options = {"connection_string": filled(fields["storage_connection_string"])}
+        found = _BLOB_ENDPOINT.search(options["connection_string"])
+        base = found[1].rstrip("/") if found else base
+
+    def below(system: str, directory: str) -> str:
+        folder = filled(fields[directory]).strip("/") if directory in fields else ""
+        return f"{filled(_needed(fields, system, origin))}/{folder}".rstrip("/")
+
+    def place(system: str, directory: str) -> Place:
+        container, _, folder = below(system, directory).partition("/")
+        host = f"{container}@{account}.dfs.core.windows.net"
+        return Place(url=f"abfs://{host}/{folder}".rstrip("/"), options=options)
+
+    is_local = "download_to_local" in app and flag(app["download_to_local"])
+    source = ("input_filesystem_system_name", "input_directory")
+    return {
+        "input_path": place(*source),
+        "output_path": place("processed_filesystem_system_name", "output_directory"),
+        "error_path": place("error_filesystem_system_name", "error_directory"),
+        "import_base": "" if is_local else f"{base}/{below(*source)}",
+    }
+
+
+def _read_beside(named: Field, app_path: str) -> tuple[dict[str, Field], Origin]:
+    """Read a file that another one names: beside that one, or from where we are."""
+    name = filled(named)
+    beside = os.path.join(os.path.dirname(app_path), name)
+    path = beside if os.path.exists(beside) else name
+    if not os.path.exists(path):
+        raise named.error(f"there is no file {name!r}; mend the path")
+    origin = Origin(name=path, env=named.origin.env)
+    fields = read_json(path, origin, absent=INIT).entries()
+    warn_if_others_can_read(path, path)
+    return fields, origin
+
+
+def _needed(fields: Mapping[str, Field], name: str, origin: Origin) -> Field:
+    if name not in fields:
+        raise Field(None, name, origin).error("is missing; give it")
+    return fields[name]
+
+
+def _read_some(
+    told: dict[str, Any],
+    fields: Mapping[str, Field],
+    readers: Mapping[str, tuple[str, Callable[[Field], Any]]],
+) -> None:
+    for theirs, (ours, read) in readers.items():
+        if theirs in fields:
+            told[ours] = read(fields[theirs])
+
+
+def _warn_unknown(fields: Mapping[str, Field], known: Collection[str], origin: Origin) -> None:
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        logger.warning("%s: not used here: %s", origin.name, ", ".join(unknown))

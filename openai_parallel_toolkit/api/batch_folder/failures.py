@@ -1,0 +1,64 @@
+"""See all error files of an error location as one list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ...batch.service import read_result
+from ...calls.responses import parse_object
+from ...files.stores import Store
+
+_ENDING = "_error.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One line that failed, or one reason why a whole file did."""
+
+    #: The error file, below the error location.
+    file: str
+    #: None: the line has none, or it is about the whole file.
+    custom_id: str | None
+    #: Line of the input, from 1, where it is known.
+    line: int | None
+    #: HTTP status; None: it was not asked.
+    status: int | None
+    code: str
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def failures(store: Store) -> Iterator[Failure]:
+    """Yield all that failed, file by file, in the order of their paths."""
+    for found in store.list():
+        if found.path.endswith(_ENDING):
+            with store.open(found.path) as lines:
+                yield from (_failure(found.path, line) for line in lines)
+
+
+def _failure(file: str, line: bytes) -> Failure:
+    result = read_result(line)
+    if result is not None:
+        return Failure(
+            file=file,
+            custom_id=result.custom_id,
+            line=None,
+            status=result.status,
+            code=result.code,
+            message=result.message,
+        )
+    raw = parse_object(line) or {}
+    number = raw.get("line")
+    return Failure(
+        file=file,
+        custom_id=None,
+        line=number if isinstance(number, int) else None,
+        status=None,
+        code=str(raw.get("code") or ""),
+        message=str(raw.get("message") or ""),
+    )

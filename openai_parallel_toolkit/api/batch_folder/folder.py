@@ -1,0 +1,220 @@
+"""The door: a folder of ready-made batch files in, their results out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from ...core.clock import Clock, SystemClock
+from ...core.errors import RunStopped, ToolkitError
+from ...core.filesystem import private_folder, refuse_network
+from ...core.signals import StopSignals
+from ...files.run_lock import RunLock
+from ...keys import APIKeyManager, close_unless_default
+from ...transport import new_event_loop
+from .config import Plan, read_plan
+from .display import make_display
+from .pace import Pace
+from .places import Places
+from .settings import FolderSettings
+from .shelf import Shelf
+from .shift import Shift
+from .summary import BatchFolderSummary
+
+_LOOK_EVERY_S = 0.1
+_LAST_WAIT_S = 5.0
+
+
+class BatchFolder:
+    """Sends a folder of Batch API files, `batch_size` at a time, and puts the results into place.
+
+    For each input a folder with the time of processing holds `<name>_output.jsonl`,
+    `<name>_metadata.json` and the input itself, moved there; what failed lies likewise in the error
+    location, with `<name>_error.jsonl`. Nested folders are mirrored. A run that was stopped or
+    killed goes on where it was when it is started again; no batch is paid for twice.
+    """
+
+    def __init__(
+        self,
+        config_path: str | os.PathLike[str] | None = None,
+        input_path: str | os.PathLike[str] | None = None,
+        output_path: str | os.PathLike[str] | None = None,
+        error_path: str | os.PathLike[str] | None = None,
+        *,
+        batch_size: int | None = None,
+        continuous: bool | None = None,
+        pattern: str | None = None,
+        endpoint: str | None = None,
+        completion_window: str | None = None,
+        max_attempts: int | None = None,
+        count_tokens: bool | None = None,
+        state_path: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        pace: Pace | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Read the configuration; nothing is looked up or sent yet.
+
+        Args:
+            config_path: the keys (config.json), or a file that says all of this (see
+                `docs/batch-folder.md`), or the app_config.json of the Azure batch accelerator;
+                None: what APP_CONFIG in the environment names, else keys from the environment.
+            input_path: where inputs are; a folder, or a URL such as "s3://bucket/in".
+            output_path: where results go; likewise.
+            error_path: where what failed goes; None: the folder "errors" in `output_path`.
+            batch_size: files under way at a time; None: what the file says, else 10.
+            continuous: go on looking for new files until stopped with Ctrl-C.
+            pattern: names of inputs; None: "*.jsonl".
+            endpoint: URL that all lines must have; None: whatever batches serve.
+            completion_window: the time the service may take; None: "24h".
+            max_attempts: batches that one input may take when earlier ones expire or leave lines
+                unanswered; None: 3.
+            count_tokens: count the tokens of all prompts and note them in the metadata.
+            state_path: a local folder for what is under way; None: in the output folder, and for a
+                URL in the user's state folder.
+            progress: show a bar.
+            pace: how often things are looked at; None: as for real services.
+            clock: None: the system's.
+
+        Raises:
+            ConfigError: a setting is missing or wrong; names the file and the field.
+        """
+        given = {
+            "input_path": input_path,
+            "output_path": output_path,
+            "error_path": error_path,
+            "batch_size": batch_size,
+            "continuous": continuous,
+            "pattern": pattern,
+            "endpoint": endpoint,
+            "completion_window": completion_window,
+            "max_attempts": max_attempts,
+            "count_tokens": count_tokens,
+            "state_path": state_path,
+        }
+        told = {name: value for name, value in given.items() if value is not None}
+        plan: Plan = read_plan(None if config_path is None else os.fspath(config_path), told)
+        self.settings: FolderSettings = replace(plan.settings, progress=progress)
+        if pace is not None:
+            self.settings = replace(self.settings, pace=pace)
+        self._plan = plan
+        self._clock = clock or SystemClock()
+        self._stop_asked = threading.Event()
+
+    def stop(self) -> None:
+        """Have `run` end soon and return its summary; from another thread.
+
+        Batches go on at the provider, and the next run collects them.
+        """
+        self._stop_asked.set()
+
+    def run(self) -> BatchFolderSummary:
+        """Work until every input is done or failed; in continuous mode, until stopped.
+
+        Raises:
+            RunStopped: Ctrl-C or SIGTERM; batches go on at the provider, and a rerun collects them.
+            RunLocked: another process works with this state.
+            NoUsableKey: files are left because no key can be used; `summary` is a fact.
+            StorageError: the disk or a store refused.
+            ConfigError: a place cannot be used.
+        """
+        state_folder = private_folder(self.settings.state_folder)
+        refuse_network(state_folder)
+        lock = RunLock(state_folder, clock=self._clock)
+        lock.acquire()
+        try:
+            places = self._plan.open_places()
+            try:
+                return self._run(places)
+            finally:
+                places.close()
+        finally:
+            lock.release()
+
+    def _run(self, places: Places) -> BatchFolderSummary:
+        keys = APIKeyManager(settings=self.settings.keys, clock=self._clock)
+        display = make_display(self._clock, is_wanted=self.settings.progress)
+        shift = Shift(
+            self.settings,
+            places,
+            keys,
+            shelf=Shelf(self.settings.state_folder),
+            display=display,
+            clock=self._clock,
+            chance=random.Random(),
+        )
+        crew = _Crew(shift)
+        try:
+            with StopSignals() as signals:
+                crew.start()
+                while crew.is_at_work(_LOOK_EVERY_S):
+                    if signals.received is not None or self._stop_asked.is_set():
+                        crew.stop()
+        finally:
+            crew.abandon()
+            display.close()
+            close_unless_default(keys)
+        stopped = "told to" if self._stop_asked.is_set() else ""
+        if signals.received is not None:
+            stopped = f"told to by {signal.Signals(signals.received).name}"
+        error = crew.error
+        is_told = isinstance(error, ToolkitError)
+        summary = shift.summary(stopped=str(error) if is_told else stopped)
+        if self.settings.progress:
+            print(summary.beside_error() if is_told else summary)  # noqa: T201 - for people
+        if isinstance(error, ToolkitError):
+            error.facts.setdefault("summary", summary)
+        if error is not None:
+            raise error
+        if signals.received is not None:
+            raise RunStopped(128 + signals.received, summary)
+        return summary
+
+
+class _Crew:
+    """Carries a Shift on a thread with an event loop of its own, so that notebooks work."""
+
+    def __init__(self, shift: Shift) -> None:
+        self._shift = shift
+        self._loop = new_event_loop()
+        #: What ended the work before it was done; None: nothing.
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="batch-folder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_at_work(self, wait_s: float) -> bool:
+        """Wait a little, and return whether the work goes on."""
+        self._thread.join(wait_s)
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Have the work end in good order."""
+        self._tell(self._shift.stop.ask)
+
+    def abandon(self) -> None:
+        """End the work at once, if it still goes on."""
+        if self._thread.is_alive():
+            self._tell(self._shift.drop)
+            self._thread.join(_LAST_WAIT_S)
+
+    def _tell(self, act: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop came to its end meanwhile
+            self._loop.call_soon_threadsafe(act)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._shift.work())
+        except BaseException as exc:  # noqa: BLE001 - raised again by the one who waits
+            self.error = exc
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()

@@ -1,0 +1,294 @@
+"""One run over the input folder: `batch_size` journeys at a time, until nothing waits or it stops.
+
+Everything here happens on one event loop, so there is no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from ...core.clock import Clock
+from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
+from ...core.filesystem import is_disk_trouble
+from ...core.text import counted
+from ...costs.prices import PriceBook
+from ...files.stores import StoredObject
+from ...keys import APIKeyManager
+from ...transport.http import HttpTransport
+from .beside import in_thread
+from .desk import Desks
+from .display import Display
+from .inbox import Inbox
+from .job import Job, Stage
+from .journey import Journey, Tools
+from .maker import Maker
+from .pace import Pace, Stop
+from .paperwork import Paperwork
+from .places import Places
+from .settings import FolderSettings
+from .shelf import Shelf
+from .summary import BatchFolderSummary, Count, money
+
+logger = logging.getLogger(__name__)
+
+_SHOW_EVERY_S = 0.5
+_ID_BYTES = 6
+
+
+class Shift:
+    """Works through a folder; `work` is called once."""
+
+    def __init__(
+        self,
+        settings: FolderSettings,
+        places: Places,
+        keys: APIKeyManager,
+        *,
+        shelf: Shelf,
+        display: Display,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        """Prepare; the run lock is held. The loop is the one that `work` runs on."""
+        self.stop = Stop()
+        self._settings = settings
+        self._pace: Pace = settings.pace
+        self._places = places
+        self._keys = keys
+        self._shelf = shelf
+        self._display = display
+        self._clock = clock
+        self._since_s = clock.now_s()
+        self._count = Count()
+        self._waiting: deque[tuple[Job, bool]] = deque()
+        self._under_way: dict[asyncio.Task[None], Journey] = {}
+        #: Jobs that cannot go on for now, and why, by their paths.
+        self._left: dict[str, tuple[Job, ToolkitError]] = {}
+        #: What was last said of each path.
+        self._warned: dict[str, str] = {}
+        self._finished = 0
+        self._transport = HttpTransport(proxy=keys.settings.proxy)
+        self._inbox = Inbox(places, settings.pattern, waits_for_whole=settings.continuous)
+        self._tools = self._tools_of(chance)
+
+    async def work(self) -> None:
+        """Work until all is done, or `stop` is asked.
+
+        Raises:
+            NoUsableKey: files are left because no key can be used.
+            StorageError: the disk is full or broken.
+        """
+        shown = asyncio.ensure_future(self._keep_showing())
+        try:
+            await self._work()
+        finally:
+            shown.cancel()
+            await self._wind_up()
+            self._show()
+            await self._transport.close()
+        self._raise_what_ended_it()
+
+    def drop(self) -> None:
+        """End at once: a later run looks what the steps under way have done."""
+        self.stop.ask()
+        for task in self._under_way:
+            task.cancel()
+
+    def summary(self, **facts: Any) -> BatchFolderSummary:
+        """Return how it stands."""
+        jobs = [*self._jobs(), *(job for job, _ in self._left.values())]
+        return self._count.summary(
+            left=len(jobs),
+            batches_left=sum(job.stage is Stage.RUNNING for job in jobs),
+            seconds=self._clock.now_s() - self._since_s,
+            reasons=tuple(error.message for _, error in self._left.values()),
+            dropped_keys=dict(self._keys.dropped()),
+            output_path=self._places.output.url(),
+            error_path=self._places.error.url(),
+            **facts,
+        )
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        jobs = await in_thread(self._shelf.load)
+        await in_thread(self._shelf.sweep, jobs)
+        self._waiting.extend((job, True) for job in jobs)
+        next_look_s = self._clock.now_s()
+        while not self.stop.is_asked:
+            if self._clock.now_s() >= next_look_s:
+                next_look_s = await self._look()
+            self._start()
+            is_idle = not (self._under_way or self._waiting)
+            if is_idle and not self._settings.continuous:
+                return
+            await self._wait(next_look_s)
+
+    async def _look(self) -> float:
+        """Take in what waits in the folder; return when to look again."""
+        self._waiting.extend((job, True) for job, _ in self._left.values())
+        self._left.clear()
+        known = {job.path for job in self._jobs()}
+        for found in await self._found(known):
+            self._waiting.append((self._new_job(found), False))
+        if not self._settings.continuous:
+            return float("inf")
+        soon = self._inbox.is_unsettled and self._pace.settle_s < self._pace.look_s
+        return self._clock.now_s() + (self._pace.settle_s if soon else self._pace.look_s)
+
+    async def _found(self, known: set[str]) -> list[StoredObject]:
+        try:
+            return await in_thread(self._inbox.look, known)
+        except StorageError as exc:
+            if not self._settings.continuous or _is_broken_disk(exc):
+                raise
+            self._warn("", str(exc))
+            return []
+
+    def _start(self) -> None:
+        while self._waiting and len(self._under_way) < self._settings.batch_size:
+            job, is_resumed = self._waiting.popleft()
+            journey = Journey(job, self._tools, is_resumed=is_resumed)
+            self._under_way[asyncio.ensure_future(journey.go())] = journey
+
+    async def _wait(self, until_s: float) -> None:
+        """Wait until a journey ends, the run is to stop, or it is time to look again."""
+        stopped = asyncio.ensure_future(self.stop.wait())
+        timeout_s = max(0.0, until_s - self._clock.now_s())
+        await asyncio.wait(
+            {stopped, *self._under_way},
+            timeout=None if timeout_s == float("inf") else timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        stopped.cancel()
+        self._take_ended(task for task in self._under_way if task.done())
+
+    def _take_ended(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        for task in list(tasks):
+            journey = self._under_way.pop(task)
+            error = None if task.cancelled() else task.exception()
+            if error is None and journey.job.stage is Stage.GONE:
+                self._finish(journey.job)
+            elif isinstance(error, ToolkitError):
+                self._leave(journey.job, error)
+            elif error is None or isinstance(error, RunStopping):
+                self._waiting.append((journey.job, True))
+            else:
+                raise error
+
+    def _finish(self, job: Job) -> None:
+        if job.lines or job.findings:  # else it was taken away before it was read
+            self._finished += 1
+            self._count.add(job)
+
+    def _leave(self, job: Job, error: ToolkitError) -> None:
+        self._left[job.path] = (job, error)
+        if _is_broken_disk(error) or not self._keys.has_usable():
+            self.stop.ask()  # what ends the run is told as its error
+        else:
+            self._warn(job.path, error.message)
+
+    def _warn(self, path: str, why: str) -> None:
+        """Say why a file, or the folder, has to wait; the same is said once."""
+        if self._warned.get(path) != why:
+            self._warned[path] = why
+            logger.warning("%s", why, extra={"action": "file_left", "file": path})
+
+    async def _wind_up(self) -> None:
+        """Give steps under way a little time, then end them: a later run looks what they did."""
+        self.stop.ask()
+        if self._under_way:
+            done, slow = await asyncio.wait(self._under_way, timeout=self._pace.grace_s)
+            for task in slow:
+                task.cancel()
+            if slow:
+                await asyncio.wait(slow)
+            self._take_ended({*done, *slow})
+
+    def _raise_what_ended_it(self) -> None:
+        errors = [error for _, error in self._left.values()]
+        for error in errors:
+            if _is_broken_disk(error):
+                raise error
+        if errors and not self._keys.has_usable():
+            raise next((e for e in errors if isinstance(e, NoUsableKey)), errors[0])
+
+    # -- what is shown -------------------------------------------------------------------------
+
+    async def _keep_showing(self) -> None:
+        while True:
+            self._show()
+            await asyncio.sleep(_SHOW_EVERY_S)
+
+    def _show(self) -> None:
+        total = self._finished + len(self._left) + len(self._jobs())
+        self._display.show(self._finished, total, ", ".join(self._words()))
+
+    def _words(self) -> list[str]:
+        if not self._under_way:
+            return ["waiting for new files"] if self._settings.continuous else []
+        seen = [journey.seen for journey in self._under_way.values() if journey.seen is not None]
+        waits = [journey.waits for journey in self._under_way.values() if journey.waits]
+        words = [f"waiting: {waits[0]}"] if waits else []
+        answered = sum(batch.completed + batch.failed for batch in seen)
+        words.append(f"{counted(len(seen), 'batch', 'batches')} with the provider")
+        words.append(f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there")
+        words.append(money(self._count.summary()))
+        dropped = len(self._keys.dropped())
+        return words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])
+
+    # ------------------------------------------------------------------------------------------
+
+    def _jobs(self) -> list[Job]:
+        under_way = (journey.job for journey in self._under_way.values())
+        return [*under_way, *(job for job, _ in self._waiting)]
+
+    def _new_job(self, found: StoredObject) -> Job:
+        return Job(
+            id=f"optk-{secrets.token_hex(_ID_BYTES)}",
+            path=found.path,
+            signature=found.signature,
+            size_bytes=found.size_bytes,
+            folder="",
+            taken_wall_s=self._clock.wall_s(),
+        )
+
+    def _tools_of(self, chance: random.Random) -> Tools:
+        settings = self._keys.settings
+        desks = Desks(
+            self._keys,
+            self._transport,
+            salt=self._shelf.salt,
+            clock=self._clock,
+            chance=chance,
+            pause=self.stop.pause,
+            patience_s=self._pace.patience_s,
+        )
+        paperwork = Paperwork(
+            self._places,
+            self._shelf,
+            self._settings,
+            prices=PriceBook(settings.prices, settings.api_base),
+            wall_s=self._clock.wall_s,
+        )
+        return Tools(
+            shelf=self._shelf,
+            desks=desks,
+            maker=Maker(pace=self._pace, stop=self.stop, clock=self._clock, chance=chance),
+            paperwork=paperwork,
+            pace=self._pace,
+            stop=self.stop,
+            chance=chance,
+            window=self._settings.completion_window,
+        )
+
+
+def _is_broken_disk(error: BaseException) -> bool:
+    """Whether this machine's disk is full or broken; a store elsewhere may work again soon."""
+    return is_disk_trouble(error) and "://" not in str(getattr(error, "path", ""))

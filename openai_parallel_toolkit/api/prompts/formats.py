@@ -1,0 +1,81 @@
+"""How a line of the output looks: one object, or as the cookbook or the Batch API have it. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ...calls.responses import Answer
+from .failures import Failure
+from .lines import EMBEDDINGS, Line
+
+#: What came for a line.
+Came = Answer | Failure
+
+
+def _flat(line: Line, came: Came) -> dict[str, Any]:
+    told = {"line": line.number, **line.ids}
+    if isinstance(came, Failure):
+        return {**told, "error": {"kind": came.kind, "message": came.message}}
+    if line.request is not None and line.request.path == EMBEDDINGS:
+        told["embedding"] = _vectors(line.body.get("input"), came.raw)
+    else:
+        told.update(content=came.text.strip(), finish_reason=came.finish_reason)
+    calls = _tool_calls(came.raw)
+    if calls:
+        told["tool_calls"] = calls
+    return {**told, "model": came.model, "usage": asdict(came.usage)}
+
+
+def _vectors(given: Any, raw: Mapping[str, Any]) -> Any:
+    """Return the vector of a text, or the list of vectors of a list of texts."""
+    rows = [row for row in raw["data"] if isinstance(row, dict)]
+    rows.sort(key=lambda row: row.get("index", 0))
+    found = [row.get("embedding") for row in rows]
+    is_one = isinstance(given, str) or all(isinstance(part, int) for part in given)
+    return found[0] if is_one and found else found
+
+
+def _tool_calls(raw: Mapping[str, Any]) -> Any:
+    choices = raw.get("choices")
+    return choices[0]["message"].get("tool_calls") if choices else None
+
+
+def _cookbook(line: Line, came: Came) -> list[Any]:
+    told = [f"{came.kind}: {came.message}"] if isinstance(came, Failure) else came.raw
+    more = [line.ids["metadata"]] if "metadata" in line.ids else []
+    return [line.body, told, *more]
+
+
+def _batch(line: Line, came: Came) -> dict[str, Any]:
+    known = (str(line.ids[name]) for name in ("custom_id", "id", "index") if name in line.ids)
+    response = error = None
+    if isinstance(came, Failure):
+        error = {"code": came.code or came.kind, "message": came.message}
+    else:
+        response = {"status_code": 200, "request_id": "", "body": came.raw}
+    return {
+        "id": f"line_{line.number}",
+        "custom_id": next(known, f"line-{line.number}"),
+        "response": response,
+        "error": error,
+    }
+
+
+_FORMATS: dict[str, Callable[[Line, Came], Any]] = {
+    "flat": _flat,
+    "cookbook": _cookbook,
+    "batch": _batch,
+}
+FORMATS = tuple(_FORMATS)
+
+
+def output_line(format: str, line: Line, came: Came) -> bytes:
+    """Return the line of the output for a line of the input."""
+    told = _FORMATS[format](line, came)
+    try:
+        return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half a character, which only its escape can say
+        return json.dumps(told).encode() + b"\n"

@@ -1,0 +1,211 @@
+"""Make a request of one line, whichever of the common forms it has. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from ...calls.models import make_request
+from ...core.errors import UsageError
+from ...core.records import Request
+
+CHAT, RESPONSES, EMBEDDINGS = "/chat/completions", "/responses", "/embeddings"
+PATHS = (CHAT, RESPONSES, EMBEDDINGS)
+#: Fields that stay with a line and come back with its answer; they are not sent.
+IDS = ("custom_id", "id", "index", "metadata")
+#: Fields beside `prompt` or `instruction` that are sent; others are the user's own.
+PARAMETERS = (
+    "model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop",
+    "frequency_penalty", "presence_penalty", "response_format", "reasoning_effort", "logprobs",
+    "top_logprobs", "tools", "tool_choice",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What holds for lines that do not say it themselves."""
+
+    #: None: a line must name its model.
+    model: str | None = None
+    #: The system message of chats that have none; None: they stay without.
+    system: str | None = None
+    #: More fields of each request, such as temperature.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: One of PATHS, for lines that do not tell; None: a chat.
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line of the input that is not blank."""
+
+    #: Counts from 1, blank lines included.
+    number: int
+    #: Those of IDS that the line has.
+    ids: Mapping[str, Any]
+    #: What is sent, as far as the line could be read.
+    body: Mapping[str, Any]
+    #: None: there is a mistake.
+    request: Request | None
+    #: What keeps it from being sent; None: nothing.
+    mistake: UsageError | None = None
+
+
+def read_line(number: int, raw: bytes, defaults: Defaults) -> Line | None:
+    """Return what a line asks for; None: it is blank."""
+    ids: dict[str, Any] = {}
+    body: dict[str, Any] = {}
+    try:
+        value = _value(raw, is_first=number == 1)
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            ids = {name: value[name] for name in IDS if name in value}
+        path, body = _asked(value, defaults)
+        request = make_request(path, _checked_model(body), body)
+    except UsageError as exc:
+        return Line(number=number, ids=ids, body=body, request=None, mistake=exc)
+    except RecursionError:
+        deep = UsageError("the line is nested too deeply; flatten it")
+        return Line(number=number, ids=ids, body=body, request=None, mistake=deep)
+    return Line(number=number, ids=ids, body=body, request=request)
+
+
+def _value(raw: bytes, *, is_first: bool) -> dict[str, Any] | str | None:
+    """Return an object, or the text of a prompt; None: the line is blank."""
+    try:
+        text = raw.decode("utf-8-sig" if is_first else "utf-8").strip()
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"the line is not UTF-8 (byte {exc.start}); convert the file") from exc
+    if not text:
+        return None
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as exc:
+        if text.startswith("{"):
+            raise UsageError(f"the line begins like JSON and is not: {exc}") from exc
+        return text
+    return value if isinstance(value, (dict, str)) else text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _asked(value: dict[str, Any] | str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
+    """Return the API path and the body."""
+    if isinstance(value, str):
+        return _prompt({"prompt": value}, value, defaults)
+    if isinstance(value.get("body"), dict):
+        return _of_batch(value, defaults)
+    if "messages" in value:
+        return _of_body(value, CHAT, defaults)
+    for name, text_of in _PROMPTS.items():
+        if name in value:
+            return _prompt(value, text_of(value), defaults)
+    if "input" in value:
+        return _of_body(value, _path_for_input(defaults), defaults)
+    raise UsageError(
+        "the line holds no request; give messages, prompt, instruction (and input), input, or "
+        "custom_id with body"
+    )
+
+
+def _of_batch(value: dict[str, Any], defaults: Defaults) -> tuple[str, dict[str, Any]]:
+    url, method = value.get("url"), value.get("method", "POST")
+    if method != "POST":
+        raise UsageError(f"method: expected POST, got {method!r}")
+    if url is None:
+        return _asked(value["body"], defaults)
+    path = str(url).removeprefix("/v1")
+    if path not in PATHS:
+        raise UsageError(f"url: expected one of {', '.join(PATHS)}, got {url!r}")
+    return path, _filled(value["body"], path, defaults)
+
+
+def _of_body(value: dict[str, Any], path: str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
+    if defaults.path not in {None, path}:
+        raise UsageError(f"the line is a request to {path}, and --request-url says {defaults.path}")
+    body = {name: part for name, part in value.items() if name not in IDS}
+    return path, _filled(body, path, defaults)
+
+
+def _path_for_input(defaults: Defaults) -> str:
+    if defaults.path in {RESPONSES, EMBEDDINGS}:
+        return defaults.path
+    raise UsageError(
+        "input alone may ask for an embedding or a response; say which with --request-url "
+        "https://api.openai.com/v1/embeddings (or .../responses)"
+    )
+
+
+def _prompt(value: dict[str, Any], text: str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
+    given = {name: value[name] for name in PARAMETERS if name in value}
+    path = defaults.path or CHAT
+    if path != CHAT:
+        return path, _filled({**given, "input": text}, path, defaults)
+    messages = [{"role": "user", "content": text}]
+    system = value.get("system")
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return path, _filled({**given, "messages": messages}, path, defaults)
+
+
+def _of_prompt(value: dict[str, Any]) -> str:
+    return _text(value, "prompt")
+
+
+def _of_instruction(value: dict[str, Any]) -> str:
+    more = _text(value, "input") if value.get("input") else ""
+    return f"{_text(value, 'instruction')}\n\n{more}" if more else _text(value, "instruction")
+
+
+_PROMPTS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "instruction": _of_instruction,
+    "prompt": _of_prompt,
+}
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    text = value[name]
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f"{name}: expected a text that is not empty")
+    return text
+
+
+def _filled(body: dict[str, Any], path: str, defaults: Defaults) -> dict[str, Any]:
+    """Return a body with what it does not say itself."""
+    model = {} if defaults.model is None else {"model": defaults.model}
+    filled = {**model, **defaults.parameters, **body}
+    if defaults.system is not None and path == RESPONSES:
+        filled.setdefault("instructions", defaults.system)
+    if defaults.system is not None and path == CHAT and not _has_system(filled.get("messages")):
+        filled["messages"] = [
+            {"role": "system", "content": defaults.system},
+            *_listed(filled.get("messages")),
+        ]
+    if filled.get("stream"):
+        raise UsageError("leave stream out: an answer is written when it is whole")
+    return filled
+
+
+def _has_system(messages: Any) -> bool:
+    return any(
+        isinstance(message, dict) and message.get("role") in {"system", "developer"}
+        for message in _listed(messages)
+    )
+
+
+def _listed(messages: Any) -> list[Any]:
+    if not isinstance(messages, list) or not messages:
+        raise UsageError("messages: expected a list that is not empty")
+    return messages
+
+
+def _checked_model(body: Mapping[str, Any]) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise UsageError("the line names no model; name one there, or for all lines with --model")
+    return model

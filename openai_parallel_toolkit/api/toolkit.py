@@ -1,0 +1,227 @@
+"""The front door: a folder of files in, a folder of outputs out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+from typing import IO, Any
+
+from ..batch import BatchOptions, Finish
+from ..core.clock import SystemClock
+from ..core.errors import ConfigError
+from ..keys import APIKeyManager, close_unless_default
+from ..runs.estimate import Estimate, estimate_folder
+from ..runs.hooks import Hooks
+from ..runs.options import FailOnError, Mode, OutputNames, RunOptions, default_threads
+from ..runs.report import RunSummary
+from ..runs.run import run_folder
+from ..transport import Transport
+
+
+class ParallelToolkit:
+    """Runs three hooks over every file of a folder, in parallel, over many keys.
+
+    Subclass it, write `process_input`, `process_data` and `process_output`, and call `run`. Each
+    hook sees one file; requests made inside (`request_openai_api` and its kin) are paid once: what
+    was answered is kept, so a run that was stopped, killed or crashed goes on where it was when it
+    is started again. Files whose output is there are skipped.
+    """
+
+    def __init__(
+        self,
+        config_path: str | os.PathLike[str] | None,
+        input_path: str | os.PathLike[str],
+        output_path: str | os.PathLike[str],
+        file_count: int | None = None,
+        num_threads: int | None = None,
+        name: str = "ParallelToolkit Progress",
+        *,
+        key_manager: APIKeyManager | None = None,
+        transport: Transport | None = None,
+        pattern: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        recursive: bool = True,
+        binary: bool = False,
+        encoding: str = "utf-8",
+        output_names: OutputNames = "stem",
+        mode: Mode = "live",
+        batch: BatchOptions | None = None,
+        max_batch_rounds: int = 10,
+        finish: Finish = "batch",
+        max_cost: Decimal | float | str | None = None,
+        fail_on_error: FailOnError = False,
+        max_file_attempts: int = 3,
+        retry_failed: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+        progress: bool = True,
+        grace_s: float = 30.0,
+        hook_timeout_s: float | None = None,
+        deadline_s: float = 1800.0,
+        request_timeout_s: float = 600.0,
+        max_retries: int = 5,
+        max_unknown: int = 1,
+        state_path: str | os.PathLike[str] | None = None,
+        log_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Note what is to be done; nothing is read or sent before `run`.
+
+        Args:
+            config_path: a config.json with the keys; None: keys from the environment.
+            input_path: a folder, walked recursively, or one file; or the URL of either in an object
+                store (s3://, abfs://, gs://).
+            output_path: the folder for outputs, which mirrors the input's, or its URL; with one
+                input file it may name the output file.
+            file_count: files to process in this run, skipped ones not counted; None: all.
+            num_threads: files under way at a time; None: ten times the number of CPUs.
+            name: stands before the progress bar.
+            key_manager: the keys to use instead of those in the config.
+            transport: what sends; None: HTTP. Tests of your own hooks pass a FakeTransport.
+            pattern: globs of which an input must match one; None: all files.
+            exclude: globs of inputs and folders to leave out.
+            recursive: whether to enter folders inside the input folder.
+            binary: give process_input a binary file.
+            encoding: of the text file that process_input gets.
+            output_names: "stem" names the outputs of a.txt "a", "whole" names them "a.txt".
+            mode: "live" sends now; "batch" collects requests for the Batch API, at half price and
+                within a day: hooks are run again from the start when answers have come.
+            batch: sizes and times of batches; None: those of BatchOptions.
+            max_batch_rounds: how often one file may wait for answers, in batch mode.
+            finish: in batch mode, "live" sends now what a batch came back without, and what files
+                ask for after `max_batch_rounds`; "batch" sends it in further batches.
+            max_cost: USD for all runs of this output folder together: a request is not sent
+                unless the most that it can cost is left; None: no limit.
+            fail_on_error: stop when more files failed: True is none, or a share, or a count.
+            max_file_attempts: runs in which a file may fail before it is put aside.
+            retry_failed: try files again that were put aside.
+            force: work on every file, whatever exists; answers that were paid for are reused.
+            dry_run: run process_input and process_data without sending; tells what would be.
+            progress: draw a bar and print the summary.
+            grace_s: seconds that requests in flight get after Ctrl-C.
+            hook_timeout_s: seconds of a hook's own work, calls excluded, after which the run goes
+                on without it; None: as long as it likes.
+            deadline_s: seconds for one call with all its retries, waiting for a key excluded.
+            request_timeout_s: seconds for one attempt.
+            max_retries: re-sends of a call after a server error.
+            max_unknown: re-sends of a call whose answer was lost and may have been billed.
+            state_path: a local folder for the journal; None: inside the output folder, or in the
+                user's state folder when outputs go to a URL.
+            log_file: where to append what the toolkit logs; None: nowhere.
+
+        Raises:
+            ConfigError: a setting has an impossible value.
+            UsageError: a hook is missing.
+        """
+        self.options = RunOptions(
+            input_path=os.fspath(input_path),
+            output_path=os.fspath(output_path),
+            file_count=file_count,
+            num_threads=default_threads() if num_threads is None else num_threads,
+            name=name,
+            pattern=_globs(pattern),
+            exclude=_globs(exclude) or (),
+            recursive=recursive,
+            binary=binary,
+            encoding=encoding,
+            output_names=output_names,
+            mode=mode,
+            batch=batch or BatchOptions(),
+            max_batch_rounds=max_batch_rounds,
+            finish=finish,
+            max_cost=_usd(max_cost),
+            fail_on_error=fail_on_error,
+            max_file_attempts=max_file_attempts,
+            retry_failed=retry_failed,
+            force=force,
+            dry_run=dry_run,
+            progress=progress,
+            grace_s=grace_s,
+            hook_timeout_s=hook_timeout_s,
+            deadline_s=deadline_s,
+            request_timeout_s=request_timeout_s,
+            max_retries=max_retries,
+            max_unknown=max_unknown,
+            state_path=None if state_path is None else os.fspath(state_path),
+            log_file=None if log_file is None else os.fspath(log_file),
+        )
+        self._config_path = config_path
+        self._key_manager = key_manager
+        self._transport = transport
+        self._hooks = Hooks(self, ParallelToolkit, binary=binary, encoding=encoding)
+
+    def process_input(self, file: IO[Any]) -> Any:
+        """Read one input: gets the open file, returns what process_data is to see."""
+        raise NotImplementedError
+
+    def process_data(self, data: Any) -> Any:
+        """Work on one file's data; may ask models, and may be `async def`."""
+        raise NotImplementedError
+
+    def process_output(self, data: Any, output_file_without_ext: str) -> Any:
+        """Write one file's output to `output_file_without_ext` plus an extension of your own."""
+        raise NotImplementedError
+
+    def run(self) -> RunSummary:
+        """Process every file that is due and return what it came to.
+
+        Raises:
+            ConfigError, ScanError: something must be mended before anything is paid.
+            RunLocked: another process works on this output folder.
+            NoUsableKey: the last key was dropped; the rest is done by a later run.
+            BudgetExceeded: max_cost is spent; the rest is done by a later run that may spend more.
+            StorageError: the disk refused; nothing paid for is lost.
+            FilesFailed: more files failed than fail_on_error allows.
+            RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
+        """
+        with self._keys() as keys:
+            return run_folder(
+                self.options, self._hooks, keys, transport=self._transport, clock=SystemClock()
+            )
+
+    def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
+        """Work on a few of the due files, and forecast what all of them take.
+
+        The files of the sample are done then, and not paid for again.
+
+        Args:
+            sample: how many, or a share below 1; None: one in a hundred, at least 5, at most 100.
+            tokens_only: send nothing, and count the prompts of each file's first calls.
+
+        Raises:
+            FilesFailed: no file of the sample could be finished.
+            ToolkitError: as `run` does.
+        """
+        with self._keys() as keys:
+            return estimate_folder(
+                self.options,
+                self._hooks,
+                keys,
+                sample=sample,
+                tokens_only=tokens_only,
+                transport=self._transport,
+                clock=SystemClock(),
+            )
+
+    @contextmanager
+    def _keys(self) -> Iterator[APIKeyManager]:
+        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
+        try:
+            yield keys
+        finally:
+            if self._key_manager is None:
+                close_unless_default(keys)
+
+
+def _usd(given: Decimal | float | str | None) -> Decimal | None:
+    try:
+        return None if given is None else Decimal(str(given))
+    except InvalidOperation:
+        raise ConfigError(f"max_cost: expected an amount of USD, got {given!r}") from None
+
+
+def _globs(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,90 @@
+"""Send calls live that a batch came back without."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from ..calls.responses import Answer
+from ..calls.run_context import Scope
+from ..calls.sender import Call, LiveLane
+from ..core.errors import HookUnwound, RequestFailed
+from ..core.records import OutcomeKind
+from ..journal.batch_rows import Refusal, Straggler
+from ..journal.batch_store import BatchBook
+
+#: Sent at a time.
+_MOST = 200
+
+
+class Stragglers:
+    """Used by the batch lane's thread alone; answers are delivered from the live lane's."""
+
+    def __init__(self, book: BatchBook, live: LiveLane, scope: Scope) -> None:
+        self._book = book
+        self._live = live
+        self._scope = scope
+        self._under_way: dict[int, Straggler] = {}
+        self._came: deque[tuple[int, Answer | BaseException]] = deque()
+        self._last_id = 0
+
+    def is_busy(self) -> bool:
+        """Return whether any is under way."""
+        return bool(self._under_way)
+
+    def send(self, came: Callable[[], None]) -> bool:
+        """Take in what has come, send more; return whether any is under way.
+
+        Args:
+            came: called from another thread for each answer, which the next `send` takes in.
+        """
+        self._take_in()
+        room = _MOST - len(self._under_way)
+        for line in self._book.stragglers(self._last_id, room) if room else ():
+            self._last_id = line.id
+            self._under_way[line.id] = line
+            self._live.submit(
+                Call(
+                    request=line.request,
+                    id=line.call,
+                    scope=self._scope,
+                    deliver=self._deliverer(line.id, came),
+                )
+            )
+        return self.is_busy()
+
+    def _deliverer(
+        self, line_id: int, came: Callable[[], None]
+    ) -> Callable[[Answer | BaseException], None]:
+        def deliver(result: Answer | BaseException) -> None:
+            self._came.append((line_id, result))
+            came()
+
+        return deliver
+
+    def _take_in(self) -> None:
+        ends: dict[int, Refusal | None] = {}
+        while self._came:
+            line_id, result = self._came.popleft()
+            line = self._under_way.pop(line_id)
+            if isinstance(result, Answer):
+                ends[line_id] = None
+            elif isinstance(result, RequestFailed):
+                ends[line_id] = _refusal(line, result)
+            elif not isinstance(result, HookUnwound):
+                self._scope.gate.close(result)
+        if ends:
+            self._book.end_stragglers(ends)
+        if not self._under_way:
+            self._last_id = 0  # those that come back later may be older
+
+
+def _refusal(line: Straggler, error: RequestFailed) -> Refusal:
+    facts = error.facts
+    return Refusal(
+        kind=facts.get("outcome") or OutcomeKind.UNKNOWN,
+        code=facts.get("code") or "",
+        message=error.message,
+        status=facts.get("status"),
+        attempts=line.sends + (facts.get("attempts") or 0),
+    )

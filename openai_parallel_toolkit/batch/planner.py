@@ -1,0 +1,184 @@
+"""Choose which queued calls make the next batch, and which key gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..core.clock import Clock
+from ..core.errors import ConfigError, ToolkitError
+from ..core.records import Lease, Need, OutcomeKind
+from ..journal.batch_rows import Line, Queued, Refusal
+from ..journal.batch_store import BatchBook
+from ..keys import APIKeyManager
+from .batch_budget import Purse
+from .options import BatchOptions
+from .token_quota import Allowance, Bound
+
+#: A line's frame in its file: id, method and URL.
+_FRAME_BYTES = 160
+#: Lines that are set aside at a time.
+_PAGE = 1_000
+
+
+class Chosen(NamedTuple):
+    """What makes a batch."""
+
+    lease: Lease
+    lines: Sequence[Line]
+
+
+class Former:
+    """Forms no batch that is too large, costs too much or has no room at its provider."""
+
+    def __init__(
+        self,
+        *,
+        book: BatchBook,
+        keys: APIKeyManager,
+        allowance: Allowance,
+        purse: Purse,
+        options: BatchOptions,
+        clock: Clock,
+        is_fresh: bool,
+    ) -> None:
+        """Stand ready.
+
+        Args:
+            is_fresh: only calls that were in no batch yet are chosen.
+        """
+        self._book = book
+        self._keys = keys
+        self._allowance = allowance
+        self._purse = purse
+        self._options = options
+        self._clock = clock
+        self._is_fresh = is_fresh
+        #: Keys that have no Batch API for a model, by (key, model).
+        self._without: set[tuple[str, str]] = set()
+        #: Why something is queued that cannot leave; "": nothing is.
+        self.waiting = ""
+
+    def queued(self) -> list[Queued]:
+        """Return what waits for a batch, by path and model."""
+        return self._book.queued(is_fresh=self._is_fresh)
+
+    def avoid(self, key_name: str, model: str) -> None:
+        """Give a key no more batches of a model."""
+        self._without.add((key_name, model))
+
+    def set_aside(self, queued: Queued) -> bool:
+        """Take out lines that no key can ever take; return whether there was one.
+
+        They are sent live where lines that were in a batch are, and refused elsewhere.
+        """
+        passes = self._passes(queued.model)
+        bounds = {one.key_name: self._allowance.bound(one.key_name, queued.model) for one in passes}
+        if not bounds:
+            return False
+        name = max(bounds, key=lambda name: bounds[name].tokens)
+        bound, is_found = bounds[name], False
+        while queued.most_tokens > bound.tokens and (
+            lines := self._book.lines(
+                queued.path,
+                queued.model,
+                _PAGE,
+                is_fresh=self._is_fresh,
+                above_tokens=bound.tokens,
+            )
+        ):
+            is_found = True
+            self._book.set_aside(
+                {
+                    line.id: None if self._is_fresh else _too_large(line, queued.model, name, bound)
+                    for line in lines
+                }
+            )
+        return is_found
+
+    def choose(self, queued: Queued, *, is_flush: bool) -> Chosen | None:
+        """Return the next batch of what is queued for a model; None: none can leave now.
+
+        Args:
+            is_flush: one that is not full may leave as well.
+
+        Raises:
+            ToolkitError: none can ever leave: there is no key for it, or no money.
+        """
+        lease, room = self._owner(queued.model)
+        if not room:
+            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            return None
+        options = self._options
+        is_full = (
+            queued.lines >= options.max_lines
+            or queued.size_bytes >= options.max_bytes
+            or queued.tokens >= room
+        )
+        waited_s = self._clock.wall_s() - queued.oldest_wall_s
+        if not (is_full or is_flush or waited_s >= options.max_age_s):
+            return None
+        lines = self._book.lines(
+            queued.path,
+            queued.model,
+            options.max_lines,
+            is_fresh=self._is_fresh,
+            up_to_tokens=self._allowance.bound(lease.key_name, queued.model).tokens,
+        )
+        fitting = self._fitting(lines, room, self._allowance.most(lease.key_name, queued.model))
+        if not fitting:
+            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            return None
+        affordable = self._purse.affordable(fitting, queued.model)
+        if not affordable:
+            self.waiting = "max_cost: batches at work may give money back"
+            return None
+        return Chosen(lease, affordable)
+
+    def _owner(self, model: str) -> tuple[Lease, float]:
+        """Return the key that gets the next batch, and how many tokens it has room for."""
+        passes = self._passes(model)
+        if not passes:
+            raise self._nobody(model)
+        return self._allowance.choose(passes, model, self._clock.now_s())
+
+    def _passes(self, model: str) -> list[Lease]:
+        passes = self._keys.passes(model)
+        return [lease for lease in passes if (lease.key_name, model) not in self._without]
+
+    def _fitting(self, lines: Sequence[Line], room: float, most: float) -> Sequence[Line]:
+        """Return as many of the first lines as fit; one that never fits goes alone."""
+        size_bytes = tokens = 0
+        for count, line in enumerate(lines):
+            size_bytes += line.size_bytes + _FRAME_BYTES
+            tokens += line.tokens
+            is_too_large = bool(count) and size_bytes > self._options.max_bytes
+            if is_too_large or (tokens > room and (count or tokens <= most)):
+                return lines[:count]
+        return lines
+
+    def _nobody(self, model: str) -> ToolkitError:
+        if self._without:
+            return ConfigError(
+                f"no key has a Batch API for {model}: the server does not know the address or the "
+                'model; use mode="live", or keys of a provider that has both',
+                model=model,
+            )
+        ticket = self._keys.request(Need(model=model, tokens=0), lambda: None)
+        ticket.withdraw(ConfigError())
+        return ticket.error if isinstance(ticket.error, ToolkitError) else ConfigError()
+
+
+def _too_large(line: Line, model: str, key_name: str, bound: Bound) -> Refusal:
+    message = (
+        f"its prompt has {line.tokens:,} tokens, more than may ever wait in batches of {model}: "
+        f"the key {key_name} has the highest limit, {bound.tokens:,.0f} tokens ({bound.why}); "
+        'raise it, or use finish="live" or mode="live"'
+    )
+    return Refusal(
+        kind=OutcomeKind.UNSENT,
+        code="too_many_tokens",
+        message=message,
+        status=None,
+        attempts=0,
+    )

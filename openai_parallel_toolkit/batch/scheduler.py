@@ -1,0 +1,282 @@
+"""Send later, at half price: one thread forms batches and sees them through."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import uuid
+from random import Random
+
+from ..calls.run_context import Scope
+from ..core.clock import Clock
+from ..core.errors import ToolkitError
+from ..core.filesystem import private_folder
+from ..core.records import Lease
+from ..core.text import counted
+from ..journal import Journal
+from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
+from ..keys import APIKeyManager
+from ..transport import new_event_loop
+from ..transport.http import HttpTransport
+from .batch_budget import Purse
+from .collect import Collector
+from .live_fallback import Stragglers
+from .options import BatchOptions
+from .planner import Former
+from .service import MARK, BatchService
+from .submit import Submitter
+from .token_quota import Allowance
+from .tracker import Follower
+
+logger = logging.getLogger(__name__)
+
+#: How often to look whether enough has gathered for a batch.
+_LOOK_S = 1.0
+
+
+class BatchLane:
+    """Carries the calls of suspended files through the Batch API.
+
+    Everything but `start`, `flush`, `standing`, `words` and `close` happens on its own thread.
+    A key owns its batches: each is followed under the key that made it.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        keys: APIKeyManager,
+        scope: Scope,
+        options: BatchOptions,
+        folder: str,
+        clock: Clock,
+        stragglers: Stragglers | None = None,
+        cancels: bool = False,
+        chance: Random | None = None,
+    ) -> None:
+        """Stand ready.
+
+        Args:
+            folder: for files on their way, private.
+            stragglers: what sends such lines live; None: they go into further batches.
+            cancels: cancel what earlier runs left, keep what it brought, and form nothing.
+        """
+        self._book = journal.batches
+        self._salt = journal.salt
+        self._keys = keys
+        self._scope = scope
+        self._clock = clock
+        self._chance = chance or Random()
+        self._stragglers = stragglers
+        self._cancels = cancels
+        self._purse = Purse(scope.budget)
+        allowance = Allowance(keys.settings.api_keys, pause_s=options.longest_poll_s)
+        self._former = Former(
+            book=self._book,
+            keys=keys,
+            allowance=allowance,
+            purse=self._purse,
+            options=options,
+            clock=clock,
+            is_fresh=stragglers is not None,
+        )
+        self._follower = Follower(
+            journal=journal,
+            keys=keys,
+            scope=scope,
+            submitter=Submitter(
+                self._book,
+                private_folder(folder),
+                window=options.window,
+                listed_within_s=options.listed_within_s,
+                chance=self._chance,
+            ),
+            collector=Collector(
+                self._book,
+                scope,
+                self._purse,
+                clock=clock,
+                clean=keys.redactor.clean,
+                policy=scope.policy,
+            ),
+            allowance=allowance,
+            avoid=self._former.avoid,
+            options=options,
+            clock=clock,
+            cancels=cancels,
+        )
+        self._transport = HttpTransport(proxy=keys.settings.proxy)
+        self._tasks: set[asyncio.Task[None]] = set()
+        #: Something has come back or been given up; cleared by who looks for ready files.
+        self.changed = threading.Event()
+        self._is_gathering = True
+        self._asked = 0
+        self._settled = 0
+        self._loop = new_event_loop()
+        self._wake = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="batch-lane", daemon=True)
+
+    # -- from other threads --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin, with the batches that earlier runs left."""
+        self._thread.start()
+
+    def gather(self) -> None:
+        """Let only full batches leave: hooks run, and may ask for more."""
+        self._is_gathering = True
+
+    def flush(self) -> None:
+        """Let what is queued leave now: nothing is to be added for the time being."""
+        self._asked += 1
+        self._is_gathering = False
+        self._call_up()
+
+    def is_settled(self) -> bool:
+        """Return whether all that was queued before the last `flush` has come to its end."""
+        return self._settled >= self._asked
+
+    def standing(self) -> Standing:
+        """Return what waits, here and remotely."""
+        return self._book.standing()
+
+    def words(self) -> str:
+        """Say what is waited for; "": nothing is."""
+        return "; ".join(part for part in (self._follower.words(), self._former.waiting) if part)
+
+    def close(self, *, grace_s: float) -> None:
+        """Stop; what runs remotely runs on. A request on its way gets `grace_s` seconds."""
+        if not self._thread.ident:
+            return
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join(timeout=grace_s)
+
+    # -- the lane's thread ---------------------------------------------------------------------
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._main_task = self._loop.create_task(self._main())
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._main_task)
+        except BaseException as exc:  # noqa: BLE001 - told to the run, which stops
+            self._scope.gate.close(exc)
+        finally:
+            self._loop.run_until_complete(self._shut_down())
+            self._loop.close()
+            self.changed.set()
+
+    def _stop(self) -> None:
+        self._main_task.cancel()
+
+    async def _shut_down(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._transport.close()
+
+    async def _main(self) -> None:
+        for batch in self._book.open_batches():
+            self._adopt(batch)
+        while self._scope.gate.reason is None:
+            self._wake.clear()
+            asked = self._asked
+            left = self._form_all(is_flush=not self._is_gathering)
+            if not left and not self._tasks and not self._is_busy_live():
+                self._settled = asked
+                self.changed.set()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _LOOK_S)
+
+    def _is_busy_live(self) -> bool:
+        return self._stragglers is not None and self._stragglers.is_busy()
+
+    # Forming
+
+    def _form_all(self, *, is_flush: bool) -> bool:
+        """Form what can leave; return whether anything is still queued."""
+        if self._cancels:
+            return False
+        self._former.waiting = ""
+        is_left = False
+        if any([self._former.set_aside(one) for one in self._former.queued()]):  # noqa: C419
+            self.changed.set()
+        if self._stragglers is not None:
+            is_left = self._stragglers.send(self._came_live)
+        while any([self._form(one, is_flush=is_flush) for one in self._former.queued()]):  # noqa: C419
+            pass
+        return is_left or bool(self._former.queued())
+
+    def _form(self, queued: Queued, *, is_flush: bool) -> bool:
+        """Form one batch of what is queued for a model; False: none can leave now."""
+        try:
+            chosen = self._former.choose(queued, is_flush=is_flush)
+        except ToolkitError as exc:
+            self._scope.gate.close(exc)
+            return False
+        if chosen is None:
+            return False
+        batch = self._book.form(
+            chosen.lines,
+            key_name=chosen.lease.key_name,
+            fingerprint=self._keys.fingerprints(self._salt)[chosen.lease.key_name],
+            path=queued.path,
+            model=queued.model,
+            token=f"{MARK}-{uuid.uuid4().hex}",
+        )
+        self._purse.hold(batch.id, chosen.lines)
+        self._begin(batch, chosen.lease, is_doubtful=False)
+        return True
+
+    # Seeing a batch through
+
+    def _adopt(self, batch: BatchRecord) -> None:
+        """Go on with a batch of an earlier run, under the key that made it."""
+        fingerprints = self._keys.fingerprints(self._salt)
+        owners = [name for name, mark in fingerprints.items() if mark == batch.fingerprint]
+        passes = {lease.key_name: lease for lease in self._keys.passes(batch.model)}
+        lease = next((passes[name] for name in owners if name in passes), None)
+        if lease is None and batch.stage is Stage.FORMED:
+            self._follower.dissolve(batch)
+        elif lease is None:
+            logger.warning(
+                "batch %d with %s belongs to the key %s, which is not there or is dropped: "
+                "it cannot be looked after; add the key and run again",
+                batch.id,
+                counted(batch.lines, "call"),
+                batch.key_name,
+                extra={"action": "batch_without_key"},
+            )
+        else:
+            self._begin(batch, lease, is_doubtful=True)
+
+    def _begin(self, batch: BatchRecord, lease: Lease, *, is_doubtful: bool) -> None:
+        service = BatchService(self._transport, lease, clock=self._clock, chance=self._chance)
+        self._follower.enter(batch)
+        work = self._follower.see_through(batch, service, is_doubtful=is_doubtful)
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+        self.changed.set()
+        if not task.cancelled() and task.exception() is not None:
+            self._scope.gate.close(task.exception() or RuntimeError())
+
+    # Stragglers
+
+    def _came_live(self) -> None:
+        """A straggler got its answer; called from another thread."""
+        self._call_up()
+        self.changed.set()
+
+    def _call_up(self) -> None:
+        """Have the lane look what there is to do; called from other threads."""
+        with contextlib.suppress(RuntimeError):  # it has stopped, which closes its loop
+            self._loop.call_soon_threadsafe(self._wake.set)

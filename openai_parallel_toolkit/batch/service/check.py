@@ -1,0 +1,220 @@
+"""Find what is wrong with a ready-made batch file before it is sent.
+
+Streams over the file; what it remembers is a number per line, of at most `max_lines` lines.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from ...calls.responses import parse_object
+
+#: What lines may ask for. Source: https://platform.openai.com/docs/api-reference/batch (2026-11).
+OPENAI_URLS = frozenset(
+    {
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/images/edits",
+        "/v1/images/generations",
+        "/v1/moderations",
+        "/v1/responses",
+        "/v1/videos",
+    }
+)
+#: Azure takes both forms, with and without the version.
+AZURE_URLS = frozenset({*OPENAI_URLS, *(url.removeprefix("/v1") for url in OPENAI_URLS)})
+#: Source: https://platform.openai.com/docs/guides/batch (2026-11); Azure's are the same.
+MAX_LINES = 50_000
+MAX_BYTES = 200 * 1024 * 1024
+
+#: Counts the tokens of a text for a model.
+Counter = Callable[[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is wrong with a batch file."""
+
+    #: "malformed_line", "missing_field", "wrong_method", "wrong_url", "mixed_urls",
+    #: "mixed_models", "duplicate_custom_id", "too_many_lines", "too_large" or "empty_file".
+    code: str
+    #: For people; says what to do.
+    message: str
+    #: From 1; None: it is about the whole file.
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}" if self.line else self.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCheck:
+    """What a batch file holds, and what is wrong with it."""
+
+    lines: int
+    size_bytes: int
+    #: URL of its lines; "" when none is usable.
+    url: str
+    #: Model of its lines; "" when none is usable.
+    model: str
+    #: Tokens of the texts that its lines send; None: not counted.
+    prompt_tokens: int | None
+    #: The first ones.
+    findings: tuple[Finding, ...]
+    #: How many there are in all.
+    findings_count: int
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.findings_count == 0
+
+
+def check_file(
+    file: BinaryIO,
+    *,
+    urls: frozenset[str] = OPENAI_URLS,
+    count: Counter | None = None,
+    most_findings: int = 20,
+    max_lines: int = MAX_LINES,
+    max_bytes: int = MAX_BYTES,
+) -> FileCheck:
+    """Read a batch file and return what it holds and what is wrong with it, line by line.
+
+    Args:
+        file: at its beginning.
+        urls: what its lines may ask for.
+        count: counts the tokens of a text for a model; None: they are not counted.
+        most_findings: how many are kept; all are counted.
+    """
+    judge = _Judge(urls, count, most_findings)
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if size_bytes > max_bytes:
+        judge.find("too_large", f"it has {size_bytes:,} bytes, more than {max_bytes:,}; split it")
+    else:
+        _read_lines(file, judge, max_lines)
+    return FileCheck(
+        lines=judge.lines,
+        size_bytes=size_bytes,
+        url=judge.url,
+        model=judge.model,
+        prompt_tokens=judge.prompt_tokens if count is not None else None,
+        findings=tuple(judge.findings),
+        findings_count=judge.findings_count,
+    )
+
+
+def _read_lines(file: BinaryIO, judge: _Judge, max_lines: int) -> None:
+    if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        file.seek(0)
+    blank_at: int | None = None
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            blank_at = blank_at or number
+            continue
+        if blank_at is not None:  # blank lines at the end are harmless
+            judge.find("malformed_line", "it is blank; take it out", blank_at)
+            blank_at = None
+        if judge.lines == max_lines:
+            judge.find("too_many_lines", f"it has more than {max_lines:,} lines; split it")
+            return
+        judge.look(number, line)
+    if judge.lines == 0:
+        judge.find("empty_file", "it is empty")
+
+
+class _Judge:
+    """What was seen so far."""
+
+    def __init__(self, urls: frozenset[str], count: Counter | None, most_findings: int) -> None:
+        self._urls = urls
+        self._count = count
+        self._most_findings = most_findings
+        #: First line of each custom_id, by its hash: small, whatever the ids are.
+        self._ids: dict[int, int] = {}
+        self.lines = 0
+        self.url = ""
+        self.model = ""
+        self.prompt_tokens = 0
+        self.findings: list[Finding] = []
+        self.findings_count = 0
+
+    def find(self, code: str, message: str, line: int | None = None) -> None:
+        self.findings_count += 1
+        if len(self.findings) < self._most_findings:
+            self.findings.append(Finding(code=code, message=message, line=line))
+
+    def look(self, number: int, line: bytes) -> None:
+        self.lines += 1
+        raw = parse_object(line)
+        if raw is None:
+            self.find("malformed_line", "it is not a JSON object", number)
+            return
+        self._look_at_id(number, raw)
+        self._look_at_method(number, raw)
+        self._look_at_url(number, raw)
+        self._look_at_body(number, raw)
+
+    def _look_at_id(self, number: int, raw: Mapping[str, Any]) -> None:
+        custom_id = raw.get("custom_id")
+        if not isinstance(custom_id, str) or not custom_id:
+            self.find("missing_field", "it has no custom_id (a text)", number)
+            return
+        seen = hashlib.blake2b(custom_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        first = self._ids.setdefault(int.from_bytes(seen, "big"), number)
+        if first != number:
+            self.find("duplicate_custom_id", f"line {first} has the same custom_id", number)
+
+    def _look_at_method(self, number: int, raw: Mapping[str, Any]) -> None:
+        if "method" not in raw:
+            self.find("missing_field", 'it has no method; give "POST"', number)
+        elif raw["method"] != "POST":
+            self.find("wrong_method", 'its method is not "POST"', number)
+
+    def _look_at_url(self, number: int, raw: Mapping[str, Any]) -> None:
+        url = raw.get("url")
+        if not isinstance(url, str) or not url:
+            self.find("missing_field", "it has no url (a text)", number)
+        elif url not in self._urls:
+            known = " or ".join(sorted(self._urls))
+            self.find("wrong_url", f"its url has to be {known}", number)
+        elif self.url and url != self.url:
+            self.find("mixed_urls", f"its url is not {self.url!r} as in the lines before", number)
+        else:
+            self.url = url
+
+    def _look_at_body(self, number: int, raw: Mapping[str, Any]) -> None:
+        body = raw.get("body")
+        if not isinstance(body, dict):
+            self.find("missing_field", "it has no body (an object)", number)
+            return
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            self.find("missing_field", "its body has no model (a text)", number)
+        elif self.model and model != self.model:
+            told = f"its model is {model!r} and not {self.model!r} as in the lines before"
+            self.find("mixed_models", f"{told}; give each model a file of its own", number)
+        else:
+            self.model = model
+        if self._count is not None:
+            self.prompt_tokens += sum(self._count(text, self.model) for text in _texts(body))
+
+
+def _texts(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts that a body sends: of messages and their parts, prompts and inputs."""
+    waiting = [body.get(name) for name in ("messages", "input", "prompt", "instructions")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend((value.get("content"), value.get("text")))

@@ -1,0 +1,1 @@
+"""One call, from the hook that asks to the answer that is kept."""

@@ -1,0 +1,66 @@
+"""Keep the answers of calls that belong to no file, in a folder that the caller names."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import os
+from contextlib import ExitStack
+
+from ..core.filesystem import private_folder, refuse_network
+from ..files.run_lock import RunLock, state_folder_of
+from ..journal import Journal
+from .file_calls import Execution
+from .sender import LiveLane
+
+#: What stands for the file in the journal; its calls are shown under this name.
+CALLS = "(calls)"
+
+
+class KeptCalls:
+    """A journal for calls outside any toolkit, and the execution that counts them.
+
+    It is open, and locked against other processes, until its lane is closed or the process ends.
+    """
+
+    def __init__(self, lane: LiveLane, folder: str) -> None:
+        self._pid = os.getpid()
+        state_folder = state_folder_of(folder)
+        with ExitStack() as stack:
+            refuse_network(private_folder(state_folder))
+            lock = RunLock(state_folder)
+            lock.acquire()
+            stack.callback(lock.release)
+            self._journal = Journal.open(state_folder)
+            stack.callback(self._journal.close)
+            self.execution = self._begin(lane)
+            self._stack = stack.pop_all()
+        atexit.register(self.close)
+
+    @classmethod
+    def of(cls, lane: LiveLane, folder: str | os.PathLike[str]) -> KeptCalls:
+        """Return the lane's journal in a folder, opened when first asked for.
+
+        Raises:
+            RunLocked: another process has it open, or this one under other keys.
+            StorageError: the disk refused.
+        """
+        place = os.path.realpath(folder)
+        return lane.attached.get(place, lambda: cls(lane, place))
+
+    def _begin(self, lane: LiveLane) -> Execution:
+        file_id = self._journal.file(CALLS).id
+        self._journal.begin_run(hooks_version="")
+        return Execution(
+            lane=lane,
+            scope=dataclasses.replace(lane.loose_scope, journal=self._journal),
+            file_id=file_id,
+            answers=self._journal.answers(file_id),
+        )
+
+    def close(self) -> None:
+        """Make durable what is queued, and let go of the journal and its lock."""
+        atexit.unregister(self.close)
+        if self._pid == os.getpid():  # a forked child has copies, which are not its own to close
+            with self._stack.pop_all():
+                self._journal.end_run("finished", {})

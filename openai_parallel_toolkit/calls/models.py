@@ -1,0 +1,300 @@
+"""Describe what is asked of a model; the toolkit does the sending.
+
+A `PayloadModel` only describes a request. An `OpenAIModel` of the user's own sends by itself, in
+`generate`, under a key that the toolkit lends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..core.errors import UsageError
+from ..core.records import Reply, Request, canonical_json
+from ..costs.tokens import DEFAULT_REPLY_TOKENS, estimate_tokens
+from .structured import form_of, vectors, whole_text
+
+
+class OpenAIModel(ABC):
+    """Base for a model that you call yourself: implement `generate`.
+
+    `generate(self)` may call `openai.chat.completions.create(...)`; it is sent under the key that
+    was lent to this call. `generate(self, client)` gets a ready `openai` client instead. What it
+    returns must be JSON (text, numbers, lists, dicts): it is journaled and replayed on a rerun.
+    """
+
+    @abstractmethod
+    def generate(self, *args: Any) -> Any:
+        """Ask the model once and return its answer; raise what the openai package raises."""
+
+    def call_key(self) -> Any:
+        """Return what identifies this call, as JSON: equal keys share a journaled answer.
+
+        The default is the class's name and the public fields of the instance.
+        """
+        fields = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {"class": type(self).__qualname__, "fields": fields}
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        """Return what a reply gives to who asked; raise IncompleteAnswer or InvalidAnswer."""
+        del allow_incomplete
+        value = reply.raw["generated"]
+        return value.strip() if isinstance(value, str) else value
+
+
+class PayloadModel(OpenAIModel):
+    """Base for a model that only says what to send: implement `path` and `payload`."""
+
+    #: API path below the base URL.
+    path: str
+
+    @abstractmethod
+    def payload(self) -> dict[str, Any]:
+        """Return the JSON body of the request, `model` included."""
+
+    def generate(self, *args: Any) -> Any:
+        """Not used: the toolkit sends what `payload` describes."""
+        del args
+        raise UsageError(f"pass {type(self).__name__} to request_openai_api, which sends it")
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        return whole_text(reply, allow_incomplete=allow_incomplete)
+
+
+class _TextModel(PayloadModel):
+    """Base for models whose answer is a text, or JSON where `response_format` says so."""
+
+    def __init__(self, model: str, response_format: Any, parameters: Mapping[str, Any]) -> None:
+        self.model = model
+        self.parameters = {k: v for k, v in parameters.items() if v is not None}
+        self._form = None if response_format is None else form_of(response_format)
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        if self._form is not None:
+            return self._form.read(reply)
+        return super()._read(reply, allow_incomplete=allow_incomplete)
+
+
+class ChatModel(_TextModel):
+    """A chat completion: `ChatModel("gpt-4o-mini", content="...", prompt="be brief")`.
+
+    Args:
+        model: name of the model, or of what the deployment serves.
+        messages: the whole conversation; or leave it out and give `content`.
+        content: the user's message: a text, or a list of parts (text, images, ...).
+        prompt: the system message; "" leaves it out.
+        response_format: a pydantic class: `request_openai_api` returns an object of it; a dict as
+            the API has it (a JSON schema, or json_object): it returns the parsed JSON; None: text.
+        parameters: passed through as they are: temperature, max_tokens, tools, n, ...
+            None leaves a parameter out.
+    """
+
+    path = "/chat/completions"
+
+    def __init__(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        content: Any = None,
+        prompt: str = "",
+        response_format: Any = None,
+        **parameters: Any,
+    ) -> None:
+        if (messages is None) == (content is None):
+            raise UsageError(f"{type(self).__name__}: give either messages or content")
+        super().__init__(model, response_format, parameters)
+        self.messages = list(messages) if messages is not None else _messages(content, prompt)
+        if self._form is not None:
+            self.parameters["response_format"] = self._form.parameter
+        elif response_format is not None:
+            self.parameters["response_format"] = response_format
+
+    def payload(self) -> dict[str, Any]:
+        return {"model": self.model, "messages": self.messages, **self.parameters}
+
+
+def _messages(content: Any, prompt: str) -> list[Mapping[str, Any]]:
+    system = [{"role": "system", "content": prompt}] if prompt else []
+    return [*system, {"role": "user", "content": content}]
+
+
+class Gpt35Turbo(ChatModel):
+    """A chat completion by gpt-3.5-turbo: `Gpt35Turbo(content="...", prompt="be brief")`."""
+
+    def __init__(
+        self,
+        content: str,
+        prompt: str = "",
+        temperature: float = 0.7,
+        model: str = "gpt-3.5-turbo",
+        **parameters: Any,
+    ) -> None:
+        super().__init__(
+            model, content=content, prompt=prompt, temperature=temperature, **parameters
+        )
+
+
+class ResponsesModel(_TextModel):
+    """A call of the Responses API: `ResponsesModel("gpt-4o-mini", "hello", instructions="...")`.
+
+    Args:
+        model: name of the model, or of what the deployment serves.
+        input: a text, or a list of input items; or leave it out and give `content`.
+        content: another name for `input`, as `multi_process_one` gives it.
+        prompt: a text is another name for `instructions`, "" leaves them out; a dict, the API's
+            reference to a stored prompt, is passed through.
+        response_format: as for ChatModel; sent as `text.format`.
+        parameters: passed through as they are: instructions, max_output_tokens, tools, ...
+            None leaves a parameter out.
+    """
+
+    path = "/responses"
+
+    def __init__(
+        self,
+        model: str,
+        input: str | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        content: str | Sequence[Mapping[str, Any]] | None = None,
+        prompt: str | Mapping[str, Any] = "",
+        response_format: Any = None,
+        **parameters: Any,
+    ) -> None:
+        if prompt:
+            name = "instructions" if isinstance(prompt, str) else "prompt"
+            if parameters.get(name) is not None:
+                raise UsageError("ResponsesModel: give either prompt or instructions")
+            parameters[name] = prompt
+        super().__init__(model, response_format, parameters)
+        self.input = _one_input(self, input, content)
+        if self._form is not None:
+            text = self.parameters.get("text", {})
+            self.parameters["text"] = {**text, **self._form.text_parameter}
+
+    def payload(self) -> dict[str, Any]:
+        return {"model": self.model, "input": self.input, **self.parameters}
+
+
+class EmbeddingModel(PayloadModel):
+    """An embedding: `EmbeddingModel("text-embedding-3-small", "some text")`.
+
+    `request_openai_api` returns the vector, or the list of vectors when `input` is a list of texts.
+
+    Args:
+        model: name of the model, or of what the deployment serves.
+        input: a text, or a list of texts; also as lists of token numbers; or leave it out and
+            give `content`.
+        content: another name for `input`, as `multi_process_one` gives it.
+        prompt: always ""; embeddings know no prompt, so write it into the text.
+        parameters: passed through as they are: dimensions, encoding_format, ...
+            None leaves a parameter out.
+    """
+
+    path = "/embeddings"
+
+    def __init__(
+        self,
+        model: str,
+        input: str | Sequence[Any] | None = None,
+        *,
+        content: str | Sequence[Any] | None = None,
+        prompt: str = "",
+        **parameters: Any,
+    ) -> None:
+        if prompt:
+            raise UsageError('an embedding has no prompt: give ("", text), with all of it in text')
+        self.model = model
+        self.input = _one_input(self, input, content)
+        self.parameters = {k: v for k, v in parameters.items() if v is not None}
+
+    def payload(self) -> dict[str, Any]:
+        return {"model": self.model, "input": self.input, **self.parameters}
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        del allow_incomplete
+        is_one = isinstance(self.input, str) or all(isinstance(part, int) for part in self.input)
+        found = vectors(reply, 1 if is_one else len(self.input))
+        return found[0] if is_one else found
+
+
+def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:
+    if (input is None) == (content is None):
+        raise UsageError(f"{type(model).__name__}: give either input or content")
+    return content if input is None else input
+
+
+def request_of(model: OpenAIModel) -> Request:
+    """Return the frozen request that a model describes, with its identity.
+
+    Raises:
+        UsageError: the payload is not JSON, or holds a text that cannot be sent.
+    """
+    if isinstance(model, PayloadModel):
+        path, payload = model.path, model.payload()
+        name = payload.get("model") if isinstance(payload, dict) else None
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"{type(model).__name__}.payload() must be a dict with a model name")
+        if payload.get("stream"):
+            raise UsageError("leave stream out: an answer is handed on when it is whole")
+    else:
+        path, payload = f"generate:{type(model).__qualname__}", model.call_key()
+        name = str(getattr(model, "model", "")) or type(model).__qualname__
+    return make_request(path, name, payload)
+
+
+#: An escaped NUL, and not a backslash of the text's own before "u0000".
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def make_request(path: str, model: str, payload: Any) -> Request:
+    """Freeze a payload into a Request; see `request_of`."""
+    try:
+        body = canonical_json(payload)
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            f"the request holds half a character (U+{ord(exc.object[exc.start]):04X}) at position "
+            f"{exc.start} of its JSON; read the file with errors='replace' or another encoding"
+        ) from None
+    except (TypeError, ValueError) as exc:
+        raise UsageError(f"the request cannot be written as JSON: {exc}") from exc
+    if b"\\u0000" in body and _NUL.search(body):
+        raise UsageError("the request holds a NUL character; remove it before asking")
+    digest = hashlib.sha256(f"{path}\n{model}\n".encode())
+    digest.update(body)
+    limit = 0 if path == "/embeddings" else _reply_limit(payload)
+    choices = _choices(payload)
+    return Request(
+        path=path,
+        model=model,
+        body=body,
+        hash=digest.hexdigest(),
+        prompt_tokens=estimate_tokens(body),
+        reply_tokens=(DEFAULT_REPLY_TOKENS if limit is None else limit) * choices,
+        reply_limit_tokens=limit,
+        choices=choices,
+    )
+
+
+def _reply_limit(payload: Any) -> int | None:
+    if not isinstance(payload, dict):
+        return None
+    limits = (payload.get(name) for name in _REPLY_LIMITS)
+    return next((v for v in limits if isinstance(v, int) and v > 0), None)
+
+
+def _choices(payload: Any) -> int:
+    choices = payload.get("n") if isinstance(payload, dict) else None
+    return choices if isinstance(choices, int) and choices > 1 else 1
+
+
+_REPLY_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+def wants_client(model: OpenAIModel) -> bool:
+    """Return whether a user's `generate` asks for a client as its argument."""
+    return bool(inspect.signature(model.generate).parameters)

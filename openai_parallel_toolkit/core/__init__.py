@@ -1,0 +1,1 @@
+"""What everything rests on: data, errors, time, the file system."""

@@ -1,0 +1,290 @@
+"""Act on the file system so that a power cut or a swapped link cannot do harm.
+
+Folders of the output are opened step by step and acted on through their descriptors: a link that
+is put in later cannot lead an action astray. POSIX only: Windows has no descriptors of folders.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from .errors import StorageError, ToolkitError, UnsafePath
+from .open_file_limit import is_out_of_room
+
+#: Errors of the disk itself: the next file would fare no better.
+DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+#: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
+NETWORK_KINDS = frozenset(
+    {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",
+     "glusterfs", "lustre", "beegfs", "gpfs", "davfs", "fuse.sshfs", "fuse.s3fs", "fuse.rclone",
+     "fuse.gcsfuse", "fuse.davfs2", "fuse.glusterfs", "fuse.ceph", "fuse.blobfuse2",
+     "fuse.goofys", "fuse.curlftpfs", "fuse.juicefs"}
+)  # fmt: skip
+#: Size in bytes and hex SHA-256.
+Digest = tuple[int, str]
+_CHUNK_BYTES = 1_048_576
+_MOUNTS = "/proc/self/mountinfo"
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folder:
+    """An open folder."""
+
+    path: str
+    fd: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: the same for every name of the folder."""
+        return identity(os.fstat(self.fd))
+
+
+class Files:
+    """The actions whose order decides what a power cut leaves; tests pass one that records."""
+
+    def sync(self, path: str) -> None:
+        """Wait until a file's bytes are on the disk."""
+        fd = open_regular(path)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_folder(self, folder: Folder) -> None:
+        """Bring a folder's names to the disk."""
+        os.fsync(folder.fd)
+
+    def make_folder(self, parent: Folder, name: str) -> None:
+        """Make a folder; one that exists already is no error."""
+        try:
+            os.mkdir(name, dir_fd=parent.fd)
+        except FileExistsError:
+            return
+
+    def move(self, source: str, folder: Folder, name: str) -> None:
+        """Move a file into an open folder, replacing what has the name there."""
+        os.rename(source, name, dst_dir_fd=folder.fd)
+
+
+def digest(path: str, *, starts_writing: bool = False) -> Digest:
+    """Return a regular file's size in bytes and the hex SHA-256 of its content.
+
+    Args:
+        starts_writing: have the system begin to bring it to the disk, without waiting. Files that
+            are synced together afterwards then share one commit of the file system: measured on
+            ext4, 0.02 ms of CPU each instead of 0.06.
+
+    Raises:
+        UnsafePath: it is a link, a special file or has a second name.
+    """
+    fd = open_regular(path)
+    try:
+        size_bytes, seen = 0, hashlib.sha256()
+        while chunk := os.read(fd, _CHUNK_BYTES):
+            size_bytes += len(chunk)
+            seen.update(chunk)
+        if starts_writing and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return size_bytes, seen.hexdigest()
+    finally:
+        os.close(fd)
+
+
+def open_regular(path: str) -> int:
+    """Open a regular file for reading, following no link and waiting for no FIFO.
+
+    Raises:
+        UnsafePath: it is a link, a FIFO, a device, or has a second name elsewhere (a hard link).
+    """
+    try:
+        fd = os.open(path, _READ)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
+            raise _not_regular(path) from exc
+        raise
+    seen = os.fstat(fd)
+    if not stat.S_ISREG(seen.st_mode) or seen.st_nlink > 1:
+        os.close(fd)
+        raise _not_regular(path)
+    return fd
+
+
+def _not_regular(path: str) -> UnsafePath:
+    return UnsafePath(
+        f"{path!r} is a link or a special file; write outputs as ordinary files.", path=path
+    )
+
+
+@contextmanager
+def open_root(path: str) -> Iterator[Folder]:
+    """Open a folder by its path, whose links are followed: it is the user's own choice."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        yield Folder(path=path, fd=fd)
+    finally:
+        os.close(fd)
+
+
+def open_below(parent: Folder, name: str) -> Folder:
+    """Open a folder inside an open one; the caller closes its fd.
+
+    Raises:
+        UnsafePath: the name is a link or no folder.
+        FileNotFoundError: there is none.
+    """
+    path = os.path.join(parent.path, name)
+    try:
+        fd = os.open(name, _FOLDER, dir_fd=parent.fd)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+            raise UnsafePath(
+                f"{path!r} is a link or a file where an output folder must be; move it away.",
+                path=path,
+            ) from exc
+        raise
+    return Folder(path=path, fd=fd)
+
+
+def check_relative(path: str) -> str:
+    """Return `path` when it names something strictly below a folder, in its shortest form.
+
+    Raises:
+        UnsafePath: it is absolute, empty, holds NUL, or steps through "." or "..".
+    """
+    parts = path.split("/")
+    if "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise UnsafePath(f"{path!r} does not stay below the output folder.", path=path)
+    return path
+
+
+def identity(seen: os.stat_result) -> tuple[int, int]:
+    """Return device and inode: the same for every name of a file or folder."""
+    return seen.st_dev, seen.st_ino
+
+
+def storage_error(exc: OSError, path: str) -> StorageError:
+    """Return `exc` as the error that users meet, with `errno` and `path` as facts."""
+    reason = exc.strerror or type(exc).__name__
+    advice = "Allow more (`ulimit -n`)" if is_out_of_room(exc) else "Mend it"
+    return StorageError(
+        f"{path!r}: {reason}. {advice} and run again: nothing paid for is lost.",
+        errno=exc.errno,
+        path=path,
+    )
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Whether the disk itself refused, so that going on is of no use."""
+    return isinstance(error, (OSError, StorageError)) and (
+        getattr(error, "errno", None) in DISK_ERRNOS
+    )
+
+
+def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
+    """Return an OSError as StorageError, and a ToolkitError as it is; anything else is raised."""
+    if isinstance(error, OSError):
+        return storage_error(error, path)
+    if isinstance(error, ToolkitError):
+        return error
+    raise error
+
+
+def private_folder(path: str) -> str:
+    """Make a folder that only its owner can look into, if it is not there; return `path`."""
+    parent = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(parent, exist_ok=True)
+        os.mkdir(path, 0o700)
+    except FileExistsError as exc:
+        if not os.path.isdir(path):
+            raise storage_error(exc, path) from exc
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
+    return path
+
+
+def free_bytes(path: str) -> int:
+    """Return what an ordinary user may still write on the file system of `path`."""
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize
+
+
+def filesystem_kind(path: str, *, mounts: str = _MOUNTS) -> str:
+    """Return the kind of file system that holds `path`, as the kernel names it ("ext4", "nfs4").
+
+    "" where the system has no table of mounts. `mounts` is that table's path.
+    """
+    try:
+        with open(mounts, "rb") as table:
+            lines = table.read().splitlines()
+    except FileNotFoundError:
+        return ""
+    wanted = os.fsencode(os.path.realpath(path))
+    best, kind = b"", b""
+    for line in lines:
+        left, _, right = line.partition(b" - ")
+        point = re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), left.split()[4])
+        inside = wanted == point or wanted.startswith(point.rstrip(b"/") + b"/")
+        if inside and len(point) >= len(best):  # of equal points the later mount covers the earlier
+            best, kind = point, right.split()[0]
+    return kind.decode("ascii", "replace")
+
+
+def refuse_network(path: str, *, mounts: str = _MOUNTS) -> None:
+    """Refuse a state folder that lies on a network file system.
+
+    Raises:
+        StorageError: it does; the message names the setting that puts state elsewhere.
+    """
+    kind = filesystem_kind(path, mounts=mounts)
+    if kind in NETWORK_KINDS:
+        raise StorageError(
+            f"{path!r} lies on a network file system ({kind}), where a journal is not safe. "
+            "Set state_path to a folder on a local disk; outputs may stay where they are.",
+            errno=errno.EOPNOTSUPP,
+            path=path,
+        )
+
+
+def is_case_insensitive(folder: str) -> bool:
+    """Whether the file system of `folder` takes names that differ only in case for the same."""
+    probe = f".probe-{secrets.token_hex(4)}"
+    with _probe(folder, probe):
+        return os.path.lexists(os.path.join(folder, probe.upper()))
+
+
+def name_key(folder: str) -> Callable[[str], str]:
+    """Return the key under which the file system of `folder` takes two names for the same.
+
+    File systems that ignore case are taken to ignore Unicode's forms too: refusing two names
+    that could have lived together is clear, losing one of them is not.
+    """
+    return _loose_key if is_case_insensitive(folder) else str
+
+
+def _loose_key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+@contextmanager
+def _probe(folder: str, name: str) -> Iterator[None]:
+    path = os.path.join(folder, name)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as exc:
+        raise storage_error(exc, folder) from exc
+    try:
+        yield
+    finally:
+        os.unlink(path)

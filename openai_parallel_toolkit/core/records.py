@@ -1,0 +1,241 @@
+"""The data that the rooms hand each other: frozen, slotted, keyword-only. Money is Decimal, USD."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from .redaction import Secret
+
+
+class OutcomeKind(str, Enum):
+    """How an attempt ended."""
+
+    #: A usable answer came; billed.
+    OK = "ok"
+    #: The provider is limiting or overloaded; not billed.
+    BUSY = "busy"
+    #: The key is dead for good: invalid, no quota, deactivated; not billed.
+    KEY_DEAD = "key_dead"
+    #: This key's deployment does not have the model; not billed.
+    NOT_HERE = "not_here"
+    #: The provider will never accept this request.
+    REJECTED = "rejected"
+    #: It never reached the provider; not billed.
+    UNSENT = "unsent"
+    #: It was sent and no whole reply came; maybe billed.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of a provider, whichever key will carry it."""
+
+    #: API path without the base, for example "/chat/completions".
+    path: str
+    model: str
+    #: The canonical JSON body: keys sorted, no spaces, UTF-8. Sent as it is.
+    body: bytes
+    #: Hex SHA-256 over path, model and body: the call's identity beside file, k and try.
+    hash: str
+    #: Estimate of the prompt's length.
+    prompt_tokens: int
+    #: Most tokens that all replies can have, assumed where the body sets no limit.
+    reply_tokens: int
+    #: Most tokens of one reply, as the body says; None: it sets no limit.
+    reply_limit_tokens: int | None = None
+    #: How many replies the body asks for at once.
+    choices: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallId:
+    """Which durable call this is: (file, request hash, k-th equal call of this execution, try)."""
+
+    file_id: int
+    hash: str
+    #: 0 for the first equal call of an execution of the file's hooks.
+    k: int = 0
+    #: 0, then counts validation retries.
+    attempt_try: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the provider counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Part of prompt_tokens that was read from the provider's cache.
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawReply:
+    """An HTTP reply as it came off the wire, whole."""
+
+    status: int
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateHints:
+    """What a reply's headers say of the limits of the key's organisation; None: not said."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one attempt ended, and what follows from it for the key."""
+
+    kind: OutcomeKind
+    #: HTTP status; None when no reply came.
+    status: int | None = None
+    #: The provider's error code or a short word of ours; safe to log.
+    code: str = ""
+    #: For people; redacted.
+    message: str = ""
+    #: Seconds the provider asked to wait; None: it did not say.
+    retry_after_s: float | None = None
+    #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
+    is_limit: bool = False
+    hints: RateHints | None = None
+    #: Tokens billed; None when unknown.
+    usage: Usage | None = None
+    #: The provider's id of the request, for support; "" when not given.
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a request asks of a key before it may be sent."""
+
+    model: str
+    #: Prompt tokens plus the largest reply.
+    tokens: int
+    #: The most it can cost; None: the price is not known.
+    max_cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to send one request under one key."""
+
+    #: Counts up within one APIKeyManager.
+    id: int
+    #: Name of the key, never its value: safe to log.
+    key_name: str
+    secret: Secret
+    #: Base URL without a trailing slash, for example "https://api.openai.com/v1".
+    api_base: str
+    #: Deployment in Azure's paths; None: not Azure, or the model's name.
+    azure_deployment: str | None = None
+    #: Azure's api-version; None: not Azure.
+    api_version: str | None = None
+    #: What was set aside, given back or corrected at settle().
+    need: Need
+    #: Clock time, seconds, when it was given.
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A usable answer."""
+
+    text: str
+    #: "stop", "length", "content_filter", "tool_calls", ...
+    finish_reason: str
+    usage: Usage
+    #: None: the price of the model is not known.
+    cost_usd: Decimal | None
+    model: str
+    #: The provider's reply as it came.
+    raw: Mapping[str, Any] = field(repr=False)
+    #: Whether it was read from the journal instead of bought.
+    is_replay: bool = False
+
+
+class FileState(str, Enum):
+    """Where an input stands, as the journal knows it."""
+
+    #: Its hooks were started and it is neither done nor failed.
+    OPEN = "open"
+    #: Outputs are staged and listed; the next start finishes the move.
+    INTENT = "intent"
+    DONE = "done"
+    #: Its hooks raised in the last run that tried; a rerun tries again.
+    FAILED = "failed"
+    #: Failed too often, or killed the process: left alone until asked for.
+    ASIDE = "aside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureNote:
+    """Why a file failed, for people and programs; holds no prompt and no answer."""
+
+    #: Class name of the error.
+    kind: str
+    message: str
+    #: The last frames of the traceback, redacted.
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """One output that a hook staged. Paths are relative, with forward slashes."""
+
+    #: Below the staging folder.
+    staged: str
+    #: Below the output folder.
+    final: str
+    size_bytes: int
+    #: Hex SHA-256 of the content.
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyStatus:
+    """How a key stands now."""
+
+    name: str
+    group: str
+    #: "alive", "cooling", "on trial" or "dropped".
+    state: str
+    #: Clock time, seconds, until which it cools; None: it does not.
+    cooling_until_s: float | None = None
+    #: Why it was dropped or cools; "" otherwise.
+    reason: str = ""
+    in_flight: int = 0
+    requests: int = 0
+    tokens: int = 0
+    #: Known cost so far.
+    cost_usd: Decimal = Decimal(0)
+
+
+def canonical_json(value: object) -> bytes:
+    """Return JSON with sorted keys and no spaces; equal values give equal bytes.
+
+    Raises:
+        ValueError: a value is NaN or infinite, or a text holds a lone surrogate.
+        TypeError: a value is not JSON.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")

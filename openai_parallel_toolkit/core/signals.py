@@ -1,0 +1,48 @@
+"""Stop in good order at the first Ctrl-C, SIGTERM or SIGHUP, and at once at the second."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+from .errors import RunStopped
+
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+class StopSignals:
+    """Notes the first stop signal while it is entered; does nothing outside the main thread.
+
+    The handler only notes: it may interrupt the main thread while that holds any lock.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        #: The signal that came; None: none did.
+        self.received: int | None = None
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # such as under nohup
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.received is not None:
+            raise RunStopped(128 + number)  # told twice: leave at once
+        self.received = number

@@ -1,1 +1,0 @@
-"""A folder to try the toolkit on: texts that every machine has, and a subclass to change."""

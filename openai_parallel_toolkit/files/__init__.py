@@ -1,0 +1,1 @@
+"""Inputs, staging and outputs of a run."""

@@ -1,0 +1,116 @@
+"""List the inputs and bring them at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, NamedTuple, Protocol
+
+from ..core.errors import ScanError
+from ..core.filesystem import identity
+
+#: "linked" is a link to a folder, "special" what is neither file nor folder, "own" the toolkit's.
+Kind = Literal["file", "folder", "linked", "special", "own"]
+
+
+class AtHand(NamedTuple):
+    """An input on the local disk."""
+
+    path: str
+    #: Of the bytes that are at hand; None: to be taken from the file when it is open.
+    signature: str | None
+
+
+class Inputs(Protocol):
+    """Where inputs come from. Paths are relative to the input folder."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of them, one sentence each."""
+        ...
+
+    def entries(self, folder: str) -> AbstractContextManager[Iterator[tuple[str, Kind]]]:
+        """Open a folder ("" is the root) for the block, which gets the names in it, unsorted.
+
+        Raises:
+            ScanError: it cannot be read.
+        """
+        ...
+
+    def at_hand(self, path: str) -> AbstractContextManager[AtHand]:
+        """Have an input on the local disk for the block."""
+        ...
+
+    def size_bytes(self, path: str) -> int:
+        """Return an input's size; 0 when it cannot be told."""
+        ...
+
+    def check_unchanged(self, path: str, signature: str) -> bool:
+        """Whether an input still is what was read; False: it is gone.
+
+        Raises:
+            ScanError: it was written to.
+        """
+        ...
+
+
+class LocalInputs:
+    """The files of a folder on this machine."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, root: str, *, never: Iterable[str] = ()) -> None:
+        """Take the folder; those in `never`, which must exist, are the toolkit's own."""
+        self._root = root
+        self._never = {identity(os.stat(folder)) for folder in never}
+
+    @contextmanager
+    def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
+        path = os.path.join(self._root, folder)
+        try:
+            with os.scandir(path) as found:
+                yield ((entry.name, self._kind(entry)) for entry in found)
+        except OSError as exc:
+            reason = exc.strerror or type(exc).__name__
+            raise ScanError(
+                f"The input folder {path!r} cannot be read: {reason}. Mend it or exclude it.",
+                path=path,
+            ) from exc
+
+    @contextmanager
+    def at_hand(self, path: str) -> Iterator[AtHand]:
+        yield AtHand(os.path.join(self._root, path), None)
+
+    def size_bytes(self, path: str) -> int:
+        try:
+            return os.path.getsize(os.path.join(self._root, path))
+        except OSError:  # its own run will tell
+            return 0
+
+    def check_unchanged(self, path: str, signature: str) -> bool:
+        try:
+            seen = os.stat(os.path.join(self._root, path))
+        except FileNotFoundError:
+            return False
+        if signature_of(seen) != signature:
+            raise ScanError(
+                f"{path} was changed while it was worked on; run again to work on it as it is",
+                path=path,
+            )
+        return True
+
+    def _kind(self, entry: os.DirEntry[str]) -> Kind:
+        try:
+            if not entry.is_dir():
+                return "file" if entry.is_file() else "special"
+        except OSError:  # a link that leads to itself
+            return "special"
+        if entry.is_symlink():
+            return "linked"
+        return "own" if identity(entry.stat()) in self._never else "folder"
+
+
+def signature_of(seen: os.stat_result) -> str:
+    """Return what changes when a file is written to."""
+    return f"{seen.st_size}-{seen.st_mtime_ns}"

@@ -1,0 +1,254 @@
+"""Move finished outputs into place, many files at a time, so that each is whole or absent.
+
+For a batch: intents are committed while the staged bytes go to the disk; then everything is
+moved; the folders go to the disk; *done* is committed. A crash in between is finished by
+`roll_forward` at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
+from ..core.open_file_limit import is_out_of_room
+from ..core.records import OutputFile
+from .output_commits import Commits, Done, Journal
+from .output_tree import Arrival, OutputTree
+from .staging import StagedFolder, Staging
+
+_BATCH_FILES = 256
+#: A thread that comes back from the disk waits for its turn to run; several wait side by side.
+_SYNC_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """An execution whose hooks have all returned."""
+
+    file_id: int
+    #: The input, relative.
+    path: str
+    execution: StagedFolder
+    outputs: tuple[OutputFile, ...]
+    hooks_version: str
+    #: Of the input as it was read; None: not known.
+    input_signature: str | None
+
+
+class Publisher:
+    """Publishes finished executions from a thread of its own.
+
+    What waits is bounded by the caller: an execution ends when `on_done` or `on_failed` is told.
+    One lock guards `_waiting` and `_closing`.
+    """
+
+    def __init__(
+        self,
+        tree: OutputTree,
+        staging: Staging,
+        journal: Journal,
+        *,
+        on_done: Callable[[Finished], None],
+        on_failed: Callable[[Finished, ToolkitError], None],
+        force: bool = False,
+        key: Callable[[str], str] = str,
+    ) -> None:
+        """Start publishing.
+
+        Args:
+            on_done: told when *done* is committed, on the publisher's thread.
+            on_failed: told when the outputs could not be published, on the publisher's thread.
+            force: whether outputs that the journal does not know may be replaced.
+            key: gives equal results for names that the file system takes for the same.
+        """
+        self._tree = tree
+        self._staging = staging
+        self._journal = journal
+        self._on_done = on_done
+        self._on_failed = on_failed
+        self._force = force
+        self._key = key
+        self._waiting: deque[Finished] = deque()
+        self._closing = False
+        self._changed = threading.Condition()
+        #: Why publishing cannot go on: the disk refuses, or the publisher itself broke; else None.
+        self.trouble: BaseException | None = None
+        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._thread.start()
+
+    def publish(self, file: Finished) -> None:
+        """Hand over an execution; returns at once.
+
+        Raises:
+            UsageError: the publisher is closed or broke.
+        """
+        with self._changed:
+            if self._closing:
+                raise UsageError("The publisher is closed.") from self.trouble
+            self._waiting.append(file)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Publish what waits, then stop. Raises what broke the publisher, if anything did."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        self._syncers.shutdown()
+        if self.trouble is not None and not isinstance(self.trouble, ToolkitError):
+            raise self.trouble
+
+    def _run(self) -> None:
+        try:
+            while files := self._take():
+                self._publish(_Batch(files))
+        except BaseException as exc:  # noqa: BLE001  # close() raises it on its caller's thread
+            with self._changed:
+                self._closing, self.trouble = True, exc
+
+    def _take(self) -> list[Finished]:
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            count = min(len(self._waiting), _BATCH_FILES)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _publish(self, batch: _Batch) -> None:
+        self._check(batch)
+        intents = self._start(batch, self._intend)
+        self._sync(batch)
+        self._wait(batch, intents)
+        self._move(batch)
+        self._wait(batch, self._start(batch, self._finish))
+        for file in batch.files:
+            error = batch.errors.get(file.file_id)
+            self._clean(file, error)
+            self._tell(file, error)
+
+    def _check(self, batch: _Batch) -> None:
+        claims: dict[str, int] = {}
+        for file in batch.files:
+            try:
+                for output in file.outputs:
+                    check_relative(output.final)
+                    claimed = claims.setdefault(self._key(output.final), file.file_id)
+                    self._check_owner(file, output.final, claimed)
+            except (OSError, ToolkitError) as exc:
+                batch.fail(file, exc)
+
+    def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
+        """Refuse an output of another input's; the journal looks again as it takes the intent."""
+        is_there = self._tree.holds(final)
+        owner = self._journal.owner_of_output(final) if is_there else None
+        for other in (owner, claimed):
+            if other not in (None, file.file_id):
+                raise OutputConflict(
+                    f"{file.path!r} wrote {final!r}, which belongs to another input; give each "
+                    "its own name.",
+                    path=final,
+                    owner=other,
+                )
+        if is_there and owner is None and not self._force:
+            raise OutputConflict(
+                f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
+                "made; move it away, or pass force=True to replace it.",
+                path=final,
+                owner=None,
+            )
+
+    def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
+        commits: Commits[Finished] = Commits()
+        for file in batch.sound():
+            try:
+                commits.start(file, partial(begin, file))
+            except (OSError, ToolkitError) as exc:
+                batch.fail(file, exc)
+        return commits
+
+    def _wait(self, batch: _Batch, commits: Commits[Finished]) -> None:
+        for file, error in commits.wait():
+            if error is not None:
+                batch.fail(file, error)
+
+    def _intend(self, file: Finished, done: Done) -> None:
+        # Without outputs as well: what an earlier run wrote is then no longer expected.
+        self._journal.intent(file.file_id, file.outputs, done)
+
+    def _finish(self, file: Finished, done: Done) -> None:
+        self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
+
+    def _sync(self, batch: _Batch) -> None:
+        files = batch.sound()
+        shares = [files[first::_SYNC_THREADS] for first in range(min(_SYNC_THREADS, len(files)))]
+        for refused in self._syncers.map(self._sync_share, shares):
+            for file, error in refused:
+                batch.fail(file, error)
+
+    def _sync_share(self, share: Sequence[Finished]) -> list[tuple[Finished, Exception]]:
+        refused: list[tuple[Finished, Exception]] = []
+        for file in share:
+            try:
+                for output in file.outputs:
+                    self._tree.files.sync(self._staging.path_of(output))
+            except (OSError, UnsafePath) as exc:
+                refused.append((file, exc))
+        return refused
+
+    def _move(self, batch: _Batch) -> None:
+        files = batch.sound()
+        arrivals = [
+            Arrival(self._staging.path_of(output), output.final, file.file_id)
+            for file in files
+            for output in file.outputs
+        ]
+        errors = self._tree.take_in(arrivals)
+        for file in files:
+            if file.file_id in errors:
+                batch.fail(file, errors[file.file_id])
+
+    def _clean(self, file: Finished, error: ToolkitError | None) -> None:
+        if error is None and not self._tree.leaves_sources:
+            file.execution.release()
+        else:
+            file.execution.discard()
+
+    def _tell(self, file: Finished, error: ToolkitError | None) -> None:
+        if error is None:
+            self._on_done(file)
+            return
+        if self.trouble is None and concerns_all(error):
+            self.trouble = error
+        self._on_failed(file, error)
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether no file can be published any more, so that this one did not fail."""
+    return is_disk_trouble(error) or is_out_of_room(error) or isinstance(error, JournalError)
+
+
+class _Batch:
+    """Files that are published together; one that fails does not hold the others."""
+
+    def __init__(self, files: list[Finished]) -> None:
+        self.files = files
+        #: By file id, the first error of each.
+        self.errors: dict[int, ToolkitError] = {}
+
+    def sound(self) -> list[Finished]:
+        return [file for file in self.files if file.file_id not in self.errors]
+
+    def fail(self, file: Finished, error: BaseException) -> None:
+        self.errors.setdefault(file.file_id, as_toolkit_error(error, _place(error, file.path)))
+
+
+def _place(error: BaseException, path: str) -> str:
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    return os.fsdecode(name) if isinstance(name, (str, bytes)) else path

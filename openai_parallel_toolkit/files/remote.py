@@ -1,0 +1,178 @@
+"""Inputs from an object store, and outputs to one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+
+from ..core.errors import ConfigError, StorageError, UnsafePath
+from ..core.filesystem import as_toolkit_error, private_folder
+from ..core.text import counted
+from .inputs import AtHand, Kind
+from .listing import Listing
+from .output_tree import Arrival, OutputTree
+from .stores import Store
+
+#: Uploads at a time.
+_UPLOADS = 16
+_FETCHED = "fetched"
+_FILE: Kind = "file"
+_FOLDER: Kind = "folder"
+_OWN: Kind = "own"
+
+
+class RemoteInputs:
+    """The objects of a store, listed once; each is fetched when it is wanted."""
+
+    def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
+        """List the store.
+
+        Args:
+            state_folder: where the listing and fetched inputs take their disk space.
+            own: the folder among the inputs where outputs go, which is no input; None: there is
+                none.
+
+        Raises:
+            ConfigError: there is no such bucket.
+        """
+        self._store = store
+        self._own = own
+        self._folder = os.path.join(state_folder, _FETCHED)
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
+        private_folder(self._folder)
+        self._listing = listing_of(store, state_folder)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know."""
+        count, example = self._listing.odd_count, self._listing.odd_example
+        if not count:
+            return ()
+        return (
+            f"{counted(count, 'object')} left out, whose name makes no path, first {example!r}.",
+        )
+
+    @contextmanager
+    def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
+        files = ((name, _FILE) for name in self._listing.files(folder))
+        folders = (
+            (name, _OWN if os.path.join(folder, name) == self._own else _FOLDER)
+            for name in self._listing.folders(folder)
+        )
+        yield chain(files, folders)
+
+    @contextmanager
+    def at_hand(self, path: str) -> Iterator[AtHand]:
+        # The name stays, for hooks that look at it.
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            copy = os.path.join(folder, os.path.basename(path))
+            yield AtHand(copy, self._store.fetch(path, copy).signature)
+
+    def size_bytes(self, path: str) -> int:
+        return self._listing.size_bytes(path) or 0
+
+    def check_unchanged(self, path: str, signature: str) -> bool:
+        """A copy is worked on, so nothing can change under the hooks."""
+        del path, signature
+        return True
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._listing.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class RemoteTree(OutputTree):
+    """An output prefix in an object store, listed once; nobody else is expected to write there."""
+
+    leaves_sources = True
+
+    def __init__(
+        self, store: Store, root: str, state_folder: str, *, closed: str | None = None
+    ) -> None:
+        """List what is there.
+
+        Args:
+            root: the local folder that stands for the output.
+            state_folder: where the listing takes its disk space.
+            closed: the folder among the outputs where inputs are; None: there is none.
+
+        Raises:
+            ConfigError: there is no such bucket.
+        """
+        super().__init__(root)
+        self._store = store
+        self._closed_folder = closed
+        self._listing = listing_of(store, state_folder)
+        self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload")
+
+    def holds(self, final: str) -> bool:
+        if self._closed_folder is not None and f"{final}/".startswith(f"{self._closed_folder}/"):
+            raise UnsafePath(
+                f"{final!r} belongs to the inputs; outputs may not go there.", path=final
+            )
+        return self._listing.size_bytes(final) is not None
+
+    def names_in(self, folder: str) -> Iterator[str]:
+        return self._listing.files(folder)
+
+    def take_in(self, arrivals: Sequence[Arrival]) -> dict[int, Exception]:
+        errors: dict[int, Exception] = {}
+        refusals = self._uploads.map(self._refused, arrivals)
+        for arrival, error in zip(arrivals, refusals, strict=True):
+            if error is not None:
+                errors.setdefault(arrival.owner, error)
+        return errors
+
+    def take_again(self, source: str, final: str) -> None:
+        try:
+            self._store.publish(source, final)
+        except (OSError, StorageError) as exc:
+            # Like a disk that refuses: the next upload would fare no better.
+            url = self._store.url(final)
+            told = as_toolkit_error(exc, url).message
+            raise StorageError(told, errno=errno.EIO, path=url) from exc
+        self._listing.add(final)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._uploads.shutdown()
+        self._listing.close()
+
+    def _refused(self, arrival: Arrival) -> Exception | None:
+        try:
+            self.take_again(arrival.source, arrival.final)
+        except (StorageError, UnsafePath) as exc:
+            return exc
+        return None
+
+
+def no_bucket(store: Store) -> ConfigError:
+    """Return the error for a store whose bucket or container does not exist."""
+    return ConfigError(
+        f"{store.url()} cannot be listed: there is no such bucket or container; make it first."
+    )
+
+
+def listing_of(store: Store, state_folder: str) -> Listing:
+    """Look once at all that a store holds.
+
+    Raises:
+        ConfigError: there is no such bucket.
+    """
+    listing = Listing(state_folder)
+    try:
+        listing.fill(store.list())
+    except FileNotFoundError as exc:
+        listing.close()
+        raise no_bucket(store) from exc
+    except BaseException:
+        listing.close()
+        raise
+    return listing

@@ -1,0 +1,132 @@
+"""Let one process at a time work on an output folder, by a lock that the kernel holds."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from filelock import FileLock, Timeout
+
+from ..core.clock import Clock, SystemClock
+from ..core.errors import RunLocked
+from ..core.filesystem import storage_error
+
+#: Kept inside the output folder unless the user says otherwise.
+STATE_FOLDER = ".openai_parallel_toolkit"
+#: Long enough for the holder to have written who it is.
+_TIMEOUT_S = 0.25
+_POLL_S = 0.02
+
+
+def state_folder_of(output_root: str, state_path: str | None = None) -> str:
+    """Return the absolute path of the folder that holds the journal and the lock."""
+    return os.path.abspath(state_path or os.path.join(output_root, STATE_FOLDER))
+
+
+class RunLock:
+    """The right to work on one output folder; gone with its process, however that ends.
+
+    A child made by fork does not share it.
+    """
+
+    def __init__(self, state_folder: str, *, clock: Clock | None = None) -> None:
+        """Prepare the lock; `state_folder` must exist."""
+        self._clock = clock or SystemClock()
+        self._path = os.path.join(state_folder, "run.lock")
+        self._lock = FileLock(self._path, thread_local=False)
+        self._holder = os.path.join(state_folder, "run.json")
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            RunLocked: another process holds it; facts `pid`, `host` and `since` (ISO 8601, UTC),
+                each None when the holder did not say.
+            StorageError: the folder cannot be written to.
+        """
+        try:
+            self._lock.acquire(timeout=_TIMEOUT_S, poll_interval=_POLL_S)
+            self._say_who()
+        except Timeout as exc:
+            raise self._locked() from exc
+        except OSError as exc:
+            self._lock.release()
+            raise storage_error(exc, self._path) from exc
+
+    def release(self) -> None:
+        """Give the lock back."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._holder)
+        self._lock.release()
+
+    def holder(self) -> RunLocked | None:
+        """Return who holds the lock now; None: nobody does.
+
+        Looks without taking the lock: a shared one for an instant, which a run that starts at that
+        moment waits for.
+
+        Raises:
+            StorageError: it cannot be looked at.
+        """
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise storage_error(exc, self._path) from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._locked()
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _say_who(self) -> None:
+        since = datetime.fromtimestamp(self._clock.wall_s(), timezone.utc)
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": since.isoformat(timespec="seconds"),
+        }
+        fresh = f"{self._holder}.new"
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(holder, file)
+        os.replace(fresh, self._holder)
+
+    def _locked(self) -> RunLocked:
+        pid, host, since = self._read_holder()
+        who = f"Process {pid} on {host}, since {since}," if pid else "Another process"
+        return RunLocked(
+            f"{who} works on this output folder; wait for it or stop it.",
+            pid=pid,
+            host=host,
+            since=since,
+        )
+
+    def _read_holder(self) -> tuple[int | None, str | None, str | None]:
+        try:
+            with open(self._holder, encoding="utf-8") as file:
+                holder = json.load(file)
+            pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None, None, None
+        if host == socket.gethostname() and not _is_alive(pid):
+            return None, None, None
+        return pid, host, since
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

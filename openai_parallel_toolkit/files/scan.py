@@ -1,0 +1,307 @@
+"""Find what is to do: one pass per folder, before anything is paid."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from ..core.errors import ScanError, SharedOutput, UnsafePath
+from ..core.records import FileState
+from .inputs import Inputs, Kind, LocalInputs
+from .match import Layout, Selection
+from .output_tree import OutputTree
+from .plan import Plan, Spool
+from .spill import IN_MEMORY, Names, Shelf
+
+#: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
+_NAME_BYTES = 255
+_EXTENSION_BYTES = 5
+
+#: Name below the folder, state, and the outputs that were recorded for it.
+Record = tuple[str, FileState, tuple[str, ...]]
+
+
+class States(Protocol):
+    """What a scan asks of the journal."""
+
+    def records_in(self, folder: str) -> Iterable[Record]:
+        """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
+        ...
+
+
+def scan(
+    layout: Layout,
+    selection: Selection,
+    *,
+    state_folder: str,
+    states: States,
+    key: Callable[[str], str],
+    inputs: Inputs | None = None,
+    outputs: OutputTree | None = None,
+    in_memory: int = IN_MEMORY,
+) -> Plan:
+    """Walk the input folder and decide which files are due.
+
+    Both `layout.output_root` and `state_folder` must exist.
+
+    Args:
+        key: gives equal results for names that the output's file system takes for the same,
+            as `name_key` of the staging folder does.
+        inputs: None: those in the layout's input folder.
+        outputs: None: what is in its output folder.
+        in_memory: names of one folder that are kept in memory; more of them move to disk.
+
+    Raises:
+        SharedOutput: two inputs would write the same output.
+        UnsafePath: a link stands where outputs would go.
+        ScanError: a folder cannot be read, or nothing matches.
+    """
+    shelf = Shelf(state_folder, in_memory=in_memory)
+    spool = Spool(state_folder)
+    try:
+        work = _Scan(
+            layout=layout,
+            selection=selection,
+            inputs=inputs
+            or LocalInputs(layout.input_root, never=(layout.output_root, state_folder)),
+            outputs=outputs or OutputTree(layout.output_root),
+            states=states,
+            shelf=shelf,
+            spool=spool,
+            key=key,
+        )
+        return work.run()
+    except BaseException:
+        spool.close()
+        raise
+    finally:
+        shelf.close()
+
+
+class _Scan:
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        selection: Selection,
+        inputs: Inputs,
+        outputs: OutputTree,
+        states: States,
+        shelf: Shelf,
+        spool: Spool,
+        key: Callable[[str], str],
+    ) -> None:
+        self._layout = layout
+        self._selection = selection
+        self._inputs = inputs
+        self._outputs = outputs
+        self._states = states
+        self._shelf = shelf
+        self._spool = spool
+        self._key = key
+        self._counts: Counter[str] = Counter()
+        #: Kind of oddity -> the first path that has it.
+        self._examples: dict[str, str] = {}
+
+    def run(self) -> Plan:
+        if self._layout.only is not None:
+            with self._names() as inputs:
+                inputs.add(self._layout.only)
+                self._decide("", inputs)
+        else:
+            self._walk()
+        self._spool.finish()
+        counts = self._counts
+        if not sum(counts[verdict] for verdict in _VERDICTS):
+            raise ScanError(
+                f"No input file in {self._layout.input_root!r}; look at input_path, pattern and "
+                "exclude (hidden files are left out).",
+                path=self._layout.input_root,
+            )
+        return Plan(
+            total=sum(counts[verdict] for verdict in _VERDICTS),
+            due_count=counts["due"],
+            later=counts["later"],
+            skipped_done=counts["done"],
+            skipped_existing=counts["existing"],
+            aside=counts["aside"],
+            special=counts["special"],
+            notes=(*self._notes(), *self._inputs.notes),
+            spool=self._spool,
+        )
+
+    def _walk(self) -> None:
+        # A stack of its own: trees may be deeper than Python's recursion.
+        open_folders = [self._visit("")]
+        while open_folders:
+            path = next(open_folders[-1], None)
+            if path is None:
+                open_folders.pop()
+            else:
+                open_folders.append(self._visit(path))
+
+    def _visit(self, folder: str) -> Iterator[str]:
+        """Decide on the files of one folder, then yield the folders in it."""
+        with self._names() as folders:
+            with self._names() as inputs:
+                self._list(folder, inputs, folders)
+                self._decide(folder, inputs)
+            yield from (_join(folder, name) for name in folders)
+
+    def _list(self, folder: str, inputs: Names, folders: Names) -> None:
+        with self._names() as alike, self._inputs.entries(folder) as entries:
+            for name, kind in entries:
+                if name.startswith("."):
+                    continue
+                path = _join(folder, name)
+                if kind in ("folder", "linked", "own"):
+                    if self._enters(kind, path):
+                        self._claim(alike, name, path, "folders")
+                        folders.add(name)
+                elif not self._selection.wants(path):
+                    continue
+                elif kind == "file":
+                    inputs.add(name)
+                else:
+                    self._note("special", path)
+
+    def _enters(self, kind: Kind, path: str) -> bool:
+        if not self._selection.recursive or self._selection.leaves_out(path):
+            return False
+        if kind == "linked":
+            self._note("linked", path)
+        return kind == "folder"
+
+    def _decide(self, folder: str, inputs: Names) -> None:
+        made_safe = False
+        records = iter(self._states.records_in(folder))
+        with self._existing(folder) as existing, self._names() as claims:
+            for name, record in _joined(inputs, records):
+                path = _join(folder, name)
+                stem = self._layout.stem(name)
+                self._claim(claims, stem, path, "files")
+                verdict = self._verdict(folder, stem, record, existing)
+                self._counts[verdict] += 1
+                if verdict != "due":
+                    continue
+                if not made_safe:
+                    self._refuse_links(folder)
+                    made_safe = True
+                if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
+                    self._note("long", path)
+                self._spool.add(path, is_known=record is not None)
+
+    def _verdict(self, folder: str, stem: str, record: Record | None, existing: _Existing) -> str:
+        state = None if record is None else record[1]
+        if self._selection.force:
+            return self._due()
+        if state is FileState.DONE and record is not None:
+            whole = all(self._is_there(folder, final, existing) for final in record[2])
+            return "done" if whole else self._due()
+        if state is FileState.ASIDE and not self._selection.retry_aside:
+            return "aside"
+        if state is None and existing.has_stem(stem):
+            return "existing"
+        return self._due()
+
+    def _due(self) -> str:
+        limit = self._selection.file_count
+        return "due" if limit is None or self._counts["due"] < limit else "later"
+
+    def _is_there(self, folder: str, final: str, existing: _Existing) -> bool:
+        parent, name = os.path.split(final)
+        if parent == folder:
+            return existing.has(name)
+        return self._outputs.holds(final)
+
+    def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
+        other = claims.add(self._key(name), path)
+        if other is None:
+            return
+        way_out = "Set output_names='whole' or rename one" if what == "files" else "Rename one"
+        raise SharedOutput(
+            f"The {what} {other!r} and {path!r} would share one output. {way_out}.",
+            inputs=(other, path),
+        )
+
+    def _refuse_links(self, folder: str) -> None:
+        path = self._layout.output_root
+        for part in filter(None, folder.split("/")):
+            path = os.path.join(path, part)
+            try:
+                is_folder = stat.S_ISDIR(os.lstat(path).st_mode)
+            except FileNotFoundError:
+                return
+            if not is_folder:
+                raise UnsafePath(
+                    f"{path!r} is a link or a file where outputs would go; move it away.",
+                    path=path,
+                )
+
+    @contextmanager
+    def _names(self) -> Iterator[Names]:
+        names = Names(self._shelf)
+        yield names
+        names.close()
+
+    @contextmanager
+    def _existing(self, folder: str) -> Iterator[_Existing]:
+        with self._names() as names, self._names() as stems:
+            existing = _Existing(names, stems, self._key)
+            existing.add(self._outputs.names_in(folder))
+            yield existing
+
+    def _note(self, kind: str, path: str) -> None:
+        self._counts[kind] += 1
+        self._examples.setdefault(kind, path)
+
+    def _notes(self) -> Iterator[str]:
+        for kind, says in _NOTES.items():
+            if kind in self._examples:
+                yield says.format(count=self._counts[kind], example=self._examples[kind])
+
+
+class _Existing:
+    """What the mirrored output folder holds already."""
+
+    def __init__(self, names: Names, stems: Names, key: Callable[[str], str]) -> None:
+        self._names = names
+        self._stems = stems
+        self._key = key
+
+    def add(self, found: Iterable[str]) -> None:
+        for name in map(self._key, found):
+            self._names.add(name)
+            self._stems.add(os.path.splitext(name)[0])
+
+    def has(self, name: str) -> bool:
+        return self._key(name) in self._names
+
+    def has_stem(self, stem: str) -> bool:
+        key = self._key(stem)
+        return key in self._stems or key in self._names
+
+
+_VERDICTS = ("due", "later", "done", "existing", "aside")
+_NOTES = {
+    "special": "{count} FIFOs, devices, sockets or broken links were left out, first {example!r}.",
+    "linked": "{count} links to folders were not followed, first {example!r}.",
+    "long": "{count} names may be too long once an extension is added, first {example!r}.",
+}
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _joined(names: Iterable[str], records: Iterator[Record]) -> Iterator[tuple[str, Record | None]]:
+    """Put each name and its record together; both come as Python sorts names."""
+    record = next(records, None)
+    for name in names:
+        while record is not None and record[0] < name:
+            record = next(records, None)
+        yield name, record if record is not None and record[0] == name else None

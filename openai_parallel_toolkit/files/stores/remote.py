@@ -1,0 +1,179 @@
+"""A prefix in an object store as a store, through its fsspec backend.
+
+The backend talks to the service on an event-loop thread that fsspec shares with everything else in
+the process; after a fork it refuses to work, and the child must open a store of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
+
+from ...core.errors import StorageError, UnsafePath
+from .base import StoredObject, changed, checked
+from .cleaner import Cleaner
+from .urls import RemotePlace
+
+_COPY_POLL_S = 0.5
+
+
+class RemoteStore:
+    """The objects below a prefix."""
+
+    is_local = False
+
+    def __init__(self, place: RemotePlace, filesystem: Any, cleaner: Cleaner) -> None:
+        """Take a place and the fsspec file system that reaches it."""
+        self._place = place
+        self._fs = filesystem
+        self._cleaner = cleaner
+
+    def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
+        base = self._key(below) if below else self._place.root
+        with self._told(below, missing="There is no such bucket or container"):
+            found = self._find(base) if recursive else self._ls(base)
+            if not found:
+                self._look_for_bucket()
+        start = len(self._place.root) + 1
+        for name in sorted(found):
+            info = found[name]
+            is_marker = info["type"] != "file" or name.endswith("/")
+            if name.startswith(f"{base}/") and not is_marker:
+                yield _stored(name[start:], info)
+
+    def stat(self, path: str) -> StoredObject:
+        with self._told(path):
+            info = self._fs.info(self._key(path))
+            if info["type"] != "file":
+                raise FileNotFoundError(errno.ENOENT, "It is no object", path)
+            return _stored(path, info)
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def open(self, path: str) -> BinaryIO:
+        with self._told(path):
+            file: BinaryIO = self._fs.open(self._key(path), "rb")
+            return file
+
+    def fetch(self, path: str, local_path: str) -> StoredObject:
+        part = f"{local_path}.{secrets.token_hex(8)}.part"
+        seen = self.stat(path)
+        try:
+            with self._told(path):
+                # Large objects come in several requests, which may meet different versions.
+                self._fs.get_file(self._key(path), part)
+            if self.stat(path) != seen:
+                raise changed(self.url(path))
+            os.replace(part, local_path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(part)
+        return seen
+
+    def publish(self, local_path: str, path: str) -> None:
+        # One PUT, or a multipart upload: the name is there when its last step is done.
+        with self._told(path, missing="There is no such bucket or container"):
+            self._fs.put_file(local_path, self._key(path))
+
+    def claim(self, path: str) -> bool:
+        with self._told(path, missing="There is no such bucket or container"):
+            try:
+                self._fs.pipe_file(self._key(path), b"", mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    def move(self, path: str, to: str) -> None:
+        with self._told(path):
+            self._fs.cp_file(self._key(path), self._key(to))
+            self._wait_for_copy(self._key(to))
+        self.delete(path)
+
+    def delete(self, path: str) -> None:
+        with self._told(path), suppress(FileNotFoundError):
+            self._fs.rm_file(self._key(path))
+
+    def url(self, path: str = "") -> str:
+        return f"{self._place.url}/{path}" if path else self._place.url
+
+    def close(self) -> None:
+        # adlfs keeps its client until the process ends; the others end with the file system.
+        client = getattr(self._fs, "service_client", None)
+        if client is not None:
+            self._in_loop(client.close())
+        self._fs = None
+
+    def _key(self, path: str) -> str:
+        key = f"{self._place.root}/{checked(path)}"
+        if self._fs._strip_protocol(key) != key:  # it would reach another object
+            raise UnsafePath(f"The name {path!r} cannot be reached here; rename it.", path=path)
+        return key
+
+    def _find(self, base: str) -> Mapping[str, Any]:
+        found = self._fs.find(base, detail=True)
+        return found if isinstance(found, dict) else {}  # adlfs: a list, when `base` is a file
+
+    def _ls(self, base: str) -> Mapping[str, Any]:
+        try:
+            return {info["name"]: info for info in self._fs.ls(base, detail=True)}
+        except FileNotFoundError:
+            return {}
+
+    def _look_for_bucket(self) -> None:
+        with suppress(PermissionError):  # it may be forbidden to look at the bucket itself
+            self._fs.info(self._place.bucket)
+
+    def _wait_for_copy(self, key: str) -> None:
+        """Wait while Azure still copies; the others have copied when the call returns."""
+        client = getattr(self._fs, "service_client", None)
+        if client is None:
+            return
+        container, _, name = key.partition("/")
+        blob = client.get_blob_client(container, name)
+        while (status := self._in_loop(blob.get_blob_properties()).copy.status) == "pending":
+            time.sleep(_COPY_POLL_S)
+        if status not in ("success", None):
+            raise OSError(errno.EIO, f"the copy has ended as {status}")
+
+    def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop).result()
+
+    @contextmanager
+    def _told(self, path: str, missing: str = "There is no such object") -> Iterator[None]:
+        try:
+            yield
+        except UnsafePath:
+            raise
+        except FileNotFoundError as exc:
+            raise FileNotFoundError(errno.ENOENT, missing, self.url(path)) from exc
+        except Exception as exc:  # each backend has errors of its own
+            raise StorageError(
+                f"{self.url(path)!r}: {self._cleaner.words(exc)}. Mend it and run again: nothing "
+                "paid for is lost.",
+                errno=errno.EACCES if _is_refused(exc) else errno.EIO,
+                path=self.url(path),
+            ) from exc
+
+
+def _is_refused(exc: Exception) -> bool:
+    """Whether the service will not do this, while other objects may fare better."""
+    status = getattr(exc, "status_code", None) or getattr(exc, "code", None)
+    client_error = isinstance(status, int) and 400 <= status < 500
+    return isinstance(exc, PermissionError) or (client_error and status not in (408, 429))
+
+
+def _stored(path: str, info: Mapping[str, Any]) -> StoredObject:
+    size_bytes = int(info["size"])
+    signature = info.get("ETag") or info.get("etag") or f"{size_bytes}-{info.get('mtime')}"
+    return StoredObject(path=path, size_bytes=size_bytes, signature=str(signature).strip('"'))

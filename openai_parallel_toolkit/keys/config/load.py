@@ -1,0 +1,206 @@
+"""Load the keys, and the addresses and prices they work at, from config.json or the environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from ...core.errors import ConfigError
+from ...core.redaction import Secret
+from ...costs.prices import ModelPrice
+from .fields import Field, Origin
+from .file import read_json, warn_if_others_can_read, with_dotenv
+from .keys import APIKey, GivenKey, read_keys
+
+__all__ = ["DEFAULT_API_BASE", "APIKey", "ModelPrice", "Settings", "load_settings", "more_keys"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_API_BASE = "https://api.openai.com/v1"
+_NO_KEY = (
+    "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
+    " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT and OPENAI_API_VERSION) in the environment"
+    ' or in .env, or give a config.json with "api_keys"'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A configuration that was checked."""
+
+    api_keys: tuple[APIKey, ...]
+    #: Base URL without a trailing slash, for keys that have none of their own.
+    api_base: str = DEFAULT_API_BASE
+    #: URL of a proxy, perhaps with a password; None: none is configured here.
+    proxy: Secret | None = None
+    #: By model.
+    prices: Mapping[str, ModelPrice] = field(default_factory=dict)
+    #: Where it comes from, for messages.
+    source: str = "the program"
+
+
+def load_settings(
+    config_path: str | os.PathLike[str] | None = None,
+    *,
+    api_keys: Sequence[GivenKey] | None = None,
+    azure_first: bool = False,
+    env: Mapping[str, str] = os.environ,
+    cwd: str | os.PathLike[str] = ".",
+) -> Settings:
+    """Load and check the configuration.
+
+    Args:
+        config_path: a JSON file; None: the environment, and when that has no key, `config.json`
+            in `cwd` if it is there.
+        api_keys: taken instead of all keys configured elsewhere; None: those.
+        azure_first: when the environment has keys for Azure and for OpenAI, take Azure's.
+        env: environment variables; `.env` beside the config and in `cwd` fill its gaps.
+        cwd: the folder that a relative `config_path` starts from.
+
+    Raises:
+        ConfigError: something is missing or wrong; names the file and the field, never a value.
+    """
+    folder = os.fspath(cwd)
+    variables = with_dotenv(env, [folder])
+    if config_path is None and api_keys is None:
+        found = _from_env(variables, azure_first=azure_first)
+        if found is not None:
+            return found
+        if not os.path.isfile(os.path.join(folder, "config.json")):
+            raise ConfigError(_NO_KEY)
+        config_path = "config.json"
+    if config_path is not None:
+        return _from_file(os.fspath(config_path), api_keys, env, folder)
+    settings = Settings(api_keys=(), api_base=_env_base(variables))
+    return replace(settings, api_keys=more_keys(settings, api_keys or (), env=variables))
+
+
+def more_keys(
+    settings: Settings, given: Sequence[GivenKey], *, env: Mapping[str, str] = os.environ
+) -> tuple[APIKey, ...]:
+    """Check keys that a program gives besides those in `settings`; return those that are new.
+
+    Raises:
+        ConfigError: a key cannot be used, or its name is taken.
+    """
+    origin = Origin(name="the program", env=env)
+    listed = list(given) if isinstance(given, list | tuple) else given
+    keys = read_keys(Field(listed, "api_keys", origin), taken=settings.api_keys)
+    _check_azure(replace(settings, api_keys=keys), origin)
+    _tell_repairs(origin)
+    return keys
+
+
+def _from_file(
+    shown: str, api_keys: Sequence[GivenKey] | None, env: Mapping[str, str], folder: str
+) -> Settings:
+    path = os.path.join(folder, shown)
+    variables = with_dotenv(env, [os.path.dirname(path), folder])
+    origin = Origin(name=shown, env=variables)
+    fields = read_json(path, origin).entries(("api_keys", "api_base", "proxy", "prices"))
+    if api_keys is None and "api_keys" not in fields:
+        raise Field(None, "api_keys", origin).error("is missing; give a list of at least one key")
+    settings = Settings(
+        api_keys=read_keys(fields["api_keys"]) if api_keys is None else (),
+        api_base=fields["api_base"].api_base() if "api_base" in fields else _env_base(variables),
+        proxy=Secret(fields["proxy"].proxy(), "proxy") if "proxy" in fields else None,
+        prices=_read_prices(fields["prices"]) if "prices" in fields else {},
+        source=shown,
+    )
+    if api_keys is not None:
+        settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
+    _check_azure(settings, origin)
+    _tell_repairs(origin)
+    if _holds_a_secret(fields):
+        warn_if_others_can_read(path, shown)
+    return settings
+
+
+def _read_prices(prices: Field) -> dict[str, ModelPrice]:
+    return {model: _read_price(entry) for model, entry in prices.entries().items()}
+
+
+def _read_price(entry: Field) -> ModelPrice:
+    fields = entry.entries(("input", "output", "cached"))
+    if "input" not in fields:
+        raise entry.error("has no field input; give USD per million tokens")
+    usd = {name: price.usd() for name, price in fields.items()}
+    return ModelPrice(
+        input_usd=usd["input"],
+        output_usd=usd.get("output", Decimal(0)),
+        cached_usd=usd.get("cached"),
+    )
+
+
+def _holds_a_secret(fields: Mapping[str, Field]) -> bool:
+    keys = fields["api_keys"].items() if "api_keys" in fields else ()
+    found = [key.entries()["key"] if isinstance(key.value, dict) else key for key in keys]
+    if "proxy" in fields:
+        found.append(fields["proxy"])
+    return not all(secret.is_from_env for secret in found)
+
+
+def _from_env(variables: Mapping[str, str], *, azure_first: bool) -> Settings | None:
+    origin = Origin(name="the environment", env=variables)
+    readers = [_openai_from_env, _azure_from_env]
+    for read in reversed(readers) if azure_first else readers:
+        settings = read(origin)
+        if settings is not None:
+            _tell_repairs(origin)
+            return settings
+    return None
+
+
+def _openai_from_env(origin: Origin) -> Settings | None:
+    for name in ("OPENAI_API_KEYS", "OPENAI_API_KEY"):
+        listed = [part.strip() for part in re.split(r"[,\n]", origin.env.get(name, ""))]
+        listed = [part for part in listed if part]
+        if listed:
+            keys = read_keys(Field(listed, name, origin))
+            return Settings(api_keys=keys, api_base=_env_base(origin.env), source=origin.name)
+    return None
+
+
+def _azure_from_env(origin: Origin) -> Settings | None:
+    if not origin.env.get("AZURE_OPENAI_API_KEY", "").strip():
+        return None
+    key, endpoint, version = (
+        Field(f"env:{name}", name, origin)
+        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
+    )
+    entry = APIKey(
+        secret=Secret(key.key(), "key-1"), name="key-1", group="key-1", api_version=version.label()
+    )
+    return Settings(api_keys=(entry,), api_base=endpoint.api_base(), source=origin.name)
+
+
+def _env_base(variables: Mapping[str, str]) -> str:
+    url = variables.get("OPENAI_BASE_URL", "")
+    if not url.strip():
+        return DEFAULT_API_BASE
+    return Field(url, "OPENAI_BASE_URL", Origin(name="the environment", env=variables)).api_base()
+
+
+def _check_azure(settings: Settings, origin: Origin) -> None:
+    for key in settings.api_keys:
+        place = Field(None, f"api_keys ({key.name})", origin)
+        if key.azure_deployment and not key.api_version:
+            raise place.error("has an azure_deployment; give its api_version too")
+        if key.api_version and (key.api_base or settings.api_base) == DEFAULT_API_BASE:
+            raise place.error(
+                "is for Azure; give its api_base, https://<resource>.openai.azure.com"
+            )
+
+
+def _tell_repairs(origin: Origin) -> None:
+    if origin.repairs:
+        logger.warning(
+            "%s was repaired in passing; please mend it: %s",
+            origin.name,
+            "; ".join(origin.repairs),
+            extra={"action": "config_repaired"},
+        )

@@ -1,0 +1,90 @@
+"""Cancel what a folder has running in batches, and keep what was answered until then."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..batch import BatchLane, BatchOptions
+from ..calls.attempts import Policy
+from ..calls.run_context import Scope
+from ..core.clock import Clock
+from ..costs.prices import PriceBook
+from ..costs.tally import CallFigures
+from ..journal import Journal
+from ..keys import APIKeyManager
+
+_TICK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """What cancelling came to."""
+
+    batches: int
+    #: Calls in them.
+    sent: int
+    #: What was answered, and is kept, before the end.
+    calls: CallFigures
+    #: Batches that could not be cancelled.
+    left: int
+
+
+def cancel_batches(
+    state_folder: str,
+    keys: APIKeyManager,
+    *,
+    options: BatchOptions,
+    clock: Clock,
+    look: Callable[[str], None],
+) -> Cancelled:
+    """Cancel all batches that a folder has at the provider and wait until they are over.
+
+    The caller holds the run lock.
+
+    Args:
+        look: called a few times a second, with what is waited for in words.
+
+    Raises:
+        ToolkitError: the disk, the journal or the keys refused.
+    """
+    journal = Journal.open(state_folder, clock=clock)
+    try:
+        journal.begin_run("")
+        before = journal.batches.standing()
+        scope = Scope(
+            journal=journal,
+            policy=Policy(max_retries=0),
+            prices=PriceBook(keys.settings.prices, keys.settings.api_base),
+        )
+        lane = BatchLane(
+            journal=journal,
+            keys=keys,
+            scope=scope,
+            options=options,
+            folder=os.path.join(state_folder, "batches"),
+            clock=clock,
+            cancels=True,
+        )
+        lane.start()
+        try:
+            lane.flush()
+            while not lane.is_settled() and scope.gate.reason is None:
+                lane.changed.wait(_TICK_S)
+                lane.changed.clear()
+                look(lane.words())
+        finally:
+            lane.close(grace_s=_TICK_S)
+        if scope.gate.reason is not None:
+            raise scope.gate.reason
+        after = journal.batches.standing()
+        journal.end_run("cancelled batches", {})
+    finally:
+        journal.close()
+    return Cancelled(
+        batches=before.batches - after.batches,
+        sent=before.in_batches - after.in_batches,
+        calls=scope.tally.figures(),
+        left=after.batches,
+    )

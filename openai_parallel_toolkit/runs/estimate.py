@@ -1,0 +1,290 @@
+"""Tell what a whole job will take, from a few of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from ..core.clock import Clock
+from ..core.errors import FilesFailed
+from ..core.records import OutcomeKind
+from ..core.text import counted
+from ..costs.prices import BATCH_SHARE, PriceBook
+from ..files.run_folders import lay_out
+from ..files.run_lock import state_folder_of
+from ..journal import FileDetail, JournalReader
+from ..keys import APIKeyManager
+from ..keys.config import APIKey
+from ..transport import Transport
+from .dry_run import Wanted
+from .forecast import Range, forecast
+from .hooks import Hooks
+from .options import RunOptions
+from .report import RunSummary, duration
+from .run import run_folder
+from .sample import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one file took."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    #: None: a price is not known.
+    cost_usd: Decimal | None
+    #: From its first request to its last answer; None: nothing was sent for it.
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What all files that are due will take, those of the sample included; money is USD."""
+
+    files: int
+    #: Files that it is drawn from.
+    sampled: int
+    #: Files of the sample whose hooks raised; they are left out.
+    failed: int
+    calls: Range
+    prompt_tokens: Range
+    completion_tokens: Range
+    #: None: a price is not known.
+    cost_usd: Range | None
+    #: For what the sample left to do; None: not known.
+    seconds: float | None
+    #: What sets the time: the files under way at a time, or a limit of the keys.
+    bound_by: str
+    #: What the sample's files have cost; None: not known, or nothing was sent.
+    sample_usd: Decimal | None
+    #: Whether nothing was sent: then only first calls are counted, with replies as long as can be.
+    tokens_only: bool
+
+    @property
+    def batch_usd(self) -> Decimal | None:
+        """What it would cost through the Batch API; None: a price is not known."""
+        return None if self.cost_usd is None else _usd(self.cost_usd.likely) * BATCH_SHARE
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as JSON values; money as text."""
+        ranges = {
+            name: _range_json(getattr(self, name), round)
+            for name in ("calls", "prompt_tokens", "completion_tokens")
+        }
+        batch, spent = self.batch_usd, self.sample_usd
+        return {
+            "files": self.files,
+            "sampled": self.sampled,
+            "failed": self.failed,
+            **ranges,
+            "cost_usd": _range_json(self.cost_usd, lambda usd: str(_usd(usd))),
+            "batch_usd": None if batch is None else str(batch),
+            "sample_usd": None if spent is None else str(spent),
+            "seconds": self.seconds,
+            "bound_by": self.bound_by,
+            "tokens_only": self.tokens_only,
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def estimate_folder(
+    options: RunOptions,
+    hooks: Hooks,
+    keys: APIKeyManager,
+    *,
+    sample: float | None,
+    tokens_only: bool,
+    transport: Transport | None = None,
+    clock: Clock,
+) -> Estimate:
+    """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
+    chosen = Sample(sample)
+    rehearsed: dict[str, Wanted] = {}
+    options = replace(options, dry_run=tokens_only)
+    summary = run_folder(
+        options,
+        hooks,
+        keys,
+        transport=transport,
+        clock=clock,
+        sample=chosen,
+        rehearsed=rehearsed,
+    )
+    if tokens_only:
+        prices = PriceBook(keys.settings.prices, keys.settings.api_base)
+        found = {
+            p: _expected(wanted, prices) for p, wanted in rehearsed.items() if not wanted.error
+        }
+    else:
+        found = dict(_measure(options, chosen))
+    return _estimate(chosen, found, summary, keys.settings.api_keys, options)
+
+
+def _measure(options: RunOptions, sample: Sample) -> Iterator[tuple[str, Measured]]:
+    layout = lay_out(
+        options.input_path,
+        options.output_path,
+        output_names=options.output_names,
+        state_path=options.state_path,
+    )
+    with JournalReader(state_folder_of(layout.output_root, options.state_path)) as reader:
+        for path in sample.sizes:
+            detail = reader.file(path)
+            if detail.failure is None:
+                yield path, _measured(detail)
+
+
+def _measured(detail: FileDetail) -> Measured:
+    ends = [(attempt, attempt.ending) for attempt in detail.attempts if attempt.ending]
+    good = [ending for _, ending in ends if ending.kind is OutcomeKind.OK]
+    newest = max((attempt.run_id for attempt in detail.attempts), default=0)
+    times = [(a.started_wall_s, e.ended_wall_s) for a, e in ends if a.run_id == newest]
+    seconds = max(t for _, t in times) - min(t for t, _ in times) if times else None
+    return Measured(
+        calls=len(good),
+        prompt_tokens=sum(ending.prompt_tokens or 0 for ending in good),
+        completion_tokens=sum(ending.completion_tokens or 0 for ending in good),
+        cost_usd=_sum(ending.cost_usd for ending in good),
+        seconds=seconds,
+    )
+
+
+def _expected(wanted: Wanted, prices: PriceBook) -> Measured:
+    return Measured(
+        calls=len(wanted.requests),
+        prompt_tokens=sum(request.prompt_tokens for request in wanted.requests),
+        completion_tokens=sum(request.reply_tokens for request in wanted.requests),
+        cost_usd=_sum(prices.likely_cost_usd(request) for request in wanted.requests),
+    )
+
+
+def _estimate(
+    sample: Sample,
+    found: Mapping[str, Measured],
+    summary: RunSummary,
+    keys: Sequence[APIKey],
+    options: RunOptions,
+) -> Estimate:
+    if sample.all_count and not found:
+        raise FilesFailed(
+            "no file of the sample was finished, so nothing can be forecast; mend what "
+            f"{summary.failures_path or 'the warnings'} tells",
+            summary=summary,
+        )
+    sizes = [sample.sizes[path] for path in found]
+    files = list(found.values())
+
+    def over(value: Callable[[Measured], float]) -> Range:
+        values = [value(one) for one in files]
+        rest = {"rest_count": sample.rest_count, "rest_size": sample.rest_bytes}
+        return forecast(values, sizes, **rest)
+
+    costs = _sum(one.cost_usd for one in files)
+    calls = over(lambda one: one.calls)
+    prompt_tokens = over(lambda one: one.prompt_tokens)
+    completion_tokens = over(lambda one: one.completion_tokens)
+    tokens = prompt_tokens.likely + completion_tokens.likely
+    share = sample.rest_count / max(1, sample.all_count)
+    seconds, bound_by = _time(files, sample, calls.likely * share, tokens * share, keys, options)
+    return Estimate(
+        files=sample.all_count,
+        sampled=len(files),
+        failed=summary.failed,
+        calls=calls,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost_usd=None if costs is None else over(lambda one: float(one.cost_usd or 0)),
+        seconds=seconds,
+        bound_by=bound_by,
+        sample_usd=None if options.dry_run else costs,
+        tokens_only=options.dry_run,
+    )
+
+
+def _time(
+    files: Sequence[Measured],
+    sample: Sample,
+    calls: float,
+    tokens: float,
+    keys: Sequence[APIKey],
+    options: RunOptions,
+) -> tuple[float | None, str]:
+    """Return the seconds that the rest takes, and what sets them."""
+    known: dict[str, float] = {}
+    seen = [one.seconds for one in files if one.seconds is not None]
+    if seen:
+        threads = min(options.num_threads, max(1, sample.rest_count))
+        known[f"{counted(threads, 'file')} under way at a time"] = (
+            sample.rest_count * sum(seen) / len(seen) / threads
+        )
+    for name, amount in (("rpm", calls), ("tpm", tokens)):
+        limits = [getattr(key, name) for key in keys]
+        if limits and all(limits):
+            known[f"the keys' {name}"] = 60 * amount / sum(limits)
+    if not known:
+        return None, ""
+    bound_by = max(known, key=known.__getitem__)
+    return known[bound_by], bound_by
+
+
+def _sum(costs: Iterator[Decimal | None]) -> Decimal | None:
+    """Add costs up; None: one of them is not known."""
+    total = Decimal(0)
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total
+
+
+def _usd(amount: float) -> Decimal:
+    return Decimal(str(round(amount, 6)))
+
+
+def _range_json(found: Range | None, to_json: Callable[[float], Any]) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    parts = {"likely": found.likely, "low": found.low, "high": found.high}
+    return {name: None if part is None else to_json(part) for name, part in parts.items()}
+
+
+def _lines(estimate: Estimate) -> Iterator[str]:
+    if not estimate.files:
+        yield "No file is due, so there is nothing to forecast."
+        return
+    spent = "" if estimate.sample_usd is None else f" for ${estimate.sample_usd:.4f}"
+    done = "looked at, nothing was sent" if estimate.tokens_only else f"worked on{spent}"
+    failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
+    yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
+    calls = "First calls" if estimate.tokens_only else "Calls"
+    yield f"{calls}: {_words(estimate.calls, '{:,.0f}')}."
+    longest = ", if each is as long as it may be" if estimate.tokens_only else ""
+    yield (
+        f"Tokens: {_words(estimate.prompt_tokens, '{:,.0f}')} sent, "
+        f"{_words(estimate.completion_tokens, '{:,.0f}')} received{longest}."
+    )
+    if estimate.cost_usd is None:
+        yield "Cost: unknown (a model has no price; give prices in the config)."
+    else:
+        yield (
+            f"Cost: {_words(estimate.cost_usd, '${:,.4f}')}{longest}; in batch mode half: about "
+            f"${estimate.batch_usd:,.4f}."
+        )
+    if estimate.seconds is not None:
+        yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
+    if estimate.tokens_only:
+        yield "Answers may lead to more calls; without --tokens-only a sample is paid for and told."
+
+
+def _words(found: Range, form: str) -> str:
+    likely = form.format(found.likely)
+    if found.low is None or found.high is None:
+        return f"about {likely}"
+    if found.low == found.high:
+        return likely
+    return f"about {likely} ({form.format(found.low)} to {form.format(found.high)})"

@@ -1,0 +1,91 @@
+import hashlib
+import os
+
+import pytest
+from house import House
+
+from openai_parallel_toolkit.core.errors import UnsafePath
+from openai_parallel_toolkit.files.staging import Staging
+
+
+@pytest.fixture
+def house(tmp_path):
+    return House(tmp_path)
+
+
+def write(path, text="x"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def test_the_path_looks_like_the_final_one(house):
+    execution = house.staging.begin("sub/a")
+    assert execution.path_without_ext.endswith("/out/sub/a")
+    assert os.path.isdir(os.path.dirname(execution.path_without_ext))
+
+
+def test_what_was_written_is_listed_with_size_and_hash(house):
+    execution = house.staging.begin("sub/a")
+    write(execution.path_without_ext + ".json", "{}")
+    write(execution.path_without_ext + "/part.txt", "")
+    write(os.path.join(os.path.dirname(execution.path_without_ext), "index"), "i")
+    outputs = execution.collect()
+    assert [o.final for o in outputs] == ["sub/a.json", "sub/a/part.txt", "sub/index"]
+    assert outputs[0].size_bytes == 2
+    assert outputs[0].sha256 == hashlib.sha256(b"{}").hexdigest()
+    assert all(os.path.isfile(house.staging.path_of(o)) for o in outputs)
+
+
+def test_each_execution_has_its_own_place_and_discard_removes_it(house):
+    first, second = house.staging.begin("a"), house.staging.begin("a")
+    write(first.path_without_ext + ".json")
+    assert second.collect() == ()
+    first.discard()
+    second.discard()
+    assert os.listdir(house.staging.root) == []
+
+
+def link(path):
+    os.symlink("/etc/passwd", path)
+
+
+def folder_link(path):
+    os.symlink("/etc", path)
+
+
+def hard_link(path):
+    write(path + ".first")
+    os.link(path + ".first", path)
+
+
+def above(path):
+    write(os.path.join(os.path.dirname(path), "../escaped"))
+
+
+@pytest.mark.parametrize("make", [link, folder_link, hard_link, os.mkfifo, above])
+def test_only_ordinary_files_below_the_output_folder_are_taken(house, make):
+    execution = house.staging.begin("a")
+    make(execution.path_without_ext)
+    with pytest.raises(UnsafePath):
+        execution.collect()
+    execution.discard()
+    assert os.listdir(house.staging.root) == []
+
+
+def test_staging_stays_on_the_outputs_file_system(tmp_path):
+    output, state = tmp_path / "out", tmp_path / "state"
+    output.mkdir()
+    state.mkdir()
+    staging = Staging(str(output), str(state))
+    assert staging.root == str(output / ".openai_parallel_toolkit-staging")
+    staging.close()
+    assert os.listdir(output) == []
+
+
+def test_what_dead_runs_left_is_swept(house):
+    write(house.staging.begin("sub/a").path_without_ext + ".json")
+    os.symlink("/etc", os.path.join(house.staging.root, "odd"))
+    assert Staging(house.output, house.state).sweep() == 2
+    assert os.listdir(house.staging.root) == []
+    assert os.path.exists("/etc/passwd")

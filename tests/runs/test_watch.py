@@ -1,0 +1,82 @@
+"""A hook hangs when it does nothing for so long while the process itself runs."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.runs.hang_watchdog import Watch
+
+
+class Place:
+    """Jobs whose hooks the test moves, and a watch that looks at them every fifth of a second."""
+
+    def __init__(self, count=1, timeout_s=60.0):
+        self.clock = FakeClock()
+        self.given_up = []
+        self._jobs = [self._job(slot) for slot in range(count)]
+        self._watch = Watch(self, self, self.clock, timeout_s, stop=pytest.fail)
+
+    def _job(self, slot):
+        execution = SimpleNamespace(idle_since_s=self.clock.now_s(), is_fenced=False)
+        thread_id = threading.get_ident()
+        return SimpleNamespace(
+            slot=slot, path=f"f{slot}", execution=execution, task=None, thread_id=thread_id
+        )
+
+    def move(self, slot, *, waits=False):
+        self._jobs[slot].execution.idle_since_s = None if waits else self.clock.now_s()
+
+    def stand_still(self, seconds):
+        """Let time pass in which the process does not run."""
+        self.clock.advance(seconds)
+
+    def pass_by(self, seconds):
+        for _ in range(round(seconds * 5)):
+            self.clock.advance(0.2)
+            self._watch.look()
+        return self.given_up
+
+    # What a watch asks of runner and workers
+
+    def jobs(self):
+        return list(self._jobs)
+
+    def fence(self, job, note):
+        job.execution.is_fenced = True
+        self.given_up.append(job.path)
+        return True
+
+    def at_fault(self, idle):
+        return idle
+
+    def replace(self, job):
+        return True
+
+
+def test_a_hook_that_does_nothing_for_so_long_is_given_up_once():
+    place = Place()
+    assert place.pass_by(59) == []
+    assert place.pass_by(2) == ["f0"]
+    assert place.pass_by(120) == ["f0"]
+
+
+def test_what_a_hook_does_and_what_it_waits_for_begins_its_time_anew():
+    place = Place(3)
+    place.pass_by(40)
+    place.move(0)
+    place.move(1, waits=True)
+    assert place.pass_by(40) == ["f2"]
+    place.move(1)
+    assert place.pass_by(40) == ["f2", "f0"]
+    assert place.pass_by(40) == ["f2", "f0", "f1"]
+
+
+def test_time_in_which_the_process_stood_still_is_held_against_no_hook():
+    place = Place()
+    place.pass_by(30)
+    for _ in range(5):
+        place.stand_still(3600)
+        assert place.pass_by(2) == []
+    assert place.pass_by(30) == ["f0"]

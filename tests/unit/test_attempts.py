@@ -1,0 +1,185 @@
+"""What happens to one call, decided without sending anything."""
+
+import random
+from decimal import Decimal
+
+import pytest
+
+from openai_parallel_toolkit.calls import attempts
+from openai_parallel_toolkit.calls.models import Gpt35Turbo, request_of
+from openai_parallel_toolkit.core.clock import FakeClock
+from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
+from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply
+from openai_parallel_toolkit.core.redaction import Secret
+from openai_parallel_toolkit.transport import SendFault
+
+GOOD = RawReply(
+    status=200,
+    headers={},
+    body=b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":3,"completion_tokens":2}}',
+)
+
+
+def error(status, code="", **headers):
+    body = f'{{"error":{{"message":"no","code":"{code}"}}}}'.encode()
+    return RawReply(status=status, headers=headers, body=body)
+
+
+RATE_LIMIT = error(429, "rate_limit_exceeded")
+NO_QUOTA = error(429, "insufficient_quota")
+OVERLOADED = error(503)
+CUT = SendFault("unknown", "body", "the body was cut short")
+REFUSED = SendFault("unsent", "connect", "connection refused")
+
+
+class Story:
+    """Plays a call against scripted ends and remembers what it was asked to do."""
+
+    def __init__(self, *ends, policy=None, send_takes_s=1.0):
+        self.clock = FakeClock()
+        self.ends = list(ends)
+        self.sends = 0
+        self.pauses = []
+        self.outcomes = []
+        self.timeouts = []
+        self.send_takes_s = send_takes_s
+        self.steps = attempts.ask(
+            request_of(Gpt35Turbo("hello")),
+            policy or attempts.Policy(),
+            max_cost_usd=Decimal("0.01"),
+            clock=self.clock,
+            chance=random.Random(1),
+            clean=str,
+        )
+
+    def play(self):
+        told = None
+        while True:
+            try:
+                step = self.steps.send(told)
+            except StopIteration as stop:
+                return stop.value
+            told = self.do(step)
+
+    def do(self, step):
+        if isinstance(step, attempts.Admit):
+            return Lease(
+                id=1,
+                key_name="key-1",
+                secret=Secret("x"),
+                api_base="http://localhost",
+                need=Need(model="m", tokens=1),
+                since_s=0,
+            )
+        if isinstance(step, attempts.Claim):
+            return self.sends + 1
+        if isinstance(step, attempts.Send):
+            self.sends += 1
+            self.timeouts.append(step.timeout_s)
+            self.clock.advance(self.send_takes_s)
+            return self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
+        if isinstance(step, (attempts.Keep, attempts.End)):
+            self.outcomes.append(step.outcome.kind)
+        if isinstance(step, attempts.Pause):
+            self.pauses.append(step.seconds)
+            self.clock.advance(step.seconds)
+        return None
+
+
+def test_a_good_answer_is_kept_before_it_is_returned():
+    story = Story(GOOD)
+    assert story.play().text == "hi"
+    assert story.outcomes == [OutcomeKind.OK]
+
+
+def test_a_rate_limit_sends_again_under_the_next_lease_without_a_pause_and_for_ever():
+    story = Story(*[RATE_LIMIT] * 50, GOOD)
+    assert story.play().text == "hi"
+    assert story.pauses == []
+    assert story.sends == 51
+
+
+def test_a_dead_key_costs_one_hit_and_no_retry():
+    story = Story(NO_QUOTA, GOOD, policy=attempts.Policy(max_retries=0, max_unknown=0))
+    story.play()
+    assert story.outcomes == [OutcomeKind.KEY_DEAD, OutcomeKind.OK]
+
+
+def test_a_refusal_is_never_sent_again():
+    story = Story(error(400, "context_length_exceeded"))
+    with pytest.raises(RequestRejected) as caught:
+        story.play()
+    assert story.sends == 1
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_an_unknown_outcome_is_sent_again_once_by_default_and_counted():
+    story = Story(CUT)
+    with pytest.raises(OutcomeUnknown) as caught:
+        story.play()
+    assert story.sends == 2
+    assert caught.value.maybe_billed == 2
+
+
+def test_max_unknown_zero_never_risks_a_second_bill():
+    story = Story(CUT, policy=attempts.Policy(max_unknown=0))
+    with pytest.raises(OutcomeUnknown):
+        story.play()
+    assert story.sends == 1
+
+
+def test_an_overload_is_retried_max_retries_times_with_growing_pauses():
+    story = Story(OVERLOADED, policy=attempts.Policy(max_retries=4))
+    with pytest.raises(RequestFailed) as caught:
+        story.play()
+    assert story.sends == 5
+    assert caught.value.attempts == 5
+    assert all(0 <= p <= 0.5 * 2**n for n, p in enumerate(story.pauses))
+
+
+def test_a_server_that_asks_for_a_pause_gets_it_up_to_ten_minutes():
+    story = Story(error(503, **{"retry-after": "7"}), GOOD)
+    story.play()
+    assert story.pauses == [7.0]
+    story = Story(error(503, **{"retry-after": "86400"}), GOOD)
+    story.play()
+    assert story.pauses == [600.0]
+
+
+def test_what_was_never_sent_is_tried_until_the_deadline_and_bills_nothing():
+    story = Story(REFUSED, policy=attempts.Policy(deadline_s=120, max_retries=0), send_takes_s=0.01)
+    with pytest.raises(RequestFailed) as caught:
+        story.play()
+    assert story.sends > 3
+    assert caught.value.maybe_billed == 0
+    assert story.clock.now_s() - 1_000 == pytest.approx(120, abs=1)
+
+
+def test_no_attempt_is_made_that_would_have_no_time():
+    policy = attempts.Policy(deadline_s=5, max_retries=1000)
+    story = Story(OVERLOADED, policy=policy, send_takes_s=1)
+    with pytest.raises(RequestFailed, match="deadline_s"):
+        story.play()
+    assert min(story.timeouts) > 0
+    story = Story(error(503, **{"retry-after": "7"}), policy=attempts.Policy(deadline_s=5))
+    with pytest.raises(RequestFailed, match="deadline_s"):
+        story.play()
+    assert (story.sends, story.pauses) == (1, [])
+
+
+def test_an_attempt_gets_no_more_time_than_the_call_has_left():
+    policy = attempts.Policy(deadline_s=100, request_timeout_s=60)
+    story = Story(OVERLOADED, GOOD, policy=policy, send_takes_s=60)
+    story.play()
+    assert story.timeouts[0] == 60
+    assert story.timeouts[1] <= 40
+
+
+def test_time_spent_waiting_for_a_key_does_not_count_against_the_deadline():
+    story = Story(GOOD, policy=attempts.Policy(deadline_s=5))
+    admit = next(story.steps)
+    story.clock.advance(10_000)
+    assert isinstance(admit, attempts.Admit)
+    story.steps.send(story.do(admit))
+    assert story.steps.send(1).timeout_s == 5
