@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 
 from ..calls.attempts import Policy
 from ..calls.classify import Clean, classify
-from ..calls.run_context import Scope
+from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
 from ..costs.prices import BATCH_SHARE
 from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent, Stage
-from ..journal.batch_store import BatchBook
-from .batch_budget import Purse
+from ..journal.batch_store import BatchStore
+from .batch_budget import BatchBudget
 from .service import BatchIssue, BatchService, RemoteBatch, ResultLine, read_result
 from .submit import attempt_of
 
@@ -33,9 +33,9 @@ class Collector:
 
     def __init__(
         self,
-        book: BatchBook,
-        scope: Scope,
-        purse: Purse,
+        book: BatchStore,
+        context: RunContext,
+        purse: BatchBudget,
         *,
         clock: Clock,
         clean: Clean,
@@ -43,7 +43,7 @@ class Collector:
     ) -> None:
         """`policy` says how often a line is sent again before it is given up."""
         self._book = book
-        self._scope = scope
+        self._context = context
         self._purse = purse
         self._clock = clock
         self._clean = clean
@@ -114,7 +114,7 @@ class Collector:
             self._purse.settle(batch.id, ends)
             if counted is not None:
                 for _ in ends:
-                    self._scope.tally.ended(counted, outcome, None)
+                    self._context.tally.ended(counted, outcome, None)
 
     def settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
         """Make the ends of lines durable and count them."""
@@ -125,7 +125,7 @@ class Collector:
         for end in ends:
             need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
             owned = dataclasses.replace(lease, need=need)
-            self._scope.tally.ended(owned, end.outcome, end.cost_usd)
+            self._context.tally.ended(owned, end.outcome, end.cost_usd)
 
     def _take_in(self, batch: BatchRecord, lines: Sequence[bytes], lease: Lease) -> Outcome | None:
         results = dict(_read(lines))
@@ -158,7 +158,7 @@ class Collector:
                 status=outcome.status,
                 attempts=sent.sends,
             )
-        live_usd = self._scope.prices.cost_usd(model, outcome.usage) if body is not None else None
+        live_usd = self._context.prices.cost_usd(model, outcome.usage) if body is not None else None
         cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=body, refusal=refusal)
 

@@ -21,7 +21,7 @@ from ..core.filesystem import storage_error
 from ..core.records import Lease, Outcome, OutcomeKind, canonical_json
 from ..core.text import counted
 from ..journal.batch_rows import BatchRecord, Stage
-from ..journal.batch_store import BatchBook
+from ..journal.batch_store import BatchStore
 from ..transport import SendFault
 from .service import (
     MARK,
@@ -57,7 +57,7 @@ class Submitter:
 
     def __init__(
         self,
-        book: BatchBook,
+        book: BatchStore,
         folder: str,
         *,
         window: str,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Mailbox:
+class LoopCalls:
     """Runs what other threads post on a loop, in order.
 
     Needs no lock: a poster appends before it looks at `_is_called`, and the loop clears

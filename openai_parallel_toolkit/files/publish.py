@@ -20,7 +20,7 @@ from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
 from .output_commits import Commits, Done, Journal
-from .output_tree import Arrival, OutputTree
+from .output_tree import OutputTree, StagedMove
 from .staging import StagedFolder, Staging
 
 _BATCH_FILES = 256
@@ -35,7 +35,7 @@ class Finished:
     file_id: int
     #: The input, relative.
     path: str
-    execution: StagedFolder
+    file_calls: StagedFolder
     outputs: tuple[OutputFile, ...]
     hooks_version: str
     #: Of the input as it was read; None: not known.
@@ -205,7 +205,7 @@ class Publisher:
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
         arrivals = [
-            Arrival(self._staging.path_of(output), output.final, file.file_id)
+            StagedMove(self._staging.path_of(output), output.final, file.file_id)
             for file in files
             for output in file.outputs
         ]
@@ -216,9 +216,9 @@ class Publisher:
 
     def _clean(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None and not self._tree.leaves_sources:
-            file.execution.release()
+            file.file_calls.release()
         else:
-            file.execution.discard()
+            file.file_calls.discard()
 
     def _tell(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None:

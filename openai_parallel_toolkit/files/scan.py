@@ -15,7 +15,7 @@ from .inputs import Inputs, Kind, LocalInputs
 from .match import Layout, Selection
 from .output_tree import OutputTree
 from .plan import Plan, Spool
-from .spill import IN_MEMORY, Names, Shelf
+from .spill import IN_MEMORY, Names, SpillDatabase
 
 #: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
 _NAME_BYTES = 255
@@ -60,7 +60,7 @@ def scan(
         UnsafePath: a link stands where outputs would go.
         ScanError: a folder cannot be read, or nothing matches.
     """
-    shelf = Shelf(state_folder, in_memory=in_memory)
+    shelf = SpillDatabase(state_folder, in_memory=in_memory)
     spool = Spool(state_folder)
     try:
         work = _Scan(
@@ -91,7 +91,7 @@ class _Scan:
         inputs: Inputs,
         outputs: OutputTree,
         states: States,
-        shelf: Shelf,
+        shelf: SpillDatabase,
         spool: Spool,
         key: Callable[[str], str],
     ) -> None:

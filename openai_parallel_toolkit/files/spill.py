@@ -13,7 +13,7 @@ _CACHE_KIB = 65_536
 _PAGE = 10_000
 
 
-class Shelf:
+class SpillDatabase:
     """A nameless database in `folder` for names that do not fit in memory; made when needed."""
 
     def __init__(self, folder: str, *, in_memory: int = IN_MEMORY) -> None:
@@ -53,7 +53,7 @@ class Shelf:
 class Names:
     """A map from names to names, walked in the order in which Python sorts them."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: SpillDatabase) -> None:
         self._shelf = shelf
         self._near: dict[str, str] = {}
         self._far: tuple[sqlite3.Connection, str] | None = None

@@ -37,7 +37,7 @@ _WAITING = "batch_id IS NULL AND failure IS NULL"
 _QUEUED = {False: _WAITING, True: f"{_WAITING} AND sends = 0"}
 
 
-class BatchBook:
+class BatchStore:
     """Lines, batches and rounds. What writes is durable on return, `suspend` excepted.
 
     A line's id in its batch is that of its attempt, which is never given twice: whatever a batch

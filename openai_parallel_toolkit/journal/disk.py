@@ -51,7 +51,7 @@ def sync_folder(folder: str) -> None:
         os.close(handle)
 
 
-class Reserve:
+class DiskReserve:
     """A file of real blocks that is given up when the disk is full."""
 
     def __init__(self, folder: str, size_bytes: int = RESERVE_BYTES) -> None:

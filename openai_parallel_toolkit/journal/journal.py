@@ -16,9 +16,9 @@ from ..core.clock import Clock, SystemClock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from . import changes, queries
-from .batch_store import BatchBook
+from .batch_store import BatchStore
 from .columns import path_bytes
-from .disk import Reserve, faults_told, make_private
+from .disk import DiskReserve, faults_told, make_private
 from .operations import Claimed, Ended, NewFile
 from .output_commits import Finished, Intent
 from .queries import Source
@@ -40,7 +40,7 @@ class Journal:
     salt: bytes
 
     def __init__(
-        self, writing: sqlite3.Connection, source: Source, reserve: Reserve, clock: Clock
+        self, writing: sqlite3.Connection, source: Source, reserve: DiskReserve, clock: Clock
     ) -> None:
         self._writing = writing
         self._source = source
@@ -59,7 +59,7 @@ class Journal:
         )
         self._writer = Writer(writing, source.path, reserve)
         #: What batch mode keeps.
-        self.batches = BatchBook(
+        self.batches = BatchStore(
             source, self._writer, clock, self._attempt_ids, lambda: self._run_id
         )
 
@@ -80,7 +80,7 @@ class Journal:
             StorageError: the disk refused.
         """
         path = make_private(state_folder, FILE_NAME)
-        reserve = Reserve(state_folder)
+        reserve = DiskReserve(state_folder)
         with ExitStack() as stack:
             with faults_told(path):
                 writing = stack.enter_context(closing(connect(path)))

@@ -11,7 +11,7 @@ from typing import TypeAlias, cast
 
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
-from .disk import Reserve, explain, is_full, is_of_the_disk
+from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, NewFile, Operation
 from .output_commits import Finished, Intent, write_finished, write_intents
 from .tallies import Folded, Tallies
@@ -31,7 +31,7 @@ class Writer:
     connection and the tallies belong to the writer's thread.
     """
 
-    def __init__(self, db: sqlite3.Connection, path: str, reserve: Reserve) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str, reserve: DiskReserve) -> None:
         self._db = db
         self._path = path
         self._reserve = reserve

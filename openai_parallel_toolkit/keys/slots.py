@@ -19,7 +19,7 @@ _MAX_RETRY_AFTER_S = 600.0
 _MAX_BACKOFF_S = 60.0
 
 
-class Why(Enum):
+class BlockReason(Enum):
     """Why a key does not serve a request now; the value continues "2 of 3 keys ..."."""
 
     DROPPED = "are dropped"
@@ -34,7 +34,7 @@ class Why(Enum):
 class Block(NamedTuple):
     """What keeps a key from serving a request."""
 
-    why: Why
+    why: BlockReason
     #: Clock time, seconds, when to look again; None: after a change, not after a time.
     until_s: float | None = None
     #: Whether it keeps the whole group back.
@@ -60,9 +60,9 @@ class Group:
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps every key of the group from serving `need`."""
         if self.cool_until_s > now_s:
-            return Block(Why.COOLING, self.cool_until_s, is_group=True)
+            return Block(BlockReason.COOLING, self.cool_until_s, is_group=True)
         if self.window is not None and self.in_flight >= int(self.window):
-            return Block(Why.WINDOW, is_group=True)
+            return Block(BlockReason.WINDOW, is_group=True)
         learned = self.learned.get(need.model)
         if learned is None:
             return None
@@ -99,7 +99,7 @@ class Group:
             self._limits_in_a_row = 0
 
 
-class Slot:
+class KeyState:
     """One key and how it stands."""
 
     def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
@@ -120,17 +120,17 @@ class Slot:
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps the key from serving `need` now; None: nothing does."""
         if self.dropped is not None:
-            return Block(Why.DROPPED)
+            return Block(BlockReason.DROPPED)
         if self.not_here and need.model in self.not_here:
-            return Block(Why.NOT_HERE)
+            return Block(BlockReason.NOT_HERE)
         blocked = self.group.block(need, now_s)
         if blocked is not None:
             return blocked
         if self.trial is not None and self.in_flight:
-            return Block(Why.TRIAL)
+            return Block(BlockReason.TRIAL)
         room = self.key.max_concurrent_requests
         if room is not None and self.in_flight >= room:
-            return Block(Why.FULL)
+            return Block(BlockReason.FULL)
         if self.requests_limit is None and self.tokens_limit is None:
             return None
         return _limit_block(self.requests_limit, self.tokens_limit, need, now_s, is_group=False)
@@ -203,5 +203,8 @@ def _limit_block(
     if requests_s <= now_s and tokens_s <= now_s:
         return None
     return Block(
-        Why.RATE, max(requests_s, tokens_s), is_group=is_group, by_size=tokens_s > requests_s
+        BlockReason.RATE,
+        max(requests_s, tokens_s),
+        is_group=is_group,
+        by_size=tokens_s > requests_s,
     )

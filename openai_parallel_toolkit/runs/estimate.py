@@ -18,7 +18,7 @@ from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
 from ..keys.config import APIKey
 from ..transport import Transport
-from .dry_run import Wanted
+from .dry_run import PlannedCalls
 from .forecast import Range, forecast
 from .hooks import Hooks
 from .options import RunOptions
@@ -104,7 +104,7 @@ def estimate_folder(
 ) -> Estimate:
     """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
     chosen = Sample(sample)
-    rehearsed: dict[str, Wanted] = {}
+    rehearsed: dict[str, PlannedCalls] = {}
     options = replace(options, dry_run=tokens_only)
     summary = run_folder(
         options,
@@ -154,7 +154,7 @@ def _measured(detail: FileDetail) -> Measured:
     )
 
 
-def _expected(wanted: Wanted, prices: PriceBook) -> Measured:
+def _expected(wanted: PlannedCalls, prices: PriceBook) -> Measured:
     return Measured(
         calls=len(wanted.requests),
         prompt_tokens=sum(request.prompt_tokens for request in wanted.requests),

@@ -12,9 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..calls.file_calls import Execution, current_execution
-from ..calls.run_context import Scope
-from ..calls.sender import LiveLane
+from ..calls.file_calls import FileCalls, current_file_calls
+from ..calls.run_context import RunContext
+from ..calls.sender import Sender
 from ..core.clock import Clock
 from ..core.errors import HookUnwound, RunStopping, ToolkitError
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
@@ -24,8 +24,8 @@ from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher
 from ..files.staging import StagedFolder
 from .hooks import Hooks
-from .session import Workshop
-from .suspension import Asks, Suspender
+from .session import RunSession
+from .suspension import BatchSuspension, PendingRequests
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class Job:
 
     path: str
     slot: int
-    execution: Execution
+    file_calls: FileCalls
     #: In batch mode, what its hooks ask for; None: that is sent at once.
-    asks: Asks | None = None
+    asks: PendingRequests | None = None
     staged: StagedFolder | None = None
     signature: str = ""
     #: Where its hooks run now.
@@ -61,24 +61,24 @@ class FileRunner:
         self,
         *,
         hooks: Hooks,
-        workshop: Workshop,
+        session: RunSession,
         publisher: Publisher,
-        lane: LiveLane,
-        scope: Scope,
+        sender: Sender,
+        context: RunContext,
         clock: Clock,
         on_failed: Callable[[str, FailureNote], None],
         max_file_attempts: int,
-        suspender: Suspender | None = None,
+        suspender: BatchSuspension | None = None,
     ) -> None:
         self.hooks = hooks
-        self._journal = workshop.journal
-        self._layout = workshop.layout
-        self._inputs = workshop.inputs
-        self._staging = workshop.staging
-        self._register = workshop.register
+        self._journal = session.journal
+        self._layout = session.layout
+        self._inputs = session.inputs
+        self._staging = session.staging
+        self._register = session.register
         self._publisher = publisher
-        self._lane = lane
-        self._scope = scope
+        self._sender = sender
+        self._context = context
         self._clock = clock
         self._on_failed = on_failed
         self._max_file_attempts = max_file_attempts
@@ -93,10 +93,10 @@ class FileRunner:
         with self._lock:
             return list(self._jobs)
 
-    def abandon(self) -> None:
+    def abandon_all(self) -> None:
         """Ignore whatever the files that are still under way do from now on."""
         for job in self.jobs():
-            job.execution.is_fenced = True
+            job.file_calls.is_abandoned = True
 
     def run(self, slot: int, due: DueFile, *, alone: bool = False) -> None:
         """Take one file through blocking hooks; never raises for what they do."""
@@ -108,14 +108,14 @@ class FileRunner:
     def job(self, slot: int, due: DueFile, *, alone: bool = False) -> Iterator[Job]:
         """Open a file for the block; what the block raises becomes the file's failure."""
         job = self.begin(slot, due, alone=alone)
-        token = current_execution.set(job.execution)
+        token = current_file_calls.set(job.file_calls)
         error: BaseException | None = None
         try:
             yield job
         except BaseException as exc:  # noqa: BLE001 - a hook may raise anything, SystemExit too
             error = exc
         finally:
-            current_execution.reset(token)
+            current_file_calls.reset(token)
             self.finish(job, error)
 
     def begin(self, slot: int, due: DueFile, *, alone: bool = False) -> Job:
@@ -126,9 +126,9 @@ class FileRunner:
         if record.state not in (None, FileState.OPEN):
             self._journal.opened(record.id)
         asks = self._suspender.asks(record.id) if self._suspender is not None else None
-        execution = Execution(
-            lane=self._lane,
-            scope=self._scope,
+        file_calls = FileCalls(
+            sender=self._sender,
+            context=self._context,
             file_id=record.id,
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
@@ -136,7 +136,7 @@ class FileRunner:
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._clock,
         )
-        job = Job(path=path, slot=slot, execution=execution, asks=asks)
+        job = Job(path=path, slot=slot, file_calls=file_calls, asks=asks)
         with self._lock:
             self._jobs.add(job)
         return job
@@ -144,7 +144,7 @@ class FileRunner:
     def read(self, job: Job) -> Any:
         """Run process_input over the open file."""
         with ExitStack() as stack:
-            with job.execution.in_call():  # no hook runs while it comes from afar
+            with job.file_calls.in_call():  # no hook runs while it comes from afar
                 found = stack.enter_context(self._inputs.at_hand(job.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
             job.signature = found.signature or signature_of(os.fstat(file.fileno()))
@@ -156,16 +156,16 @@ class FileRunner:
         self.hooks.process_output(result, job.staged.path_without_ext)
         outputs = job.staged.collect()
         self._check_unchanged(job)
-        execution = job.execution
+        file_calls = job.file_calls
         is_open = job.asks is not None and not job.asks.close()
-        if is_open or execution.is_unwound or not self._let_go(job):
+        if is_open or file_calls.is_unwound or not self._let_go(job):
             raise RunStopping
         self._room.acquire()
         self._publisher.publish(
             Finished(
-                file_id=execution.file_id,
+                file_id=file_calls.file_id,
                 path=job.path,
-                execution=job.staged,
+                file_calls=job.staged,
                 outputs=outputs,
                 hooks_version=self.hooks.version,
                 input_signature=job.signature,
@@ -187,37 +187,37 @@ class FileRunner:
             self._jobs.discard(job)
         if job.staged is not None:
             job.staged.discard()
-        execution = job.execution
-        if execution.is_fenced:
+        file_calls = job.file_calls
+        if file_calls.is_abandoned:
             return
         self._register.leave(job.slot)
         if self._is_suspended(job):
             return
-        if error is None or execution.is_unwound or isinstance(error, HookUnwound):
+        if error is None or file_calls.is_unwound or isinstance(error, HookUnwound):
             return
         if is_disk_trouble(error):  # the next file would fare no better
             place = getattr(error, "filename", None) or self._layout.output_root
-            self._scope.gate.close(as_toolkit_error(error, str(place)))
+            self._context.stop.close(as_toolkit_error(error, str(place)))
             return
-        self.fail(job.path, execution.file_id, self.note_of(error))
+        self.fail(job.path, file_calls.file_id, self.note_of(error))
 
     def _is_suspended(self, job: Job) -> bool:
         """Let a file wait for what its hooks asked for, whatever they did after that."""
         asks = [] if job.asks is None else job.asks.open()
-        if not asks or self._suspender is None or self._scope.gate.reason is not None:
+        if not asks or self._suspender is None or self._context.stop.reason is not None:
             return False
         try:
-            note = self._suspender.suspend(job.path, job.execution, asks)
+            note = self._suspender.suspend(job.path, job.file_calls, asks)
         except ToolkitError as exc:  # the journal cannot be read
-            self._scope.gate.close(exc)
+            self._context.stop.close(exc)
             return True
         if note is not None:
-            self.fail(job.path, job.execution.file_id, note)
+            self.fail(job.path, job.file_calls.file_id, note)
         return True
 
     def note_of(self, error: BaseException) -> FailureNote:
         """Return what may be shown and kept of an error."""
-        clean = self._lane.keys.redactor.clean
+        clean = self._sender.keys.redactor.clean
         frames = traceback.format_exception(type(error), error, error.__traceback__)
         trace = "" if isinstance(error, ToolkitError) else "".join(frames[-_TRACE_FRAMES:])
         return FailureNote(
@@ -230,21 +230,21 @@ class FileRunner:
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
         self._on_failed(path, note)
 
-    def fence(self, job: Job, note: FailureNote) -> bool:
+    def abandon(self, job: Job, note: FailureNote) -> bool:
         """Give up on a file whose hook hangs: record it, and ignore whatever it still does.
 
         False: its hooks have returned after all.
         """
         if not self._let_go(job):
             return False
-        job.execution.is_fenced = True
+        job.file_calls.is_abandoned = True
         self._register.leave(job.slot)
-        self.fail(job.path, job.execution.file_id, note)
+        self.fail(job.path, job.file_calls.file_id, note)
         return True
 
     def _let_go(self, job: Job) -> bool:
         """Take a file out of the hands of its hooks; False: somebody else was first."""
         with self._lock:
-            is_first = job in self._jobs and not job.execution.is_fenced
+            is_first = job in self._jobs and not job.file_calls.is_abandoned
             self._jobs.discard(job)
         return is_first

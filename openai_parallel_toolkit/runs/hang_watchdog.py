@@ -26,7 +26,7 @@ _STEP_S = 0.25
 _Spell = tuple[int, float]
 
 
-class Watch:
+class HangWatchdog:
     """Gives up on hooks that work on their own for longer than `hook_timeout_s`.
 
     Time spent waiting in a call does not count, nor does time in which the whole process stands
@@ -71,7 +71,7 @@ class Watch:
     def _give_up(self, job: Job) -> None:
         message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"
         note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(job))
-        if not self._runner.fence(job, note):
+        if not self._runner.abandon(job, note):
             return
         logger.warning(
             "%s: %s; going on without it. It hangs at:\n%s",
@@ -93,8 +93,8 @@ class Watch:
 
 def _spell_of(job: Job) -> _Spell | None:
     """Return the spell of its own work that a job is in; None: it waits in a call, or is over."""
-    since_s = job.execution.idle_since_s
-    return None if since_s is None or job.execution.is_fenced else (job.slot, since_s)
+    since_s = job.file_calls.idle_since_s
+    return None if since_s is None or job.file_calls.is_abandoned else (job.slot, since_s)
 
 
 def _stack_of(job: Job) -> str:

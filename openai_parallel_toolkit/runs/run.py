@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
-from ..calls.run_context import Scope
-from ..calls.sender import LiveLane
+from ..calls.run_context import RunContext
+from ..calls.sender import Sender
 from ..core.clock import Clock
 from ..core.errors import ConfigError, FilesFailed, RunStopped, ToolkitError
 from ..core.filesystem import storage_error
@@ -31,15 +31,15 @@ from ..keys import APIKeyManager
 from ..transport import Transport
 from .batch_mode import BatchMode
 from .carry_over import budget_left
-from .dry_run import Wanted, rehearse, warn_of_changed_prompts
+from .dry_run import PlannedCalls, rehearse, warn_of_changed_prompts
 from .file_task import FileRunner
-from .hang_watchdog import Watch
+from .hang_watchdog import HangWatchdog
 from .hooks import Hooks
 from .options import RunOptions
 from .progress import Moment, NoProgress, Progress, make_progress
 from .report import FailuresFile, RunSummary, duration
 from .sample import Sample
-from .session import Workshop
+from .session import RunSession
 from .workers import AsyncWorkers, Queue, ThreadWorkers, Workers
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def run_folder(
     transport: Transport | None = None,
     clock: Clock,
     sample: Sample | None = None,
-    rehearsed: dict[str, Wanted] | None = None,
+    rehearsed: dict[str, PlannedCalls] | None = None,
 ) -> RunSummary:
     """Run the hooks over every file that is due; see `ParallelToolkit.run`.
 
@@ -82,23 +82,23 @@ def run_folder(
             stack.enter_context(guarded_logs(keys.redactor, options.log_file))
         except OSError as exc:
             raise storage_error(exc, options.log_file or "") from exc
-        workshop = Workshop(layout, state_folder, keys, hooks.version, clock)
-        stack.enter_context(workshop)
-        plan = workshop.plan(_selection(options))
+        session = RunSession(layout, state_folder, keys, hooks.version, clock)
+        stack.enter_context(session)
+        plan = session.plan(_selection(options))
         stack.callback(plan.close)
         if sample is not None:
-            plan = sample.choose(plan, workshop.inputs, state_folder)
+            plan = sample.choose(plan, session.inputs, state_folder)
             stack.callback(plan.close)
         for note in plan.notes:
             logger.warning("%s", note)
-        lane = LiveLane.of(keys)
+        sender = Sender.of(keys)
         if transport is not None:
-            lane = stack.enter_context(closing(LiveLane(keys, transport=transport)))
+            sender = stack.enter_context(closing(Sender(keys, transport=transport)))
         if options.dry_run:
-            summary = rehearse(hooks, workshop, plan, lane, rehearsed)
+            summary = rehearse(hooks, session, plan, sender, rehearsed)
         else:
-            warn_of_changed_prompts(options, hooks, workshop, lane)
-            run = Run(options, hooks, workshop, lane, clock)
+            warn_of_changed_prompts(options, hooks, session, sender)
+            run = Run(options, hooks, session, sender, clock)
             summary = run.work(plan)
     if sample is None:
         _say(summary, options)
@@ -131,37 +131,37 @@ class Run:
     """
 
     def __init__(
-        self, options: RunOptions, hooks: Hooks, workshop: Workshop, lane: LiveLane, clock: Clock
+        self, options: RunOptions, hooks: Hooks, session: RunSession, sender: Sender, clock: Clock
     ) -> None:
         self._options = options
-        self._workshop = workshop
-        self._lane = lane
+        self._session = session
+        self._sender = sender
         self._clock = clock
         self._since_s = clock.now_s()
         self._lock = threading.Lock()
         self._done = self._failed = 0
-        self._failures = FailuresFile(workshop.failures_path)
+        self._failures = FailuresFile(session.failures_path)
         self._failures_allowed = float("inf")
         self._tick = threading.Event()
         self._stopping_since_s: float | None = None
-        self._scope = Scope(
-            journal=workshop.journal,
+        self._context = RunContext(
+            journal=session.journal,
             policy=options.policy,
-            prices=PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base),
-            budget=budget_left(workshop.journal, options.max_cost),
+            prices=PriceBook(sender.keys.settings.prices, sender.keys.settings.api_base),
+            budget=budget_left(session.journal, options.max_cost),
         )
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
-            self._batch_mode = BatchMode(options, hooks, workshop, lane, self._scope, clock)
-        self._publisher = workshop.publisher(
+            self._batch_mode = BatchMode(options, hooks, session, sender, self._context, clock)
+        self._publisher = session.publisher(
             force=options.force, on_done=self._on_done, on_failed=self._on_not_published
         )
         self._files = FileRunner(
             hooks=hooks,
-            workshop=workshop,
+            session=session,
             publisher=self._publisher,
-            lane=lane,
-            scope=self._scope,
+            sender=sender,
+            context=self._context,
             clock=clock,
             on_failed=self._on_failed,
             max_file_attempts=options.max_file_attempts,
@@ -176,23 +176,23 @@ class Run:
             ToolkitError: what made the run stop; its `summary` tells how far it came.
         """
         self._failures_allowed = self._options.failures_allowed(plan.due_count)
-        self._workshop.begin(retry_failed=self._options.retry_failed)
+        self._session.begin(retry_failed=self._options.retry_failed)
         is_batch = self._batch_mode is not None
-        with StopSignals() as signals, self._lane.run_open(refuses_loose=is_batch):
+        with StopSignals() as signals, self._sender.run_open(refuses_untracked=is_batch):
             self._work_through(plan, signals)
             self._look_for_trouble()
             summary = self._summary(plan, signals)
             try:
-                self._workshop.end(summary)
+                self._session.end(summary)
             except ToolkitError as exc:  # told below, with the summary
-                self._scope.gate.close(exc)
+                self._context.stop.close(exc)
                 exc.facts.setdefault("summary", summary)
         self._raise_reason(summary, signals)
         return summary
 
     def is_closed(self) -> bool:
         """Return whether no further file is to be started."""
-        return self._scope.gate.reason is not None
+        return self._context.stop.reason is not None
 
     def _work_through(self, plan: Plan, signals: StopSignals) -> None:
         already = plan.skipped_done + plan.skipped_existing
@@ -205,11 +205,11 @@ class Run:
 
         def look() -> None:
             if signals.received is not None:
-                self._scope.gate.close(KeyboardInterrupt())
+                self._context.stop.close(KeyboardInterrupt())
             self._look_for_trouble()
             progress.show(self._moment())
 
-        suspects = set(self._workshop.suspects)
+        suspects = set(self._session.suspects)
         if self._batch_mode is not None:
             self._batch_mode.start()
         try:
@@ -238,7 +238,7 @@ class Run:
         kind = AsyncWorkers if self._files.hooks.is_async else ThreadWorkers
         workers: Workers = kind(self._files, count, self._tick.set, self._on_trouble)
         timeout_s = self._options.hook_timeout_s
-        watch = Watch(self._files, workers, self._clock, timeout_s, self._scope.gate.close)
+        watch = HangWatchdog(self._files, workers, self._clock, timeout_s, self._context.stop.close)
         workers.start(queue)
         try:
             while workers.is_busy() and not self._is_grace_over():
@@ -247,7 +247,7 @@ class Run:
                 look()
                 watch.look()
         finally:
-            self._files.abandon()
+            self._files.abandon_all()
             workers.close()
 
     def _fitting(self, count: int) -> int:
@@ -268,13 +268,13 @@ class Run:
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""
         if isinstance(error, OSError):
-            error = storage_error(error, str(error.filename or self._workshop.layout.output_root))
-        self._scope.gate.close(error)
+            error = storage_error(error, str(error.filename or self._session.layout.output_root))
+        self._context.stop.close(error)
 
     def _look_for_trouble(self) -> None:
-        trouble = self._workshop.journal.trouble or self._publisher.trouble
+        trouble = self._session.journal.trouble or self._publisher.trouble
         if trouble is not None:
-            self._scope.gate.close(trouble)
+            self._context.stop.close(trouble)
 
     def _is_grace_over(self) -> bool:
         if not self.is_closed():
@@ -282,7 +282,7 @@ class Run:
         now_s = self._clock.now_s()
         if self._stopping_since_s is None:
             self._stopping_since_s = now_s
-            in_flight = self._lane.keys.counts().in_flight
+            in_flight = self._sender.keys.counts().in_flight
             if in_flight:
                 logger.warning(
                     "stopping: waiting up to %s for %s",
@@ -292,7 +292,7 @@ class Run:
         return now_s - self._stopping_since_s >= self._options.grace_s
 
     def _moment(self) -> Moment:
-        keys = self._lane.keys
+        keys = self._sender.keys
         wait = keys.waiting_on()
         waiting = ""
         if wait is not None:
@@ -302,20 +302,20 @@ class Run:
         if funds is not None and funds.waiting and not waiting:
             waiting = "max_cost: answers in flight may give money back"
         if self._batch_mode is not None and not waiting:
-            waiting = self._batch_mode.lane.words()
+            waiting = self._batch_mode.scheduler.words()
         with self._lock:
             done, failed = self._done, self._failed
         return Moment(
             files_done=done,
             files_failed=failed,
-            calls=self._scope.tally.figures(),
+            calls=self._context.tally.figures(),
             keys=keys.counts().states,
             waiting=waiting,
             funds=funds,
         )
 
     def _funds(self) -> Funds | None:
-        budget = self._scope.budget
+        budget = self._context.budget
         return None if budget is None else budget.funds()
 
     def _on_done(self, file: Finished) -> None:
@@ -327,7 +327,7 @@ class Run:
     def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
         self._files.is_published()
         if concerns_all(error):
-            self._scope.gate.close(error)
+            self._context.stop.close(error)
         else:
             self._files.fail(file.path, file.file_id, self._files.note_of(error))
 
@@ -341,10 +341,10 @@ class Run:
                 f"{counted(self._failed, 'file')} failed, more than fail_on_error="
                 f"{self._options.fail_on_error} allows; see {self._failures.path}"
             )
-            self._scope.gate.close(FilesFailed(message))
+            self._context.stop.close(FilesFailed(message))
 
     def _summary(self, plan: Plan, signals: StopSignals) -> RunSummary:
-        reason = self._scope.gate.reason
+        reason = self._context.stop.reason
         stopped = "" if reason is None else str(reason)
         remote = Standing() if self._batch_mode is None else self._batch_mode.standing()
         if signals.received is not None:
@@ -355,12 +355,12 @@ class Run:
             failed=self._failed,
             aside=plan.aside,
             left=plan.due_count + plan.later - self._done - self._failed,
-            calls=self._scope.tally.figures(),
-            keys=tuple(self._lane.keys.status()),
+            calls=self._context.tally.figures(),
+            keys=tuple(self._sender.keys.status()),
             seconds=self._clock.now_s() - self._since_s,
             stopped=stopped,
-            output_path=self._workshop.layout.output_name,
-            output_file=self._workshop.only_output() if self._done or plan.skipped_done else "",
+            output_path=self._session.layout.output_name,
+            output_file=self._session.only_output() if self._done or plan.skipped_done else "",
             failures_path=self._failures.path if self._failures.count else "",
             failures_mostly=self._failures.mostly(),
             funds=self._funds(),
@@ -369,7 +369,7 @@ class Run:
         )
 
     def _raise_reason(self, summary: RunSummary, signals: StopSignals) -> None:
-        reason = self._scope.gate.reason
+        reason = self._context.stop.reason
         if signals.received is not None:
             _say(summary, self._options)
             raise RunStopped(128 + signals.received, summary)

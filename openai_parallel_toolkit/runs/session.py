@@ -13,7 +13,7 @@ from ..core.clock import Clock
 from ..core.errors import StorageError, ToolkitError
 from ..core.filesystem import free_bytes, name_key, private_folder, refuse_network
 from ..core.records import FailureNote, FileState
-from ..files.in_progress import OpenFiles
+from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
 from ..files.plan import Plan
 from ..files.publish import Finished, Publisher
@@ -35,7 +35,7 @@ _REFUSE_BELOW_BYTES = 16 * 1024 * 1024
 _WARN_BELOW_BYTES = 512 * 1024 * 1024
 
 
-class Workshop:
+class RunSession:
     """The lock, the journal and the folders of one run; a context manager.
 
     Entering takes the lock, finishes what an earlier run had begun to publish, and finds the
@@ -64,7 +64,7 @@ class Workshop:
         """Where this run lists its failures."""
         return os.path.join(self.state_folder, FAILURES_FILE)
 
-    def __enter__(self) -> Workshop:
+    def __enter__(self) -> RunSession:
         with ExitStack() as stack:
             self._open(stack)
             self._stack = stack.pop_all()
@@ -99,7 +99,7 @@ class Workshop:
             open_outputs(self.layout, self.state_folder, self.staging.root)
         )
         roll_forward(self.journal, self.staging, self.tree)
-        self.register = OpenFiles(os.path.join(self.state_folder, "open-files"))
+        self.register = InProgressFiles(os.path.join(self.state_folder, "open-files"))
         stack.callback(self.register.close)
         self._find_suspects()
         stack.enter_context(dead_keys_known(self.journal, self._keys))
@@ -129,7 +129,7 @@ class Workshop:
         on_done: Callable[[Finished], None],
         on_failed: Callable[[Finished, ToolkitError], None],
     ) -> Publisher:
-        """Return what moves outputs into place; close it before the workshop."""
+        """Return what moves outputs into place; close it before the session."""
         return Publisher(
             self.tree,
             self.staging,

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from ..calls.file_calls import current_execution
-from ..core.loop_calls import Mailbox
+from ..calls.file_calls import current_file_calls
+from ..core.loop_calls import LoopCalls
 from ..files.plan import DueFile
 from ..transport import new_event_loop
 from .file_task import FileRunner, Job
@@ -232,11 +232,11 @@ class AsyncWorkers:
             opened = await self._side.run(self._open_next, slot)
             while opened is not None:
                 job, data, error = opened
-                job.execution.go_on()
+                job.file_calls.go_on()
                 result = None
                 if error is None:
                     result, error = await self._process(job, data)
-                job.execution.rest()
+                job.file_calls.rest()
                 opened = await self._side.run(self._close_and_open_next, job, result, error)
         except asyncio.CancelledError:
             raise
@@ -249,13 +249,13 @@ class AsyncWorkers:
                 self._on_idle()
 
     async def _process(self, job: Job, data: Any) -> tuple[Any, BaseException | None]:
-        current_execution.set(job.execution)
-        job.execution.loop = self._loop
+        current_file_calls.set(job.file_calls)
+        job.file_calls.loop = self._loop
         job.thread_id, job.task = threading.get_ident(), asyncio.current_task()
         try:
             return await self._runner.hooks.process_data(data), None
         except asyncio.CancelledError:
-            if job.execution.is_fenced:
+            if job.file_calls.is_abandoned:
                 return None, None
             raise
         except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
@@ -269,30 +269,30 @@ class AsyncWorkers:
         if due is None:
             return None
         job = self._runner.begin(slot, due, alone=self._queue.is_alone)
-        token = current_execution.set(job.execution)
+        token = current_file_calls.set(job.file_calls)
         try:
             return job, self._runner.read(job), None
         except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
             return job, None, exc
         finally:
-            current_execution.reset(token)
-            job.execution.rest()
+            current_file_calls.reset(token)
+            job.file_calls.rest()
 
     def _close_and_open_next(
         self, job: Job, result: Any, error: BaseException | None
     ) -> tuple[Job, Any, BaseException | None] | None:
         job.thread_id = threading.get_ident()
-        job.execution.go_on()
-        token = current_execution.set(job.execution)
+        job.file_calls.go_on()
+        token = current_file_calls.set(job.file_calls)
         try:
-            if error is None and not job.execution.is_fenced:
+            if error is None and not job.file_calls.is_abandoned:
                 self._runner.write(job, result)
         except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
             error = exc
         finally:
-            current_execution.reset(token)
+            current_file_calls.reset(token)
             self._runner.finish(job, error)
-        return None if job.execution.is_fenced else self._open_next(job.slot)
+        return None if job.file_calls.is_abandoned else self._open_next(job.slot)
 
 
 class SideThreads:
@@ -302,7 +302,7 @@ class SideThreads:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
-        self._mail = Mailbox(loop)
+        self._mail = LoopCalls(loop)
         self._loop = loop
         self._count = 0
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()

@@ -7,14 +7,14 @@ from book_kit import ask, form, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch import BatchOptions
-from openai_parallel_toolkit.batch.batch_budget import Purse
+from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import Collector
 from openai_parallel_toolkit.batch.service import RemoteBatch, ServiceRefusal
 from openai_parallel_toolkit.batch.submit import Submitter
-from openai_parallel_toolkit.batch.token_quota import Allowance
-from openai_parallel_toolkit.batch.tracker import Follower
+from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
+from openai_parallel_toolkit.batch.tracker import BatchTracker
 from openai_parallel_toolkit.calls.attempts import Policy
-from openai_parallel_toolkit.calls.run_context import Scope
+from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
 from openai_parallel_toolkit.core.records import Need, Outcome, OutcomeKind
 from openai_parallel_toolkit.costs.prices import PriceBook
@@ -84,16 +84,16 @@ def follow(journal, keys, tmp_path, *troubles):
     batch = form(book, key="key-1")
     book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = book.open_batches()
-    scope, options = Scope(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
-    follower = Follower(
+    context, options = RunContext(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
+    follower = BatchTracker(
         journal=journal,
         keys=keys,
-        scope=scope,
+        context=context,
         submitter=Submitter(book, str(tmp_path), window="24h", listed_within_s=0, chance=None),
         collector=Collector(
-            book, scope, Purse(None), clock=clock, clean=str, policy=Policy(max_retries=3)
+            book, context, BatchBudget(None), clock=clock, clean=str, policy=Policy(max_retries=3)
         ),
-        allowance=Allowance(keys.settings.api_keys),
+        allowance=EnqueuedTokenQuota(keys.settings.api_keys),
         avoid=lambda key, model: None,
         options=options,
         clock=clock,

@@ -7,7 +7,7 @@ import pytest
 from batch_desk import MODEL, billed_twice, key_fields, lines_of, live_calls, start, until
 
 from openai_parallel_toolkit import ConfigError, NoUsableKey
-from openai_parallel_toolkit.batch.token_quota import Allowance
+from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.journal.batch_rows import BatchRecord, Stage
 from openai_parallel_toolkit.keys.config import APIKey
@@ -235,7 +235,7 @@ def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
 
 
 def test_half_of_what_was_too_much_is_tried_beside_what_is_out():
-    allowance = Allowance([APIKey(secret=Secret("sk"), name="key")])
+    allowance = EnqueuedTokenQuota([APIKey(secret=Secret("sk"), name="key")])
     allowance.enter(record(tokens=10, lines=1))
     refuse(allowance, tokens=1000, lines=50)
     assert allowance.most("key", MODEL) == 500
@@ -268,7 +268,7 @@ def test_half_of_what_was_too_much_is_tried_beside_what_is_out():
 def test_a_line_counts_as_too_large_once_nothing_else_explains_its_refusals(
     message, is_alone, bounds
 ):
-    allowance = Allowance([APIKey(secret=Secret("sk"), name="key")])
+    allowance = EnqueuedTokenQuota([APIKey(secret=Secret("sk"), name="key")])
     for bound in bounds:
         refuse(allowance, tokens=2000, message=message, is_alone=is_alone)
         assert allowance.bound("key", MODEL).tokens == bound

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from openai_parallel_toolkit.core.clock import FakeClock
-from openai_parallel_toolkit.runs.hang_watchdog import Watch
+from openai_parallel_toolkit.runs.hang_watchdog import HangWatchdog
 
 
 class Place:
@@ -16,17 +16,17 @@ class Place:
         self.clock = FakeClock()
         self.given_up = []
         self._jobs = [self._job(slot) for slot in range(count)]
-        self._watch = Watch(self, self, self.clock, timeout_s, stop=pytest.fail)
+        self._watch = HangWatchdog(self, self, self.clock, timeout_s, stop=pytest.fail)
 
     def _job(self, slot):
-        execution = SimpleNamespace(idle_since_s=self.clock.now_s(), is_fenced=False)
+        file_calls = SimpleNamespace(idle_since_s=self.clock.now_s(), is_abandoned=False)
         thread_id = threading.get_ident()
         return SimpleNamespace(
-            slot=slot, path=f"f{slot}", execution=execution, task=None, thread_id=thread_id
+            slot=slot, path=f"f{slot}", file_calls=file_calls, task=None, thread_id=thread_id
         )
 
     def move(self, slot, *, waits=False):
-        self._jobs[slot].execution.idle_since_s = None if waits else self.clock.now_s()
+        self._jobs[slot].file_calls.idle_since_s = None if waits else self.clock.now_s()
 
     def stand_still(self, seconds):
         """Let time pass in which the process does not run."""
@@ -43,8 +43,8 @@ class Place:
     def jobs(self):
         return list(self._jobs)
 
-    def fence(self, job, note):
-        job.execution.is_fenced = True
+    def abandon(self, job, note):
+        job.file_calls.is_abandoned = True
         self.given_up.append(job.path)
         return True
 

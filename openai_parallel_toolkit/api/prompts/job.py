@@ -8,8 +8,8 @@ import signal
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ...calls.rate_limiter import PacedLane
-from ...calls.run_context import Scope
+from ...calls.rate_limiter import RateLimitedSender
+from ...calls.run_context import RunContext
 from ...core.clock import Clock, SystemClock
 from ...core.errors import RunStopped, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, storage_error
@@ -96,7 +96,7 @@ class PromptsRun:
                     output_path=paths.output,
                     was_done=True,
                 )
-            lane = PacedLane(
+            sender = RateLimitedSender(
                 self._keys,
                 rate_limit=options.rate_limit,
                 burst=None,
@@ -104,8 +104,8 @@ class PromptsRun:
                 transport=self._transport,
                 clock=self._clock,
             )
-            stack.enter_context(closing(lane))
-            return _Run(self, journal, lane, source, record.id, signature).work()
+            stack.enter_context(closing(sender))
+            return _Run(self, journal, sender, source, record.id, signature).work()
 
 
 class _Run:
@@ -115,14 +115,14 @@ class _Run:
         self,
         owner: PromptsRun,
         journal: Journal,
-        lane: PacedLane,
+        sender: RateLimitedSender,
         source: Source,
         file_id: int,
         signature: str,
     ) -> None:
         self._options, self._paths, self._clock = owner._options, owner._paths, owner._clock
         self._journal = journal
-        self._lane = lane
+        self._sender = sender
         self._source = source
         self._file_id = file_id
         self._signature = signature
@@ -130,8 +130,8 @@ class _Run:
         self._looked_s = self._since_s - TICK_S
         self._stopping_since_s: float | None = None
         self._total = source.count()
-        settings = lane.keys.settings
-        self._scope = Scope(
+        settings = sender.keys.settings
+        self._context = RunContext(
             journal=journal,
             policy=self._options.policy,
             prices=PriceBook(settings.prices, settings.api_base),
@@ -144,8 +144,8 @@ class _Run:
         self._asking = Asking(
             file_id=file_id,
             journal=journal,
-            lane=lane,
-            scope=self._scope,
+            sender=sender,
+            context=self._context,
             most=self._options.workers,
             format=self._options.output_format,
             failed=self._failed,
@@ -162,14 +162,14 @@ class _Run:
         """Ask, write, and close the books."""
         self._journal.begin_run(self._options.version)
         self._journal.opened(self._file_id)
-        with StopSignals() as signals, self._lane.run_open(), closing(self._failed):
+        with StopSignals() as signals, self._sender.run_open(), closing(self._failed):
             is_whole = self._ask_all(signals)
             summary = self._summary(signals, is_whole=is_whole)
             try:
                 self._end(summary)
             except ToolkitError as exc:  # told below, with the summary
-                self._scope.gate.close(exc)
-        reason = self._scope.gate.reason
+                self._context.stop.close(exc)
+        reason = self._context.stop.reason
         if signals.received is not None and reason is not None:
             raise RunStopped(128 + signals.received, summary)
         if isinstance(reason, ToolkitError):
@@ -187,14 +187,14 @@ class _Run:
                     stack.enter_context(closing(self._source.lines())) for _ in range(2)
                 )
                 self._asking.work(to_ask, to_write, out, lambda: self._look(signals))
-                if self._scope.gate.reason is None:
+                if self._context.stop.reason is None:
                     self._publish(out)
         except (OSError, ToolkitError) as exc:
-            self._scope.gate.close(as_toolkit_error(exc, self._paths.partial))
+            self._context.stop.close(as_toolkit_error(exc, self._paths.partial))
         finally:
             self._progress.show(self._moment())
             self._progress.close()
-        return self._scope.gate.reason is None
+        return self._context.stop.reason is None
 
     def _publish(self, out: IO[bytes]) -> None:
         """Give the output its name, once all of it is on the disk."""
@@ -216,13 +216,13 @@ class _Run:
         if now_s - self._looked_s < TICK_S:
             return True
         self._looked_s = now_s
-        gate = self._scope.gate
+        stop = self._context.stop
         if signals.received is not None:
-            gate.close(KeyboardInterrupt())
+            stop.close(KeyboardInterrupt())
         if self._journal.trouble is not None:
-            gate.close(self._journal.trouble)
+            stop.close(self._journal.trouble)
         self._progress.show(self._moment())
-        if gate.reason is None:
+        if stop.reason is None:
             return True
         if self._stopping_since_s is None:
             self._stopping_since_s = now_s
@@ -230,7 +230,7 @@ class _Run:
         return now_s - self._stopping_since_s < self._options.grace_s
 
     def _tell_of_grace(self) -> None:
-        in_flight = self._lane.keys.counts().in_flight
+        in_flight = self._sender.keys.counts().in_flight
         if in_flight:
             logger.warning(
                 "stopping: waiting up to %s for %s",
@@ -239,38 +239,38 @@ class _Run:
             )
 
     def _moment(self) -> Moment:
-        keys, funds = self._lane.keys, self._funds()
+        keys, funds = self._sender.keys, self._funds()
         return Moment(
             files_done=self._asking.answered,
             files_failed=self._failed.count,
-            calls=self._scope.tally.figures(),
+            calls=self._context.tally.figures(),
             keys=keys.counts().states,
             waiting=self._why_waiting(funds),
             funds=funds,
         )
 
     def _why_waiting(self, funds: Funds | None) -> str:
-        wait = self._lane.keys.waiting_on()
+        wait = self._sender.keys.waiting_on()
         if wait is not None:
             until_s = wait.until_s
             left_s = None if until_s is None else until_s - self._clock.now_s()
             return wait.reason if left_s is None else f"{wait.reason}, {duration(left_s)} to go"
         if funds is not None and funds.waiting:
             return "max_cost: answers in flight may give money back"
-        if self._lane.holds_back():
+        if self._sender.holds_back():
             return "the limit that was given"
         left = self._total - self._asking.answered - self._failed.count
         return (
             f"answers to the last lines ({left:,})"
-            if 0 < left == self._lane.keys.counts().in_flight
+            if 0 < left == self._sender.keys.counts().in_flight
             else ""
         )
 
     def _funds(self) -> Funds | None:
-        return None if self._scope.budget is None else self._scope.budget.funds()
+        return None if self._context.budget is None else self._context.budget.funds()
 
     def _summary(self, signals: StopSignals, *, is_whole: bool) -> PromptsSummary:
-        reason = self._scope.gate.reason
+        reason = self._context.stop.reason
         stopped = "" if reason is None else str(reason)
         if reason is not None and signals.received is not None:
             stopped = f"told to by {signal.Signals(signals.received).name}"
@@ -278,7 +278,7 @@ class _Run:
             answered=self._asking.answered,
             failed=self._failed.count,
             left=self._total - self._asking.answered - self._failed.count,
-            calls=self._scope.tally.figures(),
+            calls=self._context.tally.figures(),
             seconds=self._clock.now_s() - self._since_s,
             output_path=self._paths.output if is_whole else "",
             errors_path=self._paths.errors if self._failed.count else "",
@@ -289,7 +289,7 @@ class _Run:
 
     def _end(self, summary: PromptsSummary) -> None:
         """Note in the journal how it ended."""
-        forgive_keys(self._journal, self._lane.keys)
+        forgive_keys(self._journal, self._sender.keys)
         if summary.failed:
             note = FailureNote(
                 kind="LinesFailed",

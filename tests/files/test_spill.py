@@ -4,7 +4,7 @@ import tempfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.files.spill import Names, Shelf
+from openai_parallel_toolkit.files.spill import Names, SpillDatabase
 
 NAMES = st.binary(min_size=1, max_size=6).filter(lambda b: b"\0" not in b).map(os.fsdecode)
 
@@ -13,7 +13,7 @@ NAMES = st.binary(min_size=1, max_size=6).filter(lambda b: b"\0" not in b).map(o
 def test_a_map_that_moved_to_disk_behaves_as_one_in_memory(names, in_memory):
     model = {}
     with tempfile.TemporaryDirectory() as folder:
-        shelf = Shelf(folder, in_memory=in_memory)
+        shelf = SpillDatabase(folder, in_memory=in_memory)
         kept = Names(shelf)
         for number, name in enumerate(names):
             assert kept.add(name, str(number)) == model.get(name)
@@ -27,7 +27,7 @@ def test_a_map_that_moved_to_disk_behaves_as_one_in_memory(names, in_memory):
 
 
 def test_a_long_walk_goes_on_while_other_tables_come_and_go(tmp_path):
-    shelf = Shelf(str(tmp_path), in_memory=10)
+    shelf = SpillDatabase(str(tmp_path), in_memory=10)
     walked = Names(shelf)
     wanted = [f"{number:05}" for number in range(25_000)]
     for name in wanted:
