@@ -86,7 +86,7 @@ class HangWatchdog:
                     f"the async hook of {job.path} blocks the event loop that all files share; "
                     "use what can be awaited there, such as asyncio.to_thread(...), or write the "
                     "hooks without async",
-                    file=job.path,
+                    path=job.path,
                 )
             )
 

@@ -186,7 +186,7 @@ class Run:
                 self._session.end(summary)
             except ToolkitError as exc:  # told below, with the summary
                 self._context.stop.close(exc)
-                exc.facts.setdefault("summary", summary)
+                exc.summary = exc.summary or summary
         self._raise_reason(summary, signals)
         return summary
 
@@ -375,6 +375,6 @@ class Run:
             raise RunStopped(128 + signals.received, summary)
         if isinstance(reason, ToolkitError):
             _say(summary.beside_error(), self._options)
-            reason.facts["summary"] = summary
+            reason.summary = summary
         if reason is not None:
             raise reason

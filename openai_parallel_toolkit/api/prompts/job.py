@@ -173,7 +173,7 @@ class _Run:
         if signals.received is not None and reason is not None:
             raise RunStopped(128 + signals.received, summary)
         if isinstance(reason, ToolkitError):
-            reason.facts["summary"] = summary
+            reason.summary = summary
         if reason is not None:
             raise reason
         return summary
