@@ -72,7 +72,7 @@ def test_a_dead_key_is_told_by_its_name(desk, said):
     sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
     with pytest.raises(NoUsableKey) as caught:
         desk.inputs(3).configure(sim).run()
-    said["error"] = repr((caught.value, str(caught.value), caught.value.facts)).encode()
+    said["error"] = repr((caught.value, str(caught.value), vars(caught.value))).encode()
     assert b"good" in said["error"]
 
 
