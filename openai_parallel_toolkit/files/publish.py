@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
 from ..core.open_file_limit import is_out_of_room
@@ -90,6 +91,7 @@ class Publisher:
         Raises:
             UsageError: the publisher is closed or broke.
         """
+        checkpoint("outputs.publishing")
         with self._changed:
             if self._closing:
                 raise UsageError("The publisher is closed.") from self.trouble
