@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-
 import openai
 
 from ..core.errors import UsageError

@@ -11,7 +11,6 @@ import ssl
 import traceback
 from collections.abc import Iterator
 
-
 import openai
 
 from ..core.errors import ToolkitError, UsageError

@@ -1,4 +1,4 @@
-"""The HTTP library that the installed openai package is built on: httpx2; before openai 3, httpx."""
+"""The HTTP library that the openai package is built on: httpx2; before openai 3, httpx."""
 
 from __future__ import annotations
 
