@@ -17,20 +17,24 @@ INTEROP = [
     "gguf>=0.19",
     "xllamacpp==2026.10.*; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
 ]
+#: What the tests need that start no server of others.
+TEST_WIRE = [
+    "hypothesis",
+    "pytest-randomly",
+    "pytest-timeout",
+    "pytest-xdist",
+    "pytest>=8",
+    "trustme",
+]
 TEST = [
+    *TEST_WIRE,
     *OFFLINE,
     *INTEROP,
     *S3,
     *AZURE,
     *GCS,
     "gcp-storage-emulator",
-    "hypothesis",
     "moto[server]>=5",
-    "pytest-randomly",
-    "pytest-timeout",
-    "pytest-xdist",
-    "pytest>=8",
-    "trustme",
 ]
 
 setup(
@@ -47,7 +51,7 @@ setup(
         "aiohttp>=3.14",  # earlier ones take a proxy that refuses for a request that was sent
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
-        "multidict>=6",
+        "multidict>=6.1",
         "openai>=2",  # brings httpx2, or httpx before version 3
         "pydantic>=2.10",
         "python-dotenv>=1",
@@ -64,6 +68,7 @@ setup(
         "gcs": GCS,
         "remote": [*S3, *AZURE, *GCS],
         "test": TEST,
+        "test-wire": TEST_WIRE,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={
