@@ -185,7 +185,7 @@ def identity(seen: os.stat_result) -> tuple[int, int]:
 
 
 def storage_error(exc: OSError, path: str) -> StorageError:
-    """Return `exc` as the error that users meet, with `errno` and `path` as facts."""
+    """Return `exc` as the error that users meet, with its `errno` and `path`."""
     reason = exc.strerror or type(exc).__name__
     advice = "Allow more (`ulimit -n`)" if is_out_of_room(exc) else "Mend it"
     return StorageError(

@@ -39,11 +39,13 @@ class LoopCalls:
             action(*args)
 
 
-def settle_future(future: asyncio.Future[None], error: BaseException | None) -> None:
-    """End a future, with an error or without; one that has ended is left alone."""
+def settle_future(
+    future: asyncio.Future[Any], error: BaseException | None, value: Any = None
+) -> None:
+    """End a future, with an error or else a value; one that has ended is left alone."""
     if future.done():
         return
     if error is None:
-        future.set_result(None)
+        future.set_result(value)
     else:
         future.set_exception(error)

@@ -44,7 +44,7 @@ class RunLock:
         """Take the lock.
 
         Raises:
-            RunLocked: another process holds it; facts `pid`, `host` and `since` (ISO 8601, UTC),
+            RunLocked: another process holds it; its `pid`, `host` and `since` (ISO 8601, UTC),
                 each None when the holder did not say.
             StorageError: the folder cannot be written to.
         """

@@ -140,7 +140,7 @@ class Asking:
             self._context.stop.close(error)
 
     def _fail(self, position: int, line: Line, error: ToolkitError) -> None:
-        where = self._failed.add(line, Failure.of(error, self._sender.keys.redactor.clean))
+        where = self._failed.add_line(line, Failure.of(error, self._sender.keys.redactor.clean))
         self._turns.end(position, where)
 
     def _end(self, position: int) -> None:
@@ -157,7 +157,7 @@ class Asking:
     def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
         """Return a line and what came for it, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self._failed.at(end)
+            return line, self._failed.failure_at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:
