@@ -266,13 +266,13 @@ def _cpu_s() -> float:
 async def _pace(call: Call, calls: int) -> dict[str, float]:
     left = iter(range(calls))
 
-    async def lane() -> None:
+    async def sender() -> None:
         for _ in left:
             await call("/v1")
 
     await asyncio.gather(*(call("/v1") for _ in range(IN_FLIGHT)))  # connections are open now
     cpu_s, start_s = _cpu_s(), time.perf_counter()
-    await asyncio.gather(*(lane() for _ in range(IN_FLIGHT)))
+    await asyncio.gather(*(sender() for _ in range(IN_FLIGHT)))
     took_s = time.perf_counter() - start_s
     return {"calls_per_s": calls / took_s, "cpu_ms": 1000 * (_cpu_s() - cpu_s) / calls}
 

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "storage")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "stores")]
 
 import store_servers  # noqa: E402
 
@@ -32,10 +32,10 @@ def fill(store, bucket):
     fs.mkdir(bucket)
 
     async def put_all():
-        gate = asyncio.Semaphore(32)
+        stop = asyncio.Semaphore(32)
 
         async def put(n):
-            async with gate:
+            async with stop:
                 await fs._pipe_file(f"{bucket}/in/d{n // PER_FOLDER:04}/f{n:06}.txt", b"text")
 
         await asyncio.gather(*(put(n) for n in range(OBJECTS)))

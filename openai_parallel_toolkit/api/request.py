@@ -6,7 +6,7 @@ import os
 from typing import Any, Literal
 
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import Rules, take_order
+from ..calls.pending_call import AnswerPolicy, take_order
 from ..core.errors import RequestFailed
 from ..core.records import Reply
 from ..keys import APIKeyManager
@@ -120,5 +120,7 @@ async def arequest_reply(
     return await place.ask_async(order)
 
 
-def _rules(allow_incomplete: bool, max_validation_retries: int) -> Rules:
-    return Rules(allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries)
+def _rules(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:
+    return AnswerPolicy(
+        allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
+    )

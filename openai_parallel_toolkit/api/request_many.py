@@ -12,7 +12,7 @@ from typing import Any
 
 from ..calls.file_calls import Asked
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import Order, Place, Rules
+from ..calls.pending_call import AnswerPolicy, CallContext, PendingCall
 from ..calls.responses import Answer
 from ..calls.sender import Call
 from ..core.errors import HookUnwound, RunStopping, UsageError
@@ -54,12 +54,14 @@ def multi_process_one(
     The other arguments and the errors are those of `request_openai_api`.
     """
     models = _models(data, openai_model_class, kwargs)
-    rules = Rules(allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries)
-    place = Place.find(keys, config_path, max_retries, journal)
-    place.execution.refuse_on_own_loop("amulti_process_one")
+    rules = AnswerPolicy(
+        allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
+    )
+    place = CallContext.find(keys, config_path, max_retries, journal)
+    place.file_calls.refuse_on_own_loop("amulti_process_one")
     letters: queue.SimpleQueue[_Letter] = queue.SimpleQueue()
     many = _Many(place, rules, models, _at_most(threads), letters.put)
-    with place.execution.in_call(), _bar(len(models), progress) as settled:
+    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
         while many.is_open:
             many.take(letters.get(), settled)
     return many.answers(return_exceptions)
@@ -82,17 +84,19 @@ async def amulti_process_one(
 ) -> list[Any]:
     """Do what `multi_process_one` does without blocking the event loop."""
     models = _models(data, openai_model_class, kwargs)
-    rules = Rules(allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries)
-    place = Place.find(keys, config_path, max_retries, journal)
+    rules = AnswerPolicy(
+        allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
+    )
+    place = CallContext.find(keys, config_path, max_retries, journal)
     letters: asyncio.Queue[_Letter] = asyncio.Queue()
-    mailbox = place.lane.mailbox_to(asyncio.get_running_loop())
+    loop_calls = place.sender.loop_calls_to(asyncio.get_running_loop())
 
     def post(letter: _Letter) -> None:
         with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-            mailbox.post(letters.put_nowait, letter)
+            loop_calls.post(letters.put_nowait, letter)
 
     many = _Many(place, rules, models, _at_most(threads), post)
-    with place.execution.in_call(), _bar(len(models), progress) as settled:
+    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
         while many.is_open:
             many.take(await letters.get(), settled)
     return many.answers(return_exceptions)
@@ -103,8 +107,8 @@ class _Many:
 
     def __init__(
         self,
-        place: Place,
-        rules: Rules,
+        place: CallContext,
+        rules: AnswerPolicy,
         models: Sequence[OpenAIModel],
         at_most: int,
         post: Callable[[_Letter], None],
@@ -123,7 +127,7 @@ class _Many:
         self._under_way = 0
         orders = [self._order(n, model) for n, model in enumerate(models)]
         self._waiting = iter([(n, order) for n, order in enumerate(orders) if order is not None])
-        self._begun: dict[int, Order] = {}
+        self._begun: dict[int, PendingCall] = {}
         for _ in range(at_most):
             self._begin_next()
 
@@ -137,7 +141,7 @@ class _Many:
         n, came = letter
         order = self._begun[n]
         try:
-            asked = came if isinstance(came, Asked) else self._place.execution.received(came)
+            asked = came if isinstance(came, Asked) else self._place.file_calls.received(came)
             if not order.accepts(self._place.reply(order, asked), self._rules):
                 self._ask(n, order)
                 return
@@ -162,7 +166,7 @@ class _Many:
             self._settled[n] = self._failed[n]
         return self._settled
 
-    def _order(self, n: int, model: OpenAIModel) -> Order | None:
+    def _order(self, n: int, model: OpenAIModel) -> PendingCall | None:
         try:
             return self._place.order(model)
         except UsageError as exc:  # a text that cannot be sent
@@ -175,10 +179,10 @@ class _Many:
             self._begun[following[0]] = following[1]
             self._ask(*following)
 
-    def _ask(self, n: int, order: Order) -> None:
+    def _ask(self, n: int, order: PendingCall) -> None:
         place = self._place
         try:
-            replayed = place.execution.replay(order.id, order.request)
+            replayed = place.file_calls.replay(order.id, order.request)
         except HookUnwound as exc:
             self._post((n, exc))
             return
@@ -188,11 +192,11 @@ class _Many:
         call = Call(
             request=order.request,
             id=order.id,
-            scope=place.scope,
+            context=place.context,
             deliver=lambda result: self._post((n, result)),
             transport=place.transport(order),
         )
-        place.lane.submit(call)
+        place.sender.submit(call)
 
 
 def _models(

@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any
 
 from ..calls.attempts import Policy
-from ..calls.file_calls import Asked, Execution, current_execution
+from ..calls.file_calls import Asked, FileCalls, current_file_calls
 from ..calls.models import ChatModel, request_of
-from ..calls.rate_limiter import PacedLane
-from ..calls.run_context import Scope
+from ..calls.rate_limiter import RateLimitedSender
+from ..calls.run_context import RunContext
 from ..calls.sender import Call
-from ..calls.stop_token import Gate
+from ..calls.stop_token import StopToken
 from ..core.clock import Clock
 from ..core.errors import (
     BudgetExceeded,
@@ -30,7 +30,7 @@ from ..core.errors import (
     RunStopping,
     ToolkitError,
 )
-from ..core.records import CallId, OutcomeKind, Request
+from ..core.records import CallId, Request
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -117,7 +117,7 @@ class APIRequester:
             settings = load_settings(config_path, api_keys=keys, azure_first=azure)
             keys = APIKeyManager(settings=settings, clock=clock)
         self._keys = keys
-        self._lane = PacedLane(
+        self._sender = RateLimitedSender(
             keys,
             rate_limit=rate_limit,
             burst=burst,
@@ -125,7 +125,9 @@ class APIRequester:
             transport=transport,
             clock=clock,
         )
-        self._lane.loose_scope.prices.look_up(model_name)  # not while the first answers are awaited
+        self._sender.untracked_context.prices.look_up(
+            model_name
+        )  # not while the first answers are awaited
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
@@ -156,7 +158,7 @@ class APIRequester:
 
     def close(self) -> None:
         """Close the connections; the end of a `with` block does the same."""
-        self._lane.close()
+        self._sender.close()
         if self._owns_keys:
             close_unless_default(self._keys)
 
@@ -174,15 +176,19 @@ class APIRequester:
     def _answered(self, message_sequences: Sequence[Messages]) -> list[Any]:
         models = [ChatModel(self.model_name, m, **self.parameters) for m in message_sequences]
         requests = [request_of(model) for model in models]
-        prices = self._lane.loose_scope.prices
+        prices = self._sender.untracked_context.prices
         if self._budget and any(prices.max_cost_usd(request) is None for request in requests):
             raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
         return _Round(self, requests).run()
 
-    def _scope(self, execution: Execution | None) -> Scope:
+    def _context(self, file_calls: FileCalls | None) -> RunContext:
         """Return what the calls of one list share: in hooks, the run's journal, gate and budget."""
-        scope = replace(self._lane.loose_scope, gate=Gate()) if not execution else execution.scope
-        return replace(scope, policy=self._policy, budget=scope.budget or self._budget)
+        context = (
+            replace(self._sender.untracked_context, stop=StopToken())
+            if not file_calls
+            else file_calls.context
+        )
+        return replace(context, policy=self._policy, budget=context.budget or self._budget)
 
 
 #: Other names for the same.
@@ -203,12 +209,12 @@ class _Round:
 
     def __init__(self, owner: APIRequester, requests: Sequence[Request]) -> None:
         self._owner = owner
-        self._lane = owner._lane
-        execution = current_execution.get()
-        self._scope = owner._scope(execution)
-        self._execution = execution or Execution(lane=self._lane, scope=self._scope)
+        self._sender = owner._sender
+        file_calls = current_file_calls.get()
+        self._context = owner._context(file_calls)
+        self._file_calls = file_calls or FileCalls(sender=self._sender, context=self._context)
         self._todo = deque(
-            _Ask(position=n, request=request, id=self._execution.identify(request))
+            _Ask(position=n, request=request, id=self._file_calls.identify(request))
             for n, request in enumerate(requests)
         )
         self._under_way = 0
@@ -218,16 +224,16 @@ class _Round:
 
     def run(self) -> list[Any]:
         """Return the contents in the order of the requests."""
-        self._execution.refuse_on_own_loop("asyncio.to_thread")
+        self._file_calls.refuse_on_own_loop("asyncio.to_thread")
         bar = self._open_bar()
         try:
-            with self._execution.in_call():
+            with self._file_calls.in_call():
                 while self._todo or self._under_way:
                     self._send()
                     self._take(bar)
         except BaseException:
-            if not self._execution.path:
-                self._scope.gate.close(RunStopping())
+            if not self._file_calls.path:
+                self._context.stop.close(RunStopping())
             raise
         finally:
             if bar is not None:
@@ -244,9 +250,9 @@ class _Round:
         while self._todo and self._under_way < self._owner.max_workers:
             ask = self._todo.popleft()
             self._under_way += 1
-            replayed = self._execution.replay(ask.id, ask.request)
+            replayed = self._file_calls.replay(ask.id, ask.request)
             if replayed is None:
-                self._lane.submit(self._call(ask))
+                self._sender.submit(self._call(ask))
             else:
                 self._arrived.put((ask, replayed))
 
@@ -254,7 +260,7 @@ class _Round:
         def deliver(result: Any) -> None:
             self._arrived.put((ask, result))
 
-        return Call(request=ask.request, id=ask.id, scope=self._scope, deliver=deliver)
+        return Call(request=ask.request, id=ask.id, context=self._context, deliver=deliver)
 
     def _take(self, bar: Any) -> None:
         """Take in one answer, or what came instead."""
@@ -268,7 +274,7 @@ class _Round:
         try:
             text = self._text(result)
         except (RequestFailed, NoUsableKey, BudgetExceeded) as exc:
-            if isinstance(exc, NoUsableKey) and self._execution.path:
+            if isinstance(exc, NoUsableKey) and self._file_calls.path:
                 raise  # the file fails, and a later run asks again
             self._give_up(ask, exc)
         else:
@@ -287,9 +293,9 @@ class _Round:
                 self._give_up(ask, _not_json(text, exc))
 
     def _text(self, result: Any) -> str:
-        if isinstance(result, BudgetExceeded) and self._scope.budget is self._owner._budget:
+        if isinstance(result, BudgetExceeded) and self._context.budget is self._owner._budget:
             raise result  # of this list alone: it does not stop a toolkit's run
-        asked = result if isinstance(result, Asked) else self._execution.received(result)
+        asked = result if isinstance(result, Asked) else self._file_calls.received(result)
         return asked.answer.text.strip()
 
     def _give_up(self, ask: _Ask, error: ToolkitError) -> None:
@@ -298,10 +304,10 @@ class _Round:
             self._contents[ask.position] = self._owner.handle_retry_error(error)
 
     def _why_waiting(self) -> str:
-        waits = self._lane.keys.waiting_on()
+        waits = self._sender.keys.waiting_on()
         if waits is not None:
             return f"waiting: {waits.reason}"
-        return "waiting: rate_limit" if self._lane.holds_back() else "waiting: answers"
+        return "waiting: rate_limit" if self._sender.holds_back() else "waiting: answers"
 
     def _tell_errors(self) -> None:
         if self._errors:
@@ -320,9 +326,7 @@ def _not_json(text: str, cause: Exception) -> InvalidAnswer:
         'response_format={"type": "json_object"}',
         text=text,
         reason=str(cause),
-        outcome=OutcomeKind.OK,
         attempts=_MOST_JSON_ANSWERS,
-        maybe_billed=0,
     )
 
 

@@ -1,6 +1,6 @@
 """Collect calls into batches, see those through, and keep their answers."""
 
 from .options import BatchOptions, Finish
-from .scheduler import BatchLane
+from .scheduler import BatchScheduler
 
-__all__ = ["BatchLane", "BatchOptions", "Finish"]
+__all__ = ["BatchOptions", "BatchScheduler", "Finish"]

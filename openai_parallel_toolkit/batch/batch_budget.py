@@ -14,8 +14,8 @@ from ..journal.batch_rows import Line, LineEnd
 _NOTHING = Decimal(0)
 
 
-class Purse:
-    """What batches may cost. Used by the lane's thread alone."""
+class BatchBudget:
+    """What batches may cost. Used by the scheduler's thread alone."""
 
     def __init__(self, budget: Budget | None) -> None:
         self._budget = budget

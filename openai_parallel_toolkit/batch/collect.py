@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 
 from ..calls.attempts import Policy
 from ..calls.classify import Clean, classify
-from ..calls.run_context import Scope
+from ..calls.run_context import RunContext
+from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
 from ..costs.prices import BATCH_SHARE
 from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent, Stage
-from ..journal.batch_store import BatchBook
-from .batch_budget import Purse
+from ..journal.batch_store import BatchStore
+from .batch_budget import BatchBudget
 from .service import BatchIssue, BatchService, RemoteBatch, ResultLine, read_result
 from .submit import attempt_of
 
@@ -33,9 +34,9 @@ class Collector:
 
     def __init__(
         self,
-        book: BatchBook,
-        scope: Scope,
-        purse: Purse,
+        book: BatchStore,
+        context: RunContext,
+        purse: BatchBudget,
         *,
         clock: Clock,
         clean: Clean,
@@ -43,7 +44,7 @@ class Collector:
     ) -> None:
         """`policy` says how often a line is sent again before it is given up."""
         self._book = book
-        self._scope = scope
+        self._context = context
         self._purse = purse
         self._clock = clock
         self._clean = clean
@@ -60,10 +61,12 @@ class Collector:
         for file_id in (remote.output_file_id, remote.error_file_id):
             if file_id is not None:
                 await service.download(file_id, path)
+                checkpoint("batch.downloaded")
                 for lines in _pages(path):
                     blame = self._take_in(batch, lines, service.lease) or blame
                     await asyncio.sleep(0)
                 os.unlink(path)
+        checkpoint("batch.results_kept")
         self._end_rest(batch, remote, service.lease)
         self._book.move_on(batch, Stage.COLLECTED)
         return blame
@@ -114,7 +117,7 @@ class Collector:
             self._purse.settle(batch.id, ends)
             if counted is not None:
                 for _ in ends:
-                    self._scope.tally.ended(counted, outcome, None)
+                    self._context.tally.ended(counted, outcome, None)
 
     def settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
         """Make the ends of lines durable and count them."""
@@ -125,7 +128,7 @@ class Collector:
         for end in ends:
             need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
             owned = dataclasses.replace(lease, need=need)
-            self._scope.tally.ended(owned, end.outcome, end.cost_usd)
+            self._context.tally.ended(owned, end.outcome, end.cost_usd)
 
     def _take_in(self, batch: BatchRecord, lines: Sequence[bytes], lease: Lease) -> Outcome | None:
         results = dict(_read(lines))
@@ -158,7 +161,7 @@ class Collector:
                 status=outcome.status,
                 attempts=sent.sends,
             )
-        live_usd = self._scope.prices.cost_usd(model, outcome.usage) if body is not None else None
+        live_usd = self._context.prices.cost_usd(model, outcome.usage) if body is not None else None
         cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=body, refusal=refusal)
 

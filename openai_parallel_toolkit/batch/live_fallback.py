@@ -6,24 +6,23 @@ from collections import deque
 from collections.abc import Callable
 
 from ..calls.responses import Answer
-from ..calls.run_context import Scope
-from ..calls.sender import Call, LiveLane
+from ..calls.run_context import RunContext
+from ..calls.sender import Call, Sender
 from ..core.errors import HookUnwound, RequestFailed
-from ..core.records import OutcomeKind
 from ..journal.batch_rows import Refusal, Straggler
-from ..journal.batch_store import BatchBook
+from ..journal.batch_store import BatchStore
 
 #: Sent at a time.
 _MOST = 200
 
 
-class Stragglers:
-    """Used by the batch lane's thread alone; answers are delivered from the live lane's."""
+class LiveFallback:
+    """Used by the batch scheduler's thread alone; answers are delivered from the sender's."""
 
-    def __init__(self, book: BatchBook, live: LiveLane, scope: Scope) -> None:
+    def __init__(self, book: BatchStore, live: Sender, context: RunContext) -> None:
         self._book = book
         self._live = live
-        self._scope = scope
+        self._context = context
         self._under_way: dict[int, Straggler] = {}
         self._came: deque[tuple[int, Answer | BaseException]] = deque()
         self._last_id = 0
@@ -47,7 +46,7 @@ class Stragglers:
                 Call(
                     request=line.request,
                     id=line.call,
-                    scope=self._scope,
+                    context=self._context,
                     deliver=self._deliverer(line.id, came),
                 )
             )
@@ -72,7 +71,7 @@ class Stragglers:
             elif isinstance(result, RequestFailed):
                 ends[line_id] = _refusal(line, result)
             elif not isinstance(result, HookUnwound):
-                self._scope.gate.close(result)
+                self._context.stop.close(result)
         if ends:
             self._book.end_stragglers(ends)
         if not self._under_way:
@@ -80,11 +79,10 @@ class Stragglers:
 
 
 def _refusal(line: Straggler, error: RequestFailed) -> Refusal:
-    facts = error.facts
     return Refusal(
-        kind=facts.get("outcome") or OutcomeKind.UNKNOWN,
-        code=facts.get("code") or "",
+        kind=error.outcome,
+        code=error.code,
         message=error.message,
-        status=facts.get("status"),
-        attempts=line.sends + (facts.get("attempts") or 0),
+        status=error.status,
+        attempts=line.sends + error.attempts,
     )

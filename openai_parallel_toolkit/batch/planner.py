@@ -9,11 +9,11 @@ from ..core.clock import Clock
 from ..core.errors import ConfigError, ToolkitError
 from ..core.records import Lease, Need, OutcomeKind
 from ..journal.batch_rows import Line, Queued, Refusal
-from ..journal.batch_store import BatchBook
+from ..journal.batch_store import BatchStore
 from ..keys import APIKeyManager
-from .batch_budget import Purse
+from .batch_budget import BatchBudget
 from .options import BatchOptions
-from .token_quota import Allowance, Bound
+from .token_quota import Bound, EnqueuedTokenQuota
 
 #: A line's frame in its file: id, method and URL.
 _FRAME_BYTES = 160
@@ -28,16 +28,16 @@ class Chosen(NamedTuple):
     lines: Sequence[Line]
 
 
-class Former:
+class BatchPlanner:
     """Forms no batch that is too large, costs too much or has no room at its provider."""
 
     def __init__(
         self,
         *,
-        book: BatchBook,
+        book: BatchStore,
         keys: APIKeyManager,
-        allowance: Allowance,
-        purse: Purse,
+        allowance: EnqueuedTokenQuota,
+        purse: BatchBudget,
         options: BatchOptions,
         clock: Clock,
         is_fresh: bool,

@@ -9,7 +9,7 @@ import threading
 import uuid
 from random import Random
 
-from ..calls.run_context import Scope
+from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
@@ -20,15 +20,15 @@ from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
 from ..keys import APIKeyManager
 from ..transport import new_event_loop
 from ..transport.http import HttpTransport
-from .batch_budget import Purse
+from .batch_budget import BatchBudget
 from .collect import Collector
-from .live_fallback import Stragglers
+from .live_fallback import LiveFallback
 from .options import BatchOptions
-from .planner import Former
+from .planner import BatchPlanner
 from .service import MARK, BatchService
 from .submit import Submitter
-from .token_quota import Allowance
-from .tracker import Follower
+from .token_quota import EnqueuedTokenQuota
+from .tracker import BatchTracker
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0
 
 
-class BatchLane:
+class BatchScheduler:
     """Carries the calls of suspended files through the Batch API.
 
     Everything but `start`, `flush`, `standing`, `words` and `close` happens on its own thread.
@@ -48,11 +48,11 @@ class BatchLane:
         *,
         journal: Journal,
         keys: APIKeyManager,
-        scope: Scope,
+        context: RunContext,
         options: BatchOptions,
         folder: str,
         clock: Clock,
-        stragglers: Stragglers | None = None,
+        stragglers: LiveFallback | None = None,
         cancels: bool = False,
         chance: Random | None = None,
     ) -> None:
@@ -66,14 +66,14 @@ class BatchLane:
         self._book = journal.batches
         self._salt = journal.salt
         self._keys = keys
-        self._scope = scope
+        self._context = context
         self._clock = clock
         self._chance = chance or Random()
         self._stragglers = stragglers
         self._cancels = cancels
-        self._purse = Purse(scope.budget)
-        allowance = Allowance(keys.settings.api_keys, pause_s=options.longest_poll_s)
-        self._former = Former(
+        self._purse = BatchBudget(context.budget)
+        allowance = EnqueuedTokenQuota(keys.settings.api_keys, pause_s=options.longest_poll_s)
+        self._former = BatchPlanner(
             book=self._book,
             keys=keys,
             allowance=allowance,
@@ -82,10 +82,10 @@ class BatchLane:
             clock=clock,
             is_fresh=stragglers is not None,
         )
-        self._follower = Follower(
+        self._follower = BatchTracker(
             journal=journal,
             keys=keys,
-            scope=scope,
+            context=context,
             submitter=Submitter(
                 self._book,
                 private_folder(folder),
@@ -95,11 +95,11 @@ class BatchLane:
             ),
             collector=Collector(
                 self._book,
-                scope,
+                context,
                 self._purse,
                 clock=clock,
                 clean=keys.redactor.clean,
-                policy=scope.policy,
+                policy=context.policy,
             ),
             allowance=allowance,
             avoid=self._former.avoid,
@@ -154,7 +154,7 @@ class BatchLane:
             self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(timeout=grace_s)
 
-    # -- the lane's thread ---------------------------------------------------------------------
+    # -- the scheduler's thread --------------------------------------------------------------------
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -163,7 +163,7 @@ class BatchLane:
             with contextlib.suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(self._main_task)
         except BaseException as exc:  # noqa: BLE001 - told to the run, which stops
-            self._scope.gate.close(exc)
+            self._context.stop.close(exc)
         finally:
             self._loop.run_until_complete(self._shut_down())
             self._loop.close()
@@ -182,7 +182,7 @@ class BatchLane:
     async def _main(self) -> None:
         for batch in self._book.open_batches():
             self._adopt(batch)
-        while self._scope.gate.reason is None:
+        while self._context.stop.reason is None:
             self._wake.clear()
             asked = self._asked
             left = self._form_all(is_flush=not self._is_gathering)
@@ -216,7 +216,7 @@ class BatchLane:
         try:
             chosen = self._former.choose(queued, is_flush=is_flush)
         except ToolkitError as exc:
-            self._scope.gate.close(exc)
+            self._context.stop.close(exc)
             return False
         if chosen is None:
             return False
@@ -267,9 +267,9 @@ class BatchLane:
         self._wake.set()
         self.changed.set()
         if not task.cancelled() and task.exception() is not None:
-            self._scope.gate.close(task.exception() or RuntimeError())
+            self._context.stop.close(task.exception() or RuntimeError())
 
-    # Stragglers
+    # LiveFallback
 
     def _came_live(self) -> None:
         """A straggler got its answer; called from another thread."""
@@ -277,6 +277,6 @@ class BatchLane:
         self.changed.set()
 
     def _call_up(self) -> None:
-        """Have the lane look what there is to do; called from other threads."""
+        """Have the scheduler look what there is to do; called from other threads."""
         with contextlib.suppress(RuntimeError):  # it has stopped, which closes its loop
             self._loop.call_soon_threadsafe(self._wake.set)

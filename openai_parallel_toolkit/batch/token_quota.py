@@ -36,8 +36,8 @@ class Bound(NamedTuple):
 _NO_BOUND = Bound(math.inf, "")
 
 
-class Allowance:
-    """Tokens that wait in batches, and how many may. Used by the lane's thread alone."""
+class EnqueuedTokenQuota:
+    """Tokens that wait in batches, and how many may. Used by the scheduler's thread alone."""
 
     def __init__(self, keys: Iterable[APIKey], *, pause_s: float = 60.0) -> None:
         """Count nothing yet.

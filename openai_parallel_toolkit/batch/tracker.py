@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 
 from ..calls.classify import DEAD_CODES, NOT_HERE_CODES
-from ..calls.run_context import Scope
+from ..calls.run_context import RunContext
+from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Outcome, OutcomeKind
 from ..core.text import counted
@@ -21,7 +22,7 @@ from .collect import Collector
 from .options import BatchOptions
 from .service import BatchService, RemoteBatch, ServiceRefusal
 from .submit import NotMade, Submitter
-from .token_quota import Allowance
+from .token_quota import EnqueuedTokenQuota
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _KINDS_OF_CODES = {
 _PASSING = frozenset({OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN})
 
 
-class Follower:
+class BatchTracker:
     """Sees batches through, each under the key that owns it."""
 
     def __init__(
@@ -44,10 +45,10 @@ class Follower:
         *,
         journal: Journal,
         keys: APIKeyManager,
-        scope: Scope,
+        context: RunContext,
         submitter: Submitter,
         collector: Collector,
-        allowance: Allowance,
+        allowance: EnqueuedTokenQuota,
         avoid: Callable[[str, str], None],
         options: BatchOptions,
         clock: Clock,
@@ -62,7 +63,7 @@ class Follower:
         self._journal = journal
         self._book = journal.batches
         self._keys = keys
-        self._scope = scope
+        self._context = context
         self._submitter = submitter
         self._collector = collector
         self._allowance = allowance
@@ -133,7 +134,7 @@ class Follower:
         batch = await self._submitter.submit(batch, service, is_doubtful=is_doubtful)
         if not is_doubtful:
             for _ in range(batch.lines):
-                self._scope.tally.sent(service.lease)
+                self._context.tally.sent(service.lease)
         logger.info(
             "batch %d: %s to %s as %s",
             batch.id,
@@ -156,7 +157,9 @@ class Follower:
             try:
                 remote = await service.batch(batch.remote_id)
                 self._seen[batch.id] = remote
+                checkpoint("batch.polled")
                 if remote.is_over:
+                    checkpoint("batch.over")
                     await self._take_in(batch, remote, service, is_counted=is_counted)
                     return
             except (SendFault, ServiceRefusal) as trouble:

@@ -6,22 +6,24 @@ import asyncio
 from decimal import Decimal
 
 from ..core.errors import ConfigError, RunStopping
-from ..core.loop_calls import Mailbox, settle_future
+from ..core.loop_calls import LoopCalls, settle_future
 from ..core.records import Lease, Need
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
-from .run_context import Scope
+from .run_context import RunContext
 
 
 class Admission:
     """Admits requests, on the event loop that `mail` calls into."""
 
-    def __init__(self, keys: APIKeyManager, loop: asyncio.AbstractEventLoop, mail: Mailbox) -> None:
+    def __init__(
+        self, keys: APIKeyManager, loop: asyncio.AbstractEventLoop, mail: LoopCalls
+    ) -> None:
         self._keys = keys
         self._loop = loop
         self._mail = mail
 
-    async def admit(self, need: Need, scope: Scope) -> Lease:
+    async def admit(self, need: Need, context: RunContext) -> Lease:
         """Return a lease, with the most that the request can cost set aside.
 
         Raises:
@@ -30,17 +32,17 @@ class Admission:
             ConfigError: there is a cap, and what the model costs is not known.
             RunStopping: the run was told to stop.
         """
-        scope.gate.check()
-        if scope.budget is None:
-            return await self._lend(need, scope)
-        await self._hold(need, scope, scope.budget)
+        context.stop.check()
+        if context.budget is None:
+            return await self._lend(need, context)
+        await self._hold(need, context, context.budget)
         try:
-            return await self._lend(need, scope)
+            return await self._lend(need, context)
         except BaseException:
-            give_back(scope, need, Decimal(0))
+            give_back(context, need, Decimal(0))
             raise
 
-    async def _hold(self, need: Need, scope: Scope, budget: Budget) -> None:
+    async def _hold(self, need: Need, context: RunContext, budget: Budget) -> None:
         if need.max_cost_usd is None:
             raise no_price(need.model)
         ready = self._loop.create_future()
@@ -51,7 +53,7 @@ class Admission:
         hold = budget.hold(need.max_cost_usd, wake)
         if hold.is_waiting:
             try:
-                with scope.gate.waiting(wake):
+                with context.stop.waiting(wake):
                     await ready
             except BaseException:
                 budget.withdraw(hold)
@@ -59,12 +61,12 @@ class Admission:
         if hold.error is not None:
             raise hold.error
 
-    async def _lend(self, need: Need, scope: Scope) -> Lease:
+    async def _lend(self, need: Need, context: RunContext) -> Lease:
         ready = self._loop.create_future()
         ticket = self._keys.request(need, lambda: self._mail.post(settle_future, ready, None))
         if ticket.lease is None and ticket.error is None:
             try:
-                with scope.gate.waiting(lambda: ticket.withdraw(RunStopping())):
+                with context.stop.waiting(lambda: ticket.withdraw(RunStopping())):
                     await ready
             except BaseException as exc:
                 ticket.withdraw(exc)
@@ -74,10 +76,10 @@ class Admission:
         return ticket.lease
 
 
-def give_back(scope: Scope, need: Need, cost_usd: Decimal) -> None:
+def give_back(context: RunContext, need: Need, cost_usd: Decimal) -> None:
     """Give back what was set aside for a request, less what it cost or may have cost."""
-    if scope.budget is not None and need.max_cost_usd is not None:
-        scope.budget.settle(need.max_cost_usd, cost_usd)
+    if context.budget is not None and need.max_cost_usd is not None:
+        context.budget.settle(need.max_cost_usd, cost_usd)
 
 
 def no_price(model: str) -> ConfigError:

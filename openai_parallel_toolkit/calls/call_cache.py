@@ -7,53 +7,47 @@ import dataclasses
 import os
 from contextlib import ExitStack
 
-from ..core.filesystem import private_folder, refuse_network
-from ..files.run_lock import RunLock, state_folder_of
-from ..journal import Journal
-from .file_calls import Execution
-from .sender import LiveLane
+from ..core.clock import SystemClock
+from ..files.run_lock import state_folder_of
+from .file_calls import FileCalls
+from .sender import Sender
+from .state_folder import open_journal
 
 #: What stands for the file in the journal; its calls are shown under this name.
 CALLS = "(calls)"
 
 
-class KeptCalls:
+class CallCache:
     """A journal for calls outside any toolkit, and the execution that counts them.
 
-    It is open, and locked against other processes, until its lane is closed or the process ends.
+    It is open, and locked against other processes, until its sender is closed or the process ends.
     """
 
-    def __init__(self, lane: LiveLane, folder: str) -> None:
+    def __init__(self, sender: Sender, folder: str) -> None:
         self._pid = os.getpid()
-        state_folder = state_folder_of(folder)
         with ExitStack() as stack:
-            refuse_network(private_folder(state_folder))
-            lock = RunLock(state_folder)
-            lock.acquire()
-            stack.callback(lock.release)
-            self._journal = Journal.open(state_folder)
-            stack.callback(self._journal.close)
-            self.execution = self._begin(lane)
+            self._journal = open_journal(state_folder_of(folder), stack, SystemClock())
+            self.file_calls = self._begin(sender)
             self._stack = stack.pop_all()
         atexit.register(self.close)
 
     @classmethod
-    def of(cls, lane: LiveLane, folder: str | os.PathLike[str]) -> KeptCalls:
-        """Return the lane's journal in a folder, opened when first asked for.
+    def of(cls, sender: Sender, folder: str | os.PathLike[str]) -> CallCache:
+        """Return the sender's journal in a folder, opened when first asked for.
 
         Raises:
             RunLocked: another process has it open, or this one under other keys.
             StorageError: the disk refused.
         """
         place = os.path.realpath(folder)
-        return lane.attached.get(place, lambda: cls(lane, place))
+        return sender.resources.get(place, lambda: cls(sender, place))
 
-    def _begin(self, lane: LiveLane) -> Execution:
+    def _begin(self, sender: Sender) -> FileCalls:
         file_id = self._journal.file(CALLS).id
         self._journal.begin_run(hooks_version="")
-        return Execution(
-            lane=lane,
-            scope=dataclasses.replace(lane.loose_scope, journal=self._journal),
+        return FileCalls(
+            sender=sender,
+            context=dataclasses.replace(sender.untracked_context, journal=self._journal),
             file_id=file_id,
             answers=self._journal.answers(file_id),
         )

@@ -25,8 +25,8 @@ from ..core.errors import (
 from ..core.records import CallId, Request
 from ..transport import Transport
 from .responses import Answer, parse_object, read_answer
-from .run_context import Scope
-from .sender import Call, LiveLane
+from .run_context import RunContext
+from .sender import Call, Sender
 
 
 class StoredAnswer(Protocol):
@@ -50,10 +50,10 @@ class Asked:
 
 
 #: The execution that the running code belongs to; None: it belongs to no file.
-current_execution: ContextVar[Execution | None] = ContextVar("current_execution", default=None)
+current_file_calls: ContextVar[FileCalls | None] = ContextVar("current_file_calls", default=None)
 
 
-class Execution:
+class FileCalls:
     """Gives a file's calls their identity and gets each answered once.
 
     One lock guards the counters; hooks may ask from several threads at a time.
@@ -62,8 +62,8 @@ class Execution:
     def __init__(
         self,
         *,
-        lane: LiveLane,
-        scope: Scope,
+        sender: Sender,
+        context: RunContext,
         file_id: int = 0,
         path: str = "",
         answers: Answers | None = None,
@@ -80,14 +80,14 @@ class Execution:
                 such calls are sent.
             on_call: told True when the hooks start to wait in a call, False when none does.
         """
-        self.lane = lane
-        self.scope = scope
+        self.sender = sender
+        self.context = context
         self.file_id = file_id
         self.path = path
         #: Whether a call was taken down: then whatever the hooks return is thrown away.
         self.is_unwound = False
         #: Whether the run has given this execution up; it may ask for nothing more.
-        self.is_fenced = False
+        self.is_abandoned = False
         #: The event loop that the async hooks run on; None: the hooks are blocking.
         self.loop: asyncio.AbstractEventLoop | None = None
         #: What the journal held for the file when this began.
@@ -124,9 +124,9 @@ class Execution:
         raw = parse_object(stored.body()) if stored is not None else None
         answer = read_answer(request.path, raw) if raw is not None else None
         if answer is not None:
-            self.scope.tally.replayed()
+            self.context.tally.replayed()
             return Asked(answer=answer, is_replay=True)
-        if self.is_fenced:
+        if self.is_abandoned:
             raise self._unwind(RunStopping())
         if self._absent is not None:
             error = self._absent(call_id, request)
@@ -143,8 +143,8 @@ class Execution:
         self,
         call_id: CallId,
         request: Request,
-        scope: Scope,
-        lane: LiveLane,
+        context: RunContext,
+        sender: Sender,
         waiter: Waiter | None = None,
     ) -> Asked:
         """Return the answer to `request`, blocking while it is sent and made durable."""
@@ -156,12 +156,12 @@ class Execution:
         call = Call(
             request=request,
             id=call_id,
-            scope=scope,
+            context=context,
             deliver=waiter.deliver,
             transport=waiter.transport,
         )
         with self.in_call():
-            lane.submit(call)
+            sender.submit(call)
             result = waiter.wait()
         return self.received(result)
 
@@ -169,29 +169,31 @@ class Execution:
         self,
         call_id: CallId,
         request: Request,
-        scope: Scope,
-        lane: LiveLane,
+        context: RunContext,
+        sender: Sender,
         transport: Transport | None = None,
     ) -> Asked:
         """Return the answer to `request` without blocking the event loop.
 
         Args:
-            transport: what sends it; None: the lane's own.
+            transport: what sends it; None: the sender's own.
         """
         replayed = self.replay(call_id, request)
         if replayed is not None:
             return replayed
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer | BaseException] = loop.create_future()
-        mailbox = lane.mailbox_to(loop)
+        loop_calls = sender.loop_calls_to(loop)
 
         def deliver(result: Answer | BaseException) -> None:
             with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-                mailbox.post(_set_result, future, result)
+                loop_calls.post(_set_result, future, result)
 
-        call = Call(request=request, id=call_id, scope=scope, deliver=deliver, transport=transport)
+        call = Call(
+            request=request, id=call_id, context=context, deliver=deliver, transport=transport
+        )
         with self.in_call():
-            lane.submit(call)
+            sender.submit(call)
             result = await future
         return self.received(result)
 
@@ -203,7 +205,7 @@ class Execution:
         """
         if isinstance(result, BaseException):
             raise self._translated(result)
-        if self.is_fenced:
+        if self.is_abandoned:
             raise self._unwind(RunStopping())
         return Asked(answer=result, is_replay=False)
 
@@ -230,15 +232,15 @@ class Execution:
             self._moved_s = self._clock.now_s()
             is_edge = self._open_calls == (1 if change > 0 else 0)
         # Whoever is told may be gone when this execution was given up.
-        if is_edge and self._on_call is not None and not self.is_fenced:
+        if is_edge and self._on_call is not None and not self.is_abandoned:
             self._on_call(change > 0)
 
     def _translated(self, error: BaseException) -> BaseException:
         stops_run = isinstance(error, (BudgetExceeded, ConfigError, StorageError)) or (
-            isinstance(error, NoUsableKey) and not self.lane.keys.has_usable()
+            isinstance(error, NoUsableKey) and not self.sender.keys.has_usable()
         )
         if self.path and stops_run:
-            self.scope.gate.close(error)
+            self.context.stop.close(error)
             return self._unwind(RunStopping())
         return self._unwind(error) if isinstance(error, HookUnwound) else error
 
@@ -260,7 +262,7 @@ class Waiter(Protocol):
 
     @property
     def transport(self) -> Transport | None:
-        """What sends the request; None: the lane's own."""
+        """What sends the request; None: the sender's own."""
         ...
 
     def deliver(self, result: Answer | BaseException) -> None:

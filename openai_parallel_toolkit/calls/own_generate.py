@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from ..core.errors import UsageError
-from ..core.loop_calls import Mailbox
+from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, RawReply, Request, canonical_json
 from ..transport.openai_module import OpenAIModule
 from .models import OpenAIModel, wants_client
@@ -19,17 +19,17 @@ from .responses import Answer
 
 
 class _Job:
-    """One attempt that the lane hands to the asking thread, and where its end goes."""
+    """One attempt that the sender hands to the asking thread, and where its end goes."""
 
     def __init__(self, lease: Lease, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
         self.lease = lease
         self.timeout_s = timeout_s
         self.ended: asyncio.Future[RawReply] = loop.create_future()
-        self._mail = Mailbox(loop)
+        self._mail = LoopCalls(loop)
 
     def finish(self, reply: RawReply | BaseException) -> None:
-        with contextlib.suppress(RuntimeError):  # the lane was closed meanwhile
+        with contextlib.suppress(RuntimeError):  # the sender was closed meanwhile
             self._mail.post(self._settle, reply)
 
     def _settle(self, reply: RawReply | BaseException) -> None:
@@ -42,14 +42,14 @@ class _Job:
 
 
 class _OwnTransport(ABC):
-    """The lane's transport for one call of a model that sends by itself."""
+    """The sender's transport for one call of a model that sends by itself."""
 
     def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
         self._model = model
         self._openai = openai_module
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
-        """Have a thread call `generate` under `lease`; runs on the lane."""
+        """Have a thread call `generate` under `lease`; runs on the sender."""
         del request
         job = _Job(lease, timeout_s)
         self._hand_over(job)
@@ -69,7 +69,7 @@ class _OwnTransport(ABC):
             error = RuntimeError(f"{type(self._model).__name__}.generate raised StopIteration")
             error.__cause__ = exc
             return error
-        except Exception as exc:  # noqa: BLE001 - told to the lane, which decides
+        except Exception as exc:  # noqa: BLE001 - told to the sender, which decides
             return self._openai.explain(exc) or self._openai.fault_of(exc) or exc
         except BaseException as exc:  # noqa: BLE001 - raised where the answer is waited for
             return exc
@@ -84,7 +84,7 @@ class _OwnTransport(ABC):
 
 
 class AskingThread(_OwnTransport):
-    """Waits for an answer and meanwhile does the sending that the lane asks for."""
+    """Waits for an answer and meanwhile does the sending that the sender asks for."""
 
     def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
         super().__init__(model, openai_module)

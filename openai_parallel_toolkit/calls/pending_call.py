@@ -10,15 +10,15 @@ from typing import Any
 from ..core.errors import InvalidAnswer, UsageError
 from ..core.records import CallId, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
-from .call_cache import KeptCalls
-from .file_calls import Asked, Execution, current_execution
+from .call_cache import CallCache
+from .file_calls import Asked, FileCalls, current_file_calls
 from .models import OpenAIModel, PayloadModel, request_of
 from .own_generate import AskingThread, FreshThread
-from .run_context import Scope
-from .sender import LiveLane
+from .run_context import RunContext
+from .sender import Sender
 
 
-class Order:
+class PendingCall:
     """One call on its way to a good answer."""
 
     def __init__(self, model: OpenAIModel, request: Request, call_id: CallId) -> None:
@@ -29,7 +29,7 @@ class Order:
         #: What the model makes of the answer that was accepted.
         self.value: Any = None
 
-    def accepts(self, reply: Reply, rules: Rules) -> bool:
+    def accepts(self, reply: Reply, rules: AnswerPolicy) -> bool:
         """Take an answer; False: it is not valid, and another try is to be asked.
 
         Raises:
@@ -47,7 +47,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class AnswerPolicy:
     """Which answers are good."""
 
     allow_incomplete: bool
@@ -55,12 +55,12 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CallContext:
     """Where calls are asked: for a file, for a journal of their own, or for neither."""
 
-    execution: Execution
-    scope: Scope
-    lane: LiveLane
+    file_calls: FileCalls
+    context: RunContext
+    sender: Sender
 
     @classmethod
     def find(
@@ -69,57 +69,57 @@ class Place:
         config_path: str | None,
         max_retries: int | None,
         journal: str | os.PathLike[str] | None,
-    ) -> Place:
+    ) -> CallContext:
         """Return the place of the code that runs now; see `request_openai_api`."""
         if keys is None and config_path is not None:
             keys = manager_of(config_path)
-        execution = current_execution.get() or _outside(keys, journal)
-        scope = execution.scope
-        if max_retries is not None and max_retries != scope.policy.max_retries:
-            policy = dataclasses.replace(scope.policy, max_retries=max_retries)
-            scope = dataclasses.replace(scope, policy=policy)
-        lane = execution.lane if keys is None else LiveLane.of(keys)
-        return cls(execution=execution, scope=scope, lane=lane)
+        file_calls = current_file_calls.get() or _outside(keys, journal)
+        context = file_calls.context
+        if max_retries is not None and max_retries != context.policy.max_retries:
+            policy = dataclasses.replace(context.policy, max_retries=max_retries)
+            context = dataclasses.replace(context, policy=policy)
+        sender = file_calls.sender if keys is None else Sender.of(keys)
+        return cls(file_calls=file_calls, context=context, sender=sender)
 
-    def order(self, model: OpenAIModel) -> Order:
+    def order(self, model: OpenAIModel) -> PendingCall:
         """Return the call that a model describes, with its identity.
 
         Raises:
             UsageError: it cannot be sent.
         """
         request = request_of(model)
-        return Order(model, request, self.execution.identify(request))
+        return PendingCall(model, request, self.file_calls.identify(request))
 
-    def ask(self, order: Order) -> Reply:
+    def ask(self, order: PendingCall) -> Reply:
         """Return the reply to an order, blocking; a `generate` runs on this thread."""
         model, waiter = order.model, None
         if not isinstance(model, PayloadModel):
-            waiter = AskingThread(model, self.lane.openai_module)
+            waiter = AskingThread(model, self.sender.openai_module)
         return self.reply(
-            order, self.execution.ask(order.id, order.request, self.scope, self.lane, waiter)
+            order, self.file_calls.ask(order.id, order.request, self.context, self.sender, waiter)
         )
 
-    async def ask_async(self, order: Order) -> Reply:
+    async def ask_async(self, order: PendingCall) -> Reply:
         """Return the reply to an order without blocking the event loop."""
-        asked = await self.execution.ask_async(
-            order.id, order.request, self.scope, self.lane, self.transport(order)
+        asked = await self.file_calls.ask_async(
+            order.id, order.request, self.context, self.sender, self.transport(order)
         )
         return self.reply(order, asked)
 
-    def transport(self, order: Order) -> FreshThread | None:
-        """Return what sends an order while nobody waits; None: the lane's own transport."""
+    def transport(self, order: PendingCall) -> FreshThread | None:
+        """Return what sends an order while nobody waits; None: the sender's own transport."""
         if isinstance(order.model, PayloadModel):
             return None
-        return FreshThread(order.model, self.lane.openai_module)
+        return FreshThread(order.model, self.sender.openai_module)
 
-    def reply(self, order: Order, asked: Asked) -> Reply:
+    def reply(self, order: PendingCall, asked: Asked) -> Reply:
         """Return an answer as users see it."""
         answer, model = asked.answer, order.request.model
         return Reply(
             text=answer.text,
             finish_reason=answer.finish_reason,
             usage=answer.usage,
-            cost_usd=self.scope.prices.cost_usd(model, answer.usage),
+            cost_usd=self.context.prices.cost_usd(model, answer.usage),
             model=answer.model or model,
             raw=answer.raw,
             is_replay=asked.is_replay,
@@ -132,19 +132,19 @@ def take_order(
     config_path: str | None,
     max_retries: int | None,
     journal: str | os.PathLike[str] | None,
-) -> tuple[Place, Order]:
+) -> tuple[CallContext, PendingCall]:
     """Return one call and where it is asked; see `request_openai_api`."""
     if not isinstance(model, OpenAIModel):
         raise UsageError(
             f"expected a model such as Gpt35Turbo(content=...), got {type(model).__name__}"
         )
-    place = Place.find(keys, config_path, max_retries, journal)
+    place = CallContext.find(keys, config_path, max_retries, journal)
     return place, place.order(model)
 
 
-def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> Execution:
-    lane = LiveLane.of(keys or default_manager())
+def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:
+    sender = Sender.of(keys or default_manager())
     if journal is not None:
-        return KeptCalls.of(lane, journal).execution
-    lane.warn_if_loose()
-    return Execution(lane=lane, scope=lane.loose_scope)
+        return CallCache.of(sender, journal).file_calls
+    sender.warn_if_untracked()
+    return FileCalls(sender=sender, context=sender.untracked_context)

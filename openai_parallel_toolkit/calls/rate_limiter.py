@@ -10,14 +10,14 @@ from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
 from ..transport import Transport
 from . import attempts
-from .run_context import Scope
-from .sender import LiveLane
+from .run_context import RunContext
+from .sender import Sender
 
 
-class PacedLane(LiveLane):
-    """A LiveLane with limits of its own besides those of the keys; re-sends count as well.
+class RateLimitedSender(Sender):
+    """A Sender with limits of its own besides those of the keys; re-sends count as well.
 
-    The buckets are touched on the lane's own thread alone.
+    The buckets are touched on the sender's own thread alone.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class PacedLane(LiveLane):
         """Return whether a request waits for its turn; any thread may ask."""
         return self._turn_s > self._clock.now_s()
 
-    async def _admit(self, step: attempts.Admit, scope: Scope) -> Lease:
+    async def _admit(self, step: attempts.Admit, context: RunContext) -> Lease:
         wait_s = self._book(step.need.tokens) - self._clock.now_s()
         if wait_s > 0:
-            await self._pause(wait_s, scope)
-        return await super()._admit(step, scope)
+            await self._pause(wait_s, context)
+        return await super()._admit(step, context)
 
     def _book(self, tokens: int) -> float:
         """Take the next turn, behind all that were given out; return its clock time, seconds."""

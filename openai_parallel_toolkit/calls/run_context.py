@@ -13,7 +13,7 @@ from ..costs.budget import Budget
 from ..costs.prices import PriceBook
 from ..costs.tally import Tally
 from .attempts import Policy
-from .stop_token import Gate
+from .stop_token import StopToken
 
 #: Called once a write is durable, with the error if it is not; from the journal's thread.
 Done = Callable[["BaseException | None"], None]
@@ -95,13 +95,13 @@ class NoJournal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class RunContext:
     """What the calls of one run share."""
 
     journal: CallJournal = field(default_factory=NoJournal)
     policy: Policy = field(default_factory=Policy)
     prices: PriceBook
-    gate: Gate = field(default_factory=Gate)
+    stop: StopToken = field(default_factory=StopToken)
     tally: Tally = field(default_factory=Tally)
     #: What may be spent; None: as much as it takes.
     budget: Budget | None = None

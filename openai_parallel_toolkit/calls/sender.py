@@ -15,9 +15,9 @@ from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
-from ..core.loop_calls import Mailbox, settle_future
+from ..core.loop_calls import LoopCalls, settle_future
 from ..core.records import CallId, Lease, Outcome, OutcomeKind, RawReply, Request
-from ..core.resource_cache import Attached
+from ..core.resource_cache import ResourceCache
 from ..costs.prices import PriceBook
 from ..keys import APIKeyManager
 from ..transport import SendFault, Transport, default_transport, new_event_loop
@@ -25,7 +25,7 @@ from ..transport.openai_module import OpenAIModule
 from . import attempts
 from .admission import Admission, give_back
 from .responses import Answer
-from .run_context import Done, Scope
+from .run_context import Done, RunContext
 
 logger = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class Call:
 
     request: Request
     id: CallId
-    scope: Scope
-    #: Called once, from the lane's thread, with the answer or the error.
+    context: RunContext
+    #: Called once, from the sender's thread, with the answer or the error.
     deliver: Callable[[Answer | BaseException], None]
-    #: What sends it; None: the lane's own transport.
+    #: What sends it; None: the sender's own transport.
     transport: Transport | None = None
 
 
-class LiveLane:
+class Sender:
     """Carries calls from admission to answer; `submit` may be called from any thread.
 
-    Everything but `submit` and `close` happens on the lane's own thread, so there is no lock.
+    Everything but `submit` and `close` happens on the sender's own thread, so there is no lock.
     """
 
     def __init__(
@@ -67,15 +67,17 @@ class LiveLane:
         #: For the user's own code that calls the openai package.
         self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
-        self._mail = Mailbox(self._loop)
+        self._mail = LoopCalls(self._loop)
         self._admission = Admission(keys, self._loop, self._mail)
-        self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
+        self._mailboxes: dict[asyncio.AbstractEventLoop, LoopCalls] = {}
         self._carried: set[asyncio.Task[None]] = set()
         self._unreached = 0
         #: For calls that belong to no run.
-        self.loose_scope = Scope(prices=PriceBook(keys.settings.prices, keys.settings.api_base))
+        self.untracked_context = RunContext(
+            prices=PriceBook(keys.settings.prices, keys.settings.api_base)
+        )
         #: Journals of calls that belong to no run.
-        self.attached = Attached()
+        self.resources = ResourceCache()
         self._pid = os.getpid()
         self._open_runs = 0
         self._batch_runs = 0
@@ -84,27 +86,27 @@ class LiveLane:
         self._thread.start()
 
     @classmethod
-    def of(cls, keys: APIKeyManager) -> LiveLane:
-        """Return the lane that sends under these keys, made when first asked for."""
+    def of(cls, keys: APIKeyManager) -> Sender:
+        """Return the sender that sends under these keys, made when first asked for."""
         return keys.companion(cls)
 
     @contextlib.contextmanager
-    def run_open(self, *, refuses_loose: bool = False) -> Iterator[None]:
+    def run_open(self, *, refuses_untracked: bool = False) -> Iterator[None]:
         """Mark that a run is on, during which calls outside its files are worth a warning.
 
         Args:
-            refuses_loose: they raise instead: the run is in batch mode.
+            refuses_untracked: they raise instead: the run is in batch mode.
         """
         self._open_runs += 1
-        self._batch_runs += refuses_loose
+        self._batch_runs += refuses_untracked
         self._unreached = 0
         try:
             yield
         finally:
             self._open_runs -= 1
-            self._batch_runs -= refuses_loose
+            self._batch_runs -= refuses_untracked
 
-    def warn_if_loose(self) -> None:
+    def warn_if_untracked(self) -> None:
         """Say once that a call belongs to no file although a run is on.
 
         Raises:
@@ -124,20 +126,20 @@ class LiveLane:
                 extra={"action": "loose_call"},
             )
 
-    def mailbox_to(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+    def loop_calls_to(self, loop: asyncio.AbstractEventLoop) -> LoopCalls:
         """Return the way for answers into an asker's own event loop; call it on that loop."""
-        mailbox = self._mailboxes.get(loop)
-        if mailbox is None:
-            mailbox = Mailbox(loop)
+        loop_calls = self._mailboxes.get(loop)
+        if loop_calls is None:
+            loop_calls = LoopCalls(loop)
             open_ones = {k: v for k, v in self._mailboxes.copy().items() if not k.is_closed()}
-            self._mailboxes = {**open_ones, loop: mailbox}
-        return mailbox
+            self._mailboxes = {**open_ones, loop: loop_calls}
+        return loop_calls
 
     def submit(self, call: Call) -> None:
         """Send a call under the next free key; returns at once.
 
         Raises:
-            UsageError: this process was forked from the one that made the lane.
+            UsageError: this process was forked from the one that made the sender.
         """
         if self._pid != os.getpid():
             raise UsageError("a forked process cannot use its parent's keys; make an APIKeyManager")
@@ -149,7 +151,7 @@ class LiveLane:
             self._mail.post(self._loop.stop)
             self._thread.join(timeout=5)
         self.openai_module.close()
-        self.attached.close()
+        self.resources.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -170,11 +172,11 @@ class LiveLane:
         task.add_done_callback(self._carried.discard)
 
     async def _carry(self, call: Call) -> None:
-        scope = call.scope
-        max_cost_usd = scope.prices.max_cost_usd(call.request)
+        context = call.context
+        max_cost_usd = context.prices.max_cost_usd(call.request)
         steps = attempts.ask(
             call.request,
-            scope.policy,
+            context.policy,
             max_cost_usd=max_cost_usd,
             clock=self._clock,
             chance=self._chance,
@@ -196,9 +198,9 @@ class LiveLane:
             told = await self._do(step, call)
 
     async def _do(self, step: attempts.Step, call: Call) -> Any:
-        scope = call.scope
+        context = call.context
         if isinstance(step, attempts.Admit):
-            return await self._admit(step, scope)
+            return await self._admit(step, context)
         if isinstance(step, attempts.Claim):
             return await self._claim(step.lease, call)
         if isinstance(step, attempts.Send):
@@ -206,17 +208,17 @@ class LiveLane:
         if isinstance(step, attempts.Keep):
             return await self._keep(step, call)
         if isinstance(step, attempts.End):
-            return self._end(step, scope)
-        return await self._pause(step.seconds, scope)
+            return self._end(step, context)
+        return await self._pause(step.seconds, context)
 
-    async def _admit(self, step: attempts.Admit, scope: Scope) -> Lease:
-        return await self._admission.admit(step.need, scope)
+    async def _admit(self, step: attempts.Admit, context: RunContext) -> Lease:
+        return await self._admission.admit(step.need, context)
 
     async def _claim(self, lease: Lease, call: Call) -> int:
         durable, done = self._durable()
         attempt_id: int | None = None
         try:
-            attempt_id = call.scope.journal.claim(
+            attempt_id = call.context.journal.claim(
                 call.id,
                 key_name=lease.key_name,
                 model=call.request.model,
@@ -224,18 +226,18 @@ class LiveLane:
                 done=done,
             )
             await durable
-            call.scope.gate.check()
+            call.context.stop.check()
         except BaseException:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
             self.keys.settle(lease, outcome)
-            give_back(call.scope, lease.need, Decimal(0))
+            give_back(call.context, lease.need, Decimal(0))
             if attempt_id is not None:
-                call.scope.journal.ended(attempt_id, outcome)
+                call.context.journal.ended(attempt_id, outcome)
             raise
         return attempt_id
 
     async def _send(self, step: attempts.Send, call: Call) -> RawReply | SendFault:
-        call.scope.tally.sent(step.lease)
+        call.context.tally.sent(step.lease)
         transport = call.transport or self._transport
         try:
             return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
@@ -243,37 +245,37 @@ class LiveLane:
             return fault
         except BaseException as exc:  # a user's own `generate` may raise anything
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
-            self._settle(step.lease, outcome, call.scope, None)
+            self._settle(step.lease, outcome, call.context, None)
             if isinstance(exc, Exception):
-                call.scope.journal.ended(step.attempt_id, outcome)
+                call.context.journal.ended(step.attempt_id, outcome)
             raise
 
     async def _keep(self, step: attempts.Keep, call: Call) -> None:
         self._unreached = 0
-        cost_usd = call.scope.prices.cost_usd(call.request.model, step.outcome.usage)
+        cost_usd = call.context.prices.cost_usd(call.request.model, step.outcome.usage)
         durable, done = self._durable()
-        call.scope.journal.answered(
+        call.context.journal.answered(
             step.attempt_id, call.id, step.outcome, step.reply.body, cost_usd, done
         )
-        self._settle(step.lease, step.outcome, call.scope, cost_usd)
+        self._settle(step.lease, step.outcome, call.context, cost_usd)
         await durable
 
-    def _end(self, step: attempts.End, scope: Scope) -> None:
-        scope.journal.ended(step.attempt_id, step.outcome)
-        self._settle(step.lease, step.outcome, scope, None)
+    def _end(self, step: attempts.End, context: RunContext) -> None:
+        context.journal.ended(step.attempt_id, step.outcome)
+        self._settle(step.lease, step.outcome, context, None)
         if step.outcome.kind is OutcomeKind.UNSENT:
             self._say_unreachable(step)
         else:
             self._unreached = 0
 
     def _settle(
-        self, lease: Lease, outcome: Outcome, scope: Scope, cost_usd: Decimal | None
+        self, lease: Lease, outcome: Outcome, context: RunContext, cost_usd: Decimal | None
     ) -> None:
         self.keys.settle(lease, outcome)
-        scope.tally.ended(lease, outcome, cost_usd)
+        context.tally.ended(lease, outcome, cost_usd)
         is_in_doubt = outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else cost_usd
-        give_back(scope, lease.need, paid_usd or Decimal(0))
+        give_back(context, lease.need, paid_usd or Decimal(0))
 
     def _say_unreachable(self, step: attempts.End) -> None:
         self._unreached += 1
@@ -287,11 +289,11 @@ class LiveLane:
                 extra={"action": "unreachable"},
             )
 
-    async def _pause(self, seconds: float, scope: Scope) -> None:
+    async def _pause(self, seconds: float, context: RunContext) -> None:
         over = self._loop.create_future()
         timer = self._loop.call_later(seconds, settle_future, over, None)
         try:
-            with scope.gate.waiting(lambda: self._mail.post(settle_future, over, None)):
+            with context.stop.waiting(lambda: self._mail.post(settle_future, over, None)):
                 await over
         finally:
             timer.cancel()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from ..core.errors import RunStopping
 
 
-class Gate:
+class StopToken:
     """Open until `close`; then what waits is interrupted and nothing more may be sent.
 
     One lock guards the reason and the list of those who wait.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Mailbox:
+class LoopCalls:
     """Runs what other threads post on a loop, in order.
 
     Needs no lock: a poster appends before it looks at `_is_called`, and the loop clears
@@ -39,11 +39,13 @@ class Mailbox:
             action(*args)
 
 
-def settle_future(future: asyncio.Future[None], error: BaseException | None) -> None:
-    """End a future, with an error or without; one that has ended is left alone."""
+def settle_future(
+    future: asyncio.Future[Any], error: BaseException | None, value: Any = None
+) -> None:
+    """End a future, with an error or else a value; one that has ended is left alone."""
     if future.done():
         return
     if error is None:
-        future.set_result(None)
+        future.set_result(value)
     else:
         future.set_exception(error)

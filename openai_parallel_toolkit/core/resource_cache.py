@@ -18,7 +18,7 @@ class Closable(Protocol):
 Thing = TypeVar("Thing", bound=Closable)
 
 
-class Attached:
+class ResourceCache:
     """Things by name. One lock guards them, also while one is opened: nobody opens it twice."""
 
     def __init__(self) -> None:

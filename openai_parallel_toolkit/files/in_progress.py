@@ -12,7 +12,7 @@ import struct
 import threading
 from dataclasses import dataclass
 
-from ..core.filesystem import storage_error
+from ..core.filesystem import storage_errors
 
 #: Per slot; the longest path fits.
 _RECORD_BYTES = 8_192
@@ -25,7 +25,7 @@ _BLOCK_BYTES = _BLOCK_SLOTS * _RECORD_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenFile:
+class InProgressFile:
     """An input whose hooks were running when the process died."""
 
     path: str
@@ -35,7 +35,7 @@ class OpenFile:
     alone: bool
 
 
-class OpenFiles:
+class InProgressFiles:
     """The register of inputs whose hooks are running, kept in a file that is mapped into memory.
 
     One lock guards the list of mapped blocks; within a block each slot has one writer.
@@ -70,7 +70,7 @@ class OpenFiles:
         block, at = self._place_of(slot)
         block[at] = False
 
-    def read_back(self) -> list[OpenFile]:
+    def read_back(self) -> list[InProgressFile]:
         """Return the inputs that were never left, in the order of their slots."""
         size = os.fstat(self._fd).st_size
         records = (self._read(offset) for offset in range(0, size, _RECORD_BYTES))
@@ -101,18 +101,16 @@ class OpenFiles:
 
     def _take_room(self, size_bytes: int) -> None:
         """Have real blocks under the mapping: a store that finds no room kills the process."""
-        try:
+        with storage_errors(self._path):
             while (at := os.fstat(self._fd).st_size) < size_bytes:
                 os.pwrite(self._fd, bytes(size_bytes - at), at)
-        except OSError as exc:
-            raise storage_error(exc, self._path) from exc
 
     def _unmap(self) -> None:
         with self._lock:
             while self._blocks:
                 self._blocks.pop().close()
 
-    def _read(self, offset: int) -> OpenFile | None:
+    def _read(self, offset: int) -> InProgressFile | None:
         record = os.pread(self._fd, _RECORD_BYTES, offset)
         if len(record) < _HEADER.size:
             return None
@@ -120,4 +118,4 @@ class OpenFiles:
         name = record[_HEADER.size : _HEADER.size + length]
         if not used or len(name) < length:
             return None
-        return OpenFile(path=os.fsdecode(name), in_call=in_call, alone=alone)
+        return InProgressFile(path=os.fsdecode(name), in_call=in_call, alone=alone)

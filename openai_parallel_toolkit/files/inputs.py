@@ -14,7 +14,7 @@ from ..core.filesystem import identity
 Kind = Literal["file", "folder", "linked", "special", "own"]
 
 
-class AtHand(NamedTuple):
+class LocalCopy(NamedTuple):
     """An input on the local disk."""
 
     path: str
@@ -38,7 +38,7 @@ class Inputs(Protocol):
         """
         ...
 
-    def at_hand(self, path: str) -> AbstractContextManager[AtHand]:
+    def at_hand(self, path: str) -> AbstractContextManager[LocalCopy]:
         """Have an input on the local disk for the block."""
         ...
 
@@ -79,8 +79,8 @@ class LocalInputs:
             ) from exc
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[AtHand]:
-        yield AtHand(os.path.join(self._root, path), None)
+    def at_hand(self, path: str) -> Iterator[LocalCopy]:
+        yield LocalCopy(os.path.join(self._root, path), None)
 
     def size_bytes(self, path: str) -> int:
         try:

@@ -12,7 +12,7 @@ from ..core.errors import UnsafePath
 from ..core.filesystem import Files, Folder, identity, open_below, open_root
 
 
-class Arrival(NamedTuple):
+class StagedMove(NamedTuple):
     """A staged file that is to get its final name."""
 
     source: str
@@ -65,7 +65,7 @@ class OutputTree:
                 if not entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
-    def take_in(self, arrivals: Sequence[Arrival]) -> dict[int, Exception]:
+    def take_in(self, arrivals: Sequence[StagedMove]) -> dict[int, Exception]:
         """Move files into place, and their names to the disk; return by owner what went wrong."""
         errors: dict[int, Exception] = {}
         in_order = sorted(arrivals, key=lambda arrival: os.path.split(arrival.final))
@@ -91,7 +91,7 @@ class OutputTree:
         """Nothing is kept open."""
 
     def _take_into(
-        self, path: str, arrivals: Sequence[Arrival], errors: dict[int, Exception]
+        self, path: str, arrivals: Sequence[StagedMove], errors: dict[int, Exception]
     ) -> None:
         try:
             with self.folder(path) as folder:

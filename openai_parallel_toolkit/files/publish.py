@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
 from .output_commits import Commits, Done, Journal
-from .output_tree import Arrival, OutputTree
+from .output_tree import OutputTree, StagedMove
 from .staging import StagedFolder, Staging
 
 _BATCH_FILES = 256
@@ -35,7 +36,7 @@ class Finished:
     file_id: int
     #: The input, relative.
     path: str
-    execution: StagedFolder
+    file_calls: StagedFolder
     outputs: tuple[OutputFile, ...]
     hooks_version: str
     #: Of the input as it was read; None: not known.
@@ -90,6 +91,7 @@ class Publisher:
         Raises:
             UsageError: the publisher is closed or broke.
         """
+        checkpoint("outputs.publishing")
         with self._changed:
             if self._closing:
                 raise UsageError("The publisher is closed.") from self.trouble
@@ -154,14 +156,12 @@ class Publisher:
                     f"{file.path!r} wrote {final!r}, which belongs to another input; give each "
                     "its own name.",
                     path=final,
-                    owner=other,
                 )
         if is_there and owner is None and not self._force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
                 path=final,
-                owner=None,
             )
 
     def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
@@ -205,7 +205,7 @@ class Publisher:
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
         arrivals = [
-            Arrival(self._staging.path_of(output), output.final, file.file_id)
+            StagedMove(self._staging.path_of(output), output.final, file.file_id)
             for file in files
             for output in file.outputs
         ]
@@ -216,9 +216,9 @@ class Publisher:
 
     def _clean(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None and not self._tree.leaves_sources:
-            file.execution.release()
+            file.file_calls.release()
         else:
-            file.execution.discard()
+            file.file_calls.discard()
 
     def _tell(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None:

@@ -14,9 +14,9 @@ from itertools import chain
 from ..core.errors import ConfigError, StorageError, UnsafePath
 from ..core.filesystem import as_toolkit_error, private_folder
 from ..core.text import counted
-from .inputs import AtHand, Kind
+from .inputs import Kind, LocalCopy
 from .listing import Listing
-from .output_tree import Arrival, OutputTree
+from .output_tree import OutputTree, StagedMove
 from .stores import Store
 
 #: Uploads at a time.
@@ -68,11 +68,11 @@ class RemoteInputs:
         yield chain(files, folders)
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[AtHand]:
+    def at_hand(self, path: str) -> Iterator[LocalCopy]:
         # The name stays, for hooks that look at it.
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             copy = os.path.join(folder, os.path.basename(path))
-            yield AtHand(copy, self._store.fetch(path, copy).signature)
+            yield LocalCopy(copy, self._store.fetch(path, copy).signature)
 
     def size_bytes(self, path: str) -> int:
         return self._listing.size_bytes(path) or 0
@@ -122,7 +122,7 @@ class RemoteTree(OutputTree):
     def names_in(self, folder: str) -> Iterator[str]:
         return self._listing.files(folder)
 
-    def take_in(self, arrivals: Sequence[Arrival]) -> dict[int, Exception]:
+    def take_in(self, arrivals: Sequence[StagedMove]) -> dict[int, Exception]:
         errors: dict[int, Exception] = {}
         refusals = self._uploads.map(self._refused, arrivals)
         for arrival, error in zip(arrivals, refusals, strict=True):
@@ -145,7 +145,7 @@ class RemoteTree(OutputTree):
         self._uploads.shutdown()
         self._listing.close()
 
-    def _refused(self, arrival: Arrival) -> Exception | None:
+    def _refused(self, arrival: StagedMove) -> Exception | None:
         try:
             self.take_again(arrival.source, arrival.final)
         except (StorageError, UnsafePath) as exc:

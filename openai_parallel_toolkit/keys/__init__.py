@@ -2,13 +2,13 @@
 
 from .default import close_default_managers, close_unless_default, default_manager, manager_of
 from .figures import Counts, Wait
-from .lease_request import Ticket
+from .lease_request import LeaseRequest
 from .manager import APIKeyManager
 
 __all__ = [
     "APIKeyManager",
     "Counts",
-    "Ticket",
+    "LeaseRequest",
     "Wait",
     "close_default_managers",
     "close_unless_default",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..core.records import Need
 from ..core.text import counted
-from .slots import Slot, Why
+from .slots import BlockReason, KeyState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +74,23 @@ def count(states: Iterable[str], *, in_flight: int, waiting: int) -> Counts:
     )
 
 
-def explain(slots: Sequence[Slot], need: Need, now_s: float) -> tuple[str, float | None]:
+def explain(slots: Sequence[KeyState], need: Need, now_s: float) -> tuple[str, float | None]:
     """Return why no key serves `need` now, and the clock time, seconds, when the first may."""
-    blocked: dict[Why, list[Slot]] = {}
+    blocked: dict[BlockReason, list[KeyState]] = {}
     for slot in slots:
         block = slot.block(need, now_s)
         if block is not None:
             blocked.setdefault(block.why, []).append(slot)
     times = {slot: at_s for slot in slots if (at_s := slot.ready_s(need, now_s)) is not None}
-    parts = [_part(why, blocked[why], times, of=len(slots)) for why in Why if why in blocked]
+    parts = [
+        _part(why, blocked[why], times, of=len(slots)) for why in BlockReason if why in blocked
+    ]
     return "; ".join(parts), min(times.values(), default=None)
 
 
-def _part(why: Why, slots: Sequence[Slot], times: Mapping[Slot, float], *, of: int) -> str:
+def _part(
+    why: BlockReason, slots: Sequence[KeyState], times: Mapping[KeyState, float], *, of: int
+) -> str:
     text = f"{len(slots)} of {of} keys {why.value}"
     timed = [slot for slot in slots if slot in times]
     if not timed:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..core.records import Lease, Need
 
 
-class Ticket:
+class LeaseRequest:
     """What became of a request for a lease: `lease` or `error` is set, or it still waits."""
 
     __slots__ = ("_withdraw", "error", "expires_s", "lease", "need", "number", "on_ready")
@@ -16,7 +16,7 @@ class Ticket:
         self,
         need: Need,
         on_ready: Callable[[], None],
-        withdraw: Callable[[Ticket, BaseException], None],
+        withdraw: Callable[[LeaseRequest, BaseException], None],
         expires_s: float | None = None,
     ) -> None:
         self.need = need

@@ -18,7 +18,7 @@ from ..core.records import Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
 from .config import DEFAULT_API_BASE, APIKey, GivenKey, Settings, load_settings, more_keys
-from .lease_request import Ticket
+from .lease_request import LeaseRequest
 from .pool import Pool
 from .readings import Readings
 from .timekeeper import Timekeeper
@@ -71,7 +71,8 @@ class APIKeyManager(Readings):
             settings = replace(settings, api_base=DEFAULT_API_BASE)
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._prices = PriceBook(settings.prices, settings.api_base)
+        #: What the calls under these keys cost.
+        self.prices = PriceBook(settings.prices, settings.api_base)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())
@@ -92,7 +93,7 @@ class APIKeyManager(Readings):
 
     def request(
         self, need: Need, on_ready: Callable[[], None], *, timeout_s: float | None = None
-    ) -> Ticket:
+    ) -> LeaseRequest:
         """Ask for a lease without waiting.
 
         When it is served or refused at once, the ticket says so and `on_ready` is not called.
@@ -104,7 +105,7 @@ class APIKeyManager(Readings):
         """
         now_s = self._clock.now_s()
         expires_s = None if timeout_s is None else now_s + max(0.0, timeout_s)
-        ticket = Ticket(need, on_ready, self._withdraw, expires_s)
+        ticket = LeaseRequest(need, on_ready, self._withdraw, expires_s)
         with self._lock:
             if self._is_closed:
                 ticket.error = _closed()
@@ -165,7 +166,7 @@ class APIKeyManager(Readings):
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
         """
-        cost_usd = self._prices.cost_usd(lease.need.model, outcome.usage)
+        cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
             outcome = replace(outcome, message=self._redactor.clean(outcome.message))
         with self._lock:
@@ -214,7 +215,7 @@ class APIKeyManager(Readings):
         else:  # another thread added or removed one meanwhile
             self.add_key(key)
 
-    def _add(self, added: Sequence[APIKey]) -> list[Ticket]:
+    def _add(self, added: Sequence[APIKey]) -> list[LeaseRequest]:
         now_s = self._clock.now_s()
         done = [ticket for key in added for ticket in self._pool.add(key, now_s)]
         self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, *added))
@@ -250,7 +251,7 @@ class APIKeyManager(Readings):
         """
         with self._lock:
             if name not in self._pool.slots:
-                raise UsageError("no key has this name; status() lists the names", name=name)
+                raise UsageError("no key has this name; status() lists the names", key_name=name)
             done = self._pool.restore(name, self._clock.now_s())
             self._timekeeper.look()
         _wake(done)
@@ -328,7 +329,7 @@ class APIKeyManager(Readings):
 
     # -- acting, without the lock --------------------------------------------------------------
 
-    def _withdraw(self, ticket: Ticket, error: BaseException) -> None:
+    def _withdraw(self, ticket: LeaseRequest, error: BaseException) -> None:
         with self._lock:
             now_s = self._clock.now_s()
             lease = ticket.lease
@@ -358,7 +359,7 @@ class APIKeyManager(Readings):
             listener(name, reason)
 
 
-def _wake(tickets: Sequence[Ticket]) -> None:
+def _wake(tickets: Sequence[LeaseRequest]) -> None:
     for ticket in tickets:
         try:
             ticket.on_ready()
@@ -367,7 +368,7 @@ def _wake(tickets: Sequence[Ticket]) -> None:
             logger.exception("a callback of a request for a key failed")
 
 
-def _lease_of(ticket: Ticket) -> Lease:
+def _lease_of(ticket: LeaseRequest) -> Lease:
     if ticket.lease is None:
         raise ticket.error or _closed()
     return ticket.lease

@@ -12,11 +12,11 @@ import math
 from collections import OrderedDict
 
 from ..core.records import Need
-from .lease_request import Ticket
-from .slots import Block, Group, Slot
+from .lease_request import LeaseRequest
+from .slots import Block, Group, KeyState
 
-_Entry = tuple[float, int, Slot]
-_Timed = tuple[float, int, Slot | Group]
+_Entry = tuple[float, int, KeyState]
+_Timed = tuple[float, int, KeyState | Group]
 
 
 class Lane:
@@ -24,31 +24,31 @@ class Lane:
 
     def __init__(self, model: str) -> None:
         self.model = model
-        self.tickets: OrderedDict[int, Ticket] = OrderedDict()
+        self.tickets: OrderedDict[int, LeaseRequest] = OrderedDict()
         #: How many keys can serve the model, now or later.
         self.usable = 0
         self._count = 0
-        self._entries: dict[Slot, int] = {}
+        self._entries: dict[KeyState, int] = {}
         self._resting: list[_Entry] = []
         self._later: list[_Timed] = []
         self._in_groups: dict[Group, list[_Entry]] = {}
         self._timers: dict[Group, float] = {}
         #: Set back because a request was too large for them; and the largest such request.
-        self._too_small: dict[Slot | Group, None] = {}
+        self._too_small: dict[KeyState | Group, None] = {}
         self._largest_tokens = 0
 
     @property
-    def head(self) -> Ticket:
+    def head(self) -> LeaseRequest:
         """The one whose turn it is."""
         return next(iter(self.tickets.values()))
 
-    def offer(self, slot: Slot) -> None:
+    def offer(self, slot: KeyState) -> None:
         """Look at a key anew: it is new here, or something happened to it."""
         self._count += 1
         self._entries[slot] = self._count
         heapq.heappush(self._resting, (slot.order, self._count, slot))
 
-    def changed(self, slot: Slot) -> None:
+    def changed(self, slot: KeyState) -> None:
         """Look at a key anew, and at its group, if a lease that came back can make a difference."""
         is_aside = slot not in self._entries or slot in self._too_small
         if is_aside and slot.can_ever_serve(self.model):
@@ -56,12 +56,12 @@ class Lane:
         if slot.group in self._in_groups:
             self._admit_next(slot.group)
 
-    def forget(self, slot: Slot) -> None:
+    def forget(self, slot: KeyState) -> None:
         """Leave a key out from now on."""
         self._entries.pop(slot, None)
         self._admit_next(slot.group)
 
-    def pick(self, need: Need, now_s: float) -> Slot | None:
+    def pick(self, need: Need, now_s: float) -> KeyState | None:
         """Return the key that has rested longest among those that may serve `need` now."""
         if need.tokens < self._largest_tokens:
             self._offer_too_small()
@@ -92,7 +92,7 @@ class Lane:
             heapq.heappop(self._later)
         return None
 
-    def _set_back(self, slot: Slot, entry: int, blocked: Block, need: Need) -> None:
+    def _set_back(self, slot: KeyState, entry: int, blocked: Block, need: Need) -> None:
         if blocked.by_size:
             self._too_small[slot.group if blocked.is_group else slot] = None
             self._largest_tokens = max(self._largest_tokens, need.tokens)
@@ -114,7 +114,7 @@ class Lane:
             self._timers[group] = until_s
             heapq.heappush(self._later, (until_s, self._count, group))
 
-    def _is_due_once(self, time_s: float, entry: int, what: Slot | Group) -> bool:
+    def _is_due_once(self, time_s: float, entry: int, what: KeyState | Group) -> bool:
         if isinstance(what, Group):
             return self._timers.get(what) == time_s
         return self._entries.get(what) == entry

@@ -16,9 +16,9 @@ from ..core.records import Lease, Need, Outcome, OutcomeKind, RateHints
 from ..core.text import brief
 from .bucket import LearnedLimits
 from .config import APIKey
-from .lease_request import Ticket
+from .lease_request import LeaseRequest
 from .model_queue import Lane
-from .slots import Group, Slot
+from .slots import Group, KeyState
 
 _REASONS_SHOWN = 20
 
@@ -26,7 +26,7 @@ _REASONS_SHOWN = 20
 class Settled(NamedTuple):
     """What settling a lease led to."""
 
-    tickets: list[Ticket]
+    tickets: list[LeaseRequest]
     #: Why the key was dropped by it; None: it was not.
     dropped: str | None = None
 
@@ -35,15 +35,15 @@ class Pool:
     """The keys, what is lent of them, and who waits."""
 
     def __init__(self, api_base: str, random: Random) -> None:
-        self.slots: dict[str, Slot] = {}
+        self.slots: dict[str, KeyState] = {}
         #: Lanes in which somebody waits.
         self.waiting: dict[Lane, None] = {}
         self._api_base = api_base
         self._random = random
         self._groups: dict[str, Group] = {}
         self._lanes: dict[str, Lane] = {}
-        self._lent: dict[int, tuple[Lease, Slot]] = {}
-        self._expiries: list[tuple[float, int, Ticket]] = []
+        self._lent: dict[int, tuple[Lease, KeyState]] = {}
+        self._expiries: list[tuple[float, int, LeaseRequest]] = []
         self._last_id = 0
         self._last_ticket = 0
 
@@ -55,13 +55,13 @@ class Pool:
     def waiting_count(self) -> int:
         return sum(len(lane.tickets) for lane in self.waiting)
 
-    def add(self, key: APIKey, now_s: float) -> list[Ticket]:
+    def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         group_name = key.group or key.name
         group = self._groups.setdefault(group_name, Group(group_name))
-        slot = self.slots[key.name] = Slot(key, group, now_s)
+        slot = self.slots[key.name] = KeyState(key, group, now_s)
         return self._admit(slot, now_s)
 
-    def restore(self, name: str, now_s: float) -> list[Ticket]:
+    def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
         """Offer a dropped key again, and one on trial without limit."""
         slot = self.slots[name]
         slot.trial = None
@@ -72,7 +72,7 @@ class Pool:
             lane.changed(slot)
         return self._serve(now_s)
 
-    def remove(self, name: str) -> list[Ticket]:
+    def remove(self, name: str) -> list[LeaseRequest]:
         """Take a key away; leases of it can still be settled."""
         slot = self.slots.pop(name)
         return self._retire(slot, "was removed")
@@ -89,7 +89,7 @@ class Pool:
         reason = _reason(outcome)
         return Settled(self._retire(slot, reason), reason if is_new else None)
 
-    def request(self, ticket: Ticket, now_s: float) -> list[Ticket]:
+    def request(self, ticket: LeaseRequest, now_s: float) -> list[LeaseRequest]:
         """Serve a ticket, fail it, or queue it; return other tickets that were settled by it."""
         lane = self._lane(ticket.need.model)
         if not lane.usable:
@@ -108,14 +108,16 @@ class Pool:
             heapq.heappush(self._expiries, (ticket.expires_s, ticket.number, ticket))
         return [other for other in self._serve(now_s) if other is not ticket]
 
-    def withdraw(self, ticket: Ticket, error: BaseException, now_s: float) -> list[Ticket]:
+    def withdraw(
+        self, ticket: LeaseRequest, error: BaseException, now_s: float
+    ) -> list[LeaseRequest]:
         """Take a ticket out of the queue, or its lease back."""
         if not ticket.is_waiting:
             return []
         self._fail(ticket, error)
         return [ticket, *self._serve(now_s)]
 
-    def advance(self, now_s: float) -> list[Ticket]:
+    def advance(self, now_s: float) -> list[LeaseRequest]:
         """Serve what can be served by now, and fail what has waited too long."""
         done = self._serve(now_s)
         late = []
@@ -150,7 +152,7 @@ class Pool:
         slot.in_flight -= 1
         slot.group.in_flight -= 1
         self._account(slot, lease.need, outcome, cost_usd, now_s)
-        failed: list[Ticket] = []
+        failed: list[LeaseRequest] = []
         dropped = None
         if outcome.kind is OutcomeKind.NOT_HERE:
             failed = self._not_here(slot, lease.need.model)
@@ -161,19 +163,19 @@ class Pool:
             lane.changed(slot)
         return Settled(failed + self._serve(now_s) if self.waiting else failed, dropped)
 
-    def fail_all(self, error: BaseException) -> list[Ticket]:
+    def fail_all(self, error: BaseException) -> list[LeaseRequest]:
         """Fail everyone who waits."""
         tickets = [ticket for lane in self.waiting for ticket in lane.tickets.values()]
         for ticket in tickets:
             self._fail(ticket, error)
         return tickets
 
-    def first_waiting(self) -> Ticket | None:
+    def first_waiting(self) -> LeaseRequest | None:
         """Return the ticket that has waited longest."""
         heads = [lane.head for lane in self.waiting]
         return min(heads, key=lambda ticket: ticket.number, default=None)
 
-    def _conclude(self, slot: Slot, lease: Lease, outcome: Outcome, now_s: float) -> None:
+    def _conclude(self, slot: KeyState, lease: Lease, outcome: Outcome, now_s: float) -> None:
         group = slot.group
         if outcome.kind is OutcomeKind.OK:
             slot.trial = None
@@ -194,14 +196,14 @@ class Pool:
                     lane.offer(slot)
         return lane
 
-    def _admit(self, slot: Slot, now_s: float) -> list[Ticket]:
+    def _admit(self, slot: KeyState, now_s: float) -> list[LeaseRequest]:
         for lane in self._lanes.values():
             if slot.can_ever_serve(lane.model):
                 lane.usable += 1
                 lane.offer(slot)
         return self._serve(now_s)
 
-    def _retire(self, slot: Slot, reason: str) -> list[Ticket]:
+    def _retire(self, slot: KeyState, reason: str) -> list[LeaseRequest]:
         if slot.dropped is not None:
             return []
         slot.dropped = reason
@@ -209,14 +211,14 @@ class Pool:
         lanes = [lane for lane in self._lanes.values() if lane.model not in slot.not_here]
         return [ticket for lane in lanes for ticket in self._leave(lane, slot)]
 
-    def _not_here(self, slot: Slot, model: str) -> list[Ticket]:
+    def _not_here(self, slot: KeyState, model: str) -> list[LeaseRequest]:
         if not slot.can_ever_serve(model):
             slot.not_here.add(model)
             return []
         slot.not_here.add(model)
         return self._leave(self._lanes[model], slot)
 
-    def _leave(self, lane: Lane, slot: Slot) -> list[Ticket]:
+    def _leave(self, lane: Lane, slot: KeyState) -> list[LeaseRequest]:
         lane.usable -= 1
         lane.forget(slot)
         if lane.usable:
@@ -226,16 +228,16 @@ class Pool:
             self._fail(ticket, self._no_usable_key(lane))
         return tickets
 
-    def _fail(self, ticket: Ticket, error: BaseException) -> None:
+    def _fail(self, ticket: LeaseRequest, error: BaseException) -> None:
         ticket.error = error
         self._dequeue(self._lanes[ticket.need.model], ticket)
 
-    def _dequeue(self, lane: Lane, ticket: Ticket) -> None:
+    def _dequeue(self, lane: Lane, ticket: LeaseRequest) -> None:
         del lane.tickets[ticket.number]
         if not lane.tickets:
             del self.waiting[lane]
 
-    def _serve(self, now_s: float) -> list[Ticket]:
+    def _serve(self, now_s: float) -> list[LeaseRequest]:
         """Serve who can be served, the longest waiting first; who cannot holds up its lane."""
         done = []
         lanes = list(self.waiting)
@@ -253,13 +255,13 @@ class Pool:
                 lanes.remove(lane)
         return done
 
-    def _grant(self, ticket: Ticket, slot: Slot, now_s: float) -> None:
+    def _grant(self, ticket: LeaseRequest, slot: KeyState, now_s: float) -> None:
         lease_id = self._new_id()
         slot.take(ticket.need, lease_id, now_s)
         ticket.lease = self._lease(slot, ticket.need, lease_id, now_s)
         self._lent[lease_id] = (ticket.lease, slot)
 
-    def _lease(self, slot: Slot, need: Need, lease_id: int, now_s: float) -> Lease:
+    def _lease(self, slot: KeyState, need: Need, lease_id: int, now_s: float) -> Lease:
         key = slot.key
         return Lease(
             id=lease_id,
@@ -273,7 +275,7 @@ class Pool:
         )
 
     def _account(
-        self, slot: Slot, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float
+        self, slot: KeyState, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float
     ) -> None:
         usage = outcome.usage
         if outcome.kind is OutcomeKind.UNSENT:
@@ -312,7 +314,7 @@ def _reason(outcome: Outcome) -> str:
     return ": ".join(part for part in (head, told) if part) or "refused"
 
 
-def _learn(slot: Slot, model: str, hints: RateHints, now_s: float) -> None:
+def _learn(slot: KeyState, model: str, hints: RateHints, now_s: float) -> None:
     """Learn the limits that the key's owner did not give."""
     if hints.limit_requests is None and hints.limit_tokens is None:
         return

@@ -11,6 +11,7 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
+from ..core.backoff import backoff_s
 from ..core.records import KeyStatus, Need
 from .bucket import LearnedLimits, TokenBucket
 from .config import APIKey
@@ -19,7 +20,7 @@ _MAX_RETRY_AFTER_S = 600.0
 _MAX_BACKOFF_S = 60.0
 
 
-class Why(Enum):
+class BlockReason(Enum):
     """Why a key does not serve a request now; the value continues "2 of 3 keys ..."."""
 
     DROPPED = "are dropped"
@@ -34,7 +35,7 @@ class Why(Enum):
 class Block(NamedTuple):
     """What keeps a key from serving a request."""
 
-    why: Why
+    why: BlockReason
     #: Clock time, seconds, when to look again; None: after a change, not after a time.
     until_s: float | None = None
     #: Whether it keeps the whole group back.
@@ -60,9 +61,9 @@ class Group:
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps every key of the group from serving `need`."""
         if self.cool_until_s > now_s:
-            return Block(Why.COOLING, self.cool_until_s, is_group=True)
+            return Block(BlockReason.COOLING, self.cool_until_s, is_group=True)
         if self.window is not None and self.in_flight >= int(self.window):
-            return Block(Why.WINDOW, is_group=True)
+            return Block(BlockReason.WINDOW, is_group=True)
         learned = self.learned.get(need.model)
         if learned is None:
             return None
@@ -85,8 +86,9 @@ class Group:
         if retry_after_s is not None and retry_after_s > 0:
             wait_s = min(retry_after_s, _MAX_RETRY_AFTER_S)
         elif is_new_wave:
-            ceiling_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._limits_in_a_row - 1, 10))
-            wait_s = random.uniform(0.0, ceiling_s)
+            wait_s = backoff_s(
+                self._limits_in_a_row, random.random(), base_s=1.0, cap_s=_MAX_BACKOFF_S
+            )
         else:
             return
         self.cool_until_s = max(self.cool_until_s, now_s + wait_s)
@@ -99,7 +101,7 @@ class Group:
             self._limits_in_a_row = 0
 
 
-class Slot:
+class KeyState:
     """One key and how it stands."""
 
     def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
@@ -120,17 +122,17 @@ class Slot:
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps the key from serving `need` now; None: nothing does."""
         if self.dropped is not None:
-            return Block(Why.DROPPED)
+            return Block(BlockReason.DROPPED)
         if self.not_here and need.model in self.not_here:
-            return Block(Why.NOT_HERE)
+            return Block(BlockReason.NOT_HERE)
         blocked = self.group.block(need, now_s)
         if blocked is not None:
             return blocked
         if self.trial is not None and self.in_flight:
-            return Block(Why.TRIAL)
+            return Block(BlockReason.TRIAL)
         room = self.key.max_concurrent_requests
         if room is not None and self.in_flight >= room:
-            return Block(Why.FULL)
+            return Block(BlockReason.FULL)
         if self.requests_limit is None and self.tokens_limit is None:
             return None
         return _limit_block(self.requests_limit, self.tokens_limit, need, now_s, is_group=False)
@@ -203,5 +205,8 @@ def _limit_block(
     if requests_s <= now_s and tokens_s <= now_s:
         return None
     return Block(
-        Why.RATE, max(requests_s, tokens_s), is_group=is_group, by_size=tokens_s > requests_s
+        BlockReason.RATE,
+        max(requests_s, tokens_s),
+        is_group=is_group,
+        by_size=tokens_s > requests_s,
     )

@@ -1,22 +1,22 @@
-"""What a run in batch mode has besides: the lane, and rounds until nothing waits."""
+"""What a run in batch mode has besides: the scheduler, and rounds until nothing waits."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 
-from ..batch import BatchLane
-from ..batch.live_fallback import Stragglers
-from ..calls.run_context import Scope
-from ..calls.sender import LiveLane
+from ..batch import BatchScheduler
+from ..batch.live_fallback import LiveFallback
+from ..calls.run_context import RunContext
+from ..calls.sender import Sender
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..files.plan import DueFile
 from ..journal.batch_rows import Standing
+from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
-from .session import Workshop
-from .suspension import Suspender
+from .suspension import BatchSuspension
 
 _TICK_S = 0.2
 
@@ -28,30 +28,30 @@ class BatchMode:
         self,
         options: RunOptions,
         hooks: Hooks,
-        workshop: Workshop,
-        live: LiveLane,
-        scope: Scope,
+        session: FolderSession,
+        live: Sender,
+        context: RunContext,
         clock: Clock,
     ) -> None:
-        journal = workshop.journal
+        journal = session.journal
         finishes_live = options.finish == "live"
         self._journal = journal
-        self._scope = scope
-        self.lane = BatchLane(
+        self._context = context
+        self.scheduler = BatchScheduler(
             journal=journal,
             keys=live.keys,
-            scope=scope,
+            context=context,
             options=options.batch,
-            folder=os.path.join(workshop.state_folder, "batches"),
+            folder=os.path.join(session.state_folder, "batches"),
             clock=clock,
-            stragglers=Stragglers(journal.batches, live, scope) if finishes_live else None,
+            stragglers=LiveFallback(journal.batches, live, context) if finishes_live else None,
         )
-        self.suspender = Suspender(
+        self.suspender = BatchSuspension(
             hooks=hooks,
-            workshop=workshop,
-            lane=self.lane,
+            session=session,
+            scheduler=self.scheduler,
             live=live,
-            prices=scope.prices,
+            prices=context.prices,
             max_rounds=options.max_batch_rounds,
             finishes_live=finishes_live,
         )
@@ -59,7 +59,7 @@ class BatchMode:
     def start(self) -> None:
         """Forget what was asked and not sent in earlier runs, and go on with their batches."""
         self._journal.batches.begin()
-        self.lane.start()
+        self.scheduler.start()
 
     def work_off(
         self,
@@ -77,7 +77,7 @@ class BatchMode:
         try:
             self._work_off(run_files, look, is_closed)
         except ToolkitError as exc:  # the disk refused; told with the summary
-            self._scope.gate.close(exc)
+            self._context.stop.close(exc)
 
     def _work_off(
         self,
@@ -87,14 +87,14 @@ class BatchMode:
     ) -> None:
         self._leave()
         while not is_closed():
-            is_settled = self.lane.is_settled()
-            if is_settled or self.lane.changed.is_set():
-                self.lane.changed.clear()
+            is_settled = self.scheduler.is_settled()
+            if is_settled or self.scheduler.changed.is_set():
+                self.scheduler.changed.clear()
                 if self._run_ready(run_files, is_closed):
                     self._leave()
                 elif is_settled:
                     return
-            self.lane.changed.wait(_TICK_S)
+            self.scheduler.changed.wait(_TICK_S)
             look()
 
     def _run_ready(
@@ -103,7 +103,7 @@ class BatchMode:
         """Run all files that wait for nothing more; return whether there was one."""
         has_run = False
         while not is_closed() and (ready := self.suspender.ready()):
-            self.lane.gather()
+            self.scheduler.gather()
             run_files(ready)
             self._journal.flush()
             has_run = True
@@ -112,12 +112,12 @@ class BatchMode:
     def _leave(self) -> None:
         """Let all that was asked leave: no hook runs that could ask for more."""
         self._journal.flush()
-        self.lane.flush()
+        self.scheduler.flush()
 
     def standing(self) -> Standing:
         """Return what waits, here and remotely."""
-        return self.lane.standing()
+        return self.scheduler.standing()
 
     def close(self, grace_s: float) -> None:
         """Stop; what runs remotely runs on."""
-        self.lane.close(grace_s=grace_s)
+        self.scheduler.close(grace_s=grace_s)

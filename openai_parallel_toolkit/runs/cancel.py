@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..batch import BatchLane, BatchOptions
+from ..batch import BatchOptions, BatchScheduler
 from ..calls.attempts import Policy
-from ..calls.run_context import Scope
+from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..costs.prices import PriceBook
 from ..costs.tally import CallFigures
@@ -53,31 +53,31 @@ def cancel_batches(
     try:
         journal.begin_run("")
         before = journal.batches.standing()
-        scope = Scope(
+        context = RunContext(
             journal=journal,
             policy=Policy(max_retries=0),
             prices=PriceBook(keys.settings.prices, keys.settings.api_base),
         )
-        lane = BatchLane(
+        scheduler = BatchScheduler(
             journal=journal,
             keys=keys,
-            scope=scope,
+            context=context,
             options=options,
             folder=os.path.join(state_folder, "batches"),
             clock=clock,
             cancels=True,
         )
-        lane.start()
+        scheduler.start()
         try:
-            lane.flush()
-            while not lane.is_settled() and scope.gate.reason is None:
-                lane.changed.wait(_TICK_S)
-                lane.changed.clear()
-                look(lane.words())
+            scheduler.flush()
+            while not scheduler.is_settled() and context.stop.reason is None:
+                scheduler.changed.wait(_TICK_S)
+                scheduler.changed.clear()
+                look(scheduler.words())
         finally:
-            lane.close(grace_s=_TICK_S)
-        if scope.gate.reason is not None:
-            raise scope.gate.reason
+            scheduler.close(grace_s=_TICK_S)
+        if context.stop.reason is not None:
+            raise context.stop.reason
         after = journal.batches.standing()
         journal.end_run("cancelled batches", {})
     finally:
@@ -85,6 +85,6 @@ def cancel_batches(
     return Cancelled(
         batches=before.batches - after.batches,
         sent=before.in_batches - after.in_batches,
-        calls=scope.tally.figures(),
+        calls=context.tally.figures(),
         left=after.batches,
     )

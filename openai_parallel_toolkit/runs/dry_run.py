@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ..calls.file_calls import Answers, Execution, current_execution
-from ..calls.run_context import Scope
-from ..calls.sender import LiveLane
+from ..calls.file_calls import Answers, FileCalls, current_file_calls
+from ..calls.run_context import RunContext
+from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
 from ..core.text import counted
@@ -18,10 +18,10 @@ from ..costs.prices import PriceBook
 from ..costs.tally import CallFigures
 from ..files.plan import Plan
 from ..journal import Figures
+from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
 from .report import RunSummary
-from .session import Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _SAMPLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
@@ -38,12 +38,12 @@ class Wanted:
     error: BaseException | None = None
 
 
-def rehearse(
+def dry_run(
     hooks: Hooks,
-    workshop: Workshop,
+    session: FolderSession,
     plan: Plan,
-    lane: LiveLane,
-    found: dict[str, Wanted] | None = None,
+    sender: Sender,
+    found: dict[str, PlannedCalls] | None = None,
 ) -> RunSummary:
     """Run process_input and process_data of every due file; nothing is sent or written.
 
@@ -51,11 +51,11 @@ def rehearse(
         found: where to put what each file wants; None: nowhere.
     """
     failed = 0
-    prices = PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base)
+    prices = PriceBook(sender.keys.settings.prices, sender.keys.settings.api_base)
     calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
-        wanted = wanted_of(path, hooks, workshop, lane)
+        wanted = planned_calls(path, hooks, session, sender)
         if found is not None:
             found[path] = wanted
         calls += len(wanted.requests)
@@ -63,7 +63,9 @@ def rehearse(
         cost_usd = _add(cost_usd, [prices.max_cost_usd(r) for r in wanted.requests])
         if wanted.error is not None:
             failed += 1
-            logger.warning("%s would fail: %s", path, lane.keys.redactor.clean(repr(wanted.error)))
+            logger.warning(
+                "%s would fail: %s", path, sender.keys.redactor.clean(repr(wanted.error))
+            )
     return RunSummary(
         done=0,
         skipped=plan.skipped_done + plan.skipped_existing,
@@ -73,7 +75,7 @@ def rehearse(
         calls=CallFigures(),
         keys=(),
         seconds=0.0,
-        output_path=workshop.layout.output_name,
+        output_path=session.layout.output_name,
         would_send=calls,
         would_send_tokens=tokens,
         would_cost_usd=cost_usd,
@@ -81,34 +83,34 @@ def rehearse(
 
 
 def warn_of_changed_prompts(
-    options: RunOptions, hooks: Hooks, workshop: Workshop, lane: LiveLane
+    options: RunOptions, hooks: Hooks, session: FolderSession, sender: Sender
 ) -> None:
     """Say so when finished files were made by other hooks that would now ask something else.
 
-    A sample of them is rehearsed; nothing is bought.
+    A sample of them is run without sending; nothing is bought.
     """
     if options.force:
         return
-    others = workshop.journal.made_by_other_hooks(hooks.version)
+    others = session.journal.made_by_other_hooks(hooks.version)
     sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    changed = [w for w in (wanted_of(p, hooks, workshop, lane) for p in sample) if w.requests]
+    changed = [w for w in (planned_calls(p, hooks, session, sender) for p in sample) if w.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
-        seen = workshop.journal.by_model()
-        logger.warning("%s", _changed_words(changed, len(sample), total, lane, seen))
+        seen = session.journal.by_model()
+        logger.warning("%s", _changed_words(changed, len(sample), total, sender, seen))
 
 
 def _changed_words(
-    changed: Sequence[Wanted],
+    changed: Sequence[PlannedCalls],
     looked_at: int,
     total: int,
-    lane: LiveLane,
+    sender: Sender,
     seen: Mapping[str, Figures],
 ) -> str:
     requests = [request for wanted in changed for request in wanted.requests]
     files = round(total * len(changed) / looked_at)
     calls = max(files, round(total * len(requests) / looked_at))
-    prices = PriceBook(lane.keys.settings.prices, lane.keys.settings.api_base)
+    prices = PriceBook(sender.keys.settings.prices, sender.keys.settings.api_base)
     replies = {model: f.completion_tokens // f.answered for model, f in seen.items() if f.answered}
     costs = [prices.likely_cost_usd(r, replies.get(r.model)) for r in requests]
     usd = _add(Decimal(0), costs)
@@ -129,22 +131,22 @@ def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | No
     return total
 
 
-def wanted_of(
+def planned_calls(
     path: str,
     hooks: Hooks,
-    workshop: Workshop,
-    lane: LiveLane,
+    session: FolderSession,
+    sender: Sender,
     *,
     answers: Answers | None = None,
-) -> Wanted:
+) -> PlannedCalls:
     """Run the first two hooks of a file and return what they would have sent.
 
     Args:
         answers: what they find answered; None: what the journal holds now.
     """
     if answers is None:
-        record = workshop.journal.known(path)
-        answers = workshop.journal.answers(record.id) if record is not None else {}
+        record = session.journal.known(path)
+        answers = session.journal.answers(record.id) if record is not None else {}
     requests: list[Request] = []
 
     def note(call_id: CallId, request: Request) -> NotAnsweredYet:
@@ -152,23 +154,23 @@ def wanted_of(
         requests.append(request)
         return NotAnsweredYet()
 
-    execution = Execution(
-        lane=lane,
-        scope=Scope(prices=PriceBook({})),
+    file_calls = FileCalls(
+        sender=sender,
+        context=RunContext(prices=PriceBook({})),
         path=path,
         answers=answers,
         absent=note,
     )
-    token = current_execution.set(execution)
+    token = current_file_calls.set(file_calls)
     error: BaseException | None = None
     try:
-        with workshop.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
+        with session.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - told to the user, who wrote the hook
         # What follows a call without an answer, and however that is wrapped, says nothing.
-        error = None if execution.is_unwound else exc
+        error = None if file_calls.is_unwound else exc
     finally:
-        current_execution.reset(token)
-    return Wanted(requests=tuple(requests), error=error)
+        current_file_calls.reset(token)
+    return PlannedCalls(requests=tuple(requests), error=error)

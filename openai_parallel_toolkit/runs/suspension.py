@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from ..batch import BatchLane
-from ..calls.file_calls import Execution
-from ..calls.sender import LiveLane
+from ..batch import BatchScheduler
+from ..calls.file_calls import FileCalls
+from ..calls.sender import Sender
 from ..core.errors import (
     NotAnsweredYet,
     OutcomeUnknown,
@@ -23,9 +23,9 @@ from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.plan import DueFile
 from ..journal import Journal
 from ..journal.batch_rows import Ask, Refusal
-from .dry_run import wanted_of
+from .dry_run import planned_calls
+from .folder_session import FolderSession
 from .hooks import Hooks
-from .session import Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _MOST_READY = 1_000
 _OWN = "generate:"
 
 
-class Asks:
+class PendingRequests:
     """What a file's hooks have asked for in one round and did not get.
 
     One lock guards the list and its end: hooks may ask from several threads.
@@ -81,8 +81,8 @@ class Asks:
             return list(self._open)
 
 
-class Suspender:
-    """Hands the asks of files to the batch lane, and tells which files can go on.
+class BatchSuspension:
+    """Hands the asks of files to the batch scheduler, and tells which files can go on.
 
     One lock guards `_is_steady`.
     """
@@ -91,9 +91,9 @@ class Suspender:
         self,
         *,
         hooks: Hooks,
-        workshop: Workshop,
-        lane: BatchLane,
-        live: LiveLane,
+        session: FolderSession,
+        scheduler: BatchScheduler,
+        live: Sender,
         prices: PriceBook,
         max_rounds: int,
         finishes_live: bool,
@@ -105,9 +105,9 @@ class Suspender:
             finishes_live: what needs more rounds is then asked live; False: it fails.
         """
         self._hooks = hooks
-        self._workshop = workshop
-        self._journal: Journal = workshop.journal
-        self._lane = lane
+        self._session = session
+        self._journal: Journal = session.journal
+        self._scheduler = scheduler
         self._live = live
         self._prices = prices
         self._max_rounds = max_rounds
@@ -116,21 +116,21 @@ class Suspender:
         #: Whether some file's hooks were seen to ask for the same twice.
         self._is_steady = False
 
-    def asks(self, file_id: int) -> Asks | None:
+    def asks(self, file_id: int) -> PendingRequests | None:
         """Return where a file's asks go in the round that begins; None: they are sent live."""
         rounds, _ = self._journal.batches.round_of(file_id)
         if self._finishes_live and rounds >= self._max_rounds:
             return None
-        return Asks(self._prices, self._journal.batches.refusals(file_id))
+        return PendingRequests(self._prices, self._journal.batches.refusals(file_id))
 
-    def suspend(self, path: str, execution: Execution, asks: list[Ask]) -> FailureNote | None:
+    def suspend(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> FailureNote | None:
         """Let a file wait for its asks; return why it cannot, else None."""
         book = self._journal.batches
-        rounds, last = book.round_of(execution.file_id)
+        rounds, last = book.round_of(file_calls.file_id)
         marks = [last[n : n + _MARK_BYTES] for n in range(0, len(last), _MARK_BYTES)]
-        if marks and not any(execution.has_asked(mark) for mark in marks):
+        if marks and not any(file_calls.has_asked(mark) for mark in marks):
             return _note(_UNSTEADY)
-        if not marks and not self._asks_the_same(path, execution, asks):
+        if not marks and not self._asks_the_same(path, file_calls, asks):
             return _note(_UNSTEADY)
         if rounds >= self._max_rounds:
             return _note(_TOO_MANY_ROUNDS.format(counted(self._max_rounds, "time")))
@@ -139,9 +139,9 @@ class Suspender:
         def done(error: BaseException | None) -> None:
             if error is not None:
                 raise error  # kept by the journal as its trouble
-            self._lane.changed.set()
+            self._scheduler.changed.set()
 
-        book.suspend(execution.file_id, rounds + 1, asked, asks, done)
+        book.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
         return None
 
     def ready(self) -> list[DueFile]:
@@ -149,12 +149,14 @@ class Suspender:
         found = self._journal.batches.take_ready(_MOST_READY)
         return [DueFile(path, is_known=True) for _, path in found]
 
-    def _asks_the_same(self, path: str, execution: Execution, asks: list[Ask]) -> bool:
+    def _asks_the_same(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> bool:
         """Run the hooks of the first file once more, before anything is paid for it."""
         with self._lock:
             if self._is_steady:
                 return True
-        again = wanted_of(path, self._hooks, self._workshop, self._live, answers=execution.answers)
+        again = planned_calls(
+            path, self._hooks, self._session, self._live, answers=file_calls.answers
+        )
         if not again.requests:  # process_output asks: that is compared in the next round
             return True
         before = {ask.call.hash for ask in asks}

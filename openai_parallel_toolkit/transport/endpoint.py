@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..core.records import Lease
 from ..core.redaction import Secret
-from .exchange import Errand
+from .exchange import HttpExchange
 from .http import HttpTransport
 
 
@@ -18,6 +18,6 @@ class EndpointTransport(HttpTransport):
         self._url = url
         self._headers = dict(headers)
 
-    def _target(self, errand: Errand, lease: Lease) -> tuple[str, dict[str, str]]:
-        del errand, lease
+    def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
+        del exchange, lease
         return self._url, {name: value.reveal() for name, value in self._headers.items()}

@@ -22,7 +22,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class HttpExchange:
     """One HTTP exchange."""
 
     method: Method

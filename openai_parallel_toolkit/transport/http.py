@@ -25,9 +25,9 @@ from ..core.open_file_limit import make_room
 from ..core.records import Lease, RawReply, Request
 from ..core.redaction import Secret
 from .base import SendFault
-from .exchange import Errand, Upload
+from .exchange import HttpExchange, Upload
 from .proxies import Proxy, parse_proxy, proxy_for
-from .send_progress import Connector, Way, fault_of
+from .send_progress import Connector, SendProgress, fault_of
 from .target import key_header, url_of
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -60,14 +60,14 @@ class HttpTransport:
             SendFault: no whole reply came.
             ConfigError: the environment names a proxy that cannot be used.
         """
-        errand = Errand(method="POST", path=request.path, body=request.body)
-        ended = await self._attempt(errand, lease, timeout_s, f"{self._run_id}-{lease.id}")
+        exchange = HttpExchange(method="POST", path=request.path, body=request.body)
+        ended = await self._attempt(exchange, lease, timeout_s, f"{self._run_id}-{lease.id}")
         if isinstance(ended, SendFault):
             # Raised here, where no frame of the traceback holds the plain key.
             raise ended
         return ended
 
-    async def run(self, errand: Errand, lease: Lease, *, timeout_s: float) -> RawReply:
+    async def run(self, exchange: HttpExchange, lease: Lease, *, timeout_s: float) -> RawReply:
         """Carry out one exchange under the lease's key and return the whole reply, of any status.
 
         Only the lease's key and address are used. A GET or DELETE on a kept connection that the
@@ -83,7 +83,7 @@ class HttpTransport:
             ConfigError: the environment names a proxy that cannot be used.
         """
         request_id = f"{self._run_id}-e{next(self._errands)}"
-        ended = await self._attempt(errand, lease, timeout_s, request_id)
+        ended = await self._attempt(exchange, lease, timeout_s, request_id)
         if isinstance(ended, SendFault):
             raise ended
         return ended
@@ -94,16 +94,16 @@ class HttpTransport:
             await self._session.close()
 
     async def _attempt(
-        self, errand: Errand, lease: Lease, timeout_s: float, request_id: str
+        self, exchange: HttpExchange, lease: Lease, timeout_s: float, request_id: str
     ) -> RawReply | SendFault:
-        url, key_headers = self._target(errand, lease)
+        url, key_headers = self._target(exchange, lease)
         if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
             return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
         headers: CIMultiDict[str] = CIMultiDict(
             # Providers find a request by this id when its reply was lost.
             {"X-Client-Request-Id": request_id}
         )
-        if errand.body is not None:
+        if exchange.body is not None:
             headers["Content-Type"] = "application/json"
         headers.update(key_headers)
         proxy = self._proxy_for(lease.api_base)
@@ -111,20 +111,20 @@ class HttpTransport:
         credentials = _proxy_credentials(proxy)
         if not url.startswith("https:"):
             headers.update(credentials)  # there is no CONNECT that would carry them
-        way = Way()
+        way = SendProgress()
         try:
-            with _payload(errand) as payload:
+            with _payload(exchange) as payload:
                 async with self._open_session().request(
-                    errand.method,
+                    exchange.method,
                     url,
                     data=payload,
                     headers=headers,
                     proxy=proxy.url if proxy is not None else None,
                     proxy_headers=credentials or None,
-                    timeout=_timeout(errand, timeout_s),
+                    timeout=_timeout(exchange, timeout_s),
                     allow_redirects=False,
                 ) as reply:
-                    body = await _read(reply, errand.save_to)
+                    body = await _read(reply, exchange.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
             return fault_of(exc, way, route=route, request_id=request_id)
         if reply.status == 407 and proxy:
@@ -132,10 +132,10 @@ class HttpTransport:
         head = {name.lower(): value for name, value in reply.headers.items()}
         return RawReply(status=reply.status, headers=head, body=body)
 
-    def _target(self, errand: Errand, lease: Lease) -> tuple[str, dict[str, str]]:
-        """Return where an errand goes, and the headers that carry its key."""
+    def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
+        """Return where an exchange goes, and the headers that carry its key."""
         name, value = key_header(lease)
-        return url_of(lease, errand.path, errand.query), {name: value}
+        return url_of(lease, exchange.path, exchange.query), {name: value}
 
     def _proxy_for(self, api_base: str) -> Proxy | None:
         if self._explicit_proxy:
@@ -159,10 +159,10 @@ class HttpTransport:
 
 
 @contextlib.contextmanager
-def _payload(errand: Errand) -> Iterator[bytes | aiohttp.FormData | None]:
-    upload = errand.upload
+def _payload(exchange: HttpExchange) -> Iterator[bytes | aiohttp.FormData | None]:
+    upload = exchange.upload
     if upload is None:
-        yield errand.body
+        yield exchange.body
         return
     try:
         file = open(upload.path, "rb")  # noqa: SIM115 - the next line closes it
@@ -191,14 +191,14 @@ async def _read(reply: aiohttp.ClientResponse, save_to: BinaryIO | None) -> byte
     return b""
 
 
-def _timeout(errand: Errand, timeout_s: float) -> aiohttp.ClientTimeout:
+def _timeout(exchange: HttpExchange, timeout_s: float) -> aiohttp.ClientTimeout:
     """The whole a little later than connecting, so that which of them ended is never in doubt."""
     total_s: float | None = timeout_s
-    if errand.upload is not None:
-        total_s = timeout_s + os.path.getsize(errand.upload.path) / _SLOWEST_BYTES_PER_S
+    if exchange.upload is not None:
+        total_s = timeout_s + os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
     return aiohttp.ClientTimeout(
-        total=None if errand.save_to is not None else total_s,
-        sock_read=timeout_s if errand.save_to is not None else None,
+        total=None if exchange.save_to is not None else total_s,
+        sock_read=timeout_s if exchange.save_to is not None else None,
         connect=min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s),
         # No rounding to whole seconds: it could make the two meet.
         ceil_threshold=float("inf"),

@@ -26,7 +26,7 @@ class NotConnected(aiohttp.ClientError):
         self.cause = cause
 
 
-class Way:
+class SendProgress:
     """How far one exchange came; entered in the task that carries it out."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Way:
         _WAY.set(self)
 
 
-_WAY: ContextVar[Way | None] = ContextVar("openai_parallel_toolkit_way", default=None)
+_WAY: ContextVar[SendProgress | None] = ContextVar("openai_parallel_toolkit_way", default=None)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -58,7 +58,7 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
 
-def fault_of(exc: Exception, way: Way, *, route: str, request_id: str) -> SendFault:
+def fault_of(exc: Exception, way: SendProgress, *, route: str, request_id: str) -> SendFault:
     """Return what an error of aiohttp's says about a request.
 
     Args:

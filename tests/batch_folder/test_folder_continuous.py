@@ -49,7 +49,7 @@ def test_what_is_under_way_is_not_taken_again(inbox, tmp_path):
 def test_files_that_arrive_are_worked_on_until_it_is_stopped(bench, sim):
     bench.put("first.jsonl")
     folder = bench.folder(continuous=True)
-    watch = Watch(folder)
+    watch = HangWatchdog(folder)
     watch.until(lambda: list(bench.output.glob("first_2*/first.jsonl")))
     bench.put("deep/second.jsonl")
     watch.until(lambda: list(bench.output.glob("deep/second_2*/second.jsonl")))
@@ -59,7 +59,7 @@ def test_files_that_arrive_are_worked_on_until_it_is_stopped(bench, sim):
     assert sim.files.stored() == []
 
 
-class Watch:
+class HangWatchdog:
     """Runs a folder on a thread until it is stopped."""
 
     def __init__(self, folder):
@@ -92,7 +92,7 @@ def test_two_hundred_nested_files_with_mistakes_among_them_and_more_that_arrive(
     for name in names[150:153]:
         bench.put(name, a_line("x"), "{ malformed")
     bench.put(names[153], a_line("good"), a_line("bad", "poison"))
-    watch = Watch(bench.folder(continuous=True, batch_size=20))
+    watch = HangWatchdog(bench.folder(continuous=True, batch_size=20))
     for name in names[154:]:
         bench.put(name)
     watch.until(lambda: not bench.waiting(), within_s=120)

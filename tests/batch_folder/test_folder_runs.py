@@ -178,7 +178,7 @@ def test_no_more_files_than_batch_size_are_under_way(bench, sim):
     most = 0
     folder = bench.folder(batch_size=2)
 
-    class Watch:
+    class HangWatchdog:
         def show(self, *_):
             nonlocal most
             running = [b for b in sim.batches.batches() if not b.is_over]
@@ -188,7 +188,7 @@ def test_no_more_files_than_batch_size_are_under_way(bench, sim):
 
     def create(*args, **kwargs):
         batch = sim_row(*args, **kwargs)
-        Watch().show()
+        HangWatchdog().show()
         return batch
 
     sim.batches.create = create

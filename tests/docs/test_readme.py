@@ -136,7 +136,7 @@ def test_the_first_example_writes_an_output_for_each_file_and_a_rerun_pays_nothi
     assert folder.server.ledger.billed() == 3
 
 
-def test_the_two_commands_stand_near_the_top_and_the_gate_finds_the_second():
+def test_the_two_commands_stand_near_the_top_and_the_stop_finds_the_second():
     start = "    python3 -m venv .venv && .venv/bin/pip install "
     first, second = [line for line in README.splitlines()[:20] if line.startswith("    ")]
     assert first == f"{start}. && .venv/bin/{PROGRAM} demo"

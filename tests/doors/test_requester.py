@@ -24,7 +24,7 @@ from openai_parallel_toolkit import (
     RequestRejected,
     UsageError,
 )
-from openai_parallel_toolkit.calls.rate_limiter import PacedLane
+from openai_parallel_toolkit.calls.rate_limiter import RateLimitedSender
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -221,12 +221,12 @@ def turns(count, tokens=10, **limits):
     keys = APIKeyManager(["sim-key"], clock=clock)
     limits = {"rate_limit": None, "burst": None, "token_rate_limit": None, **limits}
     transport = FakeTransport(lambda request, lease: "ok")
-    lane = PacedLane(keys, transport=transport, clock=clock, **limits)
+    sender = RateLimitedSender(keys, transport=transport, clock=clock, **limits)
     try:
         sizes = tokens if isinstance(tokens, list) else [tokens] * count
-        return [lane._book(size) - clock.now_s() for size in sizes]
+        return [sender._book(size) - clock.now_s() for size in sizes]
     finally:
-        lane.close()
+        sender.close()
         keys.close()
 
 

@@ -143,10 +143,10 @@ def test_what_was_there_before_the_run_is_not_replaced(house):
 def test_two_inputs_of_one_run_do_not_write_the_same_output(house):
     house.publish(house.run_hook("a.txt", {".json": "first"}))
     second = house.run_hook("b.txt", {})
-    staged = os.path.join(os.path.dirname(second.execution.path_without_ext), "a.json")
+    staged = os.path.join(os.path.dirname(second.file_calls.path_without_ext), "a.json")
     with open(staged, "w") as file:
         file.write("second")
-    house.publish(house.finished("b.txt", second.execution))
+    house.publish(house.finished("b.txt", second.file_calls))
     assert isinstance(house.failed["b.txt"], OutputConflict)
     assert house.far_texts() == {"a.json": "first"}
 

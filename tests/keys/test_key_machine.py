@@ -10,7 +10,7 @@ from keys_kit import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limi
 
 from openai_parallel_toolkit.core.errors import LeaseTimeout, NoUsableKey
 from openai_parallel_toolkit.core.records import RateHints
-from openai_parallel_toolkit.keys.lease_request import Ticket
+from openai_parallel_toolkit.keys.lease_request import LeaseRequest
 from openai_parallel_toolkit.keys.pool import Pool
 
 limits = st.fixed_dictionaries(
@@ -89,7 +89,7 @@ class Lending(RuleBasedStateMachine):
     )
     def ask(self, tokens, model, timeout_s):
         expires_s = None if timeout_s is None else self.now_s + timeout_s
-        ticket = Ticket(need(tokens, model), lambda: None, lambda *_: None, expires_s)
+        ticket = LeaseRequest(need(tokens, model), lambda: None, lambda *_: None, expires_s)
         self.waiting.append(ticket)
         others = self.pool.request(ticket, self.now_s)
         assert ticket not in others

@@ -15,7 +15,7 @@ from openai_parallel_toolkit.core.errors import ConfigError
 from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.transport import FakeTransport, SendFault
 from openai_parallel_toolkit.transport.proxies import is_loopback, parse_proxy, proxy_for
-from openai_parallel_toolkit.transport.send_progress import Way, fault_of
+from openai_parallel_toolkit.transport.send_progress import SendProgress, fault_of
 from openai_parallel_toolkit.transport.target import url_of
 
 
@@ -107,7 +107,7 @@ def test_a_fake_may_answer_later() -> None:
 
 
 def test_time_that_ends_before_there_is_a_connection_leaves_the_request_unsent() -> None:
-    way = Way()
+    way = SendProgress()
     late = asyncio.TimeoutError()
     before = fault_of(late, way, route="a.example", request_id="r-1")
     way.is_connected = True

@@ -15,7 +15,7 @@ from openai_parallel_toolkit import (
     ToolkitError,
     request_openai_api,
 )
-from openai_parallel_toolkit.calls.sender import LiveLane
+from openai_parallel_toolkit.calls.sender import Sender
 from openai_parallel_toolkit.core.records import Need
 
 
@@ -60,18 +60,18 @@ class Child(ParallelToolkit):
 def talk_about(manager):
     """Show everything that holds a key in every way that Python offers."""
     lease = manager.lease(Need(model="gpt-4", tokens=1))
-    lane = LiveLane.of(manager)
-    for thing in (manager, lease, manager.settings, manager.redactor, lane, manager.status()):
+    sender = Sender.of(manager)
+    for thing in (manager, lease, manager.settings, manager.redactor, sender, manager.status()):
         print(repr(thing), str(thing), f"{thing}")
         try:
             print(pickle.dumps(thing))
         except Exception as exc:
             print("not pickled:", repr(exc))
-    print(vars(manager), vars(lane), lease.secret, f"{lease.secret!s:>40}")
+    print(vars(manager), vars(sender), lease.secret, f"{lease.secret!s:>40}")
     try:
         request_openai_api(Gpt35Turbo(content="rejected please"), manager)
     except ToolkitError as exc:
-        print(repr(exc), exc.facts, pickle.dumps(exc))
+        print(repr(exc), vars(exc), pickle.dumps(exc))
         traceback.print_exc()
     try:
         manager.add_key(f"{lease.secret.reveal()} with a blank")

@@ -8,8 +8,8 @@ from contextlib import closing
 from typing import IO, Any
 
 from ...calls.responses import Answer, parse_object, read_answer
-from ...calls.run_context import Scope
-from ...calls.sender import Call, LiveLane
+from ...calls.run_context import RunContext
+from ...calls.sender import Call, Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
 from ...core.records import CallId, Request
@@ -17,7 +17,7 @@ from ...journal import Journal
 from .failures import FailedLines, Failure
 from .formats import Came, output_line
 from .lines import Line
-from .turns import ANSWERED, Repeats, Turns
+from .output_order import ANSWERED, OutputOrder, Repeats
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -35,8 +35,8 @@ class Asking:
         *,
         file_id: int,
         journal: Journal,
-        lane: LiveLane,
-        scope: Scope,
+        sender: Sender,
+        context: RunContext,
         most: int,
         format: str,
         failed: FailedLines,
@@ -51,12 +51,12 @@ class Asking:
         self.answered = 0
         self._file_id = file_id
         self._journal = journal
-        self._lane = lane
-        self._scope = scope
+        self._sender = sender
+        self._context = context
         self._most = most
         self._format = format
         self._failed = failed
-        self._turns = Turns()
+        self._turns = OutputOrder()
         self._under_way = 0
         self._arrived: queue.SimpleQueue[tuple[int, Line, Any]] = queue.SimpleQueue()
 
@@ -83,10 +83,10 @@ class Asking:
                         return
                     self._receive(is_patient=not is_begun)
                 except (OSError, ToolkitError) as exc:  # what is under way is still taken in
-                    self._scope.gate.close(as_toolkit_error(exc, out.name))
+                    self._context.stop.close(as_toolkit_error(exc, out.name))
 
     def _is_open(self) -> bool:
-        return self._scope.gate.reason is None
+        return self._context.stop.reason is None
 
     def _begin_next(self, to_ask: Iterator[Line], repeats: Repeats) -> bool:
         """Begin with one more line; False: there is no room or no line."""
@@ -106,7 +106,7 @@ class Asking:
         call = self._call_id(request, repeats.count(request.hash))
         position = self._turns.begin(call.k)
         if self._kept(call, request) is not None:
-            self._scope.tally.replayed()
+            self._context.tally.replayed()
             self._end(position)
             return
 
@@ -114,7 +114,7 @@ class Asking:
             self._arrived.put((position, line, result))
 
         self._under_way += 1
-        self._lane.submit(Call(request=request, id=call, scope=self._scope, deliver=deliver))
+        self._sender.submit(Call(request=request, id=call, context=self._context, deliver=deliver))
 
     def _receive(self, *, is_patient: bool) -> None:
         """Take in what has arrived; when patient, wait a moment for the first."""
@@ -132,15 +132,15 @@ class Asking:
 
     def _not_answered(self, position: int, line: Line, error: BaseException) -> None:
         is_its_own = isinstance(error, RequestFailed) or (
-            isinstance(error, NoUsableKey) and self._lane.keys.has_usable()
+            isinstance(error, NoUsableKey) and self._sender.keys.has_usable()
         )
         if is_its_own and isinstance(error, ToolkitError):
             self._fail(position, line, error)
         elif not isinstance(error, HookUnwound):
-            self._scope.gate.close(error)
+            self._context.stop.close(error)
 
     def _fail(self, position: int, line: Line, error: ToolkitError) -> None:
-        where = self._failed.add(line, Failure.of(error, self._lane.keys.redactor.clean))
+        where = self._failed.add_line(line, Failure.of(error, self._sender.keys.redactor.clean))
         self._turns.end(position, where)
 
     def _end(self, position: int) -> None:
@@ -157,7 +157,7 @@ class Asking:
     def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
         """Return a line and what came for it, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self._failed.at(end)
+            return line, self._failed.failure_at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:

@@ -17,12 +17,13 @@ from urllib.parse import quote
 
 from ...calls.classify import classify
 from ...calls.responses import parse_object
+from ...core.checkpoint import checkpoint
 from ...core.clock import Clock
 from ...core.filesystem import storage_error
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
 from ...core.redaction import Redactor
 from ...transport.base import SendFault
-from ...transport.exchange import Errand, Method, Upload
+from ...transport.exchange import HttpExchange, Method, Upload
 from ...transport.http import HttpTransport
 from .objects import RemoteBatch, RemoteFile, batch_from, file_from
 
@@ -85,8 +86,8 @@ class BatchService:
             StorageError: it cannot be read.
         """
         upload = Upload(name=name, path=path, fields={"purpose": "batch"})
-        errand = Errand(method="POST", path="/files", upload=upload)
-        return await self._once(errand, file_from)
+        exchange = HttpExchange(method="POST", path="/files", upload=upload)
+        return await self._once(exchange, file_from)
 
     async def import_file(self, name: str, url: str) -> RemoteFile:
         """Have Azure fetch a file from a URL by itself; it is ready when its status says so."""
@@ -114,6 +115,7 @@ class BatchService:
 
     async def delete(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
+        checkpoint("batch.deleting")
         try:
             await self._repeat(_plain("DELETE", _path("files", file_id)), _anything)
         except ServiceRefusal as refusal:
@@ -183,7 +185,7 @@ class BatchService:
         after = ""
         while True:
             asked = {**query, "after": after} if after else query
-            page = await self._repeat(Errand(method="GET", path=path, query=asked), _page)
+            page = await self._repeat(HttpExchange(method="GET", path=path, query=asked), _page)
             for raw in page["data"]:
                 yield raw
             last = str(page["data"][-1].get("id")) if page["data"] else ""
@@ -193,16 +195,18 @@ class BatchService:
 
     async def _download(self, file_id: str, path: str) -> int:
         with _whole_file(path) as file:
-            errand = Errand(method="GET", path=_path("files", file_id, "content"), save_to=file)
-            reply = await self._transport.run(errand, self.lease, timeout_s=_TIMEOUT_S)
+            exchange = HttpExchange(
+                method="GET", path=_path("files", file_id, "content"), save_to=file
+            )
+            reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
             size_bytes = file.tell()
             file.seek(0)
             if not _is_success(reply) or (size_bytes and parse_object(file.readline()) is None):
-                raise ServiceRefusal(self._outcome(reply, errand))
+                raise ServiceRefusal(self._outcome(reply, exchange))
             return size_bytes
 
-    async def _repeat(self, errand: Errand, read: Callable[[Any], _Read | None]) -> _Read:
-        return await self._patiently(lambda: self._once(errand, read))
+    async def _repeat(self, exchange: HttpExchange, read: Callable[[Any], _Read | None]) -> _Read:
+        return await self._patiently(lambda: self._once(exchange, read))
 
     async def _patiently(self, attempt: Callable[[], Awaitable[_Read]]) -> _Read:
         """Attempt something until it works, is refused for good, or the patience is at its end."""
@@ -218,20 +222,20 @@ class BatchService:
             await self._sleep(pause_s)
             longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
 
-    async def _once(self, errand: Errand, read: Callable[[Any], _Read | None]) -> _Read:
-        reply = await self._transport.run(errand, self.lease, timeout_s=_TIMEOUT_S)
+    async def _once(self, exchange: HttpExchange, read: Callable[[Any], _Read | None]) -> _Read:
+        reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
         raw = parse_object(reply.body or b"{}") if _is_success(reply) else None
         found = None if raw is None else read(raw)
         if found is None:
-            raise ServiceRefusal(self._outcome(reply, errand))
+            raise ServiceRefusal(self._outcome(reply, exchange))
         return found
 
-    def _outcome(self, reply: RawReply, errand: Errand) -> Outcome:
+    def _outcome(self, reply: RawReply, exchange: HttpExchange) -> Outcome:
         wall_s = self._clock.wall_s()
-        outcome, answer = classify(reply, errand.path, wall_s=wall_s, clean=self._clean)
+        outcome, answer = classify(reply, exchange.path, wall_s=wall_s, clean=self._clean)
         if answer is None:
             return outcome
-        told = f"{errand.path}: the reply is not what was asked for"
+        told = f"{exchange.path}: the reply is not what was asked for"
         return Outcome(
             kind=OutcomeKind.UNKNOWN, status=reply.status, code="no_answer", message=told
         )
@@ -272,12 +276,12 @@ def _is_success(reply: RawReply) -> bool:
     return 200 <= reply.status < 300
 
 
-def _plain(method: Method, path: str) -> Errand:
-    return Errand(method=method, path=path)
+def _plain(method: Method, path: str) -> HttpExchange:
+    return HttpExchange(method=method, path=path)
 
 
-def _post(path: str, asked: Mapping[str, Any]) -> Errand:
-    return Errand(method="POST", path=path, body=canonical_json(asked))
+def _post(path: str, asked: Mapping[str, Any]) -> HttpExchange:
+    return HttpExchange(method="POST", path=path, body=canonical_json(asked))
 
 
 def _path(*parts: str) -> str:

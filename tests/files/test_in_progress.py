@@ -4,18 +4,18 @@ import sys
 
 import pytest
 
-from openai_parallel_toolkit.files.in_progress import OpenFile, OpenFiles
+from openai_parallel_toolkit.files.in_progress import InProgressFile, InProgressFiles
 
 
 @pytest.fixture
 def register(tmp_path):
-    register = OpenFiles(str(tmp_path / "open"))
+    register = InProgressFiles(str(tmp_path / "open"))
     yield register
     register.close()
 
 
 def seen(path, in_call=False, alone=False):
-    return OpenFile(path=path, in_call=in_call, alone=alone)
+    return InProgressFile(path=path, in_call=in_call, alone=alone)
 
 
 def test_only_files_that_were_never_left_are_read_back(register):
@@ -66,8 +66,8 @@ def test_slots_have_room_on_the_disk_before_they_are_written_to(register, tmp_pa
 def test_the_register_outlives_a_process_that_is_killed(tmp_path):
     code = """
 import os, signal, sys
-from openai_parallel_toolkit.files.in_progress import OpenFiles
-register = OpenFiles(sys.argv[1])
+from openai_parallel_toolkit.files.in_progress import InProgressFiles
+register = InProgressFiles(sys.argv[1])
 register.enter(0, "left"); register.leave(0)
 register.enter(1, "waiting"); register.in_call(1, True)
 register.enter(2, "poison")
@@ -79,6 +79,6 @@ os.kill(os.getpid(), signal.SIGKILL)
         [sys.executable, "-c", code, path], env={**os.environ, "PYTHONPATH": root}, check=False
     )
     assert child.returncode == -9
-    register = OpenFiles(path)
+    register = InProgressFiles(path)
     assert register.read_back() == [seen("waiting", in_call=True), seen("poison")]
     register.close()
