@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .completion import Completion, PaidRequest
@@ -133,16 +133,12 @@ def _extract(prompt: str, number: int) -> str:
     if not sentences:
         return _NOTHING_ASKED
     if number % 3 == 0:
-        return _richest(sentences)
+        return max(sentences, key=lambda sentence: len(set(sentence.lower().split())))
     first = number % len(sentences)
     if number % 3 == 1:
         return sentences[first]
     words = prompt.split()
     return " ".join(words[: 5 + number % 20])
-
-
-def _richest(sentences: Iterable[str]) -> str:
-    return max(sentences, key=lambda sentence: len(set(sentence.lower().split())))
 
 
 def _size_bytes(text: str) -> int:
