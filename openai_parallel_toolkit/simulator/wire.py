@@ -94,7 +94,8 @@ class Wire:
                 await self._answer(request, out)
             except (ConnectionError, web.RequestPayloadError):
                 out.close()  # the client is gone already
-        return self._kept if request.keep_alive else self._last
+        is_open = transport is not None and not transport.is_closing()
+        return self._kept if request.keep_alive and is_open else self._last
 
     async def _answer(self, request: web.BaseRequest, out: _Out) -> None:
         if "Expect" in request.headers:
