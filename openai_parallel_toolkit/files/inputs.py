@@ -1,4 +1,4 @@
-"""List the inputs and bring them at hand."""
+"""List the inputs and bring them to the local disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LocalCopy(NamedTuple):
     """An input on the local disk."""
 
     path: str
-    #: Of the bytes that are at hand; None: to be taken from the file when it is open.
+    #: Of these bytes; None: to be taken from the file when it is open.
     signature: str | None
 
 
@@ -38,7 +38,7 @@ class Inputs(Protocol):
         """
         ...
 
-    def at_hand(self, path: str) -> AbstractContextManager[LocalCopy]:
+    def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
         """Have an input on the local disk for the block."""
         ...
 
@@ -79,7 +79,7 @@ class LocalInputs:
             ) from exc
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[LocalCopy]:
+    def local_copy(self, path: str) -> Iterator[LocalCopy]:
         yield LocalCopy(os.path.join(self._root, path), None)
 
     def size_bytes(self, path: str) -> int:

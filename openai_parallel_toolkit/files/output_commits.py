@@ -13,7 +13,7 @@ Done = Callable[[BaseException | None], None]
 _Item = TypeVar("_Item")
 
 
-class Journal(Protocol):
+class OutputJournal(Protocol):
     """The part of the journal that knows of outputs.
 
     Outputs that an intent listed belong to its file for good, also when the file fails later.

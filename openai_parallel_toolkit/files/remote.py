@@ -8,8 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import chain
+from contextlib import ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
 from ..core.filesystem import as_toolkit_error, private_folder
@@ -22,9 +21,6 @@ from .stores import Store
 #: Uploads at a time.
 _UPLOADS = 16
 _FETCHED = "fetched"
-_FILE: Kind = "file"
-_FOLDER: Kind = "folder"
-_OWN: Kind = "own"
 
 
 class RemoteInputs:
@@ -60,15 +56,16 @@ class RemoteInputs:
 
     @contextmanager
     def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
-        files = ((name, _FILE) for name in self._listing.files(folder))
-        folders = (
-            (name, _OWN if os.path.join(folder, name) == self._own else _FOLDER)
-            for name in self._listing.folders(folder)
-        )
-        yield chain(files, folders)
+        yield self._entries(folder)
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, Kind]]:
+        for name in self._listing.files(folder):
+            yield name, "file"
+        for name in self._listing.folders(folder):
+            yield name, "own" if os.path.join(folder, name) == self._own else "folder"
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[LocalCopy]:
+    def local_copy(self, path: str) -> Iterator[LocalCopy]:
         # The name stays, for hooks that look at it.
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             copy = os.path.join(folder, os.path.basename(path))
@@ -122,15 +119,14 @@ class RemoteTree(OutputTree):
     def names_in(self, folder: str) -> Iterator[str]:
         return self._listing.files(folder)
 
-    def take_in(self, arrivals: Sequence[StagedMove]) -> dict[int, Exception]:
+    def put_in_place(self, moves: Sequence[StagedMove]) -> dict[int, Exception]:
         errors: dict[int, Exception] = {}
-        refusals = self._uploads.map(self._refused, arrivals)
-        for arrival, error in zip(arrivals, refusals, strict=True):
+        for move, error in zip(moves, self._uploads.map(self._refusal, moves), strict=True):
             if error is not None:
-                errors.setdefault(arrival.owner, error)
+                errors.setdefault(move.owner, error)
         return errors
 
-    def take_again(self, source: str, final: str) -> None:
+    def put_again(self, source: str, final: str) -> None:
         try:
             self._store.publish(source, final)
         except (OSError, StorageError) as exc:
@@ -145,9 +141,9 @@ class RemoteTree(OutputTree):
         self._uploads.shutdown()
         self._listing.close()
 
-    def _refused(self, arrival: StagedMove) -> Exception | None:
+    def _refusal(self, move: StagedMove) -> Exception | None:
         try:
-            self.take_again(arrival.source, arrival.final)
+            self.put_again(move.source, move.final)
         except (StorageError, UnsafePath) as exc:
             return exc
         return None
@@ -166,13 +162,11 @@ def listing_of(store: Store, state_folder: str) -> Listing:
     Raises:
         ConfigError: there is no such bucket.
     """
-    listing = Listing(state_folder)
-    try:
-        listing.fill(store.list())
-    except FileNotFoundError as exc:
-        listing.close()
-        raise no_bucket(store) from exc
-    except BaseException:
-        listing.close()
-        raise
+    with ExitStack() as stack:
+        listing = stack.enter_context(closing(Listing(state_folder)))
+        try:
+            listing.fill(store.list())
+        except FileNotFoundError as exc:
+            raise no_bucket(store) from exc
+        stack.pop_all()
     return listing
