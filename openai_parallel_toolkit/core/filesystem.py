@@ -45,11 +45,6 @@ class Folder:
     path: str
     fd: int
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode: the same for every name of the folder."""
-        return identity(os.fstat(self.fd))
-
 
 class Files:
     """The actions whose order decides what a power cut leaves; tests pass one that records."""

@@ -162,7 +162,10 @@ class _Scan:
     def _decide(self, folder: str, inputs: Names) -> None:
         made_safe = False
         records = iter(self._states.records_in(folder))
-        with self._existing(folder) as existing, self._names() as claims:
+        with self._names() as existing, self._names() as claims:
+            for name in map(self._key, self._outputs.names_in(folder)):
+                existing.add(name)
+                existing.add(_stem_of(name))
             for name, record in _joined(inputs, records):
                 path = _join(folder, name)
                 stem = self._layout.stem(name)
@@ -178,7 +181,7 @@ class _Scan:
                     self._note("long", path)
                 self._spool.add(path, is_known=record is not None)
 
-    def _verdict(self, folder: str, stem: str, record: Record | None, existing: _Existing) -> str:
+    def _verdict(self, folder: str, stem: str, record: Record | None, existing: Names) -> str:
         state = None if record is None else record[1]
         if self._selection.force:
             return self._due()
@@ -187,7 +190,7 @@ class _Scan:
             return "done" if whole else self._due()
         if state is FileState.ASIDE and not self._selection.retry_aside:
             return "aside"
-        if state is None and existing.has_stem(stem):
+        if state is None and self._is_taken(stem, existing):
             return "existing"
         return self._due()
 
@@ -195,11 +198,15 @@ class _Scan:
         limit = self._selection.file_count
         return "due" if limit is None or self._counts["due"] < limit else "later"
 
-    def _is_there(self, folder: str, final: str, existing: _Existing) -> bool:
+    def _is_there(self, folder: str, final: str, existing: Names) -> bool:
         parent, name = os.path.split(final)
         if parent == folder:
-            return existing.has(name)
+            return self._key(name) in existing
         return self._outputs.holds(final)
+
+    def _is_taken(self, stem: str, existing: Names) -> bool:
+        key = self._key(stem)
+        return key in existing or f"/{key}" in existing
 
     def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
         other = claims.add(self._key(name), path)
@@ -231,13 +238,6 @@ class _Scan:
         yield names
         names.close()
 
-    @contextmanager
-    def _existing(self, folder: str) -> Iterator[_Existing]:
-        with self._names() as names, self._names() as stems:
-            existing = _Existing(names, stems, self._key)
-            existing.add(self._outputs.names_in(folder))
-            yield existing
-
     def _note(self, kind: str, path: str) -> None:
         self._counts[kind] += 1
         self._examples.setdefault(kind, path)
@@ -248,33 +248,17 @@ class _Scan:
                 yield says.format(count=self._counts[kind], example=self._examples[kind])
 
 
-class _Existing:
-    """What the mirrored output folder holds already."""
-
-    def __init__(self, names: Names, stems: Names, key: Callable[[str], str]) -> None:
-        self._names = names
-        self._stems = stems
-        self._key = key
-
-    def add(self, found: Iterable[str]) -> None:
-        for name in map(self._key, found):
-            self._names.add(name)
-            self._stems.add(os.path.splitext(name)[0])
-
-    def has(self, name: str) -> bool:
-        return self._key(name) in self._names
-
-    def has_stem(self, stem: str) -> bool:
-        key = self._key(stem)
-        return key in self._stems or key in self._names
-
-
 _VERDICTS = ("due", "later", "done", "existing", "aside")
 _NOTES = {
     "special": "{count} FIFOs, devices, sockets or broken links were left out, first {example!r}.",
     "linked": "{count} links to folders were not followed, first {example!r}.",
     "long": "{count} names may be too long once an extension is added, first {example!r}.",
 }
+
+
+def _stem_of(name: str) -> str:
+    """Return an output's stem as it stands beside the names, of which none has a slash."""
+    return f"/{os.path.splitext(name)[0]}"
 
 
 def _join(folder: str, name: str) -> str:

@@ -56,21 +56,19 @@ class Writer:
         Raises:
             UsageError: the journal is closed.
         """
-        self._put([(operation, done)])
+        self.put_together([operation], done)
 
-    def put_together(self, group: Sequence[Operation], done: Done) -> None:
+    def put_together(self, group: Sequence[Operation | None], done: Done | None) -> None:
         """Queue operations for one commit and return at once; `done` is told of the last.
 
         Raises:
             UsageError: the journal is closed.
         """
-        self._put([*((operation, None) for operation in group[:-1]), (group[-1], done)])
-
-    def _put(self, queued: Sequence[_Queued]) -> None:
         with self._arrived:
             if self._is_closed:
                 raise UsageError("The journal is closed; open it again to write.")
-            self._queue += queued
+            self._queue += [(operation, None) for operation in group[:-1]]
+            self._queue.append((group[-1], done))
             if self._is_asleep:
                 self._is_asleep = False
                 self._arrived.notify()
