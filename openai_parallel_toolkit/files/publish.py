@@ -126,18 +126,13 @@ class Publisher:
     def _publish(self, batch: _Batch) -> None:
         claims: dict[str, int] = {}
         batch.each(batch.files, partial(self._check, claims))
-        # Without outputs as well: what an earlier run wrote is then no longer expected.
-        intents = self._start(
-            batch, lambda file: partial(self._journal.intent, file.file_id, file.outputs)
-        )
+        intents = self._start(batch, self._intend)
         self._sync(batch)
         self._wait(batch, intents)
         self._move(batch)
-        self._wait(batch, self._start(batch, self._done_file))
+        self._wait(batch, self._start(batch, self._finish))
         for file in batch.files:
-            error = batch.errors.get(file.file_id)
-            self._clean(file, error)
-            self._tell(file, error)
+            self._end(file, batch.errors.get(file.file_id))
 
     def _check(self, claims: dict[str, int], file: Finished) -> None:
         for output in file.outputs:
@@ -163,11 +158,16 @@ class Publisher:
                 path=final,
             )
 
-    def _start(
-        self, batch: _Batch, commit: Callable[[Finished], Callable[[Done], None]]
-    ) -> Commits[Finished]:
+    def _intend(self, file: Finished, done: Done) -> None:
+        # Without outputs as well: what an earlier run wrote is then no longer expected.
+        self._journal.intent(file.file_id, file.outputs, done)
+
+    def _finish(self, file: Finished, done: Done) -> None:
+        self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
+
+    def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
         commits: Commits[Finished] = Commits()
-        batch.each(batch.sound(), lambda file: commits.start(file, commit(file)))
+        batch.each(batch.sound(), lambda file: commits.start(file, partial(begin, file)))
         return commits
 
     def _wait(self, batch: _Batch, commits: Commits[Finished]) -> None:
@@ -185,10 +185,6 @@ class Publisher:
         for output in file.outputs:
             self._tree.files.sync(self._staging.path_of(output))
 
-    def _done_file(self, file: Finished) -> Callable[[Done], None]:
-        facts = file.file_id, file.hooks_version, file.input_signature
-        return partial(self._journal.done_file, *facts)
-
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
         moves = [
@@ -201,13 +197,11 @@ class Publisher:
             if file.file_id in errors:
                 batch.fail(file, errors[file.file_id])
 
-    def _clean(self, file: Finished, error: ToolkitError | None) -> None:
+    def _end(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None and not self._tree.leaves_sources:
             file.staged.release()
         else:
             file.staged.discard()
-
-    def _tell(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None:
             self._on_done(file)
             return

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from ..core.errors import ConfigError, StorageError, UnsafePath
 from ..core.filesystem import as_toolkit_error, private_folder
 from ..core.text import counted
-from .inputs import Kind, LocalCopy
+from .inputs import Inputs, Kind, LocalCopy
 from .listing import Listing
 from .output_tree import OutputTree, StagedMove
 from .stores import Store
@@ -23,7 +23,7 @@ _UPLOADS = 16
 _FETCHED = "fetched"
 
 
-class RemoteInputs:
+class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
     def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
@@ -46,7 +46,6 @@ class RemoteInputs:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know."""
         count, example = self._listing.odd_count, self._listing.odd_example
         if not count:
             return ()
@@ -73,11 +72,6 @@ class RemoteInputs:
 
     def size_bytes(self, path: str) -> int:
         return self._listing.size_bytes(path) or 0
-
-    def check_unchanged(self, path: str, signature: str) -> bool:
-        """A copy is worked on, so nothing can change under the hooks."""
-        del path, signature
-        return True
 
     def close(self) -> None:
         """Give the disk space back."""
