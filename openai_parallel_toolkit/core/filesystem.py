@@ -51,7 +51,7 @@ class Files:
 
     def sync(self, path: str) -> None:
         """Wait until a file's bytes are on the disk."""
-        with _closing(open_regular(path)) as fd:
+        with closing_fd(open_regular(path)) as fd:
             os.fsync(fd)
 
     def sync_folder(self, folder: Folder) -> None:
@@ -81,7 +81,7 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
     Raises:
         UnsafePath: it is a link, a special file or has a second name.
     """
-    with _closing(open_regular(path)) as fd:
+    with closing_fd(open_regular(path)) as fd:
         size_bytes, seen = 0, hashlib.sha256()
         while chunk := os.read(fd, _CHUNK_BYTES):
             size_bytes += len(chunk)
@@ -92,7 +92,8 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
 
 
 @contextmanager
-def _closing(fd: int) -> Iterator[int]:
+def closing_fd(fd: int) -> Iterator[int]:
+    """Close a file descriptor at the end of the block."""
     try:
         yield fd
     finally:
@@ -127,7 +128,7 @@ def _not_regular(path: str) -> UnsafePath:
 @contextmanager
 def open_root(path: str) -> Iterator[Folder]:
     """Open a folder by its path, whose links are followed: it is the user's own choice."""
-    with _closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)) as fd:
+    with closing_fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)) as fd:
         yield Folder(path=path, fd=fd)
 
 
@@ -228,7 +229,7 @@ def private_folder(path: str) -> str:
 
 def sync(path: str) -> None:
     """Bring a file's bytes, or a folder's names, to the disk."""
-    with _closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+    with closing_fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
         os.fsync(fd)
 
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -99,14 +99,15 @@ class _Scan:
             self._walk()
         self._spool.finish()
         counts = self._counts
-        if not sum(counts[verdict] for verdict in _VERDICTS):
+        total = sum(counts[verdict] for verdict in ("due", "later", "done", "existing", "aside"))
+        if not total:
             raise ScanError(
                 f"No input file in {self._layout.input_root!r}; look at input_path, pattern and "
                 "exclude (hidden files are left out).",
                 path=self._layout.input_root,
             )
         return Plan(
-            total=sum(counts[verdict] for verdict in _VERDICTS),
+            total=total,
             due_count=counts["due"],
             later=counts["later"],
             skipped_done=counts["done"],
@@ -165,7 +166,7 @@ class _Scan:
         with self._names() as existing, self._names() as claims:
             for name in map(self._key, self._outputs.names_in(folder)):
                 existing.add(name)
-                existing.add(_stem_of(name))
+                existing.add(f"/{os.path.splitext(name)[0]}")  # no name has a slash
             for name, record in _joined(inputs, records):
                 path = _join(folder, name)
                 stem = self._layout.stem(name)
@@ -232,11 +233,9 @@ class _Scan:
                     path=path,
                 )
 
-    @contextmanager
-    def _names(self) -> Iterator[Names]:
-        names = Names(self._spill, b"%d" % next(self._numbers), in_memory=self._in_memory)
-        yield names
-        names.close()
+    def _names(self) -> closing[Names]:
+        map = b"%d" % next(self._numbers)
+        return closing(Names(self._spill, map, in_memory=self._in_memory))
 
     def _note(self, kind: str, path: str) -> None:
         self._counts[kind] += 1
@@ -248,17 +247,11 @@ class _Scan:
                 yield says.format(count=self._counts[kind], example=self._examples[kind])
 
 
-_VERDICTS = ("due", "later", "done", "existing", "aside")
 _NOTES = {
     "special": "{count} FIFOs, devices, sockets or broken links were left out, first {example!r}.",
     "linked": "{count} links to folders were not followed, first {example!r}.",
     "long": "{count} names may be too long once an extension is added, first {example!r}.",
 }
-
-
-def _stem_of(name: str) -> str:
-    """Return an output's stem as it stands beside the names, of which none has a slash."""
-    return f"/{os.path.splitext(name)[0]}"
 
 
 def _join(folder: str, name: str) -> str:

@@ -267,7 +267,7 @@ def _swap(path: str, fresh: str, wall_s: float) -> str:
     kept_as = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}"
     try:
         os.link(path, kept_as)
-        if os.path.exists(f"{path}-wal"):
+        with suppress(FileNotFoundError):
             os.link(f"{path}-wal", f"{kept_as}-wal")
         # A log that is left would be played into the new journal.
         _remove(f"{path}-wal")
