@@ -14,6 +14,7 @@ from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
+from .schema import transaction
 from .tallies import Folded, Tallies
 
 logger = logging.getLogger(__name__)
@@ -145,14 +146,8 @@ class Writer:
     def _commit(self, batch: Sequence[Operation]) -> None:
         if not batch:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             folded = self._execute(batch)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         self._tallies.adopt(folded)
 
     def _execute(self, batch: Sequence[Operation]) -> Folded:
