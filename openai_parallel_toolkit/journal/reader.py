@@ -12,7 +12,7 @@ from ..core.records import FailureNote, FileState, OutcomeKind
 from .columns import decimal, join
 from .disk import faults_told
 from .queries import PAGE, JournalQueries, add_up, totals
-from .rows import Attempt, Ending, FileDetail, FileFailure, Status, StoredAnswer
+from .rows import AnswerRecord, Attempt, Ending, FileDetail, FileFailure, Status
 from .schema import VERSION, checked_version, connect, existing
 
 _FAILURES = (
@@ -125,7 +125,7 @@ def _failure(
     )
 
 
-def _attempt(answer: StoredAnswer | None, *columns: Any) -> Attempt:
+def _attempt(answer: AnswerRecord | None, *columns: Any) -> Attempt:
     facts = dict(zip(Attempt.__dataclass_fields__, columns[:_ATTEMPT_COLUMNS]))  # noqa: B905
     facts["hash"] = facts["hash"].hex()
     facts["max_cost_usd"] = decimal(facts["max_cost_usd"])
