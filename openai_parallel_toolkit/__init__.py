@@ -55,7 +55,7 @@ _HOMES = (
     "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
 )  # fmt: skip
 
-__version__ = "0.1.0"
+__version__ = "2.0.0"
 __all__ = [
     "APIKeyManager", "APIPlayer", "APIRequester", "APIRequestor", "ApiQueue", "BatchFolder",
     "BatchFolderSummary", "BatchOptions", "BudgetExceeded", "CarryingPool", "ChatModel",

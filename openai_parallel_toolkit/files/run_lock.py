@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunLocked
-from ..core.filesystem import storage_error
+from ..core.filesystem import atomic_file, closing_fd, storage_error
 
 #: Kept inside the output folder unless the user says otherwise.
 STATE_FOLDER = ".openai_parallel_toolkit"
@@ -73,19 +73,15 @@ class RunLock:
             StorageError: it cannot be looked at.
         """
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return None
-        except OSError as exc:
-            raise storage_error(exc, self._path) from exc
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return self._locked()
-        else:
-            return None
-        finally:
-            os.close(descriptor)
+        except OSError as exc:
+            raise storage_error(exc, self._path) from exc
+        return None
 
     def _say_who(self) -> None:
         since = datetime.fromtimestamp(self._clock.wall_s(), timezone.utc)
@@ -94,11 +90,9 @@ class RunLock:
             "host": socket.gethostname(),
             "since": since.isoformat(timespec="seconds"),
         }
-        fresh = f"{self._holder}.new"
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        quickly = atomic_file(self._holder, mode=0o600, is_durable=False)
+        with quickly as part, open(part, "w", encoding="utf-8") as file:
             json.dump(holder, file)
-        os.replace(fresh, self._holder)
 
     def _locked(self) -> RunLocked:
         pid, host, since = self._read_holder()

@@ -14,14 +14,23 @@ from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import StorageError
+from ..core.filesystem import path_text, replace_durably
 from ..core.records import CallId, FileState, Outcome, OutcomeKind, Usage
-from .columns import decimal, path_text
-from .disk import FAULTS, explain, faults_told, make_private, refused, sync_folder
+from .columns import decimal
+from .disk import FAULTS, explain, faults_told, make_private, refused
 from .operations import Claimed, Ended
 from .rows import RepairReport, is_whole
-from .schema import FILE_NAME, STEPS, checked_version, connect, migrate, prepare
+from .schema import (
+    FILE_NAME,
+    STEPS,
+    checked_version,
+    connect,
+    existing,
+    migrate,
+    prepare,
+    transaction,
+)
 from .tallies import Tallies
-from .upkeep import existing
 
 _BATCH = 5_000
 #: Beyond all row ids.
@@ -222,9 +231,8 @@ def _insert(
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     statement = f"INSERT OR {verb} INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
     while batch := list(islice(rows, _BATCH)):
-        db.execute("BEGIN")
-        db.executemany(statement, batch)
-        db.execute("COMMIT")
+        with transaction(db):
+            db.executemany(statement, batch)
 
 
 def _rebuild_tallies(db: sqlite3.Connection) -> None:
@@ -238,9 +246,8 @@ def _rebuild_tallies(db: sqlite3.Connection) -> None:
         last_id = rows[-1][0]
         claims = [_claim(*row[:5]) for row in rows]
         endings = [_ending(row[0], *row[5:]) for row in rows if row[5] is not None]
-        db.execute("BEGIN")
-        folded = tallies.fold(db, claims, endings)
-        db.execute("COMMIT")
+        with transaction(db):
+            folded = tallies.fold(db, claims, endings)
         tallies.adopt(folded)
 
 
@@ -267,13 +274,12 @@ def _swap(path: str, fresh: str, wall_s: float) -> str:
     kept_as = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}"
     try:
         os.link(path, kept_as)
-        if os.path.exists(f"{path}-wal"):
+        with suppress(FileNotFoundError):
             os.link(f"{path}-wal", f"{kept_as}-wal")
         # A log that is left would be played into the new journal.
         _remove(f"{path}-wal")
         _remove(f"{path}-shm")
-        os.replace(fresh, path)
-        sync_folder(os.path.dirname(path))
+        replace_durably(fresh, path)
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
     return kept_as
