@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
@@ -49,7 +50,7 @@ class APIKeyManager:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        """Load the keys and stand ready.
+        """Load the keys.
 
         Args:
             api_keys: the keys; None: those of the config or the environment.
@@ -137,12 +138,16 @@ class APIKeyManager:
             raise request.error or _closed()
         return request.lease
 
-    def settle(self, lease: Lease, outcome: Outcome) -> None:
+    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> None:
         """Take a lease back, with what became of the request.
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
+
+        Args:
+            cost_usd: what it cost; None: what the outcome's usage costs at the list price.
         """
-        cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
+        if cost_usd is None and outcome.usage is not None:
+            cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
             outcome = replace(outcome, message=self._redactor.clean(outcome.message))
         with self._lock:
@@ -220,12 +225,7 @@ class APIKeyManager:
         Raises:
             UsageError: there is no such key.
         """
-        with self._lock:
-            if name not in self._pool.states:
-                raise UsageError("no key has this name; status() lists the names", name=name)
-            served = self._pool.restore(name, self._clock.now_s())
-            self._timer.look()
-        _wake(served)
+        self._act(lambda now_s: self._pool.restore(name, now_s))
 
     def recall_drops(self, salt: bytes, reasons: Mapping[str, str]) -> None:
         """Half-open the keys that an earlier run dropped: one request at a time until one succeeds.
@@ -344,8 +344,12 @@ class APIKeyManager:
     # -- acting, without the lock --------------------------------------------------------------
 
     def _withdraw(self, request: LeaseRequest, error: BaseException) -> None:
+        self._act(lambda now_s: self._pool.withdraw(request, error, now_s))
+
+    def _act(self, act: Callable[[float], Sequence[LeaseRequest]]) -> None:
+        """Act on the pool under the lock, and wake those it served or failed without it."""
         with self._lock:
-            done = self._pool.withdraw(request, error, self._clock.now_s())
+            done = act(self._clock.now_s())
             self._timer.look()
         _wake(done)
 

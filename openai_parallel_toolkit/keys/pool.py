@@ -12,7 +12,7 @@ from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
-from ..core.errors import NoUsableKey
+from ..core.errors import NoUsableKey, UsageError
 from ..core.records import Lease, Need, Outcome, OutcomeKind
 from ..core.text import brief
 from .config import APIKey
@@ -65,7 +65,9 @@ class Pool:
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
         """Offer a dropped key again, and a half-open one without limit."""
-        state = self.states[name]
+        state = self.states.get(name)
+        if state is None:
+            raise UsageError("no key has this name; status() lists the names", name=name)
         state.dropped = state.half_open = None
         return self._offer(state, now_s)
 
