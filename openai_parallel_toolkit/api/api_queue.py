@@ -21,7 +21,7 @@ from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from ..core.redaction import Redactor, Secret
 from ..keys.window import SlidingWindow
 from ..transport import SendFault, Transport
-from ..transport.endpoint import EndpointTransport
+from ..transport.http import EndpointTransport
 
 logger = logging.getLogger(__name__)
 
