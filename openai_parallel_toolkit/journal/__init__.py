@@ -5,24 +5,22 @@ from .reader import JournalReader
 from .repair import repair
 from .rows import (
     Attempt,
-    Ending,
-    Figures,
+    AttemptEnding,
     FileDetail,
     FileFailure,
     FileRecord,
     PruneReport,
     RepairReport,
     RunRecord,
+    RunTotals,
     Status,
     StoredAnswer,
-    Totals,
 )
 from .upkeep import prune
 
 __all__ = [
     "Attempt",
-    "Ending",
-    "Figures",
+    "AttemptEnding",
     "FileDetail",
     "FileFailure",
     "FileRecord",
@@ -31,9 +29,9 @@ __all__ = [
     "PruneReport",
     "RepairReport",
     "RunRecord",
+    "RunTotals",
     "Status",
     "StoredAnswer",
-    "Totals",
     "prune",
     "repair",
 ]

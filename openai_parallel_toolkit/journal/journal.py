@@ -15,6 +15,7 @@ from typing import Any
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
+from ..costs.figures import Figures
 from . import changes, queries
 from .batch_store import BatchStore
 from .columns import path_bytes
@@ -22,7 +23,7 @@ from .disk import DiskReserve, faults_told, make_private
 from .operations import Claimed, Ended, NewFile
 from .output_commits import Finished, Intent
 from .queries import Source
-from .rows import Figures, FileRecord, StoredAnswer, Totals
+from .rows import FileRecord, RunTotals, StoredAnswer
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
@@ -299,7 +300,7 @@ class Journal:
         """
         self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
 
-    def totals(self) -> Totals:
+    def totals(self) -> RunTotals:
         """Return the figures of this run and of all runs."""
         return queries.totals(queries.figures(self._source), self._run_id)
 

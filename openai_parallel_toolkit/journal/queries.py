@@ -9,15 +9,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from ..core.records import CallId, FileState, OutputFile
+from ..costs.figures import Figures
 from .batch_rows import Standing
-from .columns import join, path_bytes, path_text, split
+from .columns import figures_facts, join, path_bytes, path_text, split
 from .disk import damaged, faults_told
-from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
+from .rows import FileRecord, RunRecord, RunTotals, StoredAnswer
 
 #: Files that are read at a time where there may be millions.
 _PAGE = 500
@@ -77,14 +77,10 @@ def figures(source: Source) -> list[tuple[int, str, str, Figures]]:
     """Return runs, key names and models with their figures."""
     rows = source.rows("SELECT * FROM tallies ORDER BY run_id")
     with source.understood():
-        return [(run_id, key, model, _figures(values)) for run_id, key, model, *values in rows]
-
-
-def _figures(values: Sequence[Any]) -> Figures:
-    facts = dict(zip(FIGURES, values, strict=True))
-    facts["cost_usd"] = Decimal(facts["cost_usd"])
-    facts["doubt_usd"] = Decimal(facts["doubt_usd"])
-    return Figures(**facts)
+        return [
+            (run_id, key, model, Figures(**figures_facts(values)))
+            for run_id, key, model, *values in rows
+        ]
 
 
 def add_up(
@@ -97,9 +93,9 @@ def add_up(
     return sums
 
 
-def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> Totals:
+def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> RunTotals:
     """Return the figures of one run and of all."""
-    return Totals(
+    return RunTotals(
         this_run=sum((row[3] for row in rows if row[0] == run_id), Figures()),
         all_runs=sum((row[3] for row in rows), Figures()),
     )

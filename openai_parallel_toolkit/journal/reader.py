@@ -14,7 +14,7 @@ from . import queries
 from .columns import decimal, join, split
 from .disk import faults_told
 from .queries import Source
-from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status, StoredAnswer
+from .rows import Attempt, AttemptEnding, FileDetail, FileFailure, FileRecord, Status, StoredAnswer
 from .schema import FILE_NAME, VERSION, checked_version, connect
 
 _PAGE = 500
@@ -159,11 +159,11 @@ def _attempt(answer: StoredAnswer | None, *columns: Any) -> Attempt:
     )
 
 
-def _ending(attempt_id: int | None, kind: str, *values: Any) -> Ending | None:
+def _ending(attempt_id: int | None, kind: str, *values: Any) -> AttemptEnding | None:
     if attempt_id is None:
         return None
     status, code, message, prompt, completion, cached, cost, request_id, ended = values
-    return Ending(
+    return AttemptEnding(
         kind=OutcomeKind(kind),
         status=status,
         code=code,

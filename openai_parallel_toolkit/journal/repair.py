@@ -239,9 +239,9 @@ def _rebuild_tallies(db: sqlite3.Connection) -> None:
         claims = [_claim(*row[:5]) for row in rows]
         endings = [_ending(row[0], *row[5:]) for row in rows if row[5] is not None]
         db.execute("BEGIN")
-        folded = tallies.fold(db, claims, endings)
+        staged = tallies.stage(db, claims, endings)
         db.execute("COMMIT")
-        tallies.adopt(folded)
+        tallies.apply(staged)
 
 
 def _claim(attempt_id: int, run_id: int, key_name: str, model: str, most: str | None) -> Claimed:

@@ -14,7 +14,7 @@ from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, NewFile, Operation
 from .output_commits import Finished, Intent, write_finished, write_intents
-from .tallies import Folded, Tallies
+from .tallies import StagedTallies, Tallies
 
 logger = logging.getLogger(__name__)
 
@@ -149,25 +149,25 @@ class Writer:
             return
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            folded = self._execute(batch)
+            staged = self._execute(batch)
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self._tallies.adopt(folded)
+        self._tallies.apply(staged)
 
-    def _execute(self, batch: Sequence[Operation]) -> Folded:
+    def _execute(self, batch: Sequence[Operation]) -> StagedTallies:
         """Insert the rows in bulk, then change what is there: no row waits for a change."""
         claims = [operation for operation in batch if isinstance(operation, Claimed)]
         endings = [operation for operation in batch if isinstance(operation, Ended)]
         # First, while an attempt that ends here has no end yet.
-        folded = self._tallies.fold(self._db, claims, endings)
+        staged = self._tallies.stage(self._db, claims, endings)
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
         self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
-        return folded
+        return staged
 
     def _change(self, changes: Sequence[Intent | Finished | Change]) -> None:
         """Make changes in their order; what comes in rows is written together.

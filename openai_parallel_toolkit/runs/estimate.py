@@ -10,7 +10,8 @@ from typing import Any
 from ..core.clock import Clock
 from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
-from ..core.text import counted
+from ..core.text import counted, duration
+from ..costs.figures import usd_sum
 from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.run_folders import lay_out
 from ..files.run_lock import state_folder_of
@@ -22,7 +23,7 @@ from .dry_run import PlannedCalls
 from .forecast import Range, forecast
 from .hooks import Hooks
 from .options import RunOptions
-from .report import RunSummary, duration
+from .report import RunSummary
 from .run import run_folder
 from .sample import Sample
 
@@ -147,7 +148,7 @@ def _measured(detail: FileDetail) -> Measured:
         calls=len(good),
         prompt_tokens=sum(ending.prompt_tokens or 0 for ending in good),
         completion_tokens=sum(ending.completion_tokens or 0 for ending in good),
-        cost_usd=_sum(ending.cost_usd for ending in good),
+        cost_usd=usd_sum(ending.cost_usd for ending in good),
         seconds=seconds,
     )
 
@@ -157,7 +158,7 @@ def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
         calls=len(calls.requests),
         prompt_tokens=sum(request.prompt_tokens for request in calls.requests),
         completion_tokens=sum(request.reply_tokens for request in calls.requests),
-        cost_usd=_sum(prices.likely_cost_usd(request) for request in calls.requests),
+        cost_usd=usd_sum(prices.likely_cost_usd(request) for request in calls.requests),
     )
 
 
@@ -182,7 +183,7 @@ def _estimate(
         rest = {"rest_count": sample.rest_count, "rest_size": sample.rest_bytes}
         return forecast(values, sizes, **rest)
 
-    costs = _sum(one.cost_usd for one in files)
+    costs = usd_sum(one.cost_usd for one in files)
     calls = over(lambda one: one.calls)
     prompt_tokens = over(lambda one: one.prompt_tokens)
     completion_tokens = over(lambda one: one.completion_tokens)
@@ -228,16 +229,6 @@ def _time(
         return None, ""
     bound_by = max(known, key=known.__getitem__)
     return known[bound_by], bound_by
-
-
-def _sum(costs: Iterator[Decimal | None]) -> Decimal | None:
-    """Add costs up; None: one of them is not known."""
-    total = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
 
 
 def _usd(amount: float) -> Decimal:

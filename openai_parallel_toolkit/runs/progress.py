@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..core.clock import Clock
-from ..core.text import counted
+from ..core.text import counted, duration
 from ..costs.budget import Funds
-from ..costs.tally import CallFigures
-from .report import duration, funds_words, money
+from ..costs.figures import Figures
 
 #: Rates are taken over this many seconds.
 _WINDOW_S = 10.0
@@ -26,7 +25,7 @@ class Moment:
     #: Files, or what else is counted.
     done: int
     failed: int
-    calls: CallFigures
+    calls: Figures
     #: For example "3 alive, 1 cooling, 1 dropped".
     keys: str
     #: Why nothing moves and until when; "" when it does.
@@ -105,7 +104,7 @@ class _Rates:
         self._clock = clock
         self._seen: deque[tuple[float, int, int]] = deque()
 
-    def words(self, calls: CallFigures) -> str:
+    def words(self, calls: Figures) -> str:
         now_s = self._clock.now_s()
         self._seen.append((now_s, calls.answered, calls.tokens))
         while now_s - self._seen[0][0] > _WINDOW_S and len(self._seen) > 2:
@@ -138,9 +137,9 @@ class Progress:
 
     def show(self, moment: Moment) -> None:
         """Show how it stands now; first what a narrow window must not cut off."""
-        parts = [self._rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
+        parts = [self._rates.words(moment.calls), moment.calls.cost.words(), f"keys: {moment.keys}"]
         if moment.funds is not None:
-            parts.insert(2, funds_words(moment.funds))
+            parts.insert(2, str(moment.funds))
         if moment.failed:
             parts.insert(0, f"{moment.failed:,} failed")
         if moment.waiting:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from ..calls.attempts import Policy
 from ..calls.run_context import RunContext
@@ -21,35 +21,18 @@ from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import storage_error
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
-from ..core.text import counted
+from ..core.text import counted, duration
 from ..costs.budget import Budget, Funds
 from ..costs.prices import PriceBook
 from ..journal import Journal
 from ..keys import APIKeyManager
 from .progress import Moment
-from .report import duration
+from .summary import Summary
 
 logger = logging.getLogger(__name__)
 
 
-class Told(Protocol):
-    """What a run came to."""
-
-    @property
-    def stopped(self) -> str:
-        """Why the run ended before its work did; "" when it did not."""
-        ...
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        ...
-
-    def beside_error(self) -> str:
-        """Return it in words for where the error follows that stopped the run and says why."""
-        ...
-
-
-SummaryT = TypeVar("SummaryT", bound=Told)
+SummaryT = TypeVar("SummaryT", bound=Summary)
 SessionT = TypeVar("SessionT", bound="RunSession")
 
 
@@ -245,7 +228,7 @@ class RunSession:
             return f"told to by {signal.Signals(self.signals.received).name}"
         return "" if self.stop.reason is None else str(self.stop.reason)
 
-    def end(self, summary: Told) -> None:
+    def end(self, summary: Summary) -> None:
         """Close the run's record in the journal, and forget drops of keys that were alive."""
         try:
             fingerprints = self.keys.fingerprints(self.journal.salt)

@@ -11,7 +11,7 @@ from ...core.clock import Clock, SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, storage_error
 from ...core.records import FailureNote
-from ...costs.tally import CallFigures
+from ...costs.figures import Figures
 from ...keys import APIKeyManager
 from ...runs.progress import Progress
 from ...runs.session import RunSession
@@ -83,7 +83,7 @@ class PromptsRun:
                     answered=0,
                     failed=0,
                     left=0,
-                    calls=CallFigures(),
+                    calls=Figures(),
                     seconds=0.0,
                     output_path=paths.output,
                     was_done=True,
