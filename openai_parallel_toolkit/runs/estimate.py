@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..core.clock import Clock
 from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
 from ..core.text import counted, duration
-from ..costs.figures import usd_sum
+from ..costs.figures import usd_sum, usd_text
 from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.run_folders import lay_out
 from ..files.run_lock import state_folder_of
@@ -71,23 +71,14 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text."""
-        ranges = {
-            name: _range_json(getattr(self, name), round)
-            for name in ("calls", "prompt_tokens", "completion_tokens")
-        }
-        batch, spent = self.batch_usd, self.sample_usd
-        return {
-            "files": self.files,
-            "sampled": self.sampled,
-            "failed": self.failed,
-            **ranges,
-            "cost_usd": _range_json(self.cost_usd, lambda usd: str(_usd(usd))),
-            "batch_usd": None if batch is None else str(batch),
-            "sample_usd": None if spent is None else str(spent),
-            "seconds": self.seconds,
-            "bound_by": self.bound_by,
-            "tokens_only": self.tokens_only,
-        }
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name in ("calls", "prompt_tokens", "completion_tokens"):
+            told[name] = told[name].as_dict(round)
+        cost = self.cost_usd
+        told["cost_usd"] = None if cost is None else cost.as_dict(lambda usd: str(_usd(usd)))
+        told["batch_usd"] = usd_text(self.batch_usd)
+        told["sample_usd"] = usd_text(self.sample_usd)
+        return told
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -235,13 +226,6 @@ def _usd(amount: float) -> Decimal:
     return Decimal(str(round(amount, 6)))
 
 
-def _range_json(found: Range | None, to_json: Callable[[float], Any]) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    parts = {"likely": found.likely, "low": found.low, "high": found.high}
-    return {name: None if part is None else to_json(part) for name, part in parts.items()}
-
-
 def _lines(estimate: Estimate) -> Iterator[str]:
     if not estimate.files:
         yield "No file is due, so there is nothing to forecast."
@@ -251,29 +235,20 @@ def _lines(estimate: Estimate) -> Iterator[str]:
     failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
     yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
     calls = "First calls" if estimate.tokens_only else "Calls"
-    yield f"{calls}: {_words(estimate.calls, '{:,.0f}')}."
+    yield f"{calls}: {estimate.calls.words('{:,.0f}')}."
     longest = ", if each is as long as it may be" if estimate.tokens_only else ""
     yield (
-        f"Tokens: {_words(estimate.prompt_tokens, '{:,.0f}')} sent, "
-        f"{_words(estimate.completion_tokens, '{:,.0f}')} received{longest}."
+        f"Tokens: {estimate.prompt_tokens.words('{:,.0f}')} sent, "
+        f"{estimate.completion_tokens.words('{:,.0f}')} received{longest}."
     )
     if estimate.cost_usd is None:
         yield "Cost: unknown (a model has no price; give prices in the config)."
     else:
         yield (
-            f"Cost: {_words(estimate.cost_usd, '${:,.4f}')}{longest}; in batch mode half: about "
+            f"Cost: {estimate.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
             f"${estimate.batch_usd:,.4f}."
         )
     if estimate.seconds is not None:
         yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
     if estimate.tokens_only:
         yield "Answers may lead to more calls; without --tokens-only a sample is paid for and told."
-
-
-def _words(found: Range, form: str) -> str:
-    likely = form.format(found.likely)
-    if found.low is None or found.high is None:
-        return f"about {likely}"
-    if found.low == found.high:
-        return likely
-    return f"about {likely} ({form.format(found.low)} to {form.format(found.high)})"

@@ -26,7 +26,7 @@ from ..costs.budget import Budget, Funds
 from ..costs.prices import PriceBook
 from ..journal import Journal
 from ..keys import APIKeyManager
-from .progress import Moment
+from .progress import Rates
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class RunSession:
             session.begin(version)
             with session.signals, sender.run_open():
                 while there is work and not session.is_grace_over():
-                    session.look()  # a few times a second, and draw session.moment(...)
+                    session.look()  # a few times a second, and show session.words(...)
                 summary = ...  # with session.stopped
                 session.end(summary)
             return session.hand_over(summary)
@@ -90,6 +90,7 @@ class RunSession:
         self._keeps_journal = keeps_journal
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
+        self._rates = Rates(clock)
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
@@ -156,11 +157,6 @@ class RunSession:
 
     # While work is under way
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether nothing more is to be begun."""
-        return self.stop.reason is not None
-
     def look(self) -> None:
         """Stop the run when a signal came or the journal's disk refused."""
         if self.signals.received is not None:
@@ -170,7 +166,7 @@ class RunSession:
 
     def is_grace_over(self) -> bool:
         """Whether the run is told to stop, and what is under way has had its time."""
-        if not self.is_stopping:
+        if not self.stop.is_closed():
             return False
         now_s = self.clock.now_s()
         if self._stopping_since_s is None:
@@ -184,28 +180,32 @@ class RunSession:
                 )
         return now_s - self._stopping_since_s >= self._grace_s
 
-    def moment(self, done: int, failed: int, besides: Callable[[], str]) -> Moment:
-        """Return how the run stands.
+    def words(self, failed: int, besides: Callable[[], str]) -> str:
+        """Return how the run stands; first what a narrow window must not cut off.
 
         Args:
+            failed: files, or what else is counted.
             besides: says why nothing moves when neither keys nor money do; "" when it does.
         """
-        return Moment(
-            done=done,
-            failed=failed,
-            calls=self.context.tally.figures(),
-            keys=self.keys.counts().states,
-            waiting=self._why_waiting() or besides(),
-            funds=self.funds,
-        )
+        calls, funds = self.context.tally.figures(), self.funds
+        waiting = self._why_waiting(funds) or besides()
+        parts = [
+            f"waiting: {waiting}" if waiting else "",
+            f"{failed:,} failed" if failed else "",
+            self._rates.words(calls),
+            calls.cost.words(),
+            "" if funds is None else str(funds),
+            f"keys: {self.keys.counts().states}",
+        ]
+        return ", ".join(filter(None, parts))
 
-    def _why_waiting(self) -> str:
+    def _why_waiting(self, funds: Funds | None) -> str:
         wait = self.keys.waiting_on()
         if wait is not None and wait.until_s is not None:
             return f"{wait.reason}, {duration(wait.until_s - self.clock.now_s())} to go"
         if wait is not None:
             return wait.reason
-        is_short = self.funds is not None and self.funds.waiting
+        is_short = funds is not None and funds.waiting
         return "max_cost: answers in flight may give money back" if is_short else ""
 
     @property
