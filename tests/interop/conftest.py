@@ -7,7 +7,7 @@ from interop_desk import Desk
 from servers import Aimock, Llama
 
 
-@pytest.fixture(context="session")
+@pytest.fixture(scope="session")
 def _aimock(tmp_path_factory):
     with Aimock.running(tmp_path_factory.mktemp("aimock")) as server:
         yield server
@@ -19,7 +19,7 @@ def aimock(_aimock):
     return _aimock
 
 
-@pytest.fixture(context="session")
+@pytest.fixture(scope="session")
 def llama(tmp_path_factory):
     with Llama.running(tmp_path_factory.mktemp("llama")) as server:
         yield server

@@ -33,7 +33,7 @@ def _outside(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
 
 
-@pytest.fixture(context="session")
+@pytest.fixture(scope="session")
 def servers_running():
     """Start each server when it is first asked for."""
     with contextlib.ExitStack() as stack:

@@ -20,7 +20,7 @@ WORDS = st.sampled_from([
 TEXTS = st.one_of(st.text(), st.lists(WORDS).map("".join))
 
 
-@pytest.fixture(context="module", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _vocabularies():
     """Loading one takes longer than a single example may."""
     for model in MODELS:

@@ -29,7 +29,7 @@ ARGUMENTS = {
 }
 
 
-@pytest.fixture(context="module", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _vocabularies():
     """Loading one takes longer than a single example may."""
     for model in MODELS:
