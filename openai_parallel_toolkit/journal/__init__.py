@@ -4,6 +4,7 @@ from .journal import Journal
 from .reader import JournalReader
 from .repair import repair
 from .rows import (
+    AnswerRecord,
     Attempt,
     AttemptEnding,
     FileDetail,
@@ -14,11 +15,11 @@ from .rows import (
     RunRecord,
     RunTotals,
     Status,
-    StoredAnswer,
 )
 from .upkeep import prune
 
 __all__ = [
+    "AnswerRecord",
     "Attempt",
     "AttemptEnding",
     "FileDetail",
@@ -31,7 +32,6 @@ __all__ = [
     "RunRecord",
     "RunTotals",
     "Status",
-    "StoredAnswer",
     "prune",
     "repair",
 ]

@@ -11,11 +11,13 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import secrets
 import tempfile
 from functools import cache
 from typing import TYPE_CHECKING
 
 from ...core.errors import VocabularyMissing
+from ...core.filesystem import atomic_file
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -75,10 +77,10 @@ def _put_in_cache(name: str, path: str) -> None:
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # Renamed when whole: threads and processes may do the same at the same time.
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
+    name = f"{path}.{secrets.token_hex(8)}"
+    with atomic_file(path, part=name, is_durable=False) as part, open(part, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(found)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def _from_rs_bpe(name: str) -> bytes | None:
