@@ -10,8 +10,8 @@ from typing import Protocol
 
 from ..core.records import CallId, Outcome
 from ..costs.budget import Budget
+from ..costs.figures import Tally
 from ..costs.prices import PriceBook
-from ..costs.tally import Tally
 from .attempts import Policy
 from .stop_token import StopToken
 

@@ -26,6 +26,10 @@ class StopToken:
         """Why it was closed; None: it is open."""
         return self._reason
 
+    def is_closed(self) -> bool:
+        """Return whether nothing more may be begun."""
+        return self._reason is not None
+
     def close(self, reason: BaseException) -> None:
         """Stop what waits; the first reason stays."""
         with self._lock:

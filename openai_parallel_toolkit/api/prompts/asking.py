@@ -14,9 +14,9 @@ from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError
 from ...core.filesystem import as_toolkit_error
 from ...core.records import CallId, Request
 from ...journal import Journal
-from .failures import FailedLines, Failure
-from .formats import Came, output_line
-from .lines import Line
+from .failures import FailedLines, LineFailure
+from .formats import LineResult, output_line
+from .lines import PromptLine
 from .output_order import ANSWERED, OutputOrder, Repeats
 
 #: How often the caller looks around.
@@ -58,12 +58,12 @@ class Asking:
         self._failed = failed
         self._turns = OutputOrder()
         self._under_way = 0
-        self._arrived: queue.SimpleQueue[tuple[int, Line, Any]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[int, PromptLine, Any]] = queue.SimpleQueue()
 
     def work(
         self,
-        to_ask: Iterator[Line],
-        to_write: Iterator[Line],
+        to_ask: Iterator[PromptLine],
+        to_write: Iterator[PromptLine],
         out: IO[bytes],
         look: Callable[[], bool],
     ) -> None:
@@ -88,7 +88,7 @@ class Asking:
     def _is_open(self) -> bool:
         return self._context.stop.reason is None
 
-    def _begin_next(self, to_ask: Iterator[Line], repeats: Repeats) -> bool:
+    def _begin_next(self, to_ask: Iterator[PromptLine], repeats: Repeats) -> bool:
         """Begin with one more line; False: there is no room or no line."""
         has_room = self._is_open() and self._under_way < self._most
         line = next(to_ask, None) if has_room else None
@@ -97,7 +97,7 @@ class Asking:
         self._begin(line, repeats)
         return True
 
-    def _begin(self, line: Line, repeats: Repeats) -> None:
+    def _begin(self, line: PromptLine, repeats: Repeats) -> None:
         request = line.request
         if request is None:
             assert line.mistake is not None
@@ -130,7 +130,7 @@ class Asking:
         except queue.Empty:
             return
 
-    def _not_answered(self, position: int, line: Line, error: BaseException) -> None:
+    def _not_answered(self, position: int, line: PromptLine, error: BaseException) -> None:
         is_its_own = isinstance(error, RequestFailed) or (
             isinstance(error, NoUsableKey) and self._sender.keys.has_usable()
         )
@@ -139,22 +139,22 @@ class Asking:
         elif not isinstance(error, HookUnwound):
             self._context.stop.close(error)
 
-    def _fail(self, position: int, line: Line, error: ToolkitError) -> None:
-        where = self._failed.add_line(line, Failure.of(error, self._sender.keys.redactor.clean))
+    def _fail(self, position: int, line: PromptLine, error: ToolkitError) -> None:
+        where = self._failed.add_line(line, LineFailure.of(error, self._sender.keys.redactor.clean))
         self._turns.end(position, where)
 
     def _end(self, position: int) -> None:
         self._turns.end(position, ANSWERED)
         self.answered += 1
 
-    def _write(self, to_write: Iterator[Line], out: IO[bytes]) -> None:
+    def _write(self, to_write: Iterator[PromptLine], out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
         while self._is_open() and (turn := self._turns.take()) is not None:
             out.write(output_line(self._format, *self._came(next(to_write, None), *turn)))
         if self._is_open():
             out.flush()
 
-    def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
+    def _came(self, line: PromptLine | None, k: int, end: int) -> tuple[PromptLine, LineResult]:
         """Return a line and what came for it, read back from the disk."""
         if line is not None and end != ANSWERED:
             return line, self._failed.failure_at(end)
