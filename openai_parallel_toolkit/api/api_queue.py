@@ -6,24 +6,27 @@ import asyncio
 import copy
 import functools
 import itertools
-import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..calls import attempts
+from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.run_context import RunContext, SubmittedCall
+from ..calls.stop_token import StopToken
 from ..core.clock import Clock, SystemClock
 from ..core.errors import NoUsableKey, UsageError
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.loop_calls import LoopCalls
+from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply, Request, Usage
 from ..core.redaction import Redactor, Secret
+from ..costs.prices import PriceBook
 from ..keys.window import SlidingWindow
-from ..transport import SendFault, Transport
+from ..transport import Transport
 from ..transport.endpoint import EndpointTransport
-
-logger = logging.getLogger(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
@@ -32,8 +35,6 @@ _PAUSE_S = 5.0
 #: These headers are no secret, and a shorter word stands in too many texts to mask it.
 _PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 _SHORTEST_SECRET = 8
-#: Says so once when this many attempts in a row did not reach the server.
-_UNREACHABLE_AFTER = 3
 
 
 class ApiQueue:
@@ -95,25 +96,21 @@ class ApiQueue:
         #: The tasks of the requests that are under way, by position.
         self.api_jobs: dict[int, asyncio.Task[dict[str, Any]]] = {}
         secrets = {name: Secret(value, name) for name, value in headers.items()}
-        self._make_transport: Callable[[], Transport]
-        self._make_transport = lambda: transport or EndpointTransport(url, secrets)
-        self._transport: Transport | None = None
-        self._url, self._clean = url, Redactor(_secrets_in(headers)).clean
-        self._ignore_error = ignore_error
+        self._transport: Callable[[], Transport]
+        self._transport = lambda: transport or EndpointTransport(url, secrets)
+        self._driver: CallDriver | None = None
         # An answer that was lost counts as an error like any other.
-        self._policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)
+        policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)
+        #: Its stop token is closed by what ends the run, and made anew for the next.
+        self._context = RunContext(policy=policy, prices=_NoPrices({}))
         self._clock = clock or SystemClock()
-        self._sleep, self._chance = sleep, chance or random.Random()
-        self._window = SlidingWindow(rate_limit)
-        self._cool_until_s = self._clock.now_s()
-        self._lease_ids = itertools.count(1)
+        self._chance = chance or random.Random()
+        self._clean = Redactor(_secrets_in(headers)).clean
+        self._admission = _WindowAdmission(
+            self, url, rate_limit, ignore_error, clock=self._clock, sleep=sleep, clean=self._clean
+        )
         self._todo = deque(range(count))
-        #: Positions that hold tokens of the window, and those that are being sent.
-        self._booked: set[int] = set()
-        self._sending: set[int] = set()
-        self._unreached = 0
-        self._moved, self._start = asyncio.Event(), asyncio.Lock()
-        self._failure: Exception | None = None
+        self._moved = asyncio.Event()
 
     @property
     def waiting_on(self) -> list[asyncio.Task[dict[str, Any]]]:
@@ -131,7 +128,7 @@ class ApiQueue:
             NoUsableKey: the key in the headers is refused.
         """
         try:
-            while self._todo and self._failure is None:
+            while self._todo and self._context.stop.reason is None:
                 self.submit_jobs()
                 if self._todo:
                     await self._change()
@@ -144,10 +141,11 @@ class ApiQueue:
     def submit_jobs(self) -> None:
         """Start as many requests as the limit allows now, and return."""
         while self._todo and len(self.api_jobs) < _MOST_IN_FLIGHT:
-            if self._wait_s(self._todo[0]) > 0:
+            request = self._requests[self._todo[0]]
+            if self._admission.wait_s(request) > 0:
                 return
             position = self._todo.popleft()
-            self._book(position)
+            self._admission.book(position, request)
             response = self._response(position)
             task = self.api_jobs[position] = asyncio.get_running_loop().create_task(response)
             task.add_done_callback(functools.partial(self._ended, position))
@@ -161,20 +159,19 @@ class ApiQueue:
         while self.api_jobs:
             self._moved.clear()
             await self._moved.wait()
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        await self._close()
+        failure = self._context.stop.reason
+        if failure is not None:
+            self._context = replace(self._context, stop=StopToken())
             raise failure
 
     async def _change(self) -> None:
         """Wait until another request may start, or a job has ended."""
         self._moved.clear()
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._moved.wait())]
-        wait_s = self._wait_s(self._todo[0])
+        wait_s = self._admission.wait_s(self._requests[self._todo[0]])
         if wait_s > 0:
-            waits.append(asyncio.ensure_future(self._sleep(wait_s)))
+            waits.append(asyncio.ensure_future(self._admission.sleep(wait_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -183,9 +180,7 @@ class ApiQueue:
 
     def _ended(self, position: int, task: asyncio.Task[dict[str, Any]]) -> None:
         del self.api_jobs[position]
-        if position in self._booked:
-            self._booked.discard(position)
-            self._window.release(self._requests[position].prompt_tokens)
+        self._admission.release(position, self._requests[position])
         failure = None if task.cancelled() else task.exception()
         if failure is None and not task.cancelled():
             self.out[position] = task.result()
@@ -197,11 +192,11 @@ class ApiQueue:
 
     def _stop(self, failure: Exception) -> None:
         """Start nothing more; but what is being sent may be billed, so its answer is waited for."""
-        if self._failure is not None:
+        if self._context.stop.reason is not None:
             return
-        self._failure = failure
+        self._context.stop.close(failure)
         for position, task in self.api_jobs.items():
-            if position not in self._sending:
+            if position not in self._admission.sending:
                 task.cancel()
 
     async def _abandon(self) -> None:
@@ -209,54 +204,95 @@ class ApiQueue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        await self._close()
 
-    # -- one request ---------------------------------------------------------------------------
+    async def _close(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await driver.transport.close()
 
     async def _response(self, position: int) -> dict[str, Any]:
-        """Follow the decisions of `flow` until there is a response."""
-        steps = attempts.ask(
-            self._requests[position],
-            self._policy,
-            max_cost_usd=None,
-            clock=self._clock,
-            chance=self._chance,
-            clean=self._clean,
-        )
-        told: Any = None
-        while True:
-            try:
-                step = steps.send(told)
-            except StopIteration as stop:
-                return dict(stop.value.raw)
-            told = None
-            if isinstance(step, attempts.Admit):
-                told = await self._admit(position, step.need)
-            elif isinstance(step, attempts.Send):
-                told = ended = await self._send(position, step)
-            elif isinstance(step, attempts.Keep):
-                self.tries[position] += 1
-            elif isinstance(step, attempts.End):
-                if self._ends(position, step.outcome, ended):
-                    return copy.deepcopy(_EMPTY[self._path])
-            elif isinstance(step, attempts.Pause):
-                await self._sleep(step.seconds)
+        if self._driver is None:
+            self._driver = CallDriver(
+                self._admission,
+                self._transport(),
+                LoopCalls(asyncio.get_running_loop()),
+                clock=self._clock,
+                chance=self._chance,
+                clean=self._clean,
+            )
+        request = self._requests[position]
+        call_id = CallId(file_id=0, hash=request.hash, k=position)
+        call = SubmittedCall(request=request, id=call_id, context=self._context)
+        try:
+            return dict((await self._driver.reply(call)).raw)
+        except _IgnoredError:
+            return copy.deepcopy(_EMPTY[self._path])
 
-    async def _admit(self, position: int, need: Need) -> Lease:
-        """Wait for the limit, if there is no place booked, and use the place."""
+
+class _WindowAdmission:
+    """Admits a queue's requests within its window, and not while the server cools.
+
+    The position of a request is the k of its call's identity.
+    """
+
+    def __init__(
+        self,
+        queue: ApiQueue,
+        url: str,
+        rate_limit: float,
+        ignore_error: Callable[[str], bool] | None,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[object]],
+        clean: Callable[[str], str],
+    ) -> None:
+        self.sleep = sleep
+        #: Positions that are being sent.
+        self.sending: set[int] = set()
+        self._tries, self._errors = queue.tries, queue.errors
+        self._url = url
+        self._ignore_error = ignore_error
+        self._clock = clock
+        self._clean = clean
+        self._window = SlidingWindow(rate_limit)
+        self._cool_until_s = clock.now_s()
+        self._lease_ids = itertools.count(1)
+        #: Positions that hold tokens of the window.
+        self._booked: set[int] = set()
+        self._start = asyncio.Lock()
+
+    def wait_s(self, request: Request) -> float:
+        """Return the seconds until a request may be booked; 0 or less: now."""
+        now_s = self._clock.now_s()
+        return max(self._window.ready_s(request.prompt_tokens, now_s), self._cool_until_s) - now_s
+
+    def book(self, position: int, request: Request) -> None:
+        """Hold a request's tokens until it is sent or released."""
+        self._booked.add(position)
+        self._window.hold(request.prompt_tokens)
+
+    def release(self, position: int, request: Request) -> None:
+        """Give back what a request still holds."""
+        if position in self._booked:
+            self._booked.discard(position)
+            self._window.release(request.prompt_tokens)
+
+    async def admit(self, need: Need, call: SubmittedCall) -> Lease:
+        """Wait for the limit, if nothing is booked, and use what is."""
+        position, request = call.id.k, call.request
         while position not in self._booked:
-            wait_s = self._wait_s(position)
+            wait_s = self.wait_s(request)
             if wait_s > 0:
-                await self._sleep(wait_s)
+                await self.sleep(wait_s)
             else:
-                self._book(position)
+                self.book(position, request)
         async with self._start:  # one at a time, so that other tasks run in between
             await asyncio.sleep(0)
         now_s = self._clock.now_s()
         self._booked.discard(position)
-        self._window.sent(self._requests[position].prompt_tokens, now_s)
+        self._window.sent(request.prompt_tokens, now_s)
+        self.sending.add(position)
         return Lease(
             id=next(self._lease_ids),
             key_name="a header",
@@ -266,65 +302,59 @@ class ApiQueue:
             since_s=now_s,
         )
 
-    async def _send(self, position: int, step: attempts.Send) -> RawReply | SendFault:
-        if self._transport is None:
-            self._transport = self._make_transport()
-        self._sending.add(position)
-        ended: RawReply | SendFault
-        try:
-            request = self._requests[position]
-            ended = await self._transport.send(request, step.lease, timeout_s=step.timeout_s)
-        except SendFault as fault:
-            ended = fault
-        finally:
-            self._sending.discard(position)
-        self._say_if_unreachable(ended)
-        return ended
-
-    def _say_if_unreachable(self, ended: RawReply | SendFault) -> None:
-        is_unsent = isinstance(ended, SendFault) and ended.kind == "unsent"
-        self._unreached = self._unreached + 1 if is_unsent else 0
-        if self._unreached == _UNREACHABLE_AFTER:
-            logger.warning(
-                "%s cannot be reached (%s); trying again. Check the url and, behind a firewall, "
-                "HTTPS_PROXY.",
-                urlsplit(self._url).hostname,
-                self._clean(str(ended)),
-                extra={"action": "unreachable"},
-            )
-
-    def _ends(self, position: int, outcome: Outcome, ended: RawReply | SendFault) -> bool:
-        """Note an attempt without an answer; return whether its error is one to ignore.
+    def settle(self, end: attempts.End, call: SubmittedCall) -> None:
+        """Note how an attempt ended.
 
         Raises:
             NoUsableKey: the key is refused.
         """
+        position, outcome, ended = call.id.k, end.outcome, end.ended
+        self.sending.discard(position)
+        if ended is None:
+            return
+        self._tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
+        if outcome.kind is OutcomeKind.OK:
+            return
+        is_reply = isinstance(ended, RawReply)
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
-        self.errors[position] = text = self._clean(text)
+        self._errors[position] = text = self._clean(text)
         if outcome.is_limit:
             pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
             self._cool_until_s = max(self._cool_until_s, self._clock.now_s() + pause_s)
-        elif outcome.kind is not OutcomeKind.UNSENT:
-            self.tries[position] += 1
-            if isinstance(ended, RawReply) and self._ignore_error and self._ignore_error(text):
-                return True
-        if self._failure is not None:
-            raise self._failure
+        elif is_reply and self._ignore_error and self._ignore_error(text):
+            raise _IgnoredError
+        if call.context.stop.reason is not None:
+            raise call.context.stop.reason
         if outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}:
             raise NoUsableKey(
                 f"the server refuses the url or the key in the headers (status {outcome.status}, "
                 f"{outcome.code}): {outcome.message}"
             )
-        return False
 
-    def _wait_s(self, position: int) -> float:
-        now_s = self._clock.now_s()
-        tokens = self._requests[position].prompt_tokens
-        return max(self._window.ready_s(tokens, now_s), self._cool_until_s) - now_s
+    async def pause(self, seconds: float, call: SubmittedCall) -> None:
+        """Wait; what stops the queue cancels it."""
+        del call
+        await self.sleep(seconds)
 
-    def _book(self, position: int) -> None:
-        self._booked.add(position)
-        self._window.hold(self._requests[position].prompt_tokens)
+    def unreachable(self, end: attempts.End) -> str:
+        return (
+            f"{urlsplit(self._url).hostname} cannot be reached ({end.outcome.message}); trying "
+            "again. Check the url and, behind a firewall, HTTPS_PROXY."
+        )
+
+
+class _IgnoredError(Exception):
+    """The error that came is one to ignore."""
+
+
+class _NoPrices(PriceBook):
+    """Looks nothing up: nothing here is bought under a cap."""
+
+    def cost_usd(self, model: str, usage: Usage | None) -> None:
+        del model, usage
+
+    def max_cost_usd(self, request: Request) -> None:
+        del request
 
 
 #: What stands in for an error that is ignored.

@@ -10,16 +10,11 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ..calls.file_calls import Asked
+from ..calls.call_list import PendingCalls
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, CallContext, PendingCall
-from ..calls.responses import Answer
-from ..calls.sender import Call
-from ..core.errors import HookUnwound, RunStopping, UsageError
+from ..calls.pending_call import AnswerPolicy, CallContext
+from ..core.errors import UsageError
 from ..keys import APIKeyManager
-
-#: What came for the n-th item.
-_Letter = tuple[int, "Asked | Answer | BaseException"]
 
 
 def multi_process_one(
@@ -54,16 +49,16 @@ def multi_process_one(
     The other arguments and the errors are those of `request_openai_api`.
     """
     models = _models(data, openai_model_class, kwargs)
-    rules = AnswerPolicy(
+    policy = AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
-    place = CallContext.find(keys, config_path, max_retries, journal)
-    place.file_calls.refuse_on_own_loop("amulti_process_one")
-    letters: queue.SimpleQueue[_Letter] = queue.SimpleQueue()
-    many = _Many(place, rules, models, _at_most(threads), letters.put)
-    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
-        while many.is_open:
-            many.take(letters.get(), settled)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    call_context.file_calls.refuse_on_own_loop("amulti_process_one")
+    came: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    many = _Many(call_context, policy, models, _at_most(threads), came.put)
+    with call_context.file_calls.in_call(), _bar(len(models), progress) as count:
+        while many.calls.begin():
+            many.take(came.get(), count)
     return many.answers(return_exceptions)
 
 
@@ -84,119 +79,64 @@ async def amulti_process_one(
 ) -> list[Any]:
     """Do what `multi_process_one` does without blocking the event loop."""
     models = _models(data, openai_model_class, kwargs)
-    rules = AnswerPolicy(
+    policy = AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
-    place = CallContext.find(keys, config_path, max_retries, journal)
-    letters: asyncio.Queue[_Letter] = asyncio.Queue()
-    loop_calls = place.sender.loop_calls_to(asyncio.get_running_loop())
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    came: asyncio.Queue[Any] = asyncio.Queue()
+    loop_calls = call_context.sender.loop_calls_to(asyncio.get_running_loop())
 
-    def post(letter: _Letter) -> None:
+    def put(item: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-            loop_calls.post(letters.put_nowait, letter)
+            loop_calls.post(came.put_nowait, item)
 
-    many = _Many(place, rules, models, _at_most(threads), post)
-    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
-        while many.is_open:
-            many.take(await letters.get(), settled)
+    many = _Many(call_context, policy, models, _at_most(threads), put)
+    with call_context.file_calls.in_call(), _bar(len(models), progress) as count:
+        while many.calls.begin():
+            many.take(await came.get(), count)
     return many.answers(return_exceptions)
 
 
 class _Many:
-    """The calls of one list. Only `post` is called from other threads, so there is no lock."""
+    """The calls of one list, and what came of each."""
 
     def __init__(
         self,
-        place: CallContext,
-        rules: AnswerPolicy,
+        call_context: CallContext,
+        policy: AnswerPolicy,
         models: Sequence[OpenAIModel],
-        at_most: int,
-        post: Callable[[_Letter], None],
+        most: int,
+        put: Callable[[Any], object],
     ) -> None:
-        """Give every call its identity, in order, and begin with the first `at_most`.
-
-        Args:
-            post: brings a letter, from any thread, to where `take` is called with it.
-        """
-        self._place = place
-        self._rules = rules
-        self._post = post
-        self._settled: list[Any] = [None] * len(models)
+        """Give every call its identity, in order; nothing is begun yet."""
+        self._values: list[Any] = [None] * len(models)
         self._failed: dict[int, BaseException] = {}
-        self._unwound: HookUnwound | None = None
-        self._under_way = 0
-        orders = [self._order(n, model) for n, model in enumerate(models)]
-        self._waiting = iter([(n, order) for n, order in enumerate(orders) if order is not None])
-        self._begun: dict[int, PendingCall] = {}
-        for _ in range(at_most):
-            self._begin_next()
+        calls = []
+        for n, model in enumerate(models):
+            try:
+                calls.append((n, call_context.pending(model)))
+            except UsageError as exc:  # a text that cannot be sent
+                self._failed[n] = exc
+        self.calls = PendingCalls(call_context, policy, calls, most, put)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether letters are still to come."""
-        return bool(self._begun)
-
-    def take(self, letter: _Letter, settled: Callable[[], object]) -> None:
-        """Go on with the call that a letter is about; `settled` is called at its end."""
-        n, came = letter
-        order = self._begun[n]
-        try:
-            asked = came if isinstance(came, Asked) else self._place.file_calls.received(came)
-            if not order.accepts(self._place.reply(order, asked), self._rules):
-                self._ask(n, order)
-                return
-            self._settled[n] = order.value
-        except HookUnwound as exc:
-            self._unwound = exc
-            if isinstance(exc, RunStopping):
-                self._waiting = iter(())
-        except BaseException as exc:  # noqa: BLE001 - raised when the others are settled
-            self._failed[n] = exc
-        del self._begun[n]
-        settled()
-        self._begin_next()
+    def take(self, came: Any, count: Callable[[], object]) -> None:
+        """Take in what came of a call; `count` is called when it has ended."""
+        ended = self.calls.end(came)
+        if ended is None:
+            return
+        n, self._values[n], error = ended
+        if error is not None:
+            self._failed[n] = error
+        count()
 
     def answers(self, return_exceptions: bool) -> list[Any]:
         """Return what came of each, or raise what came instead."""
-        if self._unwound is not None:
-            raise self._unwound
+        self.calls.check()
         for n in sorted(self._failed):
             if not (return_exceptions and isinstance(self._failed[n], Exception)):
                 raise self._failed[n]
-            self._settled[n] = self._failed[n]
-        return self._settled
-
-    def _order(self, n: int, model: OpenAIModel) -> PendingCall | None:
-        try:
-            return self._place.order(model)
-        except UsageError as exc:  # a text that cannot be sent
-            self._failed[n] = exc
-            return None
-
-    def _begin_next(self) -> None:
-        following = next(self._waiting, None)
-        if following is not None:
-            self._begun[following[0]] = following[1]
-            self._ask(*following)
-
-    def _ask(self, n: int, order: PendingCall) -> None:
-        place = self._place
-        try:
-            replayed = place.file_calls.replay(order.id, order.request)
-        except HookUnwound as exc:
-            self._post((n, exc))
-            return
-        if replayed is not None:
-            self._post((n, replayed))
-            return
-        call = Call(
-            request=order.request,
-            id=order.id,
-            context=place.context,
-            deliver=lambda result: self._post((n, result)),
-            transport=place.transport(order),
-        )
-        place.sender.submit(call)
+            self._values[n] = self._failed[n]
+        return self._values
 
 
 def _models(

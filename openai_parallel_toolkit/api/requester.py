@@ -6,19 +6,20 @@ import json
 import logging
 import os
 import queue
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
 from ..calls.attempts import Policy
-from ..calls.file_calls import Asked, FileCalls, current_file_calls
+from ..calls.call_list import PendingCalls
+from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel, request_of
-from ..calls.rate_limiter import RateLimitedSender
-from ..calls.run_context import RunContext
-from ..calls.sender import Call
+from ..calls.pending_call import AnswerPolicy, CallContext
+from ..calls.rate_limiter import RateLimiter
+from ..calls.sender import Sender
 from ..calls.stop_token import StopToken
 from ..core.clock import Clock
 from ..core.errors import (
@@ -30,7 +31,7 @@ from ..core.errors import (
     RunStopping,
     ToolkitError,
 )
-from ..core.records import CallId, OutcomeKind, Request
+from ..core.records import OutcomeKind, Reply
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -117,17 +118,12 @@ class APIRequester:
             settings = load_settings(config_path, api_keys=keys, azure_first=azure)
             keys = APIKeyManager(settings=settings, clock=clock)
         self._keys = keys
-        self._sender = RateLimitedSender(
-            keys,
-            rate_limit=rate_limit,
-            burst=burst,
-            token_rate_limit=token_rate_limit,
-            transport=transport,
-            clock=clock,
+        self._limiter = RateLimiter(
+            rate_limit=rate_limit, burst=burst, token_rate_limit=token_rate_limit, clock=clock
         )
-        self._sender.untracked_context.prices.look_up(
-            model_name
-        )  # not while the first answers are awaited
+        self._sender = Sender(keys, transport=transport, limiter=self._limiter, clock=clock)
+        # Not while the first answers are awaited.
+        self._sender.untracked_context.prices.look_up(model_name)
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
@@ -174,140 +170,112 @@ class APIRequester:
         self.close()
 
     def _answered(self, message_sequences: Sequence[Messages]) -> list[Any]:
-        models = [ChatModel(self.model_name, m, **self.parameters) for m in message_sequences]
+        models = [_Prompt(self, messages) for messages in message_sequences]
         requests = [request_of(model) for model in models]
         prices = self._sender.untracked_context.prices
         if self._budget and any(prices.max_cost_usd(request) is None for request in requests):
             raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
-        return _Round(self, requests).run()
+        return _PromptList(self, models).run()
 
-    def _context(self, file_calls: FileCalls | None) -> RunContext:
-        """Return what the calls of one list share: in hooks, the run's journal, gate and budget."""
-        context = (
-            replace(self._sender.untracked_context, stop=StopToken())
-            if not file_calls
-            else file_calls.context
-        )
-        return replace(context, policy=self._policy, budget=context.budget or self._budget)
+    def _call_context(self) -> CallContext:
+        """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
+        file_calls, context = current_file_calls.get(), self._sender.untracked_context
+        if file_calls is None:
+            context = replace(context, stop=StopToken())
+            file_calls = FileCalls(sender=self._sender, context=context)
+        context = file_calls.context
+        context = replace(context, policy=self._policy, budget=context.budget or self._budget)
+        return CallContext(file_calls=file_calls, run_context=context, sender=self._sender)
 
 
 #: Other names for the same.
 APIRequestor = APIPlayer = APIRequester
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
-    """One prompt of a list."""
+class _Prompt(ChatModel):
+    """One prompt of a list; its answer is taken however it ended."""
 
-    position: int
-    request: Request
-    id: CallId
+    def __init__(self, owner: APIRequester, messages: Messages) -> None:
+        super().__init__(owner.model_name, messages, **owner.parameters)
+        self._is_json = owner.json_output
+
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        del allow_incomplete
+        text = reply.text.strip()
+        try:
+            return json.loads(text) if self._is_json else text
+        except (ValueError, RecursionError) as exc:
+            raise _not_json(text, exc) from exc
 
 
-class _Round:
+class _PromptList:
     """One list of prompts on its way; used by the thread that asks alone."""
 
-    def __init__(self, owner: APIRequester, requests: Sequence[Request]) -> None:
+    def __init__(self, owner: APIRequester, models: Sequence[ChatModel]) -> None:
         self._owner = owner
-        self._sender = owner._sender
-        file_calls = current_file_calls.get()
-        self._context = owner._context(file_calls)
-        self._file_calls = file_calls or FileCalls(sender=self._sender, context=self._context)
-        self._todo = deque(
-            _Ask(position=n, request=request, id=self._file_calls.identify(request))
-            for n, request in enumerate(requests)
+        self._call_context = owner._call_context()
+        self._came: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        calls = [(n, self._call_context.pending(model)) for n, model in enumerate(models)]
+        policy = AnswerPolicy(max_validation_retries=_MOST_JSON_ANSWERS - 1)
+        self._calls = PendingCalls(
+            self._call_context, policy, calls, owner.max_workers, self._came.put
         )
-        self._under_way = 0
-        self._arrived: queue.SimpleQueue[tuple[_Ask, Any]] = queue.SimpleQueue()
-        self._contents: list[Any] = [None] * len(requests)
+        self._contents: list[Any] = [None] * len(calls)
         self._errors: list[ToolkitError] = []
 
     def run(self) -> list[Any]:
-        """Return the contents in the order of the requests."""
-        self._file_calls.refuse_on_own_loop("asyncio.to_thread")
-        bar = self._open_bar()
+        """Return the contents in the order of the prompts."""
+        file_calls = self._call_context.file_calls
+        file_calls.refuse_on_own_loop("asyncio.to_thread")
         try:
-            with self._file_calls.in_call():
-                while self._todo or self._under_way:
-                    self._send()
+            with self._open_bar() as bar, file_calls.in_call():
+                while self._calls.begin():
                     self._take(bar)
         except BaseException:
-            if not self._file_calls.path:
-                self._context.stop.close(RunStopping())
+            if not file_calls.path:
+                self._call_context.run_context.stop.close(RunStopping())
             raise
-        finally:
-            if bar is not None:
-                bar.close()
+        self._calls.check()
         self._tell_errors()
         return self._contents
 
     def _open_bar(self) -> Any:
-        if not (self._owner.progress and len(self._todo) > 1 and is_watched()):
-            return None
-        return open_bar(self._owner.model_name, total=len(self._todo), unit="prompt")
-
-    def _send(self) -> None:
-        while self._todo and self._under_way < self._owner.max_workers:
-            ask = self._todo.popleft()
-            self._under_way += 1
-            replayed = self._file_calls.replay(ask.id, ask.request)
-            if replayed is None:
-                self._sender.submit(self._call(ask))
-            else:
-                self._arrived.put((ask, replayed))
-
-    def _call(self, ask: _Ask) -> Call:
-        def deliver(result: Any) -> None:
-            self._arrived.put((ask, result))
-
-        return Call(request=ask.request, id=ask.id, context=self._context, deliver=deliver)
+        if not (self._owner.progress and len(self._contents) > 1 and is_watched()):
+            return nullcontext()
+        return closing(open_bar(self._owner.model_name, total=len(self._contents), unit="prompt"))
 
     def _take(self, bar: Any) -> None:
         """Take in one answer, or what came instead."""
         try:
-            ask, result = self._arrived.get(timeout=_LOOK_EVERY_S)
+            ended = self._calls.end(self._came.get(timeout=_LOOK_EVERY_S))
         except queue.Empty:
             if bar is not None:
                 bar.set_postfix_str(self._why_waiting())
             return
-        self._under_way -= 1
-        try:
-            text = self._text(result)
-        except (RequestFailed, NoUsableKey, BudgetExceeded) as exc:
-            if isinstance(exc, NoUsableKey) and self._file_calls.path:
-                raise  # the file fails, and a later run asks again
-            self._give_up(ask, exc)
-        else:
-            self._accept(ask, text)
+        if ended is None:
+            return
+        n, content, error = ended
+        if error is not None:
+            content = self._instead_of(error)
+        self._contents[n] = content
         if bar is not None:
-            bar.update(len(self._contents) - len(self._todo) - self._under_way - bar.n)
+            bar.update()
 
-    def _accept(self, ask: _Ask, text: str) -> None:
-        try:
-            self._contents[ask.position] = json.loads(text) if self._owner.json_output else text
-        except (ValueError, RecursionError) as exc:
-            answers = ask.id.attempt_try + 1
-            if answers < _MOST_JSON_ANSWERS:
-                self._todo.appendleft(replace(ask, id=replace(ask.id, attempt_try=answers)))
-            else:
-                self._give_up(ask, _not_json(text, exc))
-
-    def _text(self, result: Any) -> str:
-        if isinstance(result, BudgetExceeded) and self._context.budget is self._owner._budget:
-            raise result  # of this list alone: it does not stop a toolkit's run
-        asked = result if isinstance(result, Asked) else self._file_calls.received(result)
-        return asked.answer.text.strip()
-
-    def _give_up(self, ask: _Ask, error: ToolkitError) -> None:
+    def _instead_of(self, error: BaseException) -> Any:
+        is_own = isinstance(error, (RequestFailed, NoUsableKey, BudgetExceeded))
+        fails_file = isinstance(error, NoUsableKey) and self._call_context.file_calls.path
+        if not is_own or fails_file:  # a later run asks again
+            raise error
+        assert isinstance(error, ToolkitError)
         self._errors.append(error)
-        if not isinstance(error, BudgetExceeded):
-            self._contents[ask.position] = self._owner.handle_retry_error(error)
+        return None if isinstance(error, BudgetExceeded) else self._owner.handle_retry_error(error)
 
     def _why_waiting(self) -> str:
-        waits = self._sender.keys.waiting_on()
+        waits = self._owner._keys.waiting_on()
         if waits is not None:
             return f"waiting: {waits.reason}"
-        return "waiting: rate_limit" if self._sender.holds_back() else "waiting: answers"
+        is_held = self._owner._limiter.holds_back()
+        return "waiting: rate_limit" if is_held else "waiting: answers"
 
     def _tell_errors(self) -> None:
         if self._errors:

@@ -1,9 +1,8 @@
 """Decide what happens to one call: the only place that knows when to send again. Pure.
 
-`ask` is a generator: it yields what to do next and is told what came of it. A driver does the
-doing; there is one for the event loop and one for a thread, and both follow the same decisions.
+`ask` is a generator: it yields what to do next and is told what came of it; `driver` does it.
 
-    Admit -> Claim -> Send -> Keep                     the answer is returned
+    Admit -> Claim -> Send -> End                      the reply is returned
                            -> End -> (Pause ->) Admit  another attempt
                            -> End                      RequestFailed is raised
 """
@@ -12,18 +11,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.backoff import backoff_s
 from ..core.clock import Clock
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
 from ..core.text import counted
+from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import Clean, classify
-from .responses import Answer
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -71,23 +69,17 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Give the key back and make the answer durable. Told: nothing."""
-
-    lease: Lease
-    attempt_id: int
-    outcome: Outcome
-    reply: RawReply
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
 class End:
-    """Give the key back and record an attempt without an answer. Told: nothing."""
+    """Give the key back and record how an attempt ended, durably if it was answered.
+
+    Told: nothing.
+    """
 
     lease: Lease
     attempt_id: int
     outcome: Outcome
+    #: What came; None: it was not sent, or a `generate` raised.
+    ended: RawReply | SendFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +89,7 @@ class Pause:
     seconds: float
 
 
-Step = Admit | Claim | Send | Keep | End | Pause
+Step = Admit | Claim | Send | End | Pause
 
 
 class _Tally:
@@ -116,12 +108,12 @@ def ask(
     request: Request,
     policy: Policy,
     *,
-    max_cost_usd: Decimal | None,
+    prices: PriceBook,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
-) -> Generator[Step, Any, Answer]:
-    """Take one request from admission to its answer.
+) -> Generator[Step, Any, Reply]:
+    """Take one request from admission to its reply.
 
     Raises:
         RequestRejected: the provider will never accept it.
@@ -130,6 +122,7 @@ def ask(
     """
     tally = _Tally()
     tokens = request.prompt_tokens + request.reply_tokens
+    max_cost_usd = prices.max_cost_usd(request)
     need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
     while True:
         lease: Lease = yield Admit(need)
@@ -139,11 +132,14 @@ def ask(
         ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
         tally.spent_s += clock.now_s() - since_s
         tally.attempts += 1
-        outcome, answer = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
-        if answer is not None and isinstance(ended, RawReply):
-            yield Keep(lease, attempt_id, outcome, ended, answer)
-            return answer
-        yield End(lease, attempt_id, outcome)
+        outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        if reply is not None:
+            cost_usd = prices.cost_usd(request.model, outcome.usage)
+            outcome = replace(outcome, cost_usd=cost_usd)
+            reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
+        yield End(lease, attempt_id, outcome, ended)
+        if reply is not None:
+            return reply
         pause_s = _pause_s(outcome, tally, policy, chance.random)
         if pause_s > 0:
             tally.spent_s += pause_s

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..core.records import Outcome, OutcomeKind, RateHints, RawReply
+from ..core.records import Outcome, OutcomeKind, RateHints, RawReply, Reply
 from ..transport.base import SendFault
-from .responses import Answer, parse_object, read_answer, read_usage
+from .responses import parse_object, read_answer, read_usage
 
 _BUSY, _DEAD, _NOT_HERE = OutcomeKind.BUSY, OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE
 _REJECTED, _UNKNOWN = OutcomeKind.REJECTED, OutcomeKind.UNKNOWN
@@ -49,11 +49,11 @@ Clean = Callable[[str], str]
 
 def classify(
     ended: RawReply | SendFault, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Answer | None]:
-    """Return what an attempt's end means, and the answer if there is a usable one.
+) -> tuple[Outcome, Reply | None]:
+    """Return what an attempt's end means, and the reply if it is a usable one.
 
     Args:
-        ended: the reply, or the fault that stood in its way.
+        ended: what came, or the fault that stood in its way.
         path: the API path that was asked, for how to read the reply.
         wall_s: seconds since 1970, to read a Retry-After that is a date.
         clean: takes secrets out of the provider's words.
@@ -69,17 +69,17 @@ def classify(
 
 def _classify_success(
     reply: RawReply, raw: dict[str, Any] | None, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Answer | None]:
-    answer = None if raw is None else read_answer(path, raw)
-    if answer is None:
-        error = raw.get("error") if raw else None
-        inner = error.get("code") if isinstance(error, dict) else None
-        if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
-            return _classify_error(reply, inner, raw, wall_s=wall_s, clean=clean), None
-        what = "not_json" if raw is None else "no_answer"
-        message = f"status {reply.status} without a usable answer ({what})"
-        return _outcome(reply, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
-    return _outcome(reply, OutcomeKind.OK, "", "", usage=read_usage(answer.raw)), answer
+) -> tuple[Outcome, Reply | None]:
+    found = None if raw is None else read_answer(path, raw)
+    if found is not None:
+        return _outcome(reply, OutcomeKind.OK, "", "", usage=read_usage(found.raw)), found
+    error = raw.get("error") if raw else None
+    inner = error.get("code") if isinstance(error, dict) else None
+    if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
+        return _classify_error(reply, inner, raw, wall_s=wall_s, clean=clean), None
+    what = "not_json" if raw is None else "no_answer"
+    message = f"status {reply.status} without a usable answer ({what})"
+    return _outcome(reply, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
 
 
 def _classify_error(

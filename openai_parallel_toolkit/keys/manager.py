@@ -165,7 +165,9 @@ class APIKeyManager(Readings):
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
         """
-        cost_usd = self._prices.cost_usd(lease.need.model, outcome.usage)
+        cost_usd = outcome.cost_usd
+        if cost_usd is None:
+            cost_usd = self._prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
             outcome = replace(outcome, message=self._redactor.clean(outcome.message))
         with self._lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import queue as queues
 import threading
@@ -302,8 +301,7 @@ class SideThreads:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
-        self._mail = LoopCalls(loop)
-        self._loop = loop
+        self._calls = LoopCalls(loop)
         self._count = 0
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
         for _ in range(count):
@@ -317,8 +315,8 @@ class SideThreads:
 
     async def run(self, action: Callable[..., Any], *args: Any) -> Any:
         """Return what `action(*args)` returns, called on one of the threads."""
-        future = self._loop.create_future()
-        self._tasks.put((future, action, args))
+        future, settle = self._calls.future()
+        self._tasks.put((settle, action, args))
         return await future
 
     def close(self) -> None:
@@ -331,20 +329,10 @@ class SideThreads:
             task = self._tasks.get()
             if task is None:
                 return
-            future, action, args = task
+            settle, action, args = task
             value, error = None, None
             try:
                 value = action(*args)
             except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
                 error = exc
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._mail.post(_settle, future, value, error)
-
-
-def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(value)
-    else:
-        future.set_exception(error)
+            settle(value, error)

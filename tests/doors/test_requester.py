@@ -24,7 +24,7 @@ from openai_parallel_toolkit import (
     RequestRejected,
     UsageError,
 )
-from openai_parallel_toolkit.calls.rate_limiter import RateLimitedSender
+from openai_parallel_toolkit.calls.rate_limiter import RateLimiter
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -217,17 +217,9 @@ def test_a_request_that_is_sent_again_takes_of_the_allowance_as_well():
 
 def turns(count, tokens=10, **limits):
     """Clock times, from now, at which `count` requests of so many tokens may go."""
-    clock = FakeClock()
-    keys = APIKeyManager(["sim-key"], clock=clock)
-    limits = {"rate_limit": None, "burst": None, "token_rate_limit": None, **limits}
-    transport = FakeTransport(lambda request, lease: "ok")
-    sender = RateLimitedSender(keys, transport=transport, clock=clock, **limits)
-    try:
-        sizes = tokens if isinstance(tokens, list) else [tokens] * count
-        return [sender._book(size) - clock.now_s() for size in sizes]
-    finally:
-        sender.close()
-        keys.close()
+    limiter = RateLimiter(clock=FakeClock(), **limits)
+    sizes = tokens if isinstance(tokens, list) else [tokens] * count
+    return [limiter.wait_s(size) for size in sizes]
 
 
 def test_one_minute_s_worth_starts_at_once_and_the_rest_evenly():

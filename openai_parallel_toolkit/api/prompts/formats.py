@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...calls.responses import Answer
+from ...core.records import Reply
 from .failures import Failure
 from .lines import EMBEDDINGS, Line
 
 #: What came for a line.
-Came = Answer | Failure
+Came = Reply | Failure
 
 
 def _flat(line: Line, came: Came) -> dict[str, Any]:

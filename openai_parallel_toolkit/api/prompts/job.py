@@ -8,8 +8,9 @@ import signal
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ...calls.rate_limiter import RateLimitedSender
+from ...calls.rate_limiter import RateLimiter
 from ...calls.run_context import RunContext
+from ...calls.sender import Sender
 from ...core.clock import Clock, SystemClock
 from ...core.errors import RunStopped, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, storage_error
@@ -96,16 +97,16 @@ class PromptsRun:
                     output_path=paths.output,
                     was_done=True,
                 )
-            sender = RateLimitedSender(
-                self._keys,
+            limiter = RateLimiter(
                 rate_limit=options.rate_limit,
-                burst=None,
                 token_rate_limit=options.token_rate_limit,
-                transport=self._transport,
                 clock=self._clock,
             )
+            sender = Sender(
+                self._keys, transport=self._transport, limiter=limiter, clock=self._clock
+            )
             stack.enter_context(closing(sender))
-            return _Run(self, journal, sender, source, record.id, signature).work()
+            return _Run(self, journal, sender, limiter, source, record.id, signature).work()
 
 
 class _Run:
@@ -115,7 +116,8 @@ class _Run:
         self,
         owner: PromptsRun,
         journal: Journal,
-        sender: RateLimitedSender,
+        sender: Sender,
+        limiter: RateLimiter,
         source: Source,
         file_id: int,
         signature: str,
@@ -123,6 +125,7 @@ class _Run:
         self._options, self._paths, self._clock = owner._options, owner._paths, owner._clock
         self._journal = journal
         self._sender = sender
+        self._limiter = limiter
         self._source = source
         self._file_id = file_id
         self._signature = signature
@@ -257,7 +260,7 @@ class _Run:
             return wait.reason if left_s is None else f"{wait.reason}, {duration(left_s)} to go"
         if funds is not None and funds.waiting:
             return "max_cost: answers in flight may give money back"
-        if self._sender.holds_back():
+        if self._limiter.holds_back():
             return "the limit that was given"
         left = self._total - self._asking.answered - self._failed.count
         return (
