@@ -106,11 +106,16 @@ class ApiQueue:
         self._clock = clock or SystemClock()
         self._chance = chance or random.Random()
         self._clean = Redactor(_secrets_in(headers)).clean
-        self._admission = _WindowAdmission(
-            self, url, rate_limit, ignore_error, clock=self._clock, sleep=sleep, clean=self._clean
-        )
+        self._address = urlsplit(url).hostname or ""
+        self._ignore_error, self._sleep = ignore_error, sleep
+        self._window = SlidingWindow(rate_limit)
+        self._cool_until_s = self._clock.now_s()
+        self._lease_ids = itertools.count(1)
         self._todo = deque(range(count))
-        self._moved = asyncio.Event()
+        #: Positions that hold tokens of the window, and those that are being sent.
+        self._booked: set[int] = set()
+        self._sending: set[int] = set()
+        self._moved, self._start = asyncio.Event(), asyncio.Lock()
 
     @property
     def waiting_on(self) -> list[asyncio.Task[dict[str, Any]]]:
@@ -141,11 +146,10 @@ class ApiQueue:
     def submit_jobs(self) -> None:
         """Start as many requests as the limit allows now, and return."""
         while self._todo and len(self.api_jobs) < _MOST_IN_FLIGHT:
-            request = self._requests[self._todo[0]]
-            if self._admission.wait_s(request) > 0:
+            if self._wait_s(self._todo[0]) > 0:
                 return
             position = self._todo.popleft()
-            self._admission.book(position, request)
+            self._book(position)
             response = self._response(position)
             task = self.api_jobs[position] = asyncio.get_running_loop().create_task(response)
             task.add_done_callback(functools.partial(self._ended, position))
@@ -169,9 +173,9 @@ class ApiQueue:
         """Wait until another request may start, or a job has ended."""
         self._moved.clear()
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._moved.wait())]
-        wait_s = self._admission.wait_s(self._requests[self._todo[0]])
+        wait_s = self._wait_s(self._todo[0])
         if wait_s > 0:
-            waits.append(asyncio.ensure_future(self._admission.sleep(wait_s)))
+            waits.append(asyncio.ensure_future(self._sleep(wait_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -180,7 +184,9 @@ class ApiQueue:
 
     def _ended(self, position: int, task: asyncio.Task[dict[str, Any]]) -> None:
         del self.api_jobs[position]
-        self._admission.release(position, self._requests[position])
+        if position in self._booked:
+            self._booked.discard(position)
+            self._window.release(self._requests[position].prompt_tokens)
         failure = None if task.cancelled() else task.exception()
         if failure is None and not task.cancelled():
             self.out[position] = task.result()
@@ -196,7 +202,7 @@ class ApiQueue:
             return
         self._context.stop.close(failure)
         for position, task in self.api_jobs.items():
-            if position not in self._admission.sending:
+            if position not in self._sending:
                 task.cancel()
 
     async def _abandon(self) -> None:
@@ -211,12 +217,16 @@ class ApiQueue:
         if driver is not None:
             await driver.transport.close()
 
+    # -- one request ---------------------------------------------------------------------------
+
     async def _response(self, position: int) -> dict[str, Any]:
         if self._driver is None:
             self._driver = CallDriver(
-                self._admission,
-                self._transport(),
-                LoopCalls(asyncio.get_running_loop()),
+                transport=self._transport(),
+                calls=LoopCalls(asyncio.get_running_loop()),
+                admit=self._admit,
+                settle=self._settle,
+                pause=lambda seconds, _: self._sleep(seconds),  # what stops the queue cancels it
                 clock=self._clock,
                 chance=self._chance,
                 clean=self._clean,
@@ -229,99 +239,49 @@ class ApiQueue:
         except _IgnoredError:
             return copy.deepcopy(_EMPTY[self._path])
 
-
-class _WindowAdmission:
-    """Admits a queue's requests within its window, and not while the server cools.
-
-    The position of a request is the k of its call's identity.
-    """
-
-    def __init__(
-        self,
-        queue: ApiQueue,
-        url: str,
-        rate_limit: float,
-        ignore_error: Callable[[str], bool] | None,
-        *,
-        clock: Clock,
-        sleep: Callable[[float], Awaitable[object]],
-        clean: Callable[[str], str],
-    ) -> None:
-        self.sleep = sleep
-        #: Positions that are being sent.
-        self.sending: set[int] = set()
-        self._tries, self._errors = queue.tries, queue.errors
-        self._url = url
-        self._ignore_error = ignore_error
-        self._clock = clock
-        self._clean = clean
-        self._window = SlidingWindow(rate_limit)
-        self._cool_until_s = clock.now_s()
-        self._lease_ids = itertools.count(1)
-        #: Positions that hold tokens of the window.
-        self._booked: set[int] = set()
-        self._start = asyncio.Lock()
-
-    def wait_s(self, request: Request) -> float:
-        """Return the seconds until a request may be booked; 0 or less: now."""
-        now_s = self._clock.now_s()
-        return max(self._window.ready_s(request.prompt_tokens, now_s), self._cool_until_s) - now_s
-
-    def book(self, position: int, request: Request) -> None:
-        """Hold a request's tokens until it is sent or released."""
-        self._booked.add(position)
-        self._window.hold(request.prompt_tokens)
-
-    def release(self, position: int, request: Request) -> None:
-        """Give back what a request still holds."""
-        if position in self._booked:
-            self._booked.discard(position)
-            self._window.release(request.prompt_tokens)
-
-    async def admit(self, need: Need, call: SubmittedCall) -> Lease:
-        """Wait for the limit, if nothing is booked, and use what is."""
-        position, request = call.id.k, call.request
+    async def _admit(self, need: Need, call: SubmittedCall) -> Lease:
+        """Wait for the limit, if there is no place booked, and use the place."""
+        position = call.id.k
         while position not in self._booked:
-            wait_s = self.wait_s(request)
+            wait_s = self._wait_s(position)
             if wait_s > 0:
-                await self.sleep(wait_s)
+                await self._sleep(wait_s)
             else:
-                self.book(position, request)
+                self._book(position)
         async with self._start:  # one at a time, so that other tasks run in between
             await asyncio.sleep(0)
         now_s = self._clock.now_s()
         self._booked.discard(position)
-        self._window.sent(request.prompt_tokens, now_s)
-        self.sending.add(position)
+        self._window.sent(call.request.prompt_tokens, now_s)
+        self._sending.add(position)
         return Lease(
             id=next(self._lease_ids),
             key_name="a header",
             secret=Secret(""),
-            api_base=self._url,
+            api_base=self._address,
             need=need,
             since_s=now_s,
         )
 
-    def settle(self, end: attempts.End, call: SubmittedCall) -> None:
+    def _settle(self, end: attempts.End, call: SubmittedCall) -> None:
         """Note how an attempt ended.
 
         Raises:
             NoUsableKey: the key is refused.
         """
         position, outcome, ended = call.id.k, end.outcome, end.ended
-        self.sending.discard(position)
-        if ended is None:
+        self._sending.discard(position)
+        if ended is None:  # it was stopped
             return
-        self._tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
+        self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
         if outcome.kind is OutcomeKind.OK:
             return
-        is_reply = isinstance(ended, RawReply)
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
-        self._errors[position] = text = self._clean(text)
+        self.errors[position] = text = self._clean(text)
         if outcome.is_limit:
             pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
             self._cool_until_s = max(self._cool_until_s, self._clock.now_s() + pause_s)
-        elif is_reply and self._ignore_error and self._ignore_error(text):
+        elif isinstance(ended, RawReply) and self._ignore_error and self._ignore_error(text):
             raise _IgnoredError
         if call.context.stop.reason is not None:
             raise call.context.stop.reason
@@ -331,16 +291,14 @@ class _WindowAdmission:
                 f"{outcome.code}): {outcome.message}"
             )
 
-    async def pause(self, seconds: float, call: SubmittedCall) -> None:
-        """Wait; what stops the queue cancels it."""
-        del call
-        await self.sleep(seconds)
+    def _wait_s(self, position: int) -> float:
+        now_s = self._clock.now_s()
+        tokens = self._requests[position].prompt_tokens
+        return max(self._window.ready_s(tokens, now_s), self._cool_until_s) - now_s
 
-    def unreachable(self, end: attempts.End) -> str:
-        return (
-            f"{urlsplit(self._url).hostname} cannot be reached ({end.outcome.message}); trying "
-            "again. Check the url and, behind a firewall, HTTPS_PROXY."
-        )
+    def _book(self, position: int) -> None:
+        self._booked.add(position)
+        self._window.hold(self._requests[position].prompt_tokens)
 
 
 class _IgnoredError(Exception):

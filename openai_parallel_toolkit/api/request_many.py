@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import os
-import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ..calls.call_list import PendingCalls
+from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
 from ..calls.pending_call import AnswerPolicy, CallContext
 from ..core.errors import UsageError
@@ -53,13 +51,10 @@ def multi_process_one(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
     call_context = CallContext.find(keys, config_path, max_retries, journal)
-    call_context.file_calls.refuse_on_own_loop("amulti_process_one")
-    came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    many = _Many(call_context, policy, models, _at_most(threads), came.put)
-    with call_context.file_calls.in_call(), _bar(len(models), progress) as count:
-        while many.calls.begin():
-            many.take(came.get(), count)
-    return many.answers(return_exceptions)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        calls.run("amulti_process_one", lambda _: count(), lambda: None)
+    return _answers(calls, return_exceptions)
 
 
 async def amulti_process_one(
@@ -83,60 +78,19 @@ async def amulti_process_one(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
     call_context = CallContext.find(keys, config_path, max_retries, journal)
-    came: asyncio.Queue[Any] = asyncio.Queue()
-    loop_calls = call_context.sender.loop_calls_to(asyncio.get_running_loop())
-
-    def put(item: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-            loop_calls.post(came.put_nowait, item)
-
-    many = _Many(call_context, policy, models, _at_most(threads), put)
-    with call_context.file_calls.in_call(), _bar(len(models), progress) as count:
-        while many.calls.begin():
-            many.take(await came.get(), count)
-    return many.answers(return_exceptions)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        await calls.run_async(lambda _: count())
+    return _answers(calls, return_exceptions)
 
 
-class _Many:
-    """The calls of one list, and what came of each."""
-
-    def __init__(
-        self,
-        call_context: CallContext,
-        policy: AnswerPolicy,
-        models: Sequence[OpenAIModel],
-        most: int,
-        put: Callable[[Any], object],
-    ) -> None:
-        """Give every call its identity, in order; nothing is begun yet."""
-        self._values: list[Any] = [None] * len(models)
-        self._failed: dict[int, BaseException] = {}
-        calls = []
-        for n, model in enumerate(models):
-            try:
-                calls.append((n, call_context.pending(model)))
-            except UsageError as exc:  # a text that cannot be sent
-                self._failed[n] = exc
-        self.calls = PendingCalls(call_context, policy, calls, most, put)
-
-    def take(self, came: Any, count: Callable[[], object]) -> None:
-        """Take in what came of a call; `count` is called when it has ended."""
-        ended = self.calls.end(came)
-        if ended is None:
-            return
-        n, self._values[n], error = ended
-        if error is not None:
-            self._failed[n] = error
-        count()
-
-    def answers(self, return_exceptions: bool) -> list[Any]:
-        """Return what came of each, or raise what came instead."""
-        self.calls.check()
-        for n in sorted(self._failed):
-            if not (return_exceptions and isinstance(self._failed[n], Exception)):
-                raise self._failed[n]
-            self._values[n] = self._failed[n]
-        return self._values
+def _answers(calls: ModelCalls, return_exceptions: bool) -> list[Any]:
+    """Return what came of each, or raise what came instead."""
+    for n in sorted(calls.errors):
+        if not (return_exceptions and isinstance(calls.errors[n], Exception)):
+            raise calls.errors[n]
+        calls.values[n] = calls.errors[n]
+    return calls.values
 
 
 def _models(

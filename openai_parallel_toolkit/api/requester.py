@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -14,9 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from ..calls.attempts import Policy
-from ..calls.call_list import PendingCalls
+from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
-from ..calls.models import ChatModel, request_of
+from ..calls.models import ChatModel
 from ..calls.pending_call import AnswerPolicy, CallContext
 from ..calls.rate_limiter import RateLimiter
 from ..calls.sender import Sender
@@ -44,7 +43,6 @@ logger = logging.getLogger(__name__)
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
 _MOST_JSON_ANSWERS = 3
-_LOOK_EVERY_S = 1.0
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -170,12 +168,53 @@ class APIRequester:
         self.close()
 
     def _answered(self, message_sequences: Sequence[Messages]) -> list[Any]:
-        models = [_Prompt(self, messages) for messages in message_sequences]
-        requests = [request_of(model) for model in models]
-        prices = self._sender.untracked_context.prices
-        if self._budget and any(prices.max_cost_usd(request) is None for request in requests):
+        context = self._call_context()
+        calls = ModelCalls(
+            context,
+            AnswerPolicy(max_validation_retries=_MOST_JSON_ANSWERS - 1),
+            [_Prompt(self, messages) for messages in message_sequences],
+            self.max_workers,
+        )
+        for error in calls.errors.values():
+            raise error
+        prices = context.run_context.prices
+        if self._budget and any(prices.max_cost_usd(c.request) is None for _, c in calls.calls):
             raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
-        return _PromptList(self, models).run()
+        file_calls, stop = context.file_calls, context.run_context.stop
+        try:
+            with self._bar(len(calls.values)) as bar:
+                calls.run(
+                    "asyncio.to_thread",
+                    lambda n: self._ended(calls, n, bar, is_in_file=bool(file_calls.path)),
+                    lambda: bar and bar.set_postfix_str(self._why_waiting()),
+                )
+        except BaseException:
+            if not file_calls.path:
+                stop.close(RunStopping())
+            raise
+        _tell_errors(calls)
+        return calls.values
+
+    def _bar(self, total: int) -> Any:
+        if not (self.progress and total > 1 and is_watched()):
+            return nullcontext()
+        return closing(open_bar(self.model_name, total=total, unit="prompt"))
+
+    def _ended(self, calls: ModelCalls, n: int, bar: Any, *, is_in_file: bool) -> None:
+        error = calls.errors.get(n)
+        fails_file = is_in_file and isinstance(error, NoUsableKey)  # a later run asks again
+        if isinstance(error, (RequestFailed, NoUsableKey)) and not fails_file:
+            calls.values[n] = self.handle_retry_error(error)
+        elif error is not None and not isinstance(error, BudgetExceeded):
+            raise error
+        if bar is not None:
+            bar.update()
+
+    def _why_waiting(self) -> str:
+        waits = self._keys.waiting_on()
+        if waits is not None:
+            return f"waiting: {waits.reason}"
+        return "waiting: rate_limit" if self._limiter.holds_back() else "waiting: answers"
 
     def _call_context(self) -> CallContext:
         """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
@@ -208,84 +247,15 @@ class _Prompt(ChatModel):
             raise _not_json(text, exc) from exc
 
 
-class _PromptList:
-    """One list of prompts on its way; used by the thread that asks alone."""
-
-    def __init__(self, owner: APIRequester, models: Sequence[ChatModel]) -> None:
-        self._owner = owner
-        self._call_context = owner._call_context()
-        self._came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        calls = [(n, self._call_context.pending(model)) for n, model in enumerate(models)]
-        policy = AnswerPolicy(max_validation_retries=_MOST_JSON_ANSWERS - 1)
-        self._calls = PendingCalls(
-            self._call_context, policy, calls, owner.max_workers, self._came.put
+def _tell_errors(calls: ModelCalls) -> None:
+    if calls.errors:
+        logger.warning(
+            "%d of %d prompts got no answer; the first: %s",
+            len(calls.errors),
+            len(calls.values),
+            next(iter(calls.errors.values())),
+            extra={"action": "prompts_failed"},
         )
-        self._contents: list[Any] = [None] * len(calls)
-        self._errors: list[ToolkitError] = []
-
-    def run(self) -> list[Any]:
-        """Return the contents in the order of the prompts."""
-        file_calls = self._call_context.file_calls
-        file_calls.refuse_on_own_loop("asyncio.to_thread")
-        try:
-            with self._open_bar() as bar, file_calls.in_call():
-                while self._calls.begin():
-                    self._take(bar)
-        except BaseException:
-            if not file_calls.path:
-                self._call_context.run_context.stop.close(RunStopping())
-            raise
-        self._calls.check()
-        self._tell_errors()
-        return self._contents
-
-    def _open_bar(self) -> Any:
-        if not (self._owner.progress and len(self._contents) > 1 and is_watched()):
-            return nullcontext()
-        return closing(open_bar(self._owner.model_name, total=len(self._contents), unit="prompt"))
-
-    def _take(self, bar: Any) -> None:
-        """Take in one answer, or what came instead."""
-        try:
-            ended = self._calls.end(self._came.get(timeout=_LOOK_EVERY_S))
-        except queue.Empty:
-            if bar is not None:
-                bar.set_postfix_str(self._why_waiting())
-            return
-        if ended is None:
-            return
-        n, content, error = ended
-        if error is not None:
-            content = self._instead_of(error)
-        self._contents[n] = content
-        if bar is not None:
-            bar.update()
-
-    def _instead_of(self, error: BaseException) -> Any:
-        is_own = isinstance(error, (RequestFailed, NoUsableKey, BudgetExceeded))
-        fails_file = isinstance(error, NoUsableKey) and self._call_context.file_calls.path
-        if not is_own or fails_file:  # a later run asks again
-            raise error
-        assert isinstance(error, ToolkitError)
-        self._errors.append(error)
-        return None if isinstance(error, BudgetExceeded) else self._owner.handle_retry_error(error)
-
-    def _why_waiting(self) -> str:
-        waits = self._owner._keys.waiting_on()
-        if waits is not None:
-            return f"waiting: {waits.reason}"
-        is_held = self._owner._limiter.holds_back()
-        return "waiting: rate_limit" if is_held else "waiting: answers"
-
-    def _tell_errors(self) -> None:
-        if self._errors:
-            logger.warning(
-                "%d of %d prompts got no answer; the first: %s",
-                len(self._errors),
-                len(self._contents),
-                self._errors[0],
-                extra={"action": "prompts_failed"},
-            )
 
 
 def _not_json(text: str, cause: Exception) -> InvalidAnswer:

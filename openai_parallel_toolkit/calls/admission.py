@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Protocol
 
 from ..core.errors import ConfigError, RunStopping
 from ..core.loop_calls import LoopCalls, settle_future
@@ -15,27 +14,7 @@ from .rate_limiter import RateLimiter
 from .run_context import RunContext, SubmittedCall
 
 
-class Admission(Protocol):
-    """What decides when an attempt may be sent, and waits; all on one event loop."""
-
-    async def admit(self, need: Need, call: SubmittedCall) -> Lease:
-        """Wait until an attempt may be sent; raise what says that it never may."""
-        ...
-
-    def settle(self, end: End, call: SubmittedCall) -> None:
-        """Take the lease of an attempt back; raise what ends the whole call."""
-        ...
-
-    async def pause(self, seconds: float, call: SubmittedCall) -> None:
-        """Wait before the next attempt."""
-        ...
-
-    def unreachable(self, end: End) -> str:
-        """Say which server cannot be reached, and what to look at."""
-        ...
-
-
-class KeyAdmission:
+class Admission:
     """Admits requests under leased keys, on the event loop that `calls` calls into."""
 
     def __init__(
@@ -90,12 +69,6 @@ class KeyAdmission:
                 await over
         finally:
             timer.cancel()
-
-    def unreachable(self, end: End) -> str:
-        return (
-            f"{end.lease.api_base} cannot be reached ({end.outcome.code}: {end.outcome.message}); "
-            "trying again. Check api_base and, behind a firewall, the proxy setting in the config."
-        )
 
     async def _hold(self, need: Need, context: RunContext, budget: Budget) -> None:
         if need.max_cost_usd is None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+import queue
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from ..core.errors import HookUnwound, RunStopping
+from ..core.errors import HookUnwound, RunStopping, UsageError
+from .models import OpenAIModel
 from .pending_call import AnswerPolicy, CallContext, PendingCall
 from .run_context import Deliver
 
+_IDLE_S = 1.0
+_Numbered = tuple[int, PendingCall]
 Item = TypeVar("Item")
 
 
@@ -64,43 +70,97 @@ class CallList(Generic[Item]):
         self._put((item, result))
 
 
-class PendingCalls(CallList[tuple[int, PendingCall]]):
-    """A list of pending calls, each with its position, until their answers are good."""
+class ModelCalls:
+    """The calls of a list of models: all asked, each until its answer is good."""
 
     def __init__(
         self,
         call_context: CallContext,
         policy: AnswerPolicy,
-        calls: Iterable[tuple[int, PendingCall]],
+        models: Sequence[OpenAIModel],
         most: int,
-        put: Callable[[tuple[tuple[int, PendingCall], Any]], object],
     ) -> None:
-        super().__init__(calls, lambda item, put: call_context.start(item[1], put), most, put)
+        """Give every call its identity, in order; nothing is asked yet.
+
+        Args:
+            most: calls under way at a time.
+        """
+        #: What the answers give, by position.
+        self.values: list[Any] = [None] * len(models)
+        #: What came instead; at first of those that cannot be sent.
+        self.errors: dict[int, BaseException] = {}
+        #: Those that can be sent, with their positions.
+        self.calls: list[_Numbered] = []
         self._call_context = call_context
         self._policy = policy
+        self._most = most
         self._unwound: HookUnwound | None = None
+        for n, model in enumerate(models):
+            try:
+                self.calls.append((n, call_context.pending(model)))
+            except UsageError as exc:
+                self.errors[n] = exc
 
-    def end(self, came: tuple[tuple[int, PendingCall], Any]) -> tuple[int, Any, Any] | None:
-        """Take in what came; return position, value and error of a call that ended.
+    def run(
+        self, instead: str, on_end: Callable[[int], object], on_idle: Callable[[], object]
+    ) -> None:
+        """Ask them all, blocking.
 
-        None: it did not end, or only because nothing may be sent now.
+        Args:
+            instead: what to await in an async hook, where this would block.
+            on_end: told the position of each that has ended; what it raises ends the list.
+            on_idle: called when nothing has come for a second.
+
+        Raises:
+            HookUnwound: something may not be sent now; the others have ended.
         """
+        file_calls = self._call_context.file_calls
+        file_calls.refuse_on_own_loop(instead)
+        came: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        calls = self._list(came.put)
+        with file_calls.in_call():
+            while calls.begin():
+                try:
+                    self._take(calls, came.get(timeout=_IDLE_S), on_end)
+                except queue.Empty:
+                    on_idle()
+        self._check()
+
+    async def run_async(self, on_end: Callable[[int], object]) -> None:
+        """Do what `run` does without blocking the event loop."""
+        came: asyncio.Queue[Any] = asyncio.Queue()
+        loop_calls = self._call_context.sender.loop_calls_to(asyncio.get_running_loop())
+
+        def put(result: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
+                loop_calls.post(came.put_nowait, result)
+
+        calls = self._list(put)
+        with self._call_context.file_calls.in_call():
+            while calls.begin():
+                self._take(calls, await came.get(), on_end)
+        self._check()
+
+    def _list(self, put: Callable[[Any], object]) -> CallList[_Numbered]:
+        start = self._call_context.start
+        return CallList(self.calls, lambda item, told: start(item[1], told), self._most, put)
+
+    def _take(self, calls: CallList[_Numbered], came: Any, on_end: Callable[[int], object]) -> None:
         (n, call), result = came
-        self.took()
+        calls.took()
         try:
             if not call.accepts(self._call_context.received(result), self._policy):
-                self.ask((n, call))
-                return None
+                calls.ask((n, call))
+                return
+            self.values[n] = call.value
         except HookUnwound as exc:
             self._unwound = exc
             if isinstance(exc, RunStopping):
-                self.stop()
-            return None
-        except BaseException as exc:  # noqa: BLE001 - raised when the others have ended
-            return n, None, exc
-        return n, call.value, None
+                calls.stop()
+        except BaseException as exc:  # noqa: BLE001 - the list's owner raises it
+            self.errors[n] = exc
+        on_end(n)
 
-    def check(self) -> None:
-        """Raise what unwinds the hooks, once all have ended."""
+    def _check(self) -> None:
         if self._unwound is not None:
             raise self._unwound

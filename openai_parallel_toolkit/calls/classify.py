@@ -72,7 +72,7 @@ def _classify_success(
 ) -> tuple[Outcome, Reply | None]:
     found = None if raw is None else read_answer(path, raw)
     if found is not None:
-        return _outcome(reply, OutcomeKind.OK, "", "", usage=read_usage(found.raw)), found
+        return _outcome(reply, OutcomeKind.OK, usage=read_usage(found.raw)), found
     error = raw.get("error") if raw else None
     inner = error.get("code") if isinstance(error, dict) else None
     if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
@@ -93,28 +93,27 @@ def _classify_error(
         kind = _NOT_HERE
     if status in {301, 302, 303, 307, 308}:
         message = "the server redirects elsewhere; set api_base to where it points"
-    is_limit = kind is _BUSY and status == 429
-    return Outcome(
-        kind=kind,
-        status=reply.status,
-        code=code or kind_word or f"http_{status}",
-        message=clean(message or f"HTTP status {status}")[:1000],
+    return _outcome(
+        reply,
+        kind,
+        code or kind_word or f"http_{status}",
+        clean(message or f"HTTP status {status}")[:1000],
         retry_after_s=_retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
-        is_limit=is_limit,
-        hints=_hints(reply.headers),
-        request_id=reply.headers.get("x-request-id", "")[:200],
+        is_limit=kind is _BUSY and status == 429,
     )
 
 
-def _outcome(reply: RawReply, kind: OutcomeKind, code: str, message: str, *, usage: Any) -> Outcome:
+def _outcome(
+    reply: RawReply, kind: OutcomeKind, code: str = "", message: str = "", **more: Any
+) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,
         code=code,
         message=message,
         hints=_hints(reply.headers),
-        usage=usage,
         request_id=reply.headers.get("x-request-id", "")[:200],
+        **more,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..core.clock import Clock
 from ..core.loop_calls import LoopCalls
-from ..core.records import Lease, Outcome, OutcomeKind, RawReply, Reply
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..transport import SendFault, Transport
 from . import attempts
-from .admission import Admission
 from .classify import Clean
 from .run_context import SubmittedCall
 
@@ -26,23 +26,30 @@ class CallDriver:
 
     def __init__(
         self,
-        admission: Admission,
+        *,
         transport: Transport,
         calls: LoopCalls,
-        *,
+        admit: Callable[[Need, SubmittedCall], Awaitable[Lease]],
+        settle: Callable[[attempts.End, SubmittedCall], None],
+        pause: Callable[[float, SubmittedCall], Awaitable[object]],
         clock: Clock,
         chance: random.Random,
         clean: Clean,
     ) -> None:
-        """`clean` takes secrets out of the provider's words."""
+        """Take what it works with.
+
+        Args:
+            admit: waits until an attempt may be sent, or raises what says that it never may.
+            settle: takes the lease of an attempt back, and may raise what ends the whole call.
+            pause: waits before the next attempt.
+            clean: takes secrets out of the provider's words.
+        """
         self.transport = transport
         #: Attempts in a row that did not reach any server.
         self.unreached = 0
-        self._admission = admission
         self._calls = calls
-        self._clock = clock
-        self._chance = chance
-        self._clean = clean
+        self._admit, self._settle, self._pause = admit, settle, pause
+        self._clock, self._chance, self._clean = clock, chance, clean
 
     async def reply(self, call: SubmittedCall) -> Reply:
         """Return the reply to a call, durable; raise what came instead."""
@@ -65,14 +72,14 @@ class CallDriver:
 
     async def _do(self, step: attempts.Step, call: SubmittedCall) -> Any:
         if isinstance(step, attempts.Admit):
-            return await self._admission.admit(step.need, call)
+            return await self._admit(step.need, call)
         if isinstance(step, attempts.Claim):
             return await self._claim(step.lease, call)
         if isinstance(step, attempts.Send):
             return await self._send(step, call)
         if isinstance(step, attempts.End):
             return await self._end(step, call)
-        return await self._admission.pause(step.seconds, call)
+        return await self._pause(step.seconds, call)
 
     async def _claim(self, lease: Lease, call: SubmittedCall) -> int:
         context, attempt_id = call.context, 0
@@ -91,7 +98,7 @@ class CallDriver:
             context.stop.check()
         except BaseException:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
-            self._admission.settle(attempts.End(lease, attempt_id, outcome), call)
+            self._settle(attempts.End(lease, attempt_id, outcome), call)
             if context.journal is not None and attempt_id:
                 context.journal.ended(attempt_id, outcome)
             raise
@@ -105,7 +112,7 @@ class CallDriver:
             return fault
         except BaseException as exc:  # a user's own `generate` may raise anything
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
-            self._admission.settle(attempts.End(step.lease, step.attempt_id, outcome), call)
+            self._settle(attempts.End(step.lease, step.attempt_id, outcome), call)
             if isinstance(exc, Exception) and call.context.journal is not None:
                 call.context.journal.ended(step.attempt_id, outcome)
             raise
@@ -119,11 +126,17 @@ class CallDriver:
             journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)
-        self._admission.settle(end, call)
+        self._settle(end, call)
         if durable is not None:
             await durable
 
     def _note_reach(self, end: attempts.End) -> None:
         self.unreached = self.unreached + 1 if end.outcome.kind is OutcomeKind.UNSENT else 0
         if self.unreached == _UNREACHABLE_AFTER:
-            logger.warning("%s", self._admission.unreachable(end), extra={"action": "unreachable"})
+            logger.warning(
+                "%s cannot be reached (%s); trying again. Check the url (api_base in the config) "
+                "and, behind a firewall, the proxy (HTTPS_PROXY, or proxy in the config).",
+                end.lease.api_base,
+                end.outcome.message,
+                extra={"action": "unreachable"},
+            )

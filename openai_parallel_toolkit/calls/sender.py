@@ -18,7 +18,7 @@ from ..costs.prices import PriceBook
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
 from ..transport.openai_module import OpenAIModule
-from .admission import KeyAdmission
+from .admission import Admission
 from .driver import CallDriver
 from .rate_limiter import RateLimiter
 from .run_context import Deliver, RunContext, SubmittedCall
@@ -53,10 +53,13 @@ class Sender:
         self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
         self._calls = LoopCalls(self._loop)
+        admission = Admission(keys, self._calls, limiter)
         self._driver = CallDriver(
-            KeyAdmission(keys, self._calls, limiter),
-            transport,
-            self._calls,
+            transport=transport,
+            calls=self._calls,
+            admit=admission.admit,
+            settle=admission.settle,
+            pause=admission.pause,
             clock=clock or SystemClock(),
             chance=chance or random.Random(),
             clean=keys.redactor.clean,

@@ -8,6 +8,7 @@ from ..core.records import Lease
 from ..core.redaction import Secret
 from .exchange import HttpExchange
 from .http import HttpTransport
+from .proxies import Proxy
 
 
 class EndpointTransport(HttpTransport):
@@ -21,3 +22,7 @@ class EndpointTransport(HttpTransport):
     def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
         del exchange, lease
         return self._url, {name: value.reveal() for name, value in self._headers.items()}
+
+    def _proxy_for(self, api_base: str) -> Proxy | None:
+        del api_base
+        return super()._proxy_for(self._url)
