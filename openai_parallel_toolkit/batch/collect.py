@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from ..calls.attempts import Policy
 from ..calls.classify import Clean, classify
 from ..calls.run_context import RunContext
+from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
 from ..costs.prices import BATCH_SHARE
@@ -60,10 +61,12 @@ class Collector:
         for file_id in (remote.output_file_id, remote.error_file_id):
             if file_id is not None:
                 await service.download(file_id, path)
+                checkpoint("batch.downloaded")
                 for lines in _pages(path):
                     blame = self._take_in(batch, lines, service.lease) or blame
                     await asyncio.sleep(0)
                 os.unlink(path)
+        checkpoint("batch.results_kept")
         self._end_rest(batch, remote, service.lease)
         self._book.move_on(batch, Stage.COLLECTED)
         return blame

@@ -17,6 +17,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
 
+from ..core.checkpoint import checkpoint
 from ..core.filesystem import storage_error
 from ..core.records import Lease, Outcome, OutcomeKind, canonical_json
 from ..core.text import counted
@@ -144,6 +145,7 @@ class Submitter:
         return self._created(batch, found)
 
     def _created(self, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
+        checkpoint("batch.create_answered")
         file_id, remote_id = remote.input_file_id, remote.id
         self._book.move_on(batch, Stage.CREATED, input_file_id=file_id, remote_id=remote_id)
         self.clear(batch)
@@ -206,7 +208,9 @@ class Submitter:
         else:
             path = self.path_of(batch, "input")
             await asyncio.to_thread(_write, path, self._lines(batch, service.lease))
+            checkpoint("batch.uploading")
             file_id = (await service.upload(name, path)).id
+        checkpoint("batch.upload_answered")
         self._book.move_on(batch, Stage.UPLOADED, input_file_id=file_id)
         return file_id
 
@@ -244,6 +248,7 @@ def _write(path: str, lines: Iterable[bytes]) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(descriptor, "wb") as file:
+            checkpoint("batch.writing")
             file.writelines(lines)
     except OSError as exc:
         raise storage_error(exc, path) from exc

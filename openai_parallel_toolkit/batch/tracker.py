@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..calls.classify import DEAD_CODES, NOT_HERE_CODES
 from ..calls.run_context import RunContext
+from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Outcome, OutcomeKind
 from ..core.text import counted
@@ -156,7 +157,9 @@ class BatchTracker:
             try:
                 remote = await service.batch(batch.remote_id)
                 self._seen[batch.id] = remote
+                checkpoint("batch.polled")
                 if remote.is_over:
+                    checkpoint("batch.over")
                     await self._take_in(batch, remote, service, is_counted=is_counted)
                     return
             except (SendFault, ServiceRefusal) as trouble:

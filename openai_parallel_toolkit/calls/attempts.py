@@ -92,7 +92,7 @@ class Pause:
 Step = Admit | Claim | Send | End | Pause
 
 
-class _Tally:
+class _History:
     """What one call has been through in this run."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ def ask(
         OutcomeUnknown: it was sent and no whole reply came, `max_unknown` + 1 times.
         RequestFailed: retries or the deadline are used up.
     """
-    tally = _Tally()
+    history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)
     need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
@@ -128,10 +128,10 @@ def ask(
         lease: Lease = yield Admit(need)
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
-        timeout_s = min(policy.request_timeout_s, policy.deadline_s - tally.spent_s)
+        timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
         ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
-        tally.spent_s += clock.now_s() - since_s
-        tally.attempts += 1
+        history.spent_s += clock.now_s() - since_s
+        history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         if reply is not None:
             cost_usd = prices.cost_usd(request.model, outcome.usage)
@@ -140,40 +140,42 @@ def ask(
         yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
-        pause_s = _pause_s(outcome, tally, policy, chance.random)
+        pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
-            tally.spent_s += pause_s
+            history.spent_s += pause_s
             yield Pause(pause_s)
 
 
-def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[], float]) -> float:
+def _pause_s(
+    outcome: Outcome, history: _History, policy: Policy, chance: Callable[[], float]
+) -> float:
     """Return the seconds to wait before the next attempt, or raise when there is to be none."""
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
-        raise _failure(RequestRejected, "was refused", outcome, tally)
+        raise _failure(RequestRejected, "was refused", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
-        tally.unknown += 1
-        if tally.unknown > policy.max_unknown:
-            raise _failure(OutcomeUnknown, "got no whole reply", outcome, tally)
-    if tally.spent_s >= policy.deadline_s:
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
+        history.unknown += 1
+        if history.unknown > policy.max_unknown:
+            raise _failure(OutcomeUnknown, "got no whole reply", outcome, history)
+    if history.spent_s >= policy.deadline_s:
+        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
     if kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE} or outcome.is_limit:
         return 0.0  # the next lease waits as long as is needed
     if kind is OutcomeKind.UNSENT:
-        tally.unsent += 1
-        wanted_s = _backoff_s(tally.unsent, chance())
+        history.unsent += 1
+        wanted_s = _backoff_s(history.unsent, chance())
         # It costs nothing, so the last attempt is made just before the deadline.
-        until_last_s = policy.deadline_s - tally.spent_s - _LAST_ATTEMPT_S
+        until_last_s = policy.deadline_s - history.spent_s - _LAST_ATTEMPT_S
         if until_last_s > 0:
             wanted_s = min(wanted_s, until_last_s)
     else:
-        tally.retries += 1
-        if tally.retries > policy.max_retries:
-            raise _failure(RequestFailed, "failed (max_retries)", outcome, tally)
-        wanted_s = outcome.retry_after_s or _backoff_s(tally.retries, chance())
+        history.retries += 1
+        if history.retries > policy.max_retries:
+            raise _failure(RequestFailed, "failed (max_retries)", outcome, history)
+        wanted_s = outcome.retry_after_s or _backoff_s(history.retries, chance())
     wanted_s = min(wanted_s, LONGEST_PAUSE_S)
-    if tally.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
+    if history.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
+        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
     return wanted_s
 
 
@@ -182,17 +184,17 @@ def _backoff_s(times: int, chance: float) -> float:
 
 
 def _failure(
-    kind: type[RequestFailed], what: str, outcome: Outcome, tally: _Tally
+    kind: type[RequestFailed], what: str, outcome: Outcome, history: _History
 ) -> RequestFailed:
     words = outcome.message or outcome.code
     status = f", status {outcome.status}" if outcome.status else ""
-    message = f"request {what} after {counted(tally.attempts, 'attempt')}{status}: {words}"
+    message = f"request {what} after {counted(history.attempts, 'attempt')}{status}: {words}"
     return kind(
         message,
         outcome=outcome.kind,
         code=outcome.code,
         status=outcome.status,
-        attempts=tally.attempts,
-        maybe_billed=tally.unknown,
+        attempts=history.attempts,
+        maybe_billed=history.unknown,
         request_id=outcome.request_id,
     )

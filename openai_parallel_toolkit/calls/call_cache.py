@@ -7,11 +7,11 @@ import dataclasses
 import os
 from contextlib import ExitStack
 
-from ..core.filesystem import private_folder, refuse_network
-from ..files.run_lock import RunLock, state_folder_of
-from ..journal import Journal
+from ..core.clock import SystemClock
+from ..files.run_lock import state_folder_of
 from .file_calls import FileCalls
 from .sender import Sender
+from .state_folder import open_journal
 
 #: What stands for the file in the journal; its calls are shown under this name.
 CALLS = "(calls)"
@@ -25,14 +25,8 @@ class CallCache:
 
     def __init__(self, sender: Sender, folder: str) -> None:
         self._pid = os.getpid()
-        state_folder = state_folder_of(folder)
         with ExitStack() as stack:
-            refuse_network(private_folder(state_folder))
-            lock = RunLock(state_folder)
-            lock.acquire()
-            stack.callback(lock.release)
-            self._journal = Journal.open(state_folder)
-            stack.callback(self._journal.close)
+            self._journal = open_journal(state_folder_of(folder), stack, SystemClock())
             self.file_calls = self._begin(sender)
             self._stack = stack.pop_all()
         atexit.register(self.close)

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ..core.errors import HookUnwound, RunStopping, UsageError
+from ..core.records import Reply
 from .models import OpenAIModel
 from .pending_call import AnswerPolicy, CallContext, PendingCall
 from .run_context import Deliver
 
 _IDLE_S = 1.0
 _Numbered = tuple[int, PendingCall]
+#: A call and what came of it.
+_Arrival = tuple[_Numbered, "Reply | BaseException"]
 Item = TypeVar("Item")
 
 
@@ -116,37 +119,39 @@ class ModelCalls:
         """
         file_calls = self._call_context.file_calls
         file_calls.refuse_on_own_loop(instead)
-        came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        calls = self._list(came.put)
+        arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        calls = self._list(arrived.put)
         with file_calls.in_call():
             while calls.begin():
                 try:
-                    self._take(calls, came.get(timeout=_IDLE_S), on_end)
+                    self._take(calls, arrived.get(timeout=_IDLE_S), on_end)
                 except queue.Empty:
                     on_idle()
         self._check()
 
     async def run_async(self, on_end: Callable[[int], object]) -> None:
         """Do what `run` does without blocking the event loop."""
-        came: asyncio.Queue[Any] = asyncio.Queue()
+        arrived: asyncio.Queue[_Arrival] = asyncio.Queue()
         loop_calls = self._call_context.sender.loop_calls_to(asyncio.get_running_loop())
 
-        def put(result: Any) -> None:
+        def put(arrival: _Arrival) -> None:
             with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-                loop_calls.post(came.put_nowait, result)
+                loop_calls.post(arrived.put_nowait, arrival)
 
         calls = self._list(put)
         with self._call_context.file_calls.in_call():
             while calls.begin():
-                self._take(calls, await came.get(), on_end)
+                self._take(calls, await arrived.get(), on_end)
         self._check()
 
-    def _list(self, put: Callable[[Any], object]) -> CallList[_Numbered]:
+    def _list(self, put: Callable[[_Arrival], object]) -> CallList[_Numbered]:
         start = self._call_context.start
         return CallList(self.calls, lambda item, told: start(item[1], told), self._most, put)
 
-    def _take(self, calls: CallList[_Numbered], came: Any, on_end: Callable[[int], object]) -> None:
-        (n, call), result = came
+    def _take(
+        self, calls: CallList[_Numbered], arrival: _Arrival, on_end: Callable[[int], object]
+    ) -> None:
+        (n, call), result = arrival
         calls.took()
         try:
             if not call.accepts(self._call_context.received(result), self._policy):

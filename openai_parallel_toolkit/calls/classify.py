@@ -6,6 +6,7 @@ The table stands in `_STATUS`; what a status alone does not tell, the provider's
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -172,24 +173,15 @@ def _hints(headers: Mapping[str, str]) -> RateHints | None:
 
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|[smhd])")
 
 
 def duration_s(text: str | None) -> float | None:
     """Return the seconds in a duration such as "1m30.5s" or "12ms" or "7"; None: it is none."""
-    if not text:
-        return None
     plain = _number(text)
     if plain is not None:
         return max(0.0, plain)
-    total, number, unit = 0.0, "", ""
-    for sign in [*text.strip(), "0"]:
-        if sign.isdigit() or sign == ".":
-            if unit:
-                value = _number(number)
-                if unit not in _UNITS_S or value is None:
-                    return None
-                total, number, unit = total + value * _UNITS_S[unit], "", ""
-            number += sign
-        else:
-            unit += sign
-    return total if number == "0" else None
+    parts = _PART.findall(text or "")
+    if not parts or "".join(map("".join, parts)) != (text or "").strip():
+        return None
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)

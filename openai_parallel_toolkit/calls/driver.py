@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.clock import Clock
@@ -21,35 +22,24 @@ logger = logging.getLogger(__name__)
 _UNREACHABLE_AFTER = 3
 
 
+@dataclass(kw_only=True, eq=False)
 class CallDriver:
     """Takes calls from admission to their reply; used on the event loop of `calls` alone."""
 
-    def __init__(
-        self,
-        *,
-        transport: Transport,
-        calls: LoopCalls,
-        admit: Callable[[Need, SubmittedCall], Awaitable[Lease]],
-        settle: Callable[[attempts.End, SubmittedCall], None],
-        pause: Callable[[float, SubmittedCall], Awaitable[object]],
-        clock: Clock,
-        chance: random.Random,
-        clean: Clean,
-    ) -> None:
-        """Take what it works with.
-
-        Args:
-            admit: waits until an attempt may be sent, or raises what says that it never may.
-            settle: takes the lease of an attempt back, and may raise what ends the whole call.
-            pause: waits before the next attempt.
-            clean: takes secrets out of the provider's words.
-        """
-        self.transport = transport
-        #: Attempts in a row that did not reach any server.
-        self.unreached = 0
-        self._calls = calls
-        self._admit, self._settle, self._pause = admit, settle, pause
-        self._clock, self._chance, self._clean = clock, chance, clean
+    transport: Transport
+    calls: LoopCalls
+    #: Waits until an attempt may be sent, or raises what says that it never may.
+    admit: Callable[[Need, SubmittedCall], Awaitable[Lease]]
+    #: Takes the lease of an attempt back, and may raise what ends the whole call.
+    settle: Callable[[attempts.End, SubmittedCall], None]
+    #: Waits before the next attempt.
+    pause: Callable[[float, SubmittedCall], Awaitable[object]]
+    clock: Clock
+    chance: random.Random
+    #: Takes secrets out of the provider's words.
+    clean: Clean
+    #: Attempts in a row that did not reach any server.
+    unreached: int = 0
 
     async def reply(self, call: SubmittedCall) -> Reply:
         """Return the reply to a call, durable; raise what came instead."""
@@ -57,9 +47,9 @@ class CallDriver:
             call.request,
             call.context.policy,
             prices=call.context.prices,
-            clock=self._clock,
-            chance=self._chance,
-            clean=self._clean,
+            clock=self.clock,
+            chance=self.chance,
+            clean=self.clean,
         )
         told: Any = None
         while True:
@@ -72,21 +62,21 @@ class CallDriver:
 
     async def _do(self, step: attempts.Step, call: SubmittedCall) -> Any:
         if isinstance(step, attempts.Admit):
-            return await self._admit(step.need, call)
+            return await self.admit(step.need, call)
         if isinstance(step, attempts.Claim):
             return await self._claim(step.lease, call)
         if isinstance(step, attempts.Send):
             return await self._send(step, call)
         if isinstance(step, attempts.End):
             return await self._end(step, call)
-        return await self._pause(step.seconds, call)
+        return await self.pause(step.seconds, call)
 
     async def _claim(self, lease: Lease, call: SubmittedCall) -> int:
         context, attempt_id = call.context, 0
         context.tally.sent(lease)
         try:
             if context.journal is not None:
-                durable, done = self._calls.durable()
+                durable, done = self.calls.durable()
                 attempt_id = context.journal.claim(
                     call.id,
                     key_name=lease.key_name,
@@ -98,7 +88,7 @@ class CallDriver:
             context.stop.check()
         except BaseException:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
-            self._settle(attempts.End(lease, attempt_id, outcome), call)
+            self.settle(attempts.End(lease, attempt_id, outcome), call)
             if context.journal is not None and attempt_id:
                 context.journal.ended(attempt_id, outcome)
             raise
@@ -112,7 +102,7 @@ class CallDriver:
             return fault
         except BaseException as exc:  # a user's own `generate` may raise anything
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
-            self._settle(attempts.End(step.lease, step.attempt_id, outcome), call)
+            self.settle(attempts.End(step.lease, step.attempt_id, outcome), call)
             if isinstance(exc, Exception) and call.context.journal is not None:
                 call.context.journal.ended(step.attempt_id, outcome)
             raise
@@ -121,12 +111,12 @@ class CallDriver:
         outcome, journal, durable = end.outcome, call.context.journal, None
         self._note_reach(end)
         if journal is not None and outcome.kind is OutcomeKind.OK:
-            durable, done = self._calls.durable()
+            durable, done = self.calls.durable()
             body = end.ended.body if isinstance(end.ended, RawReply) else b""
             journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)
-        self._settle(end, call)
+        self.settle(end, call)
         if durable is not None:
             await durable
 

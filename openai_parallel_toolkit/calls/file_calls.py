@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..core.clock import Clock, SystemClock
@@ -29,7 +29,7 @@ from .run_context import RunContext
 from .sender import Sender
 
 
-class StoredAnswer(Protocol):
+class AnswerBody(Protocol):
     """An answer in the journal."""
 
     def body(self) -> bytes:
@@ -38,59 +38,44 @@ class StoredAnswer(Protocol):
 
 
 #: What a file's calls were answered, by (hash, k, try).
-Answers = Mapping[tuple[str, int, int], StoredAnswer]
+Answers = Mapping[tuple[str, int, int], AnswerBody]
 
 
 #: The calls of the file that the running code works on; None: it works on no file.
 current_file_calls: ContextVar[FileCalls | None] = ContextVar("current_file_calls", default=None)
 
 
+@dataclass(kw_only=True, eq=False)
 class FileCalls:
     """Gives a file's calls their identity, and its hooks what came of them.
 
     One lock guards the counters; hooks may ask from several threads at a time.
     """
 
-    def __init__(
-        self,
-        *,
-        sender: Sender,
-        context: RunContext,
-        file_id: int = 0,
-        path: str = "",
-        answers: Answers | None = None,
-        absent: Callable[[CallId, Request], BaseException] | None = None,
-        on_call: Callable[[bool], None] | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Start counting.
+    sender: Sender
+    context: RunContext
+    file_id: int = 0
+    #: The input that the hooks work on; "": the calls belong to no file.
+    path: str = ""
+    #: What the journal held for the file when this began, by (hash, k, try).
+    answers: Answers = field(default_factory=dict)
+    #: Nothing is sent, and a call without an answer raises what this returns; None: it is sent.
+    absent: Callable[[CallId, Request], BaseException] | None = None
+    #: Told True when the hooks start to wait in a call, False when none does.
+    on_call: Callable[[bool], None] | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    #: Whether a call was taken down: then whatever the hooks return is thrown away.
+    is_unwound: bool = False
+    #: Whether the run has given these hooks up; they may ask for nothing more.
+    is_abandoned: bool = False
+    #: The event loop that the async hooks run on; None: the hooks are blocking.
+    loop: asyncio.AbstractEventLoop | None = None
 
-        Args:
-            path: the input that the hooks work on; "": the calls belong to no file.
-            answers: what the journal holds for the file, by (hash, k, try).
-            absent: nothing is sent, and a call without an answer raises what this returns; None:
-                such calls are sent.
-            on_call: told True when the hooks start to wait in a call, False when none does.
-        """
-        self.sender = sender
-        self.context = context
-        self.file_id = file_id
-        self.path = path
-        #: Whether a call was taken down: then whatever the hooks return is thrown away.
-        self.is_unwound = False
-        #: Whether the run has given these hooks up; they may ask for nothing more.
-        self.is_abandoned = False
-        #: The event loop that the async hooks run on; None: the hooks are blocking.
-        self.loop: asyncio.AbstractEventLoop | None = None
-        #: What the journal held for the file when this began.
-        self.answers = answers or {}
-        self._absent = absent
-        self._on_call = on_call
-        self._clock = clock or SystemClock()
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: Counter[str] = Counter()
         self._open_calls = 0
-        self._moved_s = self._clock.now_s()
+        self._moved_s = self.clock.now_s()
 
     @property
     def idle_since_s(self) -> float | None:
@@ -122,8 +107,8 @@ class FileCalls:
             return replace(reply, model=model, cost_usd=cost_usd, is_replay=True)
         if self.is_abandoned:
             raise self._unwind(RunStopping())
-        if self._absent is not None:
-            error = self._absent(call_id, request)
+        if self.absent is not None:
+            error = self.absent(call_id, request)
             raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
 
@@ -168,11 +153,11 @@ class FileCalls:
     def _count_call(self, change: int) -> None:
         with self._lock:
             self._open_calls += change
-            self._moved_s = self._clock.now_s()
+            self._moved_s = self.clock.now_s()
             is_edge = self._open_calls == (1 if change > 0 else 0)
         # Whoever is told may be gone when these hooks were given up.
-        if is_edge and self._on_call is not None and not self.is_abandoned:
-            self._on_call(change > 0)
+        if is_edge and self.on_call is not None and not self.is_abandoned:
+            self.on_call(change > 0)
 
     def _translated(self, error: BaseException, budget: Budget | None) -> BaseException:
         stops_run = (

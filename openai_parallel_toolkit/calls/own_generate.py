@@ -84,10 +84,10 @@ class AskingThread(_OwnTransport):
 
     def wait(self) -> Reply | BaseException:
         while True:
-            came = self._inbox.get()
-            if not isinstance(came, _Job):
-                return came
-            came.finish(self._attempt(came))
+            handed = self._inbox.get()
+            if not isinstance(handed, _Job):
+                return handed
+            handed.finish(self._attempt(handed))
 
     def _hand_over(self, job: _Job) -> None:
         self._inbox.put(job)

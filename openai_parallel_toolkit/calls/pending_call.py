@@ -103,10 +103,10 @@ class CallContext:
         transport = None
         if not isinstance(call.model, PayloadModel):
             transport = AskingThread(call.model, self.sender.openai_module)
-        came: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
+        answered: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
         with self.file_calls.in_call():
-            self._submit(call, transport.deliver if transport else came.put, transport)
-            result = transport.wait() if transport else came.get()
+            self._submit(call, transport.deliver if transport else answered.put, transport)
+            result = transport.wait() if transport else answered.get()
         return self.received(result)
 
     async def ask_async(self, call: PendingCall) -> Reply:

@@ -14,7 +14,6 @@ from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.resource_cache import ResourceCache
-from ..costs.prices import PriceBook
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
 from ..transport.openai_module import OpenAIModule
@@ -67,9 +66,7 @@ class Sender:
         self._askers: dict[asyncio.AbstractEventLoop, LoopCalls] = {}
         self._under_way: set[asyncio.Task[None]] = set()
         #: For calls that belong to no run.
-        self.untracked_context = RunContext(
-            prices=PriceBook(keys.settings.prices, keys.settings.api_base)
-        )
+        self.untracked_context = RunContext(prices=keys.prices)
         #: Journals of calls that belong to no run.
         self.resources = ResourceCache()
         self._pid = os.getpid()

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from ..core.errors import UnsafePath
+from ..core.filesystem import check_relative
 from .stores import StoredObject
-from .stores.base import checked
 
 _PAGE = 5_000
 _CACHE_KIB = 16_384
@@ -72,7 +72,7 @@ class Listing:
         last = ""
         for file in found:
             try:
-                folder, name = os.path.split(checked(file.path))
+                folder, name = os.path.split(check_relative(file.path))
             except UnsafePath:
                 self.odd_example = self.odd_example or file.path
                 self.odd_count += 1

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
 from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
 from ..core.open_file_limit import is_out_of_room
@@ -90,6 +91,7 @@ class Publisher:
         Raises:
             UsageError: the publisher is closed or broke.
         """
+        checkpoint("outputs.publishing")
         with self._changed:
             if self._closing:
                 raise UsageError("The publisher is closed.") from self.trouble
@@ -154,14 +156,12 @@ class Publisher:
                     f"{file.path!r} wrote {final!r}, which belongs to another input; give each "
                     "its own name.",
                     path=final,
-                    owner=other,
                 )
         if is_there and owner is None and not self._force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
                 path=final,
-                owner=None,
             )
 
     def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, OutcomeKind, Request
@@ -85,6 +86,8 @@ class BatchStore:
         """Return files that wait for nothing more; each is returned once until it waits again."""
         found: list[Ready] = []
         self._write([changes.taken_up(limit, found)])
+        if found:
+            checkpoint("files.taken_up")
         return found
 
     def refusals(self, file_id: int) -> dict[tuple[str, int, int], Refusal]:
@@ -164,6 +167,7 @@ class BatchStore:
         token: str,
     ) -> BatchRecord:
         """Make a batch of queued lines, and claim an attempt for each."""
+        checkpoint("batch.forming")
         (last,) = self._source.rows("SELECT max(id) FROM batches")[0]
         wall_s, run_id = self._clock.wall_s(), self._run_id()
         attempt_ids = list(islice(self._attempt_ids, len(lines)))
@@ -187,6 +191,7 @@ class BatchStore:
             for attempt, line in zip(attempt_ids, lines, strict=True)
         ]
         self._write([*claims, changes.formed(batch, lines, attempt_ids)])
+        checkpoint("batch.formed")
         return batch
 
     def bodies(self, batch: BatchRecord) -> Iterator[tuple[int, bytes]]:
@@ -219,6 +224,7 @@ class BatchStore:
     ) -> None:
         """Note how far a batch has come; what is None stays as it was."""
         self._write([changes.moved_on(batch.id, stage, input_file_id, remote_id)])
+        checkpoint(f"batch.{stage.value}")
 
     def sent(self, batch: BatchRecord) -> Iterator[list[Sent]]:
         """Yield the lines of a batch that have no end yet, a page at a time."""
@@ -259,6 +265,7 @@ class BatchStore:
             for end in ends
         ]
         self._write([*operations, changes.settled(ends, is_sent=is_sent)])
+        checkpoint("batch.lines_settled")
 
     def _write(self, operations: Sequence[Operation]) -> None:
         settled = threading.Event()

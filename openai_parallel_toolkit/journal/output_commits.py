@@ -88,6 +88,6 @@ def _conflict(final: bytes, owner: str) -> OutputConflict:
     path = path_text(final)
     return OutputConflict(
         f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
-        final=path,
+        path=path,
         owner=owner,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TypeAlias, cast
 
+from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
@@ -166,6 +167,8 @@ class Writer:
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
+        if endings:
+            checkpoint("journal.endings_inserted")
         self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
         return folded
 

@@ -71,7 +71,8 @@ class APIKeyManager(Readings):
             settings = replace(settings, api_base=DEFAULT_API_BASE)
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._prices = PriceBook(settings.prices, settings.api_base)
+        #: What the calls under these keys cost.
+        self.prices = PriceBook(settings.prices, settings.api_base)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())
@@ -167,7 +168,7 @@ class APIKeyManager(Readings):
         """
         cost_usd = outcome.cost_usd
         if cost_usd is None:
-            cost_usd = self._prices.cost_usd(lease.need.model, outcome.usage)
+            cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
             outcome = replace(outcome, message=self._redactor.clean(outcome.message))
         with self._lock:
@@ -252,7 +253,7 @@ class APIKeyManager(Readings):
         """
         with self._lock:
             if name not in self._pool.slots:
-                raise UsageError("no key has this name; status() lists the names", name=name)
+                raise UsageError("no key has this name; status() lists the names", key_name=name)
             done = self._pool.restore(name, self._clock.now_s())
             self._timekeeper.look()
         _wake(done)

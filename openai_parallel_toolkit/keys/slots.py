@@ -11,6 +11,7 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
+from ..core.backoff import backoff_s
 from ..core.records import KeyStatus, Need
 from .bucket import LearnedLimits, TokenBucket
 from .config import APIKey
@@ -85,8 +86,9 @@ class Group:
         if retry_after_s is not None and retry_after_s > 0:
             wait_s = min(retry_after_s, _MAX_RETRY_AFTER_S)
         elif is_new_wave:
-            ceiling_s = min(_MAX_BACKOFF_S, 2.0 ** min(self._limits_in_a_row - 1, 10))
-            wait_s = random.uniform(0.0, ceiling_s)
+            wait_s = backoff_s(
+                self._limits_in_a_row, random.random(), base_s=1.0, cap_s=_MAX_BACKOFF_S
+            )
         else:
             return
         self.cool_until_s = max(self.cool_until_s, now_s + wait_s)

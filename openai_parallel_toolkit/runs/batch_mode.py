@@ -13,9 +13,9 @@ from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..files.plan import DueFile
 from ..journal.batch_rows import Standing
+from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
-from .session import RunSession
 from .suspension import BatchSuspension
 
 _TICK_S = 0.2
@@ -28,7 +28,7 @@ class BatchMode:
         self,
         options: RunOptions,
         hooks: Hooks,
-        session: RunSession,
+        session: FolderSession,
         live: Sender,
         context: RunContext,
         clock: Clock,

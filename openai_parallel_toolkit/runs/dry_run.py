@@ -18,10 +18,10 @@ from ..costs.prices import PriceBook
 from ..costs.tally import CallFigures
 from ..files.plan import Plan
 from ..journal import Figures
+from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
 from .report import RunSummary
-from .session import RunSession
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ class PlannedCalls:
     error: BaseException | None = None
 
 
-def rehearse(
+def dry_run(
     hooks: Hooks,
-    session: RunSession,
+    session: FolderSession,
     plan: Plan,
     sender: Sender,
     found: dict[str, PlannedCalls] | None = None,
@@ -55,7 +55,7 @@ def rehearse(
     calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
-        wanted = wanted_of(path, hooks, session, sender)
+        wanted = planned_calls(path, hooks, session, sender)
         if found is not None:
             found[path] = wanted
         calls += len(wanted.requests)
@@ -83,17 +83,17 @@ def rehearse(
 
 
 def warn_of_changed_prompts(
-    options: RunOptions, hooks: Hooks, session: RunSession, sender: Sender
+    options: RunOptions, hooks: Hooks, session: FolderSession, sender: Sender
 ) -> None:
     """Say so when finished files were made by other hooks that would now ask something else.
 
-    A sample of them is rehearsed; nothing is bought.
+    A sample of them is run without sending; nothing is bought.
     """
     if options.force:
         return
     others = session.journal.made_by_other_hooks(hooks.version)
     sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    changed = [w for w in (wanted_of(p, hooks, session, sender) for p in sample) if w.requests]
+    changed = [w for w in (planned_calls(p, hooks, session, sender) for p in sample) if w.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
         seen = session.journal.by_model()
@@ -131,10 +131,10 @@ def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | No
     return total
 
 
-def wanted_of(
+def planned_calls(
     path: str,
     hooks: Hooks,
-    session: RunSession,
+    session: FolderSession,
     sender: Sender,
     *,
     answers: Answers | None = None,

@@ -104,7 +104,7 @@ def estimate_folder(
 ) -> Estimate:
     """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
     chosen = Sample(sample)
-    rehearsed: dict[str, PlannedCalls] = {}
+    planned: dict[str, PlannedCalls] = {}
     options = replace(options, dry_run=tokens_only)
     summary = run_folder(
         options,
@@ -113,13 +113,11 @@ def estimate_folder(
         transport=transport,
         clock=clock,
         sample=chosen,
-        rehearsed=rehearsed,
+        planned=planned,
     )
     if tokens_only:
         prices = PriceBook(keys.settings.prices, keys.settings.api_base)
-        found = {
-            p: _expected(wanted, prices) for p, wanted in rehearsed.items() if not wanted.error
-        }
+        found = {p: _expected(calls, prices) for p, calls in planned.items() if not calls.error}
     else:
         found = dict(_measure(options, chosen))
     return _estimate(chosen, found, summary, keys.settings.api_keys, options)
@@ -154,12 +152,12 @@ def _measured(detail: FileDetail) -> Measured:
     )
 
 
-def _expected(wanted: PlannedCalls, prices: PriceBook) -> Measured:
+def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
     return Measured(
-        calls=len(wanted.requests),
-        prompt_tokens=sum(request.prompt_tokens for request in wanted.requests),
-        completion_tokens=sum(request.reply_tokens for request in wanted.requests),
-        cost_usd=_sum(prices.likely_cost_usd(request) for request in wanted.requests),
+        calls=len(calls.requests),
+        prompt_tokens=sum(request.prompt_tokens for request in calls.requests),
+        completion_tokens=sum(request.reply_tokens for request in calls.requests),
+        cost_usd=_sum(prices.likely_cost_usd(request) for request in calls.requests),
     )
 
 

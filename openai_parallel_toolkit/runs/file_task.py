@@ -7,24 +7,23 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..calls.file_calls import FileCalls, current_file_calls
-from ..calls.run_context import RunContext
 from ..calls.sender import Sender
-from ..core.clock import Clock
 from ..core.errors import HookUnwound, RunStopping, ToolkitError
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState
 from ..files.inputs import signature_of
 from ..files.plan import DueFile
-from ..files.publish import Finished, Publisher
+from ..files.publish import Finished, concerns_all
 from ..files.staging import StagedFolder
+from .folder_session import FolderSession
 from .hooks import Hooks
-from .session import RunSession
+from .options import RunOptions
+from .results import FileResults
 from .suspension import BatchSuspension, PendingRequests
 
 logger = logging.getLogger(__name__)
@@ -35,8 +34,8 @@ _MOST_UNPUBLISHED = 1_000
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Job:
-    """One file in the hands of its hooks."""
+class FileTask:
+    """One file in the hands of its hooks, and the slot of the worker that runs them."""
 
     path: str
     slot: int
@@ -48,174 +47,182 @@ class Job:
     #: Where its hooks run now.
     thread_id: int = field(default_factory=threading.get_ident)
     #: What runs its async hook; None: no async hook runs.
-    task: asyncio.Task[Any] | None = None
+    hook_task: asyncio.Task[Any] | None = None
 
 
 class FileRunner:
-    """Runs the hooks over single files; what differs between files is in their Job.
+    """Runs the hooks over single files and has what they wrote published.
 
-    One lock guards the set of jobs that are under way.
+    What differs between files is in their FileTask. One lock guards the set of those under way.
     """
 
     def __init__(
         self,
-        *,
+        options: RunOptions,
         hooks: Hooks,
-        session: RunSession,
-        publisher: Publisher,
+        session: FolderSession,
         sender: Sender,
-        context: RunContext,
-        clock: Clock,
-        on_failed: Callable[[str, FailureNote], None],
-        max_file_attempts: int,
-        suspender: BatchSuspension | None = None,
+        results: FileResults,
+        *,
+        suspension: BatchSuspension | None = None,
     ) -> None:
+        """Start the publisher.
+
+        Args:
+            results: told of every file that came to its end.
+            suspension: in batch mode, where files wait for their answers; None: all is sent now.
+        """
         self.hooks = hooks
+        self._max_file_attempts = options.max_file_attempts
+        self._session = session
         self._journal = session.journal
-        self._layout = session.layout
-        self._inputs = session.inputs
-        self._staging = session.staging
         self._register = session.register
-        self._publisher = publisher
         self._sender = sender
-        self._context = context
-        self._clock = clock
-        self._on_failed = on_failed
-        self._max_file_attempts = max_file_attempts
-        self._suspender = suspender
+        self._results = results
+        self._suspension = suspension
+        self._publisher = session.publisher(
+            force=options.force, on_done=self._on_published, on_failed=self._on_not_published
+        )
         self._lock = threading.Lock()
-        self._jobs: set[Job] = set()
+        self._tasks: set[FileTask] = set()
         # Hooks that are faster than the disk wait here.
         self._room = threading.Semaphore(_MOST_UNPUBLISHED)
 
-    def jobs(self) -> list[Job]:
+    @property
+    def trouble(self) -> BaseException | None:
+        """Why nothing can be published any more; None: it can."""
+        return self._publisher.trouble
+
+    def close(self) -> None:
+        """Publish what waits for it."""
+        self._publisher.close()
+
+    def tasks(self) -> list[FileTask]:
         """Return the files that are under way."""
         with self._lock:
-            return list(self._jobs)
+            return list(self._tasks)
 
     def abandon_all(self) -> None:
         """Ignore whatever the files that are still under way do from now on."""
-        for job in self.jobs():
-            job.file_calls.is_abandoned = True
+        for task in self.tasks():
+            task.file_calls.is_abandoned = True
 
     def run(self, slot: int, due: DueFile, *, alone: bool = False) -> None:
-        """Take one file through blocking hooks; never raises for what they do."""
-        with self.job(slot, due, alone=alone) as job:
-            data = self.read(job)
-            self.write(job, self.hooks.process_data(data))
-
-    @contextmanager
-    def job(self, slot: int, due: DueFile, *, alone: bool = False) -> Iterator[Job]:
-        """Open a file for the block; what the block raises becomes the file's failure."""
-        job = self.begin(slot, due, alone=alone)
-        token = current_file_calls.set(job.file_calls)
+        """Take one file through blocking hooks; what they raise becomes the file's failure."""
+        task = self.begin(slot, due, alone=alone)
+        token = current_file_calls.set(task.file_calls)
         error: BaseException | None = None
         try:
-            yield job
+            self.write(task, self.hooks.process_data(self.read(task)))
         except BaseException as exc:  # noqa: BLE001 - a hook may raise anything, SystemExit too
             error = exc
         finally:
             current_file_calls.reset(token)
-            self.finish(job, error)
+            self.finish(task, error)
 
-    def begin(self, slot: int, due: DueFile, *, alone: bool = False) -> Job:
+    def begin(self, slot: int, due: DueFile, *, alone: bool = False) -> FileTask:
         """Mark a file as open and look up what it was answered before."""
         path = due.path
         self._register.enter(slot, path, alone=alone)
         record = self._journal.file(path, is_known=due.is_known)
         if record.state not in (None, FileState.OPEN):
             self._journal.opened(record.id)
-        asks = self._suspender.asks(record.id) if self._suspender is not None else None
+        asks = self._suspension.asks(record.id) if self._suspension is not None else None
         file_calls = FileCalls(
             sender=self._sender,
-            context=self._context,
+            context=self._session.context,
             file_id=record.id,
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
             absent=asks,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
-            clock=self._clock,
+            clock=self._session.clock,
         )
-        job = Job(path=path, slot=slot, file_calls=file_calls, asks=asks)
+        task = FileTask(path=path, slot=slot, file_calls=file_calls, asks=asks)
         with self._lock:
-            self._jobs.add(job)
-        return job
+            self._tasks.add(task)
+        return task
 
-    def read(self, job: Job) -> Any:
+    def read(self, task: FileTask) -> Any:
         """Run process_input over the open file."""
         with ExitStack() as stack:
-            with job.file_calls.in_call():  # no hook runs while it comes from afar
-                found = stack.enter_context(self._inputs.at_hand(job.path))
+            with task.file_calls.in_call():  # no hook runs while it comes from afar
+                found = stack.enter_context(self._session.inputs.at_hand(task.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
-            job.signature = found.signature or signature_of(os.fstat(file.fileno()))
+            task.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
 
-    def write(self, job: Job, result: Any) -> None:
+    def write(self, task: FileTask, result: Any) -> None:
         """Run process_output into staging and hand what it wrote to the publisher."""
-        job.staged = self._staging.begin(self._layout.without_ext(job.path))
-        self.hooks.process_output(result, job.staged.path_without_ext)
-        outputs = job.staged.collect()
-        self._check_unchanged(job)
-        file_calls = job.file_calls
-        is_open = job.asks is not None and not job.asks.close()
-        if is_open or file_calls.is_unwound or not self._let_go(job):
+        task.staged = self._session.staging.begin(self._session.layout.without_ext(task.path))
+        self.hooks.process_output(result, task.staged.path_without_ext)
+        outputs = task.staged.collect()
+        if not self._session.inputs.check_unchanged(task.path, task.signature):
+            logger.warning("%s was removed while it was worked on", task.path)
+        file_calls = task.file_calls
+        is_open = task.asks is not None and not task.asks.close()
+        if is_open or file_calls.is_unwound or not self._let_go(task):
             raise RunStopping
         self._room.acquire()
         self._publisher.publish(
             Finished(
                 file_id=file_calls.file_id,
-                path=job.path,
-                file_calls=job.staged,
+                path=task.path,
+                file_calls=task.staged,
                 outputs=outputs,
                 hooks_version=self.hooks.version,
-                input_signature=job.signature,
+                input_signature=task.signature,
             )
         )
-        job.staged = None
+        task.staged = None
 
-    def is_published(self) -> None:
-        """Note that one file's outputs were published, or could not be."""
+    def _on_published(self, file: Finished) -> None:
+        del file
         self._room.release()
+        self._results.add_done()
 
-    def _check_unchanged(self, job: Job) -> None:
-        if not self._inputs.check_unchanged(job.path, job.signature):
-            logger.warning("%s was removed while it was worked on", job.path)
+    def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
+        self._room.release()
+        if concerns_all(error):
+            self._session.stop.close(error)
+        else:
+            self._fail(file.path, file.file_id, self._note_of(error))
 
-    def finish(self, job: Job, error: BaseException | None) -> None:
+    def finish(self, task: FileTask, error: BaseException | None) -> None:
         """Close a file's record; an error that is no order to stop is its failure."""
         with self._lock:
-            self._jobs.discard(job)
-        if job.staged is not None:
-            job.staged.discard()
-        file_calls = job.file_calls
+            self._tasks.discard(task)
+        if task.staged is not None:
+            task.staged.discard()
+        file_calls = task.file_calls
         if file_calls.is_abandoned:
             return
-        self._register.leave(job.slot)
-        if self._is_suspended(job):
+        self._register.leave(task.slot)
+        if self._is_suspended(task):
             return
         if error is None or file_calls.is_unwound or isinstance(error, HookUnwound):
             return
         if is_disk_trouble(error):  # the next file would fare no better
-            place = getattr(error, "filename", None) or self._layout.output_root
-            self._context.stop.close(as_toolkit_error(error, str(place)))
+            place = getattr(error, "filename", None) or self._session.layout.output_root
+            self._session.stop.close(as_toolkit_error(error, str(place)))
             return
-        self.fail(job.path, file_calls.file_id, self.note_of(error))
+        self._fail(task.path, file_calls.file_id, self._note_of(error))
 
-    def _is_suspended(self, job: Job) -> bool:
+    def _is_suspended(self, task: FileTask) -> bool:
         """Let a file wait for what its hooks asked for, whatever they did after that."""
-        asks = [] if job.asks is None else job.asks.open()
-        if not asks or self._suspender is None or self._context.stop.reason is not None:
+        asks = [] if task.asks is None else task.asks.open()
+        if not asks or self._suspension is None or self._session.stop.reason is not None:
             return False
         try:
-            note = self._suspender.suspend(job.path, job.file_calls, asks)
+            note = self._suspension.suspend(task.path, task.file_calls, asks)
         except ToolkitError as exc:  # the journal cannot be read
-            self._context.stop.close(exc)
+            self._session.stop.close(exc)
             return True
         if note is not None:
-            self.fail(job.path, job.file_calls.file_id, note)
+            self._fail(task.path, task.file_calls.file_id, note)
         return True
 
-    def note_of(self, error: BaseException) -> FailureNote:
+    def _note_of(self, error: BaseException) -> FailureNote:
         """Return what may be shown and kept of an error."""
         clean = self._sender.keys.redactor.clean
         frames = traceback.format_exception(type(error), error, error.__traceback__)
@@ -224,27 +231,27 @@ class FileRunner:
             kind=type(error).__name__, message=clean(str(error))[:2000], trace=clean(trace)[:8000]
         )
 
-    def fail(self, path: str, file_id: int, note: FailureNote) -> None:
+    def _fail(self, path: str, file_id: int, note: FailureNote) -> None:
         """Record a file's failure."""
         self._journal.failed(file_id, note, max_file_attempts=self._max_file_attempts)
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
-        self._on_failed(path, note)
+        self._results.add_failed(path, note)
 
-    def abandon(self, job: Job, note: FailureNote) -> bool:
+    def abandon(self, task: FileTask, note: FailureNote) -> bool:
         """Give up on a file whose hook hangs: record it, and ignore whatever it still does.
 
         False: its hooks have returned after all.
         """
-        if not self._let_go(job):
+        if not self._let_go(task):
             return False
-        job.file_calls.is_abandoned = True
-        self._register.leave(job.slot)
-        self.fail(job.path, job.file_calls.file_id, note)
+        task.file_calls.is_abandoned = True
+        self._register.leave(task.slot)
+        self._fail(task.path, task.file_calls.file_id, note)
         return True
 
-    def _let_go(self, job: Job) -> bool:
+    def _let_go(self, task: FileTask) -> bool:
         """Take a file out of the hands of its hooks; False: somebody else was first."""
         with self._lock:
-            is_first = job in self._jobs and not job.file_calls.is_abandoned
-            self._jobs.discard(job)
+            is_first = task in self._tasks and not task.file_calls.is_abandoned
+            self._tasks.discard(task)
         return is_first

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.clock import Clock
 from ..core.errors import ToolkitError, UsageError
 from ..core.records import FailureNote
-from .file_task import FileRunner, Job
+from .file_task import FileRunner, FileTask
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -22,8 +22,8 @@ _TRACE_FRAMES = 6
 #: Seconds that may pass between two looks; more than the time between two that come in time.
 _STEP_S = 0.25
 
-#: A slot, and since when the hooks in it work on their own.
-_Spell = tuple[int, float]
+#: The time in which hooks work on their own: their slot, and since when.
+_BusyPeriod = tuple[int, float]
 
 
 class HangWatchdog:
@@ -31,7 +31,7 @@ class HangWatchdog:
 
     Time spent waiting in a call does not count, nor does time in which the whole process stands
     still: stopped by Ctrl-Z, say, or for want of a processor. So what counts is the time that this
-    watch sees pass. None: hooks may take as long as they like.
+    watchdog sees pass. None: hooks may take as long as they like.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class HangWatchdog:
         self._stop = stop
         self._looked_s = clock.now_s()
         self._watched_s = 0.0
-        #: When, in time watched, a spell was first seen.
-        self._seen_s: dict[_Spell, float] = {}
+        #: When, in time watched, a period was first seen.
+        self._seen_s: dict[_BusyPeriod, float] = {}
 
     def look(self) -> None:
         """Give up on every hook that has hung for too long."""
@@ -60,47 +60,51 @@ class HangWatchdog:
         now_s = self._clock.now_s()
         self._watched_s += min(now_s - self._looked_s, _STEP_S)
         self._looked_s = now_s
-        idle = {spell: job for job in self._runner.jobs() if (spell := _spell_of(job)) is not None}
-        self._seen_s = {spell: self._seen_s.get(spell, self._watched_s) for spell in idle}
+        idle = {
+            period: task
+            for task in self._runner.tasks()
+            if (period := _busy_period_of(task)) is not None
+        }
+        self._seen_s = {period: self._seen_s.get(period, self._watched_s) for period in idle}
         before_s = self._watched_s - self._hook_timeout_s
-        hung = [job for spell, job in idle.items() if self._seen_s[spell] <= before_s]
-        for job in self._workers.at_fault(hung):
-            if _spell_of(job) in idle:
-                self._give_up(job)
+        hung = [task for period, task in idle.items() if self._seen_s[period] <= before_s]
+        for task in self._workers.at_fault(hung):
+            if _busy_period_of(task) in idle:
+                self._give_up(task)
 
-    def _give_up(self, job: Job) -> None:
+    def _give_up(self, task: FileTask) -> None:
         message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"
-        note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(job))
-        if not self._runner.abandon(job, note):
+        note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(task))
+        if not self._runner.abandon(task, note):
             return
         logger.warning(
             "%s: %s; going on without it. It hangs at:\n%s",
-            job.path,
+            task.path,
             message,
             note.trace,
             extra={"action": "hook_timeout"},
         )
-        if not self._workers.replace(job):
+        if not self._workers.replace(task):
             self._stop(
                 UsageError(
-                    f"the async hook of {job.path} blocks the event loop that all files share; "
+                    f"the async hook of {task.path} blocks the event loop that all files share; "
                     "use what can be awaited there, such as asyncio.to_thread(...), or write the "
                     "hooks without async",
-                    file=job.path,
+                    path=task.path,
                 )
             )
 
 
-def _spell_of(job: Job) -> _Spell | None:
-    """Return the spell of its own work that a job is in; None: it waits in a call, or is over."""
-    since_s = job.file_calls.idle_since_s
-    return None if since_s is None or job.file_calls.is_abandoned else (job.slot, since_s)
+def _busy_period_of(task: FileTask) -> _BusyPeriod | None:
+    """Return the busy period that a file is in; None: it waits in a call, or is over."""
+    since_s = task.file_calls.idle_since_s
+    return None if since_s is None or task.file_calls.is_abandoned else (task.slot, since_s)
 
 
-def _stack_of(job: Job) -> str:
-    frames = _awaiting(job.task)
+def _stack_of(task: FileTask) -> str:
+    frames = _awaiting(task.hook_task)
     if not frames:
-        frame = sys._current_frames().get(job.thread_id)
+        frame = sys._current_frames().get(task.thread_id)
         frames = [found for found, _ in traceback.walk_stack(frame)][::-1] if frame else []
     lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format()
     return "".join(lines[-_TRACE_FRAMES:])

@@ -15,7 +15,6 @@ from ..costs.budget import Funds
 from ..costs.tally import CallFigures
 from .report import duration, funds_words, money
 
-_LINE_EVERY_S = 30.0
 #: Rates are taken over this many seconds.
 _WINDOW_S = 10.0
 
@@ -24,8 +23,9 @@ _WINDOW_S = 10.0
 class Moment:
     """How a run stands at one moment."""
 
-    files_done: int
-    files_failed: int
+    #: Files, or what else is counted.
+    done: int
+    failed: int
     calls: CallFigures
     #: For example "3 alive, 1 cooling, 1 dropped".
     keys: str
@@ -35,36 +35,39 @@ class Moment:
     funds: Funds | None = None
 
 
-class Progress(Protocol):
-    """Shows a run's moments."""
+class Display(Protocol):
+    """Shows how far something is."""
 
-    def show(self, moment: Moment) -> None:
-        """Show how it stands now."""
+    def show(self, finished: int, total: int, words: str) -> None:
+        """Show what came to its end, all that is known of, and how it stands."""
         ...
 
     def close(self) -> None:
-        """Leave the display as it is."""
+        """Leave it as it is."""
         ...
 
 
-class NoProgress:
-    """Shows nothing."""
+def make_display(
+    name: str,
+    *,
+    clock: Clock,
+    unit: str = "file",
+    already: int = 0,
+    every_s: float = 30.0,
+    is_wanted: bool = True,
+) -> Display:
+    """Return what fits where it is shown: a bar, or lines where nobody looks.
 
-    def show(self, moment: Moment) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def make_progress(
-    name: str, *, total: int, already: int, clock: Clock, unit: str = "file"
-) -> Progress:
-    """Return what fits where the run is shown: a bar, or lines where nobody looks."""
-    if sys.stderr is None:
-        return NoProgress()
-    kind = _Bar if is_watched() else _Lines
-    return kind(name, total=total, already=already, clock=clock, unit=unit)
+    Args:
+        unit: what is counted.
+        already: what had come to its end before.
+        every_s: seconds from line to line.
+    """
+    if not is_wanted or sys.stderr is None:
+        return _Nothing()
+    if is_watched():
+        return _Bar(open_bar(name, total=0, unit=unit, already=already))
+    return _Lines(name, clock, unit, every_s)
 
 
 def is_watched() -> bool:
@@ -113,54 +116,78 @@ class _Rates:
         return f"{call_rate / passed_s:.1f} calls/s, {token_rate / passed_s:,.0f} tokens/s"
 
 
-def _words(moment: Moment, rates: _Rates) -> str:
-    """Say how it stands; first what a narrow window must not cut off."""
-    parts = [rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
-    if moment.funds is not None:
-        parts.insert(2, funds_words(moment.funds))
-    if moment.files_failed:
-        parts.insert(0, f"{moment.files_failed:,} failed")
-    if moment.waiting:
-        parts.insert(0, f"waiting: {moment.waiting}")
-    return ", ".join(parts)
+class Progress:
+    """Shows a run's moments, and how fast its calls are answered."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        total: int,
+        already: int = 0,
+        clock: Clock,
+        unit: str = "file",
+        is_wanted: bool = True,
+    ) -> None:
+        self._total = total
+        self._already = already
+        self._rates = _Rates(clock)
+        self._display = make_display(
+            name, clock=clock, unit=unit, already=already, is_wanted=is_wanted
+        )
+
+    def show(self, moment: Moment) -> None:
+        """Show how it stands now; first what a narrow window must not cut off."""
+        parts = [self._rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
+        if moment.funds is not None:
+            parts.insert(2, funds_words(moment.funds))
+        if moment.failed:
+            parts.insert(0, f"{moment.failed:,} failed")
+        if moment.waiting:
+            parts.insert(0, f"waiting: {moment.waiting}")
+        finished = self._already + moment.done + moment.failed
+        self._display.show(finished, self._total, ", ".join(parts))
+
+    def close(self) -> None:
+        """Leave the display as it is."""
+        self._display.close()
+
+
+class _Nothing:
+    def show(self, finished: int, total: int, words: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
 
 
 class _Bar:
-    """A tqdm bar of files, or of what else is counted."""
+    """A tqdm bar."""
 
-    def __init__(self, name: str, *, total: int, already: int, clock: Clock, unit: str) -> None:
-        self._rates = _Rates(clock)
-        self._already = already
-        self._bar = open_bar(name, total=total, unit=unit, already=already)
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+        self.close = bar.close
 
-    def show(self, moment: Moment) -> None:
-        self._bar.n = self._already + moment.files_done + moment.files_failed
-        self._bar.set_postfix_str(_words(moment, self._rates), refresh=True)
-
-    def close(self) -> None:
-        self._bar.close()
+    def show(self, finished: int, total: int, words: str) -> None:
+        self._bar.n, self._bar.total = finished, total
+        self._bar.set_postfix_str(words, refresh=True)
 
 
 class _Lines:
     """A plain line now and then, for log files."""
 
-    def __init__(self, name: str, *, total: int, already: int, clock: Clock, unit: str) -> None:
-        self._name, self._total, self._already, self._unit = name, total, already, unit
-        self._clock = clock
-        self._rates = _Rates(clock)
-        self._next_s = clock.now_s() + _LINE_EVERY_S
+    def __init__(self, name: str, clock: Clock, unit: str, every_s: float) -> None:
+        self._name, self._clock, self._unit, self._every_s = name, clock, unit, every_s
         self._since_s = clock.now_s()
+        self._next_s = self._since_s + every_s
 
-    def show(self, moment: Moment) -> None:
+    def show(self, finished: int, total: int, words: str) -> None:
         now_s = self._clock.now_s()
-        words = _words(moment, self._rates)
         if now_s < self._next_s:
             return
-        self._next_s = now_s + _LINE_EVERY_S
-        finished = self._already + moment.files_done + moment.files_failed
-        passed = duration(now_s - self._since_s)
-        count = f"{finished:,} of {counted(self._total, self._unit)}"
-        line = f"{self._name}: {count} after {passed}, {words}"
+        self._next_s = now_s + self._every_s
+        count = f"{finished:,} of {counted(total, self._unit)}"
+        line = f"{self._name}: {count} after {duration(now_s - self._since_s)}, {words}"
         try:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
         except OSError:  # nobody reads any more; the work goes on

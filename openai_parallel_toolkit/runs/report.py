@@ -1,16 +1,13 @@
-"""Say what a run came to: as a record, as a paragraph, and as a file of failures."""
+"""Say what a run came to: as a record and as a paragraph."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from ..core.records import FailureNote, KeyStatus
+from ..core.records import KeyStatus
 from ..core.text import brief, counted
 from ..costs.budget import Funds
 from ..costs.tally import CallFigures
@@ -212,53 +209,3 @@ def duration(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min {rest_s} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-#: Of a reason, as it is shown; and how many different ones are counted.
-_REASON_CHARACTERS = 200
-_MOST_REASONS = 1_000
-
-
-class Reasons:
-    """Counts why something failed; not safe for several threads."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._seen: Counter[str] = Counter()
-
-    def add(self, kind: str, message: str) -> None:
-        """Count a failure by its error's class name and message."""
-        self._count += 1
-        reason = f"{kind}: {' '.join(message.split())}"[:_REASON_CHARACTERS]
-        if len(self._seen) < _MOST_REASONS or reason in self._seen:
-            self._seen[reason] += 1
-
-    def mostly(self) -> str:
-        """Return the most frequent reason and how often it was met; "" when nothing failed."""
-        for reason, times in self._seen.most_common(1):
-            return f"{reason} ({times:,} of {self._count:,})"
-        return ""
-
-
-class FailuresFile:
-    """Writes one JSON line per failed file as it fails; makes the file at the first one."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.count = 0
-        self._reasons = Reasons()
-        if os.path.exists(path):
-            os.unlink(path)
-
-    def add(self, file: str, note: FailureNote) -> None:
-        """Append one failure; not safe for several threads."""
-        self.count += 1
-        self._reasons.add(note.kind, note.message)
-        line = {"file": file, "kind": note.kind, "message": note.message, "trace": note.trace}
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as out:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-    def mostly(self) -> str:
-        """Return the most frequent reason and how often it was met; "" when nothing failed."""
-        return self._reasons.mostly()

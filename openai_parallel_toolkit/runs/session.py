@@ -1,71 +1,120 @@
-"""Open everything that a run needs on disk, in the order that a crash before it demands."""
+"""The frame of a run, whatever it runs over: from the lock of its state to its summary."""
 
 from __future__ import annotations
 
 import logging
-import os
-import posixpath
-from collections.abc import Callable, Iterator
+import signal
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from decimal import Decimal
+from functools import cached_property
 from types import TracebackType
+from typing import Any, Protocol, TypeVar
 
+from ..calls.attempts import Policy
+from ..calls.run_context import RunContext
+from ..calls.state_folder import lock_folder, open_journal
+from ..calls.stop_token import StopToken
 from ..core.clock import Clock
-from ..core.errors import StorageError, ToolkitError
-from ..core.filesystem import free_bytes, name_key, private_folder, refuse_network
-from ..core.records import FailureNote, FileState
-from ..files.in_progress import InProgressFiles
-from ..files.match import Layout, Selection
-from ..files.plan import Plan
-from ..files.publish import Finished, Publisher
-from ..files.recover import roll_forward
-from ..files.run_folders import open_inputs, open_outputs
-from ..files.run_lock import RunLock
-from ..files.scan import scan
-from ..files.staging import Staging
-from ..journal import FileRecord, Journal
+from ..core.errors import RunStopped, ToolkitError
+from ..core.filesystem import storage_error
+from ..core.redaction import guarded_logs
+from ..core.signals import StopSignals
+from ..core.text import counted
+from ..costs.budget import Budget, Funds
+from ..costs.prices import PriceBook
+from ..journal import Journal
 from ..keys import APIKeyManager
-from .carry_over import dead_keys_known, forgive_keys
-from .report import RunSummary
+from .progress import Moment
+from .report import duration
 
 logger = logging.getLogger(__name__)
 
-FAILURES_FILE = "failures.jsonl"
 
-_REFUSE_BELOW_BYTES = 16 * 1024 * 1024
-_WARN_BELOW_BYTES = 512 * 1024 * 1024
+class Told(Protocol):
+    """What a run came to."""
+
+    @property
+    def stopped(self) -> str:
+        """Why the run ended before its work did; "" when it did not."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        ...
+
+    def beside_error(self) -> str:
+        """Return it in words for where the error follows that stopped the run and says why."""
+        ...
+
+
+SummaryT = TypeVar("SummaryT", bound=Told)
+SessionT = TypeVar("SessionT", bound="RunSession")
 
 
 class RunSession:
-    """The lock, the journal and the folders of one run; a context manager.
+    """What every run stands on, used by the thread that runs it; `stop` may be closed by any.
 
-    Entering takes the lock, finishes what an earlier run had begun to publish, and finds the
-    suspects of an unexplained death.
+        with RunSession(state_folder, keys, clock=clock) as session:
+            session.begin(version)
+            with session.signals, sender.run_open():
+                while there is work and not session.is_grace_over():
+                    session.look()  # a few times a second, and draw session.moment(...)
+                summary = ...  # with session.stopped
+                session.end(summary)
+            return session.hand_over(summary)
+
+    Entering guards the logs, locks the private state folder, opens the journal in it and puts keys
+    on trial that were dropped before. Leaving lets go of all that.
     """
 
     def __init__(
         self,
-        layout: Layout,
         state_folder: str,
         keys: APIKeyManager,
-        hooks_version: str,
+        *,
         clock: Clock,
+        policy: Policy | None = None,
+        max_cost: Decimal | None = None,
+        grace_s: float = 0.0,
+        log_file: str | None = None,
+        prints: bool = False,
+        keeps_journal: bool = True,
     ) -> None:
-        self.layout = layout
+        """Prepare; nothing is opened yet.
+
+        Args:
+            max_cost: USD for all runs with this journal; None: as much as it takes.
+            grace_s: seconds for what is under way once the run is told to stop.
+            log_file: where to append what is logged; None: nowhere.
+            prints: whether `hand_over` prints the summary of a run that was stopped.
+            keeps_journal: False: only the folder is locked, and there is no `journal`.
+        """
         self.state_folder = state_folder
-        self._keys = keys
-        self._hooks_version = hooks_version
-        self._clock = clock
+        self.keys = keys
+        self.clock = clock
+        self.prices = PriceBook(keys.settings.prices, keys.settings.api_base)
+        #: Closed with what stops the run; then nothing more may be begun.
+        self.stop = StopToken()
+        #: To be entered while work is under way.
+        self.signals = StopSignals()
+        self._policy = policy or Policy()
+        self._max_cost = max_cost
+        self._grace_s = grace_s
+        self._log_file = log_file
+        self._prints = prints
+        self._keeps_journal = keeps_journal
+        self._since_s = clock.now_s()
+        self._stopping_since_s: float | None = None
         self._stack = ExitStack()
-        #: Files that may have killed the last run; each runs alone.
-        self.suspects: list[str] = []
 
-    @property
-    def failures_path(self) -> str:
-        """Where this run lists its failures."""
-        return os.path.join(self.state_folder, FAILURES_FILE)
-
-    def __enter__(self) -> RunSession:
+    def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
         with ExitStack() as stack:
+            try:
+                stack.enter_context(guarded_logs(self.keys.redactor, self._log_file))
+            except OSError as exc:
+                raise storage_error(exc, self._log_file or "") from exc
             self._open(stack)
             self._stack = stack.pop_all()
         return self
@@ -83,145 +132,154 @@ class RunSession:
                 raise
 
     def _open(self, stack: ExitStack) -> None:
-        self._tell_where_state_is()
-        _make_folders(self.layout.output_root, self.state_folder)
-        lock = RunLock(self.state_folder, clock=self._clock)
-        lock.acquire()
-        stack.callback(lock.release)
-        _check_space(self.layout.output_root)
-        self.journal = Journal.open(self.state_folder, clock=self._clock)
-        stack.callback(self.journal.close)
-        self.staging = Staging(self.layout.output_root, self.state_folder)
-        stack.callback(self.staging.close)
-        self._name_key = name_key(self.staging.root)
-        self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder))
-        self.tree = stack.enter_context(
-            open_outputs(self.layout, self.state_folder, self.staging.root)
-        )
-        roll_forward(self.journal, self.staging, self.tree)
-        self.register = InProgressFiles(os.path.join(self.state_folder, "open-files"))
-        stack.callback(self.register.close)
-        self._find_suspects()
-        stack.enter_context(dead_keys_known(self.journal, self._keys))
+        if not self._keeps_journal:
+            lock_folder(self.state_folder, stack, self.clock)
+            return
+        self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
+        self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
+        stack.callback(self.keys.on_drop(self._remember_drop))
 
-    def begin(self, *, retry_failed: bool) -> None:
-        """Open the run's record in the journal."""
-        self.journal.begin_run(self._hooks_version)
-        if retry_failed:
-            self.journal.release_aside()
+    def _remember_drop(self, name: str, reason: str) -> None:
+        fingerprint = self.keys.fingerprints(self.journal.salt)[name]
+        self.journal.key_dropped(fingerprint, name, reason)
 
-    def plan(self, selection: Selection) -> Plan:
-        """Find what is to do."""
-        return scan(
-            self.layout,
-            selection,
-            state_folder=self.state_folder,
-            states=self,
-            key=self._name_key,
-            inputs=self.inputs,
-            outputs=self.tree,
+    @cached_property
+    def context(self) -> RunContext:
+        """What the calls of the run share."""
+        return RunContext(
+            journal=self.journal,
+            policy=self._policy,
+            prices=self.prices,
+            stop=self.stop,
+            budget=self._budget(),
         )
 
-    def publisher(
-        self,
-        *,
-        force: bool,
-        on_done: Callable[[Finished], None],
-        on_failed: Callable[[Finished, ToolkitError], None],
-    ) -> Publisher:
-        """Return what moves outputs into place; close it before the session."""
-        return Publisher(
-            self.tree,
-            self.staging,
-            self.journal,
-            on_done=on_done,
-            on_failed=on_failed,
-            force=force,
-            key=self._name_key,
-        )
-
-    def end(self, summary: RunSummary) -> None:
-        """Close the run's record in the journal."""
-        forgive_keys(self.journal, self._keys)
-        self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
-
-    def only_output(self) -> str:
-        """Return where the output of a single input is; "" for a folder, or not just one output."""
-        only = self.layout.only
-        record = None if only is None else self.journal.known(only)
-        outputs = () if record is None else self.journal.outputs(record.id)
-        return self.layout.output_at(outputs[0].final) if len(outputs) == 1 else ""
-
-    def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
-        """Yield name, state and outputs of the files in a folder that were ever started."""
-        for record in self.journal.files_in(folder):
-            if record.state is not None:
-                yield posixpath.basename(record.path), record.state, record.finals
-
-    def _tell_where_state_is(self) -> None:
-        if self.layout.output_url is not None:
-            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
-            logger.log(
-                level,
-                "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
-                "this machine again",
-                self.layout.output_url,
-                self.state_folder,
+    def _budget(self) -> Budget | None:
+        """Return what earlier runs left of max_cost; None: there is no cap."""
+        if self._max_cost is None:
+            return None
+        earlier = self.journal.totals().all_runs
+        if earlier.unpriced:
+            logger.warning(
+                "max_cost: %s of earlier runs had no known price and are not counted in",
+                counted(earlier.unpriced, "request"),
             )
+        return Budget(self._max_cost, spent_usd=earlier.max_cost_usd)
 
-    def _find_suspects(self) -> None:
-        """Find the files that may have killed the last run, and put aside the one that did.
+    def begin(self, version: str) -> None:
+        """Open the run's record in the journal; `version` tells what changes its requests."""
+        self._since_s = self.clock.now_s()
+        self.journal.begin_run(version)
 
-        Suspects are those whose hooks were in their own code, not waiting in a call, and had
-        gained no answer. The one that ran alone when the process died again is the killer.
+    # While work is under way
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self.stop.reason is not None
+
+    def look(self) -> None:
+        """Stop the run when a signal came or the journal's disk refused."""
+        if self.signals.received is not None:
+            self.stop.close(KeyboardInterrupt())
+        if self._keeps_journal and self.journal.trouble is not None:
+            self.stop.close(self.journal.trouble)
+
+    def is_grace_over(self) -> bool:
+        """Whether the run is told to stop, and what is under way has had its time."""
+        if not self.is_stopping:
+            return False
+        now_s = self.clock.now_s()
+        if self._stopping_since_s is None:
+            self._stopping_since_s = now_s
+            in_flight = self.keys.counts().in_flight
+            if in_flight:
+                logger.warning(
+                    "stopping: waiting up to %s for %s",
+                    duration(self._grace_s),
+                    counted(in_flight, "answer that is paid for", "answers that are paid for"),
+                )
+        return now_s - self._stopping_since_s >= self._grace_s
+
+    def moment(self, done: int, failed: int, besides: Callable[[], str]) -> Moment:
+        """Return how the run stands.
+
+        Args:
+            besides: says why nothing moves when neither keys nor money do; "" when it does.
         """
-        left = self.register.read_back()
-        self.register.clear()
-        for file in left if self.journal.last_run_died() else ():
-            if file.in_call:
-                continue
-            record = self.journal.file(file.path)
-            if record.state is None:  # the process died before this was on the disk
-                self.journal.opened(record.id)
-            if self.journal.last_run_answered(record.id):
-                self.journal.clear_suspect(record.id)
-            elif file.alone and record.is_suspect:
-                self._put_aside(record)
-            else:
-                self.journal.mark_suspects([record.id])
-        self.journal.flush()
-        self.suspects = [record.path for record in self.journal.suspects()]
-
-    def _put_aside(self, record: FileRecord) -> None:
-        note = FailureNote(
-            kind="ProcessDied",
-            message="the process died twice while this file's hooks ran, the second time with "
-            "nothing else running; mend the hook or the file, then use retry_failed "
-            "(--retry-failed)",
+        return Moment(
+            done=done,
+            failed=failed,
+            calls=self.context.tally.figures(),
+            keys=self.keys.counts().states,
+            waiting=self._why_waiting() or besides(),
+            funds=self.funds,
         )
-        self.journal.put_aside(record.id, note)
-        logger.warning("%s is put aside: %s", record.path, note.message)
 
+    def _why_waiting(self) -> str:
+        wait = self.keys.waiting_on()
+        if wait is not None and wait.until_s is not None:
+            return f"{wait.reason}, {duration(wait.until_s - self.clock.now_s())} to go"
+        if wait is not None:
+            return wait.reason
+        is_short = self.funds is not None and self.funds.waiting
+        return "max_cost: answers in flight may give money back" if is_short else ""
 
-def _make_folders(output_root: str, state_folder: str) -> None:
-    try:
-        os.makedirs(output_root, exist_ok=True)
-        private_folder(state_folder)
-    except OSError as exc:
-        raise StorageError(
-            f"{exc.filename}: {exc.strerror}; choose an output_path that can be written to",
-            errno=exc.errno,
-            path=exc.filename,
-        ) from exc
-    refuse_network(state_folder)
+    @property
+    def funds(self) -> Funds | None:
+        """How max_cost stands over all runs; None: there is no cap."""
+        budget = self.context.budget
+        return None if budget is None else budget.funds()
 
+    # The end
 
-def _check_space(output_root: str) -> None:
-    free = free_bytes(output_root)
-    if free < _REFUSE_BELOW_BYTES:
-        raise StorageError(
-            f"only {free:,} bytes are free under {output_root}; free some space first",
-            path=output_root,
-        )
-    if free < _WARN_BELOW_BYTES:
-        logger.warning("only %.0f MB are free under %s", free / 1e6, output_root)
+    @property
+    def seconds(self) -> float:
+        """How long it is since the run began."""
+        return self.clock.now_s() - self._since_s
+
+    @property
+    def stopped(self) -> str:
+        """Why the run ends before its work does; "" when it does not."""
+        if self.signals.received is not None:
+            return f"told to by {signal.Signals(self.signals.received).name}"
+        return "" if self.stop.reason is None else str(self.stop.reason)
+
+    def end(self, summary: Told) -> None:
+        """Close the run's record in the journal, and forget drops of keys that were alive."""
+        try:
+            fingerprints = self.keys.fingerprints(self.journal.salt)
+            remembered = self.journal.dropped_keys()
+            for status in self.keys.status():
+                fingerprint = fingerprints.get(status.name, "")
+                if fingerprint in remembered and status.state == "alive" and status.requests:
+                    self.journal.key_restored(fingerprint)
+            self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+        except ToolkitError as exc:  # raised by `hand_over`, with the summary
+            self.stop.close(exc)
+
+    def hand_over(self, summary: SummaryT) -> SummaryT:
+        """Return the summary, or print it and raise what stopped the run.
+
+        Raises:
+            RunStopped: a signal came.
+            ToolkitError: what stopped the run; its `summary` tells how far it came.
+        """
+        reason = self.stop.reason
+        if self.signals.received is not None:
+            self.say(str(summary))
+            raise RunStopped(128 + self.signals.received, summary)
+        if isinstance(reason, ToolkitError):
+            self.say(summary.beside_error())
+            reason.summary = summary
+        if reason is not None:
+            raise reason
+        return summary
+
+    def say(self, words: str) -> None:
+        """Print what a person is to read, unless the run prints nothing."""
+        if self._prints and sys.stdout is not None:
+            try:
+                print(words, flush=True)  # noqa: T201 - the summary is for people
+            except OSError:  # nobody reads any more; the work is done all the same
+                logger.debug("the summary could not be printed")

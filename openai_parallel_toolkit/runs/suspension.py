@@ -23,9 +23,9 @@ from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.plan import DueFile
 from ..journal import Journal
 from ..journal.batch_rows import Ask, Refusal
-from .dry_run import wanted_of
+from .dry_run import planned_calls
+from .folder_session import FolderSession
 from .hooks import Hooks
-from .session import RunSession
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class BatchSuspension:
         self,
         *,
         hooks: Hooks,
-        session: RunSession,
+        session: FolderSession,
         scheduler: BatchScheduler,
         live: Sender,
         prices: PriceBook,
@@ -154,7 +154,9 @@ class BatchSuspension:
         with self._lock:
             if self._is_steady:
                 return True
-        again = wanted_of(path, self._hooks, self._session, self._live, answers=file_calls.answers)
+        again = planned_calls(
+            path, self._hooks, self._session, self._live, answers=file_calls.answers
+        )
         if not again.requests:  # process_output asks: that is compared in the next round
             return True
         before = {ask.call.hash for ask in asks}

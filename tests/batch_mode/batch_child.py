@@ -1,7 +1,7 @@
 """Run a folder in batch mode until it is done, or until somebody ends the process.
 
-Given a place in the package's code, it kills itself there: "submit.py:_write:return:2" is where
-`_write` returns for the second time.
+Given a checkpoint, it kills itself there: "batch.uploading:2" is where the work comes to that step
+for the second time.
 """
 
 import itertools
@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
@@ -17,22 +16,18 @@ sys.path.append(str(Path(__file__).parent))
 import batch_desk
 
 from openai_parallel_toolkit import BatchOptions, RunStopped
+from openai_parallel_toolkit.core.checkpoint import EVENT
 
 
 def die_at(place):
-    file, function, event, number = place.split(":")
+    name, number = place.split(":")
     count = itertools.count(1)
 
-    def look(frame, what, _):
-        code = frame.f_code
-        if what == event and code.co_name == function and code.co_filename.endswith(f"/{file}"):
-            if function == "insert_endings" and not frame.f_locals["endings"]:
-                return
-            if next(count) == int(number):
-                os.kill(os.getpid(), signal.SIGKILL)
+    def look(event, told):
+        if event == EVENT and told == (name,) and next(count) == int(number):
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.setprofile(look)
-    sys.setprofile(look)
+    sys.addaudithook(look)
 
 
 def main(config, source, target, kind, max_lines, place):
@@ -50,4 +45,8 @@ def main(config, source, target, kind, max_lines, place):
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGHUP):  # who starts the tests may have them ignored
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
     main(*sys.argv[1:])

@@ -72,11 +72,11 @@ def test_a_dead_key_is_told_by_its_name(desk, said):
     sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
     with pytest.raises(NoUsableKey) as caught:
         desk.inputs(3).configure(sim).run()
-    said["error"] = repr((caught.value, str(caught.value), caught.value.facts)).encode()
+    said["error"] = repr((caught.value, str(caught.value), vars(caught.value))).encode()
     assert b"good" in said["error"]
 
 
-@pytest.mark.parametrize("place", ["submit.py:_write:return:1", "collect.py:_pages:call:1"])
+@pytest.mark.parametrize("place", ["batch.uploading:1", "batch.downloaded:1"])
 def test_files_on_their_way_hold_no_key_and_lie_in_a_folder_of_their_owners_alone(
     desk, said, place
 ):

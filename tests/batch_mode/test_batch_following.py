@@ -1,15 +1,17 @@
 """A batch is waited for as long as it takes, also while its provider cannot be reached."""
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from book_kit import ask, form, sent, suspend
+from book_kit import MODEL, PATH, ask, form, hash_of, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch import BatchOptions
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import Collector
-from openai_parallel_toolkit.batch.service import RemoteBatch, ServiceRefusal
+from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
 from openai_parallel_toolkit.batch.submit import Submitter
 from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
 from openai_parallel_toolkit.batch.tracker import BatchTracker
@@ -45,8 +47,9 @@ EXPIRED = RemoteBatch(
 class Provider:
     """Answers as it is told, then that the batch is over."""
 
-    def __init__(self, lease, *troubles):
+    def __init__(self, lease, *troubles, remote=EXPIRED):
         self.lease = lease
+        self.remote = remote
         self.troubles = list(troubles)
         self.deleted = []
 
@@ -54,7 +57,11 @@ class Provider:
         assert batch_id == "batch_1"
         if self.troubles:
             raise self.troubles.pop(0)
-        return EXPIRED
+        return self.remote
+
+    async def download(self, file_id, path):
+        Path(path).write_bytes(b"")  # noqa: ASYNC240 - it is small
+        return 0
 
     async def delete(self, file_id):
         self.deleted.append(file_id)
@@ -76,12 +83,12 @@ def keys():
     manager.close()
 
 
-def follow(journal, keys, tmp_path, *troubles):
-    """Follow a batch of one line, and return its provider and what the journal still has of it."""
+def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
+    """Follow a batch, and return its provider and what the journal still has of it."""
     book, clock = journal.batches, SystemClock()
     file_id = journal.file("a.txt").id
-    suspend(book, file_id, ask(file_id, "x"))
-    batch = form(book, key="key-1")
+    suspend(book, file_id, *[ask(file_id, str(n)) for n in range(lines)])
+    batch = form(book, book.lines(PATH, MODEL, 1000), key="key-1")
     book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = book.open_batches()
     context, options = RunContext(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
@@ -100,7 +107,7 @@ def follow(journal, keys, tmp_path, *troubles):
         cancels=False,
     )
     (lease,) = keys.passes(batch.model)
-    provider = Provider(lease, *troubles)
+    provider = Provider(lease, *troubles, remote=remote)
     follower.enter(batch)
     asyncio.run(follower.see_through(batch, provider, is_doubtful=True))
     assert follower.words() == ""
@@ -129,3 +136,21 @@ def test_what_a_lease_for_batches_says_is_not_counted_as_lent(keys):
     (lease,) = keys.passes("m")
     assert lease.need == Need(model="m", tokens=0)
     assert keys.counts().in_flight == 0
+
+
+def test_the_line_that_a_failed_batch_is_blamed_on_is_found_beyond_the_first_page(
+    journal, keys, tmp_path
+):
+    issues = (BatchIssue(code="invalid_json_line", message="no", line=250),)
+    failed = replace(EXPIRED, status="failed", total=0, errors=issues)
+    follow(journal, keys, tmp_path, remote=failed, lines=260)
+    refusals = journal.batches.refusals(journal.file("a.txt").id)
+    assert [hash for hash, _, _ in refusals] == [hash_of("249")]
+    assert journal.batches.standing().queued == 259
+
+
+def test_all_files_of_a_batch_are_deleted_when_its_answers_are_kept(journal, keys, tmp_path):
+    files = {"output_file_id": "file_2", "error_file_id": "file_3"}
+    remote = replace(EXPIRED, status="completed", completed=1, failed=1, **files)
+    provider, _ = follow(journal, keys, tmp_path, remote=remote)
+    assert provider.deleted == ["file_1", "file_2", "file_3"]

@@ -62,7 +62,7 @@ def test_a_creation_that_is_refused_is_told_to_the_files(desk):
 def test_a_batch_that_was_never_asked_for_does_not_wait_for_its_key(desk, caplog):
     sim = desk.simulate("gone", "other")
     desk.inputs(6).configure_at(sim.url, [{"key": "sim-gone", "name": "gone"}])
-    with start(desk, place="submit.py:_write:return:1") as child:  # before the upload
+    with start(desk, place="batch.uploading:1") as child:
         child.communicate(timeout=100)
     summary = desk.configure_at(sim.url, [{"key": "sim-other", "name": "other"}]).run()
     assert (summary.done, sim.ledger.billed("other"), billed_twice(sim)) == (6, 6, {})
@@ -227,7 +227,7 @@ def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
     sim = desk.simulate()
     sim.steering.follow(BatchCourse("failed", code="token_limit_exceeded"))
     desk.inputs(4).configure(sim)
-    with start(desk, place="submit.py:clear:call:1") as child:
+    with start(desk, place="batch.created:1") as child:
         child.communicate(timeout=100)
     summary = desk.run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (4, 4, 4)

@@ -15,28 +15,29 @@ from openai_parallel_toolkit.simulator import Fault
 FILES = 6
 #: Where a process may die, in the order in which it comes there.
 PLACES = {
-    "asks are queued": "batch_store.py:queued:return:1",
-    "batch is being formed": "batch_store.py:form:call:1",
-    "batch is formed": "batch_store.py:form:return:1",
-    "file is being written": "lines.py:request_line:call:3",
-    "before the upload": "submit.py:_write:return:1",
-    "upload is not noted": "batch_store.py:move_on:call:1",
-    "before the creation": "batch_store.py:move_on:return:1",
-    "created": "submit.py:clear:call:1",
-    "polling": "objects.py:batch_from:call:5",
-    "over": "collect.py:collect:call:1",
-    "downloaded": "collect.py:_pages:call:1",
-    "read": "batch_changes.py:settled:call:1",
-    "answers are half committed": "operations.py:insert_endings:return:1",
-    "second batch's answers are half committed": "operations.py:insert_endings:return:2",
-    "before it is noted as collected": "collect.py:_end_rest:call:1",
-    "before the deletions": "tracker.py:_tidy:call:1",
-    "between deletions": "client.py:delete:call:3",
-    "before it is closed": "client.py:delete:call:5",
-    "files are taken up again": "batch_store.py:take_ready:return:1",
-    "second round is formed": "batch_store.py:form:return:3",
-    "second round is kept": "batch_store.py:settle:return:3",
-    "outputs are staged": "publish.py:publish:call:2",
+    "batch is being formed": "batch.forming:1",
+    "batch is formed": "batch.formed:1",
+    "file is being written": "batch.writing:1",
+    "before the upload": "batch.uploading:1",
+    "upload is not noted": "batch.upload_answered:1",
+    "before the creation": "batch.uploaded:1",
+    "creation is not noted": "batch.create_answered:1",
+    "created": "batch.created:1",
+    "polling": "batch.polled:2",
+    "over": "batch.over:1",
+    "downloaded": "batch.downloaded:1",
+    "answers are half committed": "journal.endings_inserted:1",
+    "second batch's answers are half committed": "journal.endings_inserted:2",
+    "answers are kept": "batch.lines_settled:1",
+    "before it is noted as collected": "batch.results_kept:1",
+    "before the deletions": "batch.collected:1",
+    "between deletions": "batch.deleting:2",
+    "before it is closed": "batch.deleting:4",
+    "closed": "batch.closed:1",
+    "files are taken up again": "files.taken_up:1",
+    "second round is formed": "batch.formed:3",
+    "second round is kept": "batch.lines_settled:3",
+    "outputs are staged": "outputs.publishing:2",
 }
 
 
@@ -146,11 +147,11 @@ def test_a_batch_that_is_listed_late_is_not_made_again(desk):
     sim = desk.simulate()
     expected = desk.inputs(FILES).live_outputs(Twice)
     desk.configure(sim)
-    with start(desk, Twice, max_lines=4, place="submit.py:_created:call:1") as child:
+    with start(desk, Twice, max_lines=4, place=PLACES["creation is not noted"]) as child:
         child.communicate(timeout=100)
     assert child.returncode == -signal.SIGKILL
-    sim.steering.set_pace(listed_after_s=3)
-    desk.run(Twice, batch={"max_lines": 4, "listed_within_s": 60})
+    sim.steering.set_pace(listed_after_s=1.5)
+    desk.run(Twice, batch={"max_lines": 4, "listed_within_s": 4})
     assert sum(batch.total for batch in sim.batches.batches()) == 2 * FILES
     check_whole(desk, sim, expected)
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -420,3 +421,24 @@ def test_in_a_hook_its_answers_are_kept_for_the_file(tmp_path):
         assert sim.ledger.billed() == 5
     kept = json.loads((tmp_path / "out" / "a.json").read_text())
     assert [result["content"] for result in kept] == questions(5)
+
+
+def test_in_a_dry_run_the_whole_list_is_planned_at_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    api, transport = faked(lambda request, lease: "ok", max_workers=2)
+
+    class Sums(ParallelToolkit):
+        def process_input(self, file):
+            return file.read()
+
+        def process_data(self, data):
+            return api.get_responses_parallel(prompts(5))
+
+        def process_output(self, data, output_file_without_ext):
+            raise AssertionError
+
+    with api, closing(APIKeyManager(["sim-key"])) as manager:
+        toolkit = Sums(None, "in", "out", key_manager=manager, progress=False, dry_run=True)
+        assert toolkit.run().would_send == 5
+    assert not transport.sent

@@ -95,6 +95,26 @@ def test_a_timeout_is_told_by_the_clock():
     assert behind.ticket.is_waiting
 
 
+def test_after_a_timeout_those_behind_are_served_at_once():
+    clock = FakeClock()
+    manager = manager_of(key("a", tpm=600), clock=clock)
+    manager.lease(need(600))
+    caught = []
+
+    def ask_for_much():
+        with pytest.raises(LeaseTimeout) as error:
+            manager.lease(need(600), timeout_s=5)
+        caught.append(error)
+
+    [thread] = in_threads(ask_for_much)
+    until(lambda: manager.counts().waiting == 1)
+    behind = Asked(manager, need(50))
+    clock.advance(5)
+    assert behind.wait()
+    thread.join(40)
+    assert caught
+
+
 def test_a_withdrawn_ticket_is_told_and_leaves_the_queue():
     manager = narrow()
     lease = manager.lease(need())

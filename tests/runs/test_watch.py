@@ -10,23 +10,23 @@ from openai_parallel_toolkit.runs.hang_watchdog import HangWatchdog
 
 
 class Place:
-    """Jobs whose hooks the test moves, and a watch that looks at them every fifth of a second."""
+    """Files whose hooks the test moves, and a watchdog that looks every fifth of a second."""
 
     def __init__(self, count=1, timeout_s=60.0):
         self.clock = FakeClock()
         self.given_up = []
-        self._jobs = [self._job(slot) for slot in range(count)]
-        self._watch = HangWatchdog(self, self, self.clock, timeout_s, stop=pytest.fail)
+        self._tasks = [self._task(slot) for slot in range(count)]
+        self._watchdog = HangWatchdog(self, self, self.clock, timeout_s, stop=pytest.fail)
 
-    def _job(self, slot):
+    def _task(self, slot):
         file_calls = SimpleNamespace(idle_since_s=self.clock.now_s(), is_abandoned=False)
         thread_id = threading.get_ident()
         return SimpleNamespace(
-            slot=slot, path=f"f{slot}", file_calls=file_calls, task=None, thread_id=thread_id
+            slot=slot, path=f"f{slot}", file_calls=file_calls, hook_task=None, thread_id=thread_id
         )
 
     def move(self, slot, *, waits=False):
-        self._jobs[slot].file_calls.idle_since_s = None if waits else self.clock.now_s()
+        self._tasks[slot].file_calls.idle_since_s = None if waits else self.clock.now_s()
 
     def stand_still(self, seconds):
         """Let time pass in which the process does not run."""
@@ -35,23 +35,23 @@ class Place:
     def pass_by(self, seconds):
         for _ in range(round(seconds * 5)):
             self.clock.advance(0.2)
-            self._watch.look()
+            self._watchdog.look()
         return self.given_up
 
-    # What a watch asks of runner and workers
+    # What a watchdog asks of runner and workers
 
-    def jobs(self):
-        return list(self._jobs)
+    def tasks(self):
+        return list(self._tasks)
 
-    def abandon(self, job, note):
-        job.file_calls.is_abandoned = True
-        self.given_up.append(job.path)
+    def abandon(self, task, note):
+        task.file_calls.is_abandoned = True
+        self.given_up.append(task.path)
         return True
 
     def at_fault(self, idle):
         return idle
 
-    def replace(self, job):
+    def replace(self, task):
         return True
 
 

@@ -169,7 +169,7 @@ class BatchFolder:
         if self.settings.progress:
             print(summary.beside_error() if is_told else summary)  # noqa: T201 - for people
         if isinstance(error, ToolkitError):
-            error.facts.setdefault("summary", summary)
+            error.summary = error.summary or summary
         if error is not None:
             raise error
         if signals.received is not None:

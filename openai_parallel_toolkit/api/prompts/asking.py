@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ...calls.call_list import CallList
@@ -27,6 +28,7 @@ TICK_S = 0.2
 _BegunLine = tuple[int, Line, int]
 
 
+@dataclass(kw_only=True, eq=False)
 class Asking:
     """The lines of one file on their way; used by one thread alone.
 
@@ -34,34 +36,19 @@ class Asking:
     its answer waits in the journal, its failure in the file of failures.
     """
 
-    def __init__(
-        self,
-        *,
-        file_id: int,
-        journal: Journal,
-        sender: Sender,
-        context: RunContext,
-        most: int,
-        format: str,
-        failed: FailedLines,
-    ) -> None:
-        """Take what is needed.
-
-        Args:
-            file_id: stands for the input in the journal.
-            most: requests under way at a time.
-            format: of the output's lines.
-        """
-        self.answered = 0
-        self._file_id = file_id
-        self._journal = journal
-        self._sender = sender
-        self._context = context
-        self._most = most
-        self._format = format
-        self._failed = failed
-        self._turns = Turns()
-        self._arrived: queue.SimpleQueue[tuple[_BegunLine, Any]] = queue.SimpleQueue()
+    #: Stands for the input in the journal.
+    file_id: int
+    journal: Journal
+    sender: Sender
+    context: RunContext
+    #: Requests under way at a time.
+    most: int
+    #: Of the output's lines.
+    format: str
+    failed: FailedLines
+    answered: int = 0
+    _turns: Turns = field(default_factory=Turns)
+    _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
     def work(
         self,
@@ -78,7 +65,7 @@ class Asking:
         """
         with closing(Repeats()) as repeats:
             calls = CallList(
-                self._begun(to_ask, repeats), self._start, self._most, self._arrived.put
+                self._begun(to_ask, repeats), self._start, self.most, self._arrived.put
             )
             while look():
                 try:
@@ -87,10 +74,10 @@ class Asking:
                         return
                     self._receive(calls)
                 except (OSError, ToolkitError) as exc:  # what is under way is still taken in
-                    self._context.stop.close(as_toolkit_error(exc, out.name))
+                    self.context.stop.close(as_toolkit_error(exc, out.name))
 
     def _is_open(self) -> bool:
-        return self._context.stop.reason is None
+        return self.context.stop.reason is None
 
     def _begun(self, to_ask: Iterator[Line], repeats: Repeats) -> Iterator[_BegunLine]:
         """Yield the lines with their positions while the run goes on."""
@@ -107,10 +94,10 @@ class Asking:
         call = self._call_id(line.request, k)
         kept = self._kept(call, line.request)
         if kept is None:
-            submitted = SubmittedCall(request=line.request, id=call, context=self._context)
-            self._sender.submit(submitted, deliver)
+            submitted = SubmittedCall(request=line.request, id=call, context=self.context)
+            self.sender.submit(submitted, deliver)
         else:
-            self._context.tally.replayed()
+            self.context.tally.replayed()
             deliver(kept)
 
     def _receive(self, calls: CallList[_BegunLine]) -> None:
@@ -131,25 +118,25 @@ class Asking:
         is_its_own = (
             error is line.mistake
             or isinstance(error, RequestFailed)
-            or (isinstance(error, NoUsableKey) and self._sender.keys.has_usable())
+            or (isinstance(error, NoUsableKey) and self.sender.keys.has_usable())
         )
         if is_its_own and isinstance(error, ToolkitError):
-            failure = Failure.of(error, self._sender.keys.redactor.clean)
-            self._turns.end(position, self._failed.add(line, failure))
+            failure = Failure.of(error, self.sender.keys.redactor.clean)
+            self._turns.end(position, self.failed.add_line(line, failure))
         elif not isinstance(error, HookUnwound):
-            self._context.stop.close(error)
+            self.context.stop.close(error)
 
     def _write(self, to_write: Iterator[Line], out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
         while self._is_open() and (turn := self._turns.take()) is not None:
-            out.write(output_line(self._format, *self._came(next(to_write, None), *turn)))
+            out.write(output_line(self.format, *self._came(next(to_write, None), *turn)))
         if self._is_open():
             out.flush()
 
     def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
         """Return a line and what came for it, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self._failed.at(end)
+            return line, self.failed.failure_at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:
@@ -157,9 +144,9 @@ class Asking:
         raise UsageError("the input was changed meanwhile; run again: no answer is paid twice")
 
     def _call_id(self, request: Request, k: int) -> CallId:
-        return CallId(file_id=self._file_id, hash=request.hash, k=k)
+        return CallId(file_id=self.file_id, hash=request.hash, k=k)
 
     def _kept(self, call: CallId, request: Request) -> Reply | None:
-        stored = self._journal.answer(call)
+        stored = self.journal.answer(call)
         raw = None if stored is None else parse_object(stored.body())
         return None if raw is None else read_answer(request.path, raw)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import IO
 
-from ...core.errors import ToolkitError
-from ...runs.report import Reasons
+from ...core.errors import RequestFailed, ToolkitError
+from ...runs.results import FailuresFile
 from .lines import Line
 
 
@@ -31,55 +27,28 @@ class Failure:
     @classmethod
     def of(cls, error: ToolkitError, clean: Callable[[str], str]) -> Failure:
         """Return what an error says; `clean` takes secrets out of its words."""
-        facts = error.facts
+        failed = error if isinstance(error, RequestFailed) else RequestFailed()
         return cls(
             kind=type(error).__name__,
             message=clean(error.message),
-            code=facts.get("code", ""),
-            status=facts.get("status"),
-            maybe_billed=facts.get("maybe_billed", 0),
+            code=failed.code,
+            status=failed.status,
+            maybe_billed=failed.maybe_billed,
         )
 
 
 _NAMES = tuple(field.name for field in fields(Failure))
 
 
-class FailedLines:
-    """One JSON line per failed line, as they fail; the file is made at the first one.
+class FailedLines(FailuresFile):
+    """The failed lines of a run; they stay on the disk alone."""
 
-    Failures stay on the disk alone: `add` tells where, `at` reads it back.
-    """
-
-    def __init__(self, path: str) -> None:
-        """Begin anew: the file of an earlier run is removed."""
-        self.path = path
-        self.count = 0
-        self.reasons = Reasons()
-        self._file: IO[bytes] | None = None
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-
-    def add(self, line: Line, failure: Failure) -> int:
+    def add_line(self, line: Line, failure: Failure) -> int:
         """Append one failure and return where it stands."""
-        if self._file is None:
-            self._file = open(self.path, "w+b")  # noqa: SIM115 - closed in close()
-        where = self._file.seek(0, os.SEEK_END)
         told = {"line": line.number, **line.ids, **asdict(failure)}
-        # Plain ASCII: an id may hold half a character.
-        self._file.write(json.dumps(told).encode() + b"\n")
-        self._file.flush()
-        self.count += 1
-        self.reasons.add(failure.kind, failure.message)
-        return where
+        return self.add(failure.kind, failure.message, told)
 
-    def at(self, where: int) -> Failure:
+    def failure_at(self, where: int) -> Failure:
         """Return the failure that was added there."""
-        assert self._file is not None
-        self._file.seek(where)
-        told = json.loads(self._file.readline())
+        told = self.at(where)
         return Failure(**{name: told[name] for name in _NAMES})
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            self._file.close()

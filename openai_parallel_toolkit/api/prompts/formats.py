@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from ...core.records import Reply
+from ...runs.results import json_line
 from .failures import Failure
 from .lines import EMBEDDINGS, Line
 
@@ -74,8 +74,4 @@ FORMATS = tuple(_FORMATS)
 
 def output_line(format: str, line: Line, came: Came) -> bytes:
     """Return the line of the output for a line of the input."""
-    told = _FORMATS[format](line, came)
-    try:
-        return json.dumps(told, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # half a character, which only its escape can say
-        return json.dumps(told).encode() + b"\n"
+    return json_line(_FORMATS[format](line, came))

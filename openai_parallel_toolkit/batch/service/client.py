@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from ...calls.classify import classify
 from ...calls.responses import parse_object
+from ...core.checkpoint import checkpoint
 from ...core.clock import Clock
 from ...core.filesystem import storage_error
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
@@ -114,6 +115,7 @@ class BatchService:
 
     async def delete(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
+        checkpoint("batch.deleting")
         try:
             await self._repeat(_plain("DELETE", _path("files", file_id)), _anything)
         except ServiceRefusal as refusal:

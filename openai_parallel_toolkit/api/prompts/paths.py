@@ -1,20 +1,13 @@
-"""What a run of prompts keeps on the disk: the lock, the journal, which keys are dropped."""
+"""Where the output of a file of prompts and what belongs to it lies, and whether it is done."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
-from ...core.clock import Clock
 from ...core.errors import UsageError
-from ...core.filesystem import private_folder, refuse_network
 from ...core.records import FileState
-from ...files.run_lock import RunLock
-from ...journal import FileRecord, Journal
+from ...journal import FileRecord
 from ...journal.schema import FILE_NAME
-from ...keys import APIKeyManager
-from ...runs.carry_over import dead_keys_known
 from .options import PromptsOptions
 
 #: What stands for the file in the journal; its calls are shown under this name.
@@ -49,25 +42,6 @@ class Paths:
                     f"{path!r} is there already and no run has begun there; move it away or name "
                     "another output"
                 )
-
-
-@contextmanager
-def open_books(state_folder: str, keys: APIKeyManager, clock: Clock) -> Iterator[Journal]:
-    """Hold the lock and the journal for the block, and remember in it which keys are dropped.
-
-    Raises:
-        RunLocked: another process works on this output.
-        StorageError: the disk refused.
-    """
-    refuse_network(private_folder(state_folder))
-    with ExitStack() as stack:
-        lock = RunLock(state_folder, clock=clock)
-        lock.acquire()
-        stack.callback(lock.release)
-        journal = Journal.open(state_folder, clock=clock)
-        stack.callback(journal.close)
-        stack.enter_context(dead_keys_known(journal, keys))
-        yield journal
 
 
 def is_done(record: FileRecord, paths: Paths, options: PromptsOptions, signature: str) -> bool:

@@ -1,0 +1,211 @@
+"""Keep so many files with async hooks under way at a time, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue as queues
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..calls.file_calls import current_file_calls
+from ..core.loop_calls import LoopCalls
+from ..transport import new_event_loop
+from .file_task import FileTask
+from .workers import Workers
+
+#: Threads for process_input and process_output.
+_SIDE_THREADS = 8
+#: Seconds in which the event loop must answer, or one of its hooks blocks it.
+_BLOCKED_AFTER_S = 1.0
+
+#: A file, what process_input made of it, and what went wrong.
+_Opened = tuple[FileTask, Any, BaseException | None]
+
+
+class AsyncWorkers(Workers):
+    """Runs async hooks on one event loop; their blocking neighbours on a few side threads.
+
+    One file costs one hop to a side thread: it writes a file's output and reads the next input.
+    What changes the state happens on the loop, so there is no lock.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._loop = new_event_loop()
+        self._side = SideThreads(self._loop, min(_SIDE_THREADS, self._count))
+        self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        #: Cancelled because their hooks hung; they may not even have noticed.
+        self._left_behind: set[asyncio.Task[None]] = set()
+        self._is_busy = True
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_busy(self) -> bool:
+        return self._is_busy
+
+    def at_fault(self, idle: list[FileTask]) -> list[FileTask]:
+        """Those that are idle after a turn of the loop, or else the one that blocks it."""
+        if not idle or self._do_in_loop(lambda: None):
+            return idle
+        running = asyncio.current_task(self._loop)
+        return [task for task in idle if running is not None and task.hook_task is running]
+
+    def replace(self, task: FileTask) -> bool:
+        if task.hook_task is None:
+            self._side.add()
+        is_swapped = self._do_in_loop(lambda: self._swap(task.slot))
+        self._is_busy = self._is_busy and is_swapped
+        return is_swapped
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=1)
+        self._side.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        for _ in range(self._count):
+            self._add()
+        self._loop.run_forever()
+        tasks = [*self._tasks.values(), *self._left_behind]
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    def _add(self) -> None:
+        slot = next(self._slots)
+        self._tasks[slot] = self._loop.create_task(self._work(slot))
+
+    def _do_in_loop(self, action: Callable[[], None]) -> bool:
+        """Return whether the loop came round to `action` in time."""
+        is_done = threading.Event()
+
+        def act() -> None:
+            action()
+            is_done.set()
+
+        self._loop.call_soon_threadsafe(act)
+        return is_done.wait(_BLOCKED_AFTER_S)
+
+    def _swap(self, slot: int) -> None:
+        task = self._tasks.pop(slot, None)
+        if task is not None:
+            self._left_behind.add(task)
+            task.add_done_callback(self._left_behind.discard)
+            task.cancel()
+        self._add()
+
+    async def _work(self, slot: int) -> None:
+        try:
+            opened = await self._side.run(self._open_next, slot)
+            while opened is not None:
+                task, data, error = opened
+                task.file_calls.go_on()
+                result = None
+                if error is None:
+                    result, error = await self._process(task, data)
+                task.file_calls.rest()
+                opened = await self._side.run(self._close_and_open_next, task, result, error)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
+            self._on_trouble(exc)
+        finally:
+            self._tasks.pop(slot, None)
+            if not self._tasks:
+                self._is_busy = False
+                self._on_idle()
+
+    async def _process(self, task: FileTask, data: Any) -> tuple[Any, BaseException | None]:
+        current_file_calls.set(task.file_calls)
+        task.file_calls.loop = self._loop
+        task.thread_id, task.hook_task = threading.get_ident(), asyncio.current_task()
+        try:
+            return await self._runner.hooks.process_data(data), None
+        except asyncio.CancelledError:
+            if task.file_calls.is_abandoned:
+                return None, None
+            raise
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            return None, exc
+        finally:
+            task.hook_task = None
+
+    def _open_next(self, slot: int) -> _Opened | None:
+        due = self._queue.take()
+        if due is None:
+            return None
+        task = self._runner.begin(slot, due, alone=self._queue.is_alone)
+        token = current_file_calls.set(task.file_calls)
+        try:
+            return task, self._runner.read(task), None
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            return task, None, exc
+        finally:
+            current_file_calls.reset(token)
+            task.file_calls.rest()
+
+    def _close_and_open_next(
+        self, task: FileTask, result: Any, error: BaseException | None
+    ) -> _Opened | None:
+        task.thread_id = threading.get_ident()
+        task.file_calls.go_on()
+        token = current_file_calls.set(task.file_calls)
+        try:
+            if error is None and not task.file_calls.is_abandoned:
+                self._runner.write(task, result)
+        except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
+            error = exc
+        finally:
+            current_file_calls.reset(token)
+            self._runner.finish(task, error)
+        return None if task.file_calls.is_abandoned else self._open_next(task.slot)
+
+
+class SideThreads:
+    """Runs blocking work for one event loop on daemon threads, which a hung hook cannot keep.
+
+    A thread ends when it takes None from the queue.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+        self._calls = LoopCalls(loop)
+        self._count = 0
+        self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
+        for _ in range(count):
+            self.add()
+
+    def add(self) -> None:
+        """Start one more thread, at first or because a hook holds another one."""
+        name = f"file-side-{self._count}"
+        self._count += 1
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def run(self, action: Callable[..., Any], *args: Any) -> Any:
+        """Return what `action(*args)` returns, called on one of the threads."""
+        future, settle = self._calls.future()
+        self._tasks.put((settle, action, args))
+        return await future
+
+    def close(self) -> None:
+        """Let every thread end once it is free."""
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            if task is None:
+                return
+            settle, action, args = task
+            value, error = None, None
+            try:
+                value = action(*args)
+            except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
+                error = exc
+            settle(value, error)

@@ -1,0 +1,183 @@
+"""What a run over a folder has on the disk besides, opened in the order that a crash demands."""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from ..core.clock import Clock
+from ..core.errors import StorageError, ToolkitError
+from ..core.filesystem import free_bytes, name_key
+from ..core.records import FailureNote, FileState
+from ..files.in_progress import InProgressFiles
+from ..files.match import Layout, Selection
+from ..files.plan import Plan
+from ..files.publish import Finished, Publisher
+from ..files.recover import roll_forward
+from ..files.run_folders import open_inputs, open_outputs
+from ..files.run_lock import state_folder_of
+from ..files.scan import scan
+from ..files.staging import Staging
+from ..journal import FileRecord
+from ..keys import APIKeyManager
+from .options import RunOptions
+from .session import RunSession
+
+logger = logging.getLogger(__name__)
+
+FAILURES_FILE = "failures.jsonl"
+
+_REFUSE_BELOW_BYTES = 16 * 1024 * 1024
+_WARN_BELOW_BYTES = 512 * 1024 * 1024
+
+
+class FolderSession(RunSession):
+    """The session of a run over a folder: inputs, outputs, staging, and who is under way.
+
+    Entering also finishes what an earlier run had begun to publish, and finds the suspects of an
+    unexplained death.
+    """
+
+    def __init__(
+        self, layout: Layout, options: RunOptions, keys: APIKeyManager, clock: Clock
+    ) -> None:
+        super().__init__(
+            state_folder_of(layout.output_root, options.state_path),
+            keys,
+            clock=clock,
+            policy=options.policy,
+            max_cost=options.max_cost,
+            grace_s=options.grace_s,
+            log_file=options.log_file,
+            prints=options.progress,
+        )
+        self.layout = layout
+        #: Where this run lists its failures.
+        self.failures_path = os.path.join(self.state_folder, FAILURES_FILE)
+        #: Files that may have killed the last run; each runs alone.
+        self.suspects: list[str] = []
+
+    def _open(self, stack: ExitStack) -> None:
+        self._tell_where_state_is()
+        _make_folder(self.layout.output_root)
+        super()._open(stack)
+        self.staging = Staging(self.layout.output_root, self.state_folder)
+        stack.callback(self.staging.close)
+        self._name_key = name_key(self.staging.root)
+        self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder))
+        self.tree = stack.enter_context(
+            open_outputs(self.layout, self.state_folder, self.staging.root)
+        )
+        roll_forward(self.journal, self.staging, self.tree)
+        self.register = InProgressFiles(os.path.join(self.state_folder, "open-files"))
+        stack.callback(self.register.close)
+        self._find_suspects()
+
+    def plan(self, selection: Selection) -> Plan:
+        """Find what is to do."""
+        return scan(
+            self.layout,
+            selection,
+            state_folder=self.state_folder,
+            states=self,
+            key=self._name_key,
+            inputs=self.inputs,
+            outputs=self.tree,
+        )
+
+    def publisher(
+        self,
+        *,
+        force: bool,
+        on_done: Callable[[Finished], None],
+        on_failed: Callable[[Finished, ToolkitError], None],
+    ) -> Publisher:
+        """Return what moves outputs into place; close it before the session."""
+        return Publisher(
+            self.tree,
+            self.staging,
+            self.journal,
+            on_done=on_done,
+            on_failed=on_failed,
+            force=force,
+            key=self._name_key,
+        )
+
+    def only_output(self) -> str:
+        """Return where the output of a single input is; "" for a folder, or not just one output."""
+        only = self.layout.only
+        record = None if only is None else self.journal.known(only)
+        outputs = () if record is None else self.journal.outputs(record.id)
+        return self.layout.output_at(outputs[0].final) if len(outputs) == 1 else ""
+
+    def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
+        """Yield name, state and outputs of the files in a folder that were ever started."""
+        for record in self.journal.files_in(folder):
+            if record.state is not None:
+                yield posixpath.basename(record.path), record.state, record.finals
+
+    def _tell_where_state_is(self) -> None:
+        if self.layout.output_url is not None:
+            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
+            logger.log(
+                level,
+                "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
+                "this machine again",
+                self.layout.output_url,
+                self.state_folder,
+            )
+
+    def _find_suspects(self) -> None:
+        """Find the files that may have killed the last run, and put aside the one that did.
+
+        Suspects are those whose hooks were in their own code, not waiting in a call, and had
+        gained no answer. The one that ran alone when the process died again is the killer.
+        """
+        left = self.register.read_back()
+        self.register.clear()
+        for file in left if self.journal.last_run_died() else ():
+            if file.in_call:
+                continue
+            record = self.journal.file(file.path)
+            if record.state is None:  # the process died before this was on the disk
+                self.journal.opened(record.id)
+            if self.journal.last_run_answered(record.id):
+                self.journal.clear_suspect(record.id)
+            elif file.alone and record.is_suspect:
+                self._put_aside(record)
+            else:
+                self.journal.mark_suspects([record.id])
+        self.journal.flush()
+        self.suspects = [record.path for record in self.journal.suspects()]
+
+    def _put_aside(self, record: FileRecord) -> None:
+        note = FailureNote(
+            kind="ProcessDied",
+            message="the process died twice while this file's hooks ran, the second time with "
+            "nothing else running; mend the hook or the file, then use retry_failed "
+            "(--retry-failed)",
+        )
+        self.journal.put_aside(record.id, note)
+        logger.warning("%s is put aside: %s", record.path, note.message)
+
+
+def _make_folder(output_root: str) -> None:
+    try:
+        os.makedirs(output_root, exist_ok=True)
+    except OSError as exc:
+        raise StorageError(
+            f"{exc.filename}: {exc.strerror}; choose an output_path that can be written to",
+            errno=exc.errno,
+            path=exc.filename,
+        ) from exc
+    free = free_bytes(output_root)
+    if free < _REFUSE_BELOW_BYTES:
+        raise StorageError(
+            f"only {free:,} bytes are free under {output_root}; free some space first",
+            path=output_root,
+        )
+    if free < _WARN_BELOW_BYTES:
+        logger.warning("only %.0f MB are free under %s", free / 1e6, output_root)

@@ -1,0 +1,111 @@
+"""Count what came of the files of a run, and list what failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ..calls.stop_token import StopToken
+from ..core.errors import FilesFailed
+from ..core.records import FailureNote
+from ..core.text import counted
+from .options import RunOptions
+
+#: Of a reason, as it is shown; and how many different ones are counted.
+_REASON_CHARACTERS = 200
+_MOST_REASONS = 1_000
+
+
+def json_line(told: object) -> bytes:
+    """Return a value as one line of JSON."""
+    try:
+        return json.dumps(told, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # half a character, which only its escape can say
+        return json.dumps(told).encode() + b"\n"
+
+
+class FailuresFile:
+    """One JSON line per failure, as they come; the file is made at the first one.
+
+    Not safe for several threads.
+    """
+
+    def __init__(self, path: str, *, mode: int = 0o666) -> None:
+        """Begin anew: the file of an earlier run is removed."""
+        self.path = path
+        self.count = 0
+        self._mode = mode
+        self._reasons: Counter[str] = Counter()
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def add(self, kind: str, message: str, told: Mapping[str, Any]) -> int:
+        """Append what is told of a failure, and return where it stands in the file."""
+        with open(self.path, "ab", opener=self._open) as out:
+            where = out.tell()
+            out.write(json_line(told))
+        self.count += 1
+        reason = f"{kind}: {' '.join(message.split())}"[:_REASON_CHARACTERS]
+        if len(self._reasons) < _MOST_REASONS or reason in self._reasons:
+            self._reasons[reason] += 1
+        return where
+
+    def at(self, where: int) -> dict[str, Any]:
+        """Return what was told of the failure that stands there."""
+        with open(self.path, "rb") as file:
+            file.seek(where)
+            told: dict[str, Any] = json.loads(file.readline())
+        return told
+
+    def mostly(self) -> str:
+        """Return the most frequent reason and how often it was met; "" when nothing failed."""
+        for reason, times in self._reasons.most_common(1):
+            return f"{reason} ({times:,} of {self.count:,})"
+        return ""
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_CLOEXEC, self._mode)
+
+
+class FileResults:
+    """Counts the files that were done and that failed, and stops the run at too many failures.
+
+    One lock guards the counts and the list of failures.
+    """
+
+    def __init__(self, failures_path: str, stop: StopToken, options: RunOptions, due: int) -> None:
+        """Begin to count; `due` files are to be worked on."""
+        self.failures = FailuresFile(failures_path, mode=0o600)
+        self._stop = stop
+        self._fail_on_error = options.fail_on_error
+        self._allowed = options.failures_allowed(due)
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def add_done(self) -> None:
+        """Count a file whose outputs are in their places."""
+        with self._lock:
+            self._done += 1
+
+    def add_failed(self, path: str, note: FailureNote) -> None:
+        """Count and list a file that failed."""
+        told = {"file": path, "kind": note.kind, "message": note.message, "trace": note.trace}
+        with self._lock:
+            self.failures.add(note.kind, note.message, told)
+            failed = self.failures.count
+        if failed > self._allowed:
+            message = (
+                f"{counted(failed, 'file')} failed, more than fail_on_error={self._fail_on_error} "
+                f"allows; see {self.failures.path}"
+            )
+            self._stop.close(FilesFailed(message))
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many files are done and how many failed."""
+        with self._lock:
+            return self._done, self.failures.count
