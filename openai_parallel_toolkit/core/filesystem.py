@@ -169,6 +169,16 @@ def check_relative(path: str) -> str:
     return path
 
 
+def path_bytes(path: str) -> bytes:
+    """Return a path, or a name, as bytes that sort as Python sorts the text; nothing is lost."""
+    return path.encode("utf-8", "surrogatepass")
+
+
+def path_text(kept: bytes) -> str:
+    """Return what `path_bytes` was given."""
+    return kept.decode("utf-8", "surrogatepass")
+
+
 def identity(seen: os.stat_result) -> tuple[int, int]:
     """Return device and inode: the same for every name of a file or folder."""
     return seen.st_dev, seen.st_ino

@@ -29,7 +29,7 @@ from .batch_rows import (
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
-from .queries import Source, standing
+from .queries import JournalQueries
 from .rows import StoredAnswer
 from .writer import Done, Writer
 
@@ -47,7 +47,7 @@ class BatchStore:
 
     def __init__(
         self,
-        source: Source,
+        source: JournalQueries,
         writer: Writer,
         clock: Clock,
         attempt_ids: Iterator[int],
@@ -100,7 +100,7 @@ class BatchStore:
 
     def standing(self) -> Standing:
         """Return how it stands; counts rows."""
-        return standing(self._source)
+        return self._source.standing()
 
     # Forming
 

@@ -9,8 +9,7 @@ import pytest
 from batch_desk import start
 
 from openai_parallel_toolkit import NoUsableKey
-from openai_parallel_toolkit.simulator import Fault, SimKey
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey
 
 #: Halves, because a text may be cut or masked in the middle.
 HALVES = [f"sk-{secrets.token_hex(12)}", secrets.token_hex(12)]

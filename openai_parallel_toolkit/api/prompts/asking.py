@@ -19,7 +19,7 @@ from ...journal import Journal
 from .failures import FailedLines, Failure
 from .formats import Came, output_line
 from .lines import Line
-from .turns import ANSWERED, Repeats, Turns
+from .output_order import ANSWERED, OutputOrder, Repeats
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -47,7 +47,7 @@ class Asking:
     format: str
     failed: FailedLines
     answered: int = 0
-    _turns: Turns = field(default_factory=Turns)
+    _order: OutputOrder = field(default_factory=OutputOrder)
     _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
     def work(
@@ -83,7 +83,7 @@ class Asking:
         """Yield the lines with their positions while the run goes on."""
         while self._is_open() and (line := next(to_ask, None)) is not None:
             k = 0 if line.request is None else repeats.count(line.request.hash)
-            yield self._turns.begin(k), line, k
+            yield self._order.begin(k), line, k
 
     def _start(self, begun: _BegunLine, deliver: Deliver) -> None:
         _, line, k = begun
@@ -111,7 +111,7 @@ class Asking:
                 if isinstance(result, BaseException):
                     self._not_answered(position, line, result)
                 else:
-                    self._turns.end(position, ANSWERED)
+                    self._order.end(position, ANSWERED)
                     self.answered += 1
 
     def _not_answered(self, position: int, line: Line, error: BaseException) -> None:
@@ -122,13 +122,13 @@ class Asking:
         )
         if is_its_own and isinstance(error, ToolkitError):
             failure = Failure.of(error, self.sender.keys.redactor.clean)
-            self._turns.end(position, self.failed.add_line(line, failure))
+            self._order.end(position, self.failed.add_line(line, failure))
         elif not isinstance(error, HookUnwound):
             self.context.stop.close(error)
 
     def _write(self, to_write: Iterator[Line], out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
-        while self._is_open() and (turn := self._turns.take()) is not None:
+        while self._is_open() and (turn := self._order.take()) is not None:
             out.write(output_line(self.format, *self._came(next(to_write, None), *turn)))
         if self._is_open():
             out.flush()
