@@ -25,8 +25,10 @@ class _Job:
         self.ended, self._settle = LoopCalls(asyncio.get_running_loop()).future()
 
     def finish(self, reply: RawReply | BaseException) -> None:
-        is_error = isinstance(reply, BaseException)
-        self._settle(*((None, reply) if is_error else (reply,)))
+        if isinstance(reply, BaseException):
+            self._settle(None, reply)
+        else:
+            self._settle(reply)
 
 
 class _OwnTransport(ABC):
