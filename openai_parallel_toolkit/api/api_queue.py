@@ -26,7 +26,7 @@ from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
 from ..keys.window import SlidingWindow
 from ..transport import Transport
-from ..transport.endpoint import EndpointTransport
+from ..transport.http import EndpointTransport
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500

@@ -52,7 +52,7 @@ class Admission:
     def settle(self, end: End, call: SubmittedCall) -> None:
         """Take the lease back and give back what was set aside and not spent."""
         lease, outcome, context = end.lease, end.outcome, call.context
-        self._keys.settle(lease, outcome)
+        self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
         context.tally.ended(lease, outcome, outcome.cost_usd)
         is_in_doubt = (
             outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and outcome.cost_usd is None

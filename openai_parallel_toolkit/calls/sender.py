@@ -79,7 +79,7 @@ class Sender:
     @classmethod
     def of(cls, keys: APIKeyManager) -> Sender:
         """Return the sender that sends under these keys, made when first asked for."""
-        return keys.companion(cls)
+        return keys.shared_sender(cls)
 
     @contextlib.contextmanager
     def run_open(self, *, refuses_untracked: bool = False) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 from ..calls.responses import parse_object, read_answer
 from ..core.errors import JournalError
 from ..core.text import counted
-from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
+from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -80,7 +80,7 @@ def _attempt_words(attempt: Attempt) -> str:
     )
 
 
-def _answer_text(answer: StoredAnswer | None) -> str | None:
+def _answer_text(answer: AnswerRecord | None) -> str | None:
     """Return what the hook got, or the whole reply where there is no text; None: no answer."""
     if answer is None:
         return None

@@ -4,6 +4,7 @@ from .journal import Journal
 from .reader import JournalReader
 from .repair import repair
 from .rows import (
+    AnswerRecord,
     Attempt,
     Ending,
     Figures,
@@ -14,12 +15,12 @@ from .rows import (
     RepairReport,
     RunRecord,
     Status,
-    StoredAnswer,
     Totals,
 )
 from .upkeep import prune
 
 __all__ = [
+    "AnswerRecord",
     "Attempt",
     "Ending",
     "Figures",
@@ -32,7 +33,6 @@ __all__ = [
     "RepairReport",
     "RunRecord",
     "Status",
-    "StoredAnswer",
     "Totals",
     "prune",
     "repair",

@@ -30,7 +30,7 @@ from .batch_rows import (
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
 from .queries import JournalQueries
-from .rows import StoredAnswer
+from .rows import AnswerRecord
 from .writer import Done, Writer
 
 _PAGE = 200
@@ -203,7 +203,7 @@ class BatchStore:
         last = 0
         while rows := self._source.rows(query, (batch.id, last, _PAGE)):
             for last, encoding, crc, body in rows:
-                stored = StoredAnswer(attempt_id=last, encoding=encoding, crc=crc, stored=body)
+                stored = AnswerRecord(attempt_id=last, encoding=encoding, crc=crc, stored=body)
                 yield last, stored.body()
 
     # Batches under way
@@ -296,7 +296,7 @@ def _sent(attempt_id: int, *columns: Any) -> Sent:
 def _straggler(id: int, *columns: Any) -> Straggler:
     *call, path, model, tokens, reply_tokens, sends, encoding, crc, body = columns
     identity = _call(*call)
-    stored = StoredAnswer(attempt_id=id, encoding=encoding, crc=crc, stored=body)
+    stored = AnswerRecord(attempt_id=id, encoding=encoding, crc=crc, stored=body)
     request = Request(
         path=path,
         model=model,

@@ -15,7 +15,7 @@ from ..core.records import CallId, FileState, OutputFile
 from .batch_rows import Standing
 from .columns import join, split
 from .disk import damaged, faults_told
-from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
+from .rows import FIGURES, AnswerRecord, Figures, FileRecord, RunRecord, Totals
 
 #: Files that are read at a time where there may be millions.
 PAGE = 500
@@ -155,13 +155,13 @@ class JournalQueries:
 
     # Calls, batches, keys
 
-    def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
+    def answers(self, file_id: int) -> dict[tuple[str, int, int], AnswerRecord]:
         """Return the answers of a file by (request hash, k, try)."""
         query = f"SELECT hash, k, try, {_ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
         rows = self.rows(query, (file_id,))
         return {(hash.hex(), k, attempt_try): _answer(kept) for hash, k, attempt_try, *kept in rows}
 
-    def answer(self, call: CallId) -> StoredAnswer | None:
+    def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""
         rows = self.rows(
             f"SELECT {_ANSWER_COLUMNS} FROM answers "  # noqa: S608
@@ -224,6 +224,6 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
     )
 
 
-def _answer(columns: Sequence[Any]) -> StoredAnswer:
+def _answer(columns: Sequence[Any]) -> AnswerRecord:
     attempt_id, encoding, crc, body = columns
-    return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
+    return AnswerRecord(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)

@@ -37,7 +37,7 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
+class AnswerRecord:
     """An answer that was paid for; its body is unpacked when it is asked for."""
 
     attempt_id: int
@@ -191,7 +191,7 @@ class Attempt:
     #: None: it is in flight, or its process died.
     ending: Ending | None
     #: None: no answer, or it was pruned.
-    answer: StoredAnswer | None
+    answer: AnswerRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

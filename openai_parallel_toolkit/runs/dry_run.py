@@ -164,7 +164,7 @@ def planned_calls(
     token = current_file_calls.set(file_calls)
     error: BaseException | None = None
     try:
-        with session.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
+        with session.inputs.local_copy(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
     except (KeyboardInterrupt, SystemExit):
         raise

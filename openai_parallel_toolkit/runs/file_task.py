@@ -147,7 +147,7 @@ class FileRunner:
         """Run process_input over the open file."""
         with ExitStack() as stack:
             with task.file_calls.in_call():  # no hook runs while it comes from afar
-                found = stack.enter_context(self._session.inputs.at_hand(task.path))
+                found = stack.enter_context(self._session.inputs.local_copy(task.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
             task.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
@@ -168,7 +168,7 @@ class FileRunner:
             Finished(
                 file_id=file_calls.file_id,
                 path=task.path,
-                file_calls=task.staged,
+                staged=task.staged,
                 outputs=outputs,
                 hooks_version=self.hooks.version,
                 input_signature=task.signature,

@@ -102,7 +102,7 @@ def finished_with(house, final):
             staged=staged.staged, final=final, size_bytes=staged.size_bytes, sha256=staged.sha256
         ),
     )
-    return house.finished("a.txt", file.file_calls, outputs)
+    return house.finished("a.txt", file.staged, outputs)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_one_file_that_cannot_be_moved_does_not_hold_the_others(house):
     too_long = OutputFile(
         staged=files[3].outputs[0].staged, final="n" * 256, size_bytes=1, sha256="0"
     )
-    files[3] = house.finished("long.txt", files[3].file_calls, (too_long,))
+    files[3] = house.finished("long.txt", files[3].staged, (too_long,))
     publisher = house.publish(*files, force=True)
     assert sorted(house.done) == ["a.txt", "c.txt"]
     assert house.failed["b.txt"].errno == errno.EISDIR

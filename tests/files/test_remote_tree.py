@@ -143,10 +143,10 @@ def test_what_was_there_before_the_run_is_not_replaced(house):
 def test_two_inputs_of_one_run_do_not_write_the_same_output(house):
     house.publish(house.run_hook("a.txt", {".json": "first"}))
     second = house.run_hook("b.txt", {})
-    staged = os.path.join(os.path.dirname(second.file_calls.path_without_ext), "a.json")
+    staged = os.path.join(os.path.dirname(second.staged.path_without_ext), "a.json")
     with open(staged, "w") as file:
         file.write("second")
-    house.publish(house.finished("b.txt", second.file_calls))
+    house.publish(house.finished("b.txt", second.staged))
     assert isinstance(house.failed["b.txt"], OutputConflict)
     assert house.far_texts() == {"a.json": "first"}
 
@@ -172,11 +172,11 @@ def test_a_scan_finds_far_inputs_as_it_finds_near_ones(tmp_path):
     house.tree.close()
 
 
-def test_an_input_is_at_hand_under_its_name_and_gone_afterwards(tmp_path):
+def test_an_input_is_copied_under_its_name_and_gone_afterwards(tmp_path):
     house = FarHouse(tmp_path)
     house.write_inputs("a/my file.txt", text="hello")
     inputs = RemoteInputs(FarStore(house.input), house.state)
-    with inputs.at_hand("a/my file.txt") as found, open(found.path) as file:
+    with inputs.local_copy("a/my file.txt") as found, open(found.path) as file:
         assert file.read() == "hello"
         assert os.path.basename(found.path) == "my file.txt"
         assert found.signature

@@ -20,24 +20,24 @@ def write(path, text="x"):
 
 
 def test_the_path_looks_like_the_final_one(house):
-    file_calls = house.staging.begin("sub/a")
-    assert file_calls.path_without_ext.endswith("/out/sub/a")
-    assert os.path.isdir(os.path.dirname(file_calls.path_without_ext))
+    staged = house.staging.begin("sub/a")
+    assert staged.path_without_ext.endswith("/out/sub/a")
+    assert os.path.isdir(os.path.dirname(staged.path_without_ext))
 
 
 def test_what_was_written_is_listed_with_size_and_hash(house):
-    file_calls = house.staging.begin("sub/a")
-    write(file_calls.path_without_ext + ".json", "{}")
-    write(file_calls.path_without_ext + "/part.txt", "")
-    write(os.path.join(os.path.dirname(file_calls.path_without_ext), "index"), "i")
-    outputs = file_calls.collect()
+    staged = house.staging.begin("sub/a")
+    write(staged.path_without_ext + ".json", "{}")
+    write(staged.path_without_ext + "/part.txt", "")
+    write(os.path.join(os.path.dirname(staged.path_without_ext), "index"), "i")
+    outputs = staged.collect()
     assert [o.final for o in outputs] == ["sub/a.json", "sub/a/part.txt", "sub/index"]
     assert outputs[0].size_bytes == 2
     assert outputs[0].sha256 == hashlib.sha256(b"{}").hexdigest()
     assert all(os.path.isfile(house.staging.path_of(o)) for o in outputs)
 
 
-def test_each_file_calls_has_its_own_place_and_discard_removes_it(house):
+def test_each_execution_has_its_own_folder_and_discard_removes_it(house):
     first, second = house.staging.begin("a"), house.staging.begin("a")
     write(first.path_without_ext + ".json")
     assert second.collect() == ()
@@ -65,11 +65,11 @@ def above(path):
 
 @pytest.mark.parametrize("make", [link, folder_link, hard_link, os.mkfifo, above])
 def test_only_ordinary_files_below_the_output_folder_are_taken(house, make):
-    file_calls = house.staging.begin("a")
-    make(file_calls.path_without_ext)
+    staged = house.staging.begin("a")
+    make(staged.path_without_ext)
     with pytest.raises(UnsafePath):
-        file_calls.collect()
-    file_calls.discard()
+        staged.collect()
+    staged.discard()
     assert os.listdir(house.staging.root) == []
 
 
@@ -91,7 +91,7 @@ def test_what_dead_runs_left_is_swept(house):
     assert os.path.exists("/etc/passwd")
 
 
-def test_a_place_whose_outputs_all_moved_away_serves_again(house):
+def test_a_folder_whose_outputs_all_moved_away_serves_again(house):
     for number in range(3):
         house.publish(house.run_hook(f"sub/{number}.txt", {".json": "x", ".md": "y"}))
     assert len(os.listdir(house.staging.root)) == 1

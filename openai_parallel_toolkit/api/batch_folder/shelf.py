@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from ...core.errors import JournalError
-from ...core.filesystem import open_root, private_folder, storage_error
+from ...core.filesystem import atomic_file, private_folder, storage_error, storage_errors
 from .job import Job, job_from_json, job_to_json
 
 _SALT_BYTES = 16
@@ -116,16 +116,8 @@ def write_whole(path: str, content: bytes) -> None:
     Raises:
         StorageError: the disk refused.
     """
-    fresh = f"{path}.new"
-    try:
-        with open(fresh, "wb") as file:
-            file.write(content)
-            sync(file)
-        os.replace(fresh, path)
-        with open_root(os.path.dirname(path)) as folder:
-            os.fsync(folder.fd)
-    except OSError as exc:
-        raise storage_error(exc, path) from exc
+    with storage_errors(path), atomic_file(path) as part, open(part, "wb") as file:
+        file.write(content)
 
 
 def sync(file: BinaryIO) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, closing
 from typing import IO
 
@@ -10,7 +9,7 @@ from ...calls.rate_limiter import RateLimiter
 from ...calls.sender import Sender
 from ...core.clock import Clock, SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, storage_error
+from ...core.filesystem import as_toolkit_error, replace_durably, storage_error
 from ...core.records import FailureNote
 from ...costs.tally import CallFigures
 from ...keys import APIKeyManager
@@ -192,13 +191,8 @@ class _Work:
             raise UsageError(
                 f"{self._source.path!r} was changed meanwhile; run again: no answer is paid twice"
             )
-        os.fsync(out.fileno())
-        os.replace(self._paths.partial, self._paths.output)
-        folder = os.open(os.path.dirname(self._paths.output), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        out.flush()
+        replace_durably(self._paths.partial, self._paths.output)
 
     def _look(self) -> bool:
         """Look around now and then; False: what is under way has had its grace."""
