@@ -47,7 +47,7 @@ class StopToken:
 
     @contextmanager
     def waiting(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Have `interrupt` called if the gate closes inside the block; RunStopping if it did."""
+        """Have `interrupt` called if it is closed inside the block; RunStopping if it did."""
         with self._lock:
             self._next += 1
             token = self._next

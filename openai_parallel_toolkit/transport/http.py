@@ -163,6 +163,10 @@ class EndpointTransport(HttpTransport):
         del exchange, lease
         return self._url, {name: value.reveal() for name, value in self._headers.items()}
 
+    def _proxy_for(self, api_base: str) -> Proxy | None:
+        del api_base
+        return super()._proxy_for(self._url)
+
 
 def _whole(ended: RawReply | SendFault) -> RawReply:
     if isinstance(ended, SendFault):

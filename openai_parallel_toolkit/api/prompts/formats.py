@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...calls.responses import Answer
+from ...core.records import Reply
 from ...runs.results import json_line
 from .failures import LineFailure
 from .lines import EMBEDDINGS, PromptLine
 
 #: What a line came to.
-LineResult = Answer | LineFailure
+LineResult = Reply | LineFailure
 
 
 def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:

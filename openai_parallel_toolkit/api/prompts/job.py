@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ...calls.rate_limiter import RateLimitedSender
+from ...calls.rate_limiter import RateLimiter
+from ...calls.sender import Sender
 from ...core.clock import Clock, SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, replace_durably, storage_error
@@ -87,16 +88,17 @@ class PromptsRun:
                     output_path=paths.output,
                     was_done=True,
                 )
-            sender = RateLimitedSender(
-                self._keys,
+            limiter = RateLimiter(
                 rate_limit=options.rate_limit,
-                burst=None,
                 token_rate_limit=options.token_rate_limit,
-                transport=self._transport,
                 clock=self._clock,
             )
+            sender = Sender(
+                self._keys, transport=self._transport, limiter=limiter, clock=self._clock
+            )
             with closing(sender):
-                return _Work(options, paths, session, sender, source, record.id, signature).work()
+                work = _Work(options, paths, session, sender, limiter, source, record.id, signature)
+                return work.work()
 
 
 class _Work:
@@ -107,7 +109,8 @@ class _Work:
         options: PromptsOptions,
         paths: Paths,
         session: RunSession,
-        sender: RateLimitedSender,
+        sender: Sender,
+        limiter: RateLimiter,
         source: PromptsFile,
         file_id: int,
         signature: str,
@@ -116,6 +119,7 @@ class _Work:
         self._paths = paths
         self._session = session
         self._sender = sender
+        self._limiter = limiter
         self._source = source
         self._file_id = file_id
         self._signature = signature
@@ -201,7 +205,7 @@ class _Work:
         self._display.show(self._total - self._left, self._total, words)
 
     def _why_waiting(self) -> str:
-        if self._sender.holds_back():
+        if self._limiter.holds_back():
             return "the limit that was given"
         is_end = 0 < self._left == self._session.keys.counts().in_flight
         return f"answers to the last lines ({self._left:,})" if is_end else ""
