@@ -143,7 +143,7 @@ class BatchPlanner:
         return self._allowance.choose(passes, model, self._clock.now_s())
 
     def _passes(self, model: str) -> list[Lease]:
-        passes = self._keys.passes(model)
+        passes = self._keys.unmetered_leases(model)
         return [lease for lease in passes if (lease.key_name, model) not in self._without]
 
     def _fitting(self, lines: Sequence[Line], room: float, most: float) -> Sequence[Line]:

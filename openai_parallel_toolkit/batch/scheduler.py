@@ -238,7 +238,7 @@ class BatchScheduler:
         """Go on with a batch of an earlier run, under the key that made it."""
         fingerprints = self._keys.fingerprints(self._salt)
         owners = [name for name, mark in fingerprints.items() if mark == batch.fingerprint]
-        passes = {lease.key_name: lease for lease in self._keys.passes(batch.model)}
+        passes = {lease.key_name: lease for lease in self._keys.unmetered_leases(batch.model)}
         lease = next((passes[name] for name in owners if name in passes), None)
         if lease is None and batch.stage is Stage.FORMED:
             self._follower.dissolve(batch)

@@ -6,24 +6,22 @@ from .repair import repair
 from .rows import (
     AnswerRecord,
     Attempt,
-    Ending,
-    Figures,
+    AttemptEnding,
     FileDetail,
     FileFailure,
     FileRecord,
     PruneReport,
     RepairReport,
     RunRecord,
+    RunTotals,
     Status,
-    Totals,
 )
 from .upkeep import prune
 
 __all__ = [
     "AnswerRecord",
     "Attempt",
-    "Ending",
-    "Figures",
+    "AttemptEnding",
     "FileDetail",
     "FileFailure",
     "FileRecord",
@@ -32,8 +30,8 @@ __all__ = [
     "PruneReport",
     "RepairReport",
     "RunRecord",
+    "RunTotals",
     "Status",
-    "Totals",
     "prune",
     "repair",
 ]

@@ -21,7 +21,7 @@ from .columns import split, text
 from .disk import DiskReserve, damaged, faults_told, make_private
 from .operations import Claimed, Ended, FileDone, Intent, NewFile
 from .queries import JournalQueries, totals
-from .rows import FileRecord, Totals
+from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
@@ -292,7 +292,7 @@ class Journal(JournalQueries):
         """
         self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
 
-    def totals(self) -> Totals:
+    def totals(self) -> RunTotals:
         """Return the figures of this run and of all runs."""
         return totals(self.figures(), self._run_id)
 

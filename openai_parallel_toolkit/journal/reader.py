@@ -12,7 +12,7 @@ from ..core.records import FailureNote, FileState, OutcomeKind
 from .columns import decimal, join
 from .disk import faults_told
 from .queries import PAGE, JournalQueries, add_up, totals
-from .rows import AnswerRecord, Attempt, Ending, FileDetail, FileFailure, Status
+from .rows import AnswerRecord, Attempt, AttemptEnding, FileDetail, FileFailure, Status
 from .schema import VERSION, checked_version, connect, existing
 
 _FAILURES = (
@@ -132,9 +132,9 @@ def _attempt(answer: AnswerRecord | None, *columns: Any) -> Attempt:
     return Attempt(**facts, ending=_ending(*columns[_ATTEMPT_COLUMNS:]), answer=answer)
 
 
-def _ending(attempt_id: int | None, *columns: Any) -> Ending | None:
+def _ending(attempt_id: int | None, *columns: Any) -> AttemptEnding | None:
     if attempt_id is None:
         return None
-    facts = dict(zip(Ending.__dataclass_fields__, columns, strict=True))
+    facts = dict(zip(AttemptEnding.__dataclass_fields__, columns, strict=True))
     facts["kind"], facts["cost_usd"] = OutcomeKind(facts["kind"]), decimal(facts["cost_usd"])
-    return Ending(**facts)
+    return AttemptEnding(**facts)

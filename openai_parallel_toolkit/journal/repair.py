@@ -247,8 +247,8 @@ def _rebuild_tallies(db: sqlite3.Connection) -> None:
         claims = [_claim(*row[:5]) for row in rows]
         endings = [_ending(row[0], *row[5:]) for row in rows if row[5] is not None]
         with transaction(db):
-            folded = tallies.fold(db, claims, endings)
-        tallies.adopt(folded)
+            staged = tallies.stage(db, claims, endings)
+        tallies.apply(staged)
 
 
 def _claim(attempt_id: int, run_id: int, key_name: str, model: str, most: str | None) -> Claimed:

@@ -15,7 +15,7 @@ from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
 from .schema import transaction
-from .tallies import Folded, Tallies
+from .tallies import StagedTallies, Tallies
 
 logger = logging.getLogger(__name__)
 
@@ -147,22 +147,22 @@ class Writer:
         if not batch:
             return
         with transaction(self._db):
-            folded = self._execute(batch)
-        self._tallies.adopt(folded)
+            staged = self._execute(batch)
+        self._tallies.apply(staged)
 
-    def _execute(self, batch: Sequence[Operation]) -> Folded:
+    def _execute(self, batch: Sequence[Operation]) -> StagedTallies:
         """Insert the rows in bulk, then change what is there: no row waits for a change."""
         claims = [operation for operation in batch if isinstance(operation, Claimed)]
         endings = [operation for operation in batch if isinstance(operation, Ended)]
         # First, while an attempt that ends here has no end yet.
-        folded = self._tallies.fold(self._db, claims, endings)
+        staged = self._tallies.stage(self._db, claims, endings)
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
         if endings:
             checkpoint("journal.endings_inserted")
         self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
-        return folded
+        return staged
 
     def _change(self, changes: Sequence[Intent | FileDone | Change]) -> None:
         """Make changes in their order; neighbours that come in rows are written together."""

@@ -10,8 +10,8 @@ from ..batch import BatchOptions, BatchScheduler
 from ..calls.attempts import Policy
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
+from ..costs.figures import Figures
 from ..costs.prices import PriceBook
-from ..costs.tally import CallFigures
 from ..journal import Journal
 from ..keys import APIKeyManager
 
@@ -26,7 +26,7 @@ class Cancelled:
     #: Calls in them.
     sent: int
     #: What was answered, and is kept, before the end.
-    calls: CallFigures
+    calls: Figures
     #: Batches that could not be cancelled.
     left: int
 

@@ -49,7 +49,7 @@ class Desks:
         Raises:
             NoUsableKey: no key can be used.
         """
-        leases = self._keys.passes(model)
+        leases = self._keys.unmetered_leases(model)
         if not leases:
             dropped = "; ".join(
                 f"{name}: {brief(why)}" for name, why in self._keys.dropped().items()
@@ -63,7 +63,7 @@ class Desks:
 
     def owner(self, fingerprint: str) -> BatchService | None:
         """Return the desk of a key; None: it is dropped, or not among the keys any more."""
-        for lease in self._keys.passes(""):
+        for lease in self._keys.unmetered_leases(""):
             if lease.secret.fingerprint(self._salt) == fingerprint:
                 return self._desk(lease)
         return None

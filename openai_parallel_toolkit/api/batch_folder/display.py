@@ -6,9 +6,8 @@ import sys
 from typing import Any, Protocol
 
 from ...core.clock import Clock
-from ...core.text import counted
+from ...core.text import counted, duration
 from ...runs.progress import is_watched, open_bar
-from ...runs.report import duration
 
 _LINE_EVERY_S = 60.0
 _NAME = "BatchFolder"

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from ...core.text import brief, counted
-from ...runs.report import duration
+from ...core.text import brief, counted, duration
 from .job import Job
 
 _REASONS_SHOWN = 10

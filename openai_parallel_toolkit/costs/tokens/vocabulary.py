@@ -14,6 +14,7 @@ import os
 import secrets
 import tempfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import VocabularyMissing
@@ -88,20 +89,17 @@ def _from_rs_bpe(name: str) -> bytes | None:
     if name not in _RS_BPE_TOKENS or importlib.util.find_spec("rs_bpe") is None:
         return None
     bpe = getattr(importlib.import_module("rs_bpe.bpe").openai, name)().bpe()
-    return b"".join(
-        b"%b %d\n" % (base64.b64encode(bpe.decode_tokens([rank])), rank)
-        for rank in range(_RS_BPE_TOKENS[name])
-    )
+    tokens = (bpe.decode_tokens([rank]) for rank in range(_RS_BPE_TOKENS[name]))
+    return b"".join(b"%b %d\n" % (base64.b64encode(token), n) for n, token in enumerate(tokens))
 
 
 def _from_llama_index(file_name: str) -> bytes | None:
     """Read the file inside llama-index-core, without importing that."""
     spec = importlib.util.find_spec("llama_index")
     for folder in (spec and spec.submodule_search_locations) or ():
-        path = os.path.join(folder, "core", "_static", "tiktoken_cache", file_name)
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                return file.read()
+        path = Path(folder, "core", "_static", "tiktoken_cache", file_name)
+        if path.exists():
+            return path.read_bytes()
     return None
 
 

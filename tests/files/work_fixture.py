@@ -13,7 +13,7 @@ from openai_parallel_toolkit.files.scan import scan
 from openai_parallel_toolkit.files.staging import Staging
 
 
-class House:
+class WorkFixture:
     def __init__(self, root, journal=None, files=None):
         self.root = str(root)
         self.input = os.path.join(self.root, "in")
