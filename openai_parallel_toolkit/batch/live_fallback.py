@@ -20,8 +20,8 @@ _MOST = 200
 class LiveFallback:
     """Used by the batch scheduler's thread alone; answers are delivered from the sender's."""
 
-    def __init__(self, book: BatchStore, live: Sender, context: RunContext) -> None:
-        self._book = book
+    def __init__(self, store: BatchStore, live: Sender, context: RunContext) -> None:
+        self._store = store
         self._live = live
         self._context = context
         self._under_way: dict[int, Straggler] = {}
@@ -40,7 +40,7 @@ class LiveFallback:
         """
         self._take_in()
         room = _MOST - len(self._under_way)
-        for line in self._book.stragglers(self._last_id, room) if room else ():
+        for line in self._store.stragglers(self._last_id, room) if room else ():
             self._last_id = line.id
             self._under_way[line.id] = line
             self._live.submit(
@@ -74,7 +74,7 @@ class LiveFallback:
             elif not isinstance(result, HookUnwound):
                 self._context.stop.close(result)
         if ends:
-            self._book.end_stragglers(ends)
+            self._store.end_stragglers(ends)
         if not self._under_way:
             self._last_id = 0  # those that come back later may be older
 

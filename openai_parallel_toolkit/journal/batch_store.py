@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, OutcomeKind, Request
 from . import batch_changes as changes
+from . import queries
 from .batch_rows import (
     Ask,
     BatchRecord,
@@ -26,10 +28,11 @@ from .batch_rows import (
     Stage,
     Standing,
     Straggler,
+    Told,
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
-from .queries import Source, standing
+from .queries import Source
 from .rows import StoredAnswer
 from .writer import Done, Writer
 
@@ -39,7 +42,7 @@ _QUEUED = {False: _WAITING, True: f"{_WAITING} AND sends = 0"}
 
 
 class BatchStore:
-    """Lines, batches and rounds. What writes is durable on return, `suspend` excepted.
+    """Lines, batches, rounds and jobs. What writes is durable on return, `suspend` excepted.
 
     A line's id in its batch is that of its attempt, which is never given twice: whatever a batch
     of an earlier run brings, it is known whose answer it is.
@@ -100,7 +103,7 @@ class BatchStore:
 
     def standing(self) -> Standing:
         """Return how it stands; counts rows."""
-        return standing(self._source)
+        return queries.standing(self._source)
 
     # Forming
 
@@ -112,7 +115,8 @@ class BatchStore:
         """
         rows = self._source.rows(
             "SELECT path, model, count(*), sum(size_bytes), sum(tokens), max(tokens), "  # noqa: S608
-            f"min(queued_wall_s) FROM lines WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
+            "sum(inputs), min(queued_wall_s) FROM lines "
+            f"WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
         )
         return [Queued(*row) for row in rows]
 
@@ -128,14 +132,16 @@ class BatchStore:
     ) -> list[Line]:
         """Return queued lines, the first to be queued first; `is_fresh` as for `queued`."""
         rows = self._source.rows(
-            "SELECT id, file_id, hash, k, try, size_bytes, tokens, max_cost_usd FROM lines "  # noqa: S608
+            "SELECT id, file_id, hash, k, try, size_bytes, tokens, max_cost_usd, "  # noqa: S608
+            # It lies behind the body, which need not be read where it is always 1.
+            "CASE path WHEN '/embeddings' THEN inputs ELSE 1 END FROM lines "
             f"WHERE {_QUEUED[is_fresh]} AND path = ? AND model = ? AND tokens > ? AND tokens <= ? "
             "ORDER BY id LIMIT ?",
             (path, model, above_tokens, up_to_tokens, limit),
         )
         return [
-            Line(id, _call(*call), size_bytes, tokens, decimal(most))
-            for id, *call, size_bytes, tokens, most in rows
+            Line(id, _call(*call), size_bytes, tokens, decimal(most), inputs)
+            for id, *call, size_bytes, tokens, most, inputs in rows
         ]
 
     def set_aside(self, refusals: Mapping[int, Refusal | None]) -> None:
@@ -156,43 +162,56 @@ class BatchStore:
         """Note what came of lines that were sent live: None is an answer, which is kept."""
         self._write([changes.stragglers_ended(ends)])
 
-    def form(
-        self,
-        lines: Sequence[Line],
-        *,
-        key_name: str,
-        fingerprint: str,
-        path: str,
-        model: str,
-        token: str,
-    ) -> BatchRecord:
-        """Make a batch of queued lines, and claim an attempt for each."""
+    def form(self, lines: Sequence[Line], **facts: str) -> BatchRecord:
+        """Make a batch of queued lines, and claim an attempt for each.
+
+        Args:
+            facts: its key_name, fingerprint, path, model and token.
+        """
         checkpoint("batch.forming")
-        (last,) = self._source.rows("SELECT max(id) FROM batches")[0]
-        wall_s, run_id = self._clock.wall_s(), self._run_id()
         attempt_ids = list(islice(self._attempt_ids, len(lines)))
-        batch = BatchRecord(
-            id=(last or 0) + 1,
-            run_id=run_id,
-            key_name=key_name,
-            fingerprint=fingerprint,
-            path=path,
-            model=model,
-            token=token,
-            lines=len(lines),
-            tokens=sum(line.tokens for line in lines),
-            stage=Stage.FORMED,
-            input_file_id=None,
-            remote_id=None,
-            formed_wall_s=wall_s,
-        )
+        tokens = sum(line.tokens for line in lines)
+        batch = self._record(len(lines), tokens, None, facts)
+        key_name, model = batch.key_name, batch.model
+        wall_s = batch.formed_wall_s
         claims = [
-            Claimed(attempt, run_id, line.call, key_name, model, line.max_cost_usd, wall_s)
+            Claimed(attempt, batch.run_id, line.call, key_name, model, line.max_cost_usd, wall_s)
             for attempt, line in zip(attempt_ids, lines, strict=True)
         ]
         self._write([*claims, changes.formed(batch, lines, attempt_ids)])
         checkpoint("batch.formed")
         return batch
+
+    def form_round(
+        self, job_id: int, job: Mapping[str, Any], *, lines: int, tokens: int, **facts: str
+    ) -> BatchRecord:
+        """Make a batch of a job's lines, and save what is known of the job, together."""
+        checkpoint("batch.forming")
+        batch = self._record(lines, tokens, job_id, facts)
+        self._write([changes.job_saved(job_id, job), changes.formed(batch, (), ())])
+        checkpoint("batch.formed")
+        return batch
+
+    def _record(
+        self, lines: int, tokens: int, job_id: int | None, facts: Mapping[str, str]
+    ) -> BatchRecord:
+        return BatchRecord(
+            id=self._first_free("batches"),
+            run_id=self._run_id(),
+            lines=lines,
+            tokens=tokens,
+            stage=Stage.FORMED,
+            input_file_id=None,
+            remote_id=None,
+            formed_wall_s=self._clock.wall_s(),
+            job_id=job_id,
+            told=Told(),
+            **facts,
+        )
+
+    def _first_free(self, table: str) -> int:
+        (last,) = self._source.rows(f"SELECT max(id) FROM {table}")[0]  # noqa: S608
+        return (last or 0) + 1
 
     def bodies(self, batch: BatchRecord) -> Iterator[tuple[int, bytes]]:
         """Yield attempt and body of a batch's lines, in the order of the attempts."""
@@ -209,22 +228,45 @@ class BatchStore:
     # Batches under way
 
     def open_batches(self) -> list[BatchRecord]:
-        """Return the batches that are not closed, the oldest first."""
-        rows = self._source.rows("SELECT * FROM batches WHERE stage <> 'closed' ORDER BY id")
-        with self._source.understood():
-            return [_batch(row) for row in rows]
+        """Return the batches of hooks' calls that are not closed, the oldest first."""
+        return queries.batches(self._source, "job_id IS NULL AND stage <> 'closed'")
 
-    def move_on(
-        self,
-        batch: BatchRecord,
-        stage: Stage,
-        *,
-        input_file_id: str | None = None,
-        remote_id: str | None = None,
-    ) -> None:
-        """Note how far a batch has come; what is None stays as it was."""
-        self._write([changes.moved_on(batch.id, stage, input_file_id, remote_id)])
+    def rounds_of(self, job_id: int) -> list[BatchRecord]:
+        """Return the batches of a job, the oldest first."""
+        return queries.batches(self._source, "job_id = ?", job_id)
+
+    def reload(self, batch: BatchRecord) -> BatchRecord:
+        """Return a batch as it is noted now."""
+        return queries.batches(self._source, "id = ?", batch.id)[0]
+
+    def move_on(self, batch: BatchRecord, stage: Stage, **facts: Any) -> BatchRecord:
+        """Note how far a batch has come, and fields of it that have changed; return it so."""
+        batch = replace(batch, stage=stage, **facts)
+        self._write([changes.moved_on(batch)])
         checkpoint(f"batch.{stage.value}")
+        return batch
+
+    # Jobs
+
+    def jobs(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return the ids of the jobs that are under way, and what is known of each."""
+        return queries.jobs(self._source)
+
+    def add_job(self, facts: Mapping[str, Any]) -> int:
+        """Note a job, and return its id."""
+        job_id = self._first_free("jobs")
+        self.save_job(job_id, facts)
+        return job_id
+
+    def save_job(self, job_id: int, facts: Mapping[str, Any]) -> None:
+        """Note what is known of a job."""
+        self._write([changes.job_saved(job_id, facts)])
+        checkpoint("job.saved")
+
+    def forget_job(self, job_id: int) -> None:
+        """Forget a job and its batches."""
+        self._write([changes.job_forgotten(job_id)])
+        checkpoint("job.forgotten")
 
     def sent(self, batch: BatchRecord) -> Iterator[list[Sent]]:
         """Yield the lines of a batch that have no end yet, a page at a time."""
@@ -247,12 +289,8 @@ class BatchStore:
         )
         return {row[0]: _sent(*row) for row in rows}
 
-    def settle(self, ends: Sequence[LineEnd], *, is_sent: bool = True) -> None:
-        """Note the ends of attempts: answered, given up, or to be sent again.
-
-        Args:
-            is_sent: False: the batch was never made, and the sending does not count.
-        """
+    def settle(self, ends: Sequence[LineEnd]) -> None:
+        """Note the ends of attempts: answered, given up, or to be sent again."""
         wall_s = self._clock.wall_s()
         operations: list[Operation] = [
             Ended(
@@ -264,7 +302,7 @@ class BatchStore:
             )
             for end in ends
         ]
-        self._write([*operations, changes.settled(ends, is_sent=is_sent)])
+        self._write([*operations, changes.settled(ends)])
         checkpoint("batch.lines_settled")
 
     def _write(self, operations: Sequence[Operation]) -> None:
@@ -307,12 +345,6 @@ def _straggler(id: int, *columns: Any) -> Straggler:
         reply_limit_tokens=reply_tokens,
     )
     return Straggler(id, identity, request, max(sends, 0))
-
-
-def _batch(row: Sequence[Any]) -> BatchRecord:
-    names = BatchRecord.__dataclass_fields__
-    values = dict(zip(names, row, strict=True))
-    return BatchRecord(**{**values, "stage": Stage(values["stage"])})
 
 
 def _refusal(kept: str) -> Refusal:

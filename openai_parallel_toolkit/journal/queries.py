@@ -5,16 +5,17 @@ One lock guards the connection of a `Source`.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from ..core.records import CallId, FileState, OutputFile
-from .batch_rows import Standing
+from .batch_rows import BatchRecord, Stage, Standing, Told
 from .columns import join, path_bytes, path_text, split
 from .disk import damaged, faults_told
 from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
@@ -234,6 +235,26 @@ def answer(source: Source, call: CallId) -> StoredAnswer | None:
     for attempt_id, encoding, crc, body in rows:
         return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
     return None
+
+
+def batches(source: Source, condition: str, *values: object) -> list[BatchRecord]:
+    """Return batches, the oldest first."""
+    rows = source.rows(f"SELECT * FROM batches WHERE {condition} ORDER BY id", values)  # noqa: S608
+    with source.understood():
+        return [_batch(row) for row in rows]
+
+
+def _batch(row: Sequence[Any]) -> BatchRecord:
+    values = dict(zip(BatchRecord.__dataclass_fields__, row, strict=True))
+    kept = {"stage": Stage(values["stage"]), "told": Told(**json.loads(values["told"]))}
+    return BatchRecord(**{**values, **kept})
+
+
+def jobs(source: Source) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return ids and facts of the jobs that are under way."""
+    rows = source.rows("SELECT id, facts FROM jobs ORDER BY id")
+    with source.understood():
+        return [(job_id, json.loads(facts)) for job_id, facts in rows]
 
 
 def standing(source: Source) -> Standing:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
 from ..core.errors import JournalError, UsageError
 from ..core.records import FailureNote, FileState, OutcomeKind
 from . import queries
+from .batch_rows import BatchRecord
 from .columns import decimal, join, split
 from .disk import faults_told
 from .queries import Source
@@ -69,6 +70,13 @@ class JournalReader:
             dropped=dict(self._source.rows("SELECT name, reason FROM dropped_keys")),
             batches=queries.standing(self._source),
         )
+
+    def jobs(self) -> list[tuple[int, Mapping[str, Any], BatchRecord | None]]:
+        """Return the jobs that are under way: id, what is known of it, its last batch."""
+        last: dict[int | None, BatchRecord] = {
+            batch.job_id: batch for batch in queries.batches(self._source, "job_id IS NOT NULL")
+        }
+        return [(id, facts, last.get(id)) for id, facts in queries.jobs(self._source)]
 
     def failures(self) -> Iterator[FileFailure]:
         """Yield the files that failed, then those put aside, each in the order they were met."""

@@ -38,6 +38,7 @@ _TABLES = (
     "dropped_keys",
     "lines",
     "batches",
+    "jobs",
 )
 
 

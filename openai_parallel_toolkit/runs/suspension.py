@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Mapping
 
 from ..batch import BatchScheduler
+from ..batch.service.check import inputs_of
 from ..calls.file_calls import FileCalls
 from ..calls.sender import Sender
 from ..core.errors import (
@@ -66,7 +68,7 @@ class PendingRequests:
         with self._lock:
             if self._is_closed:
                 return RunStopping()
-            self._open.append(Ask(call_id, request, cost_usd))
+            self._open.append(Ask(call_id, request, cost_usd, _inputs_of(request)))
         return NotAnsweredYet()
 
     def close(self) -> bool:
@@ -164,6 +166,11 @@ class BatchSuspension:
         with self._lock:
             self._is_steady = self._is_steady or is_same
         return is_same
+
+
+def _inputs_of(request: Request) -> int:
+    is_embedding = request.path == "/embeddings"
+    return inputs_of(json.loads(request.body)) if is_embedding else 1
 
 
 _UNSTEADY = (

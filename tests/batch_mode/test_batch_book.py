@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -32,7 +33,7 @@ from hypothesis.stateful import (
 )
 
 from openai_parallel_toolkit.journal import Journal, repair
-from openai_parallel_toolkit.journal.batch_rows import Stage, Standing
+from openai_parallel_toolkit.journal.batch_rows import Stage, Standing, Told
 
 STORED = Path(__file__).parents[1] / "journal"
 
@@ -142,7 +143,7 @@ def test_a_leftover_that_nobody_asks_for_is_not_sent_again_and_not_waited_for(bo
 def test_what_comes_back_counts_as_sent_unless_its_batch_was_never_made(book, file_id):
     suspend(book, file_id, ask(file_id, "one"))
     (one,) = sent(book, form(book, token="t1"))
-    book.settle([back(one)], is_sent=False)
+    book.settle([replace(back(one), is_counted=False)])
     assert [queued.lines for queued in book.queued(is_fresh=True)] == [1]
     (one,) = sent(book, form(book, token="t2"))
     assert one.sends == 1
@@ -169,12 +170,13 @@ def test_a_line_of_another_batch_is_not_found(book, file_id):
 def test_steps_of_a_batch_are_durable(book, journal, state, file_id):
     suspend(book, file_id, ask(file_id, "one"))
     batch = form(book)
-    book.move_on(batch, Stage.UPLOADED, input_file_id="file-1")
-    book.move_on(batch, Stage.CREATED, remote_id="batch-1")
+    batch = book.move_on(batch, Stage.UPLOADED, input_file_id="file-1")
+    book.move_on(batch, Stage.CREATED, remote_id="batch-1", told=Told(is_cancelled=True))
     journal.close()
     again = Journal.open(state)
     try:
         (found,) = again.batches.open_batches()
+        assert found.told == Told(is_cancelled=True)
         assert (found.stage, found.input_file_id, found.remote_id) == (
             Stage.CREATED,
             "file-1",

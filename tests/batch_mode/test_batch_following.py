@@ -1,20 +1,23 @@
 """A batch is waited for as long as it takes, also while its provider cannot be reached."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from book_kit import MODEL, PATH, ask, form, hash_of, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
-from openai_parallel_toolkit.batch import BatchOptions
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
-from openai_parallel_toolkit.batch.collect import Collector
+from openai_parallel_toolkit.batch.collect import CallLines
+from openai_parallel_toolkit.batch.key_clients import KeyClients
+from openai_parallel_toolkit.batch.options import Patience
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
 from openai_parallel_toolkit.batch.submit import Submitter
 from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
-from openai_parallel_toolkit.batch.tracker import BatchTracker
+from openai_parallel_toolkit.batch.tracker import BatchTracker, OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
 from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
@@ -63,6 +66,12 @@ class Provider:
         Path(path).write_bytes(b"")  # noqa: ASYNC240 - it is small
         return 0
 
+    async def whole_batch(self, remote):
+        return remote
+
+    def waits_until(self, trouble, seconds):
+        return f"{trouble}"
+
     async def delete(self, file_id):
         self.deleted.append(file_id)
 
@@ -91,26 +100,38 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     batch = form(book, book.lines(PATH, MODEL, 1000), key="key-1")
     book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = book.open_batches()
-    context, options = RunContext(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
-    follower = BatchTracker(
-        journal=journal,
-        keys=keys,
-        context=context,
-        submitter=Submitter(book, str(tmp_path), window="24h", listed_within_s=0, chance=None),
-        collector=Collector(
-            book, context, BatchBudget(None), clock=clock, clean=str, policy=Policy(max_retries=3)
-        ),
-        allowance=EnqueuedTokenQuota(keys.settings.api_keys),
-        avoid=lambda key, model: None,
-        options=options,
+    context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
+    patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0, listed_within_s=0.0), Random(1)
+    lines = CallLines(
+        book,
+        context,
+        BatchBudget(None),
+        str(tmp_path),
         clock=clock,
-        cancels=False,
+        clean=str,
+        policy=context.policy,
+    )
+    times = {"patience": patience, "clock": clock, "chance": chance}
+    tracker = BatchTracker(
+        book,
+        lines,
+        KeyClients(journal, keys, clock=clock, chance=chance),
+        Submitter(book, lines, window="24h", **times),
+        EnqueuedTokenQuota(keys.settings.api_keys),
+        clean=str,
+        **times,
     )
     (lease,) = keys.passes(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
-    follower.enter(batch)
-    asyncio.run(follower.see_through(batch, provider, is_doubtful=True))
-    assert follower.words() == ""
+    tracker.enter(batch)
+
+    async def see_through():
+        with contextlib.suppress(OutOfReach):
+            ended = await tracker.see_through(batch, provider, is_doubtful=True)
+            await tracker.tidy(ended, provider)
+
+    asyncio.run(see_through())
+    assert tracker.words() == ""
     return provider, sent(book, batch)
 
 

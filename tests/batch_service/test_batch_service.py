@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import tracemalloc
 from random import Random
 
@@ -245,6 +246,89 @@ def test_a_download_that_is_refused_leaves_nothing(server, desk, tmp_path):
         desk.do(lambda s: s.download("file-1", str(tmp_path / "out.jsonl")))
     assert caught.value.outcome.kind is OutcomeKind.NOT_HERE
     assert os.listdir(tmp_path) == []
+
+
+def missing_file(param):
+    async def answer(_):
+        error = {"message": "Cannot find file file-1", "code": None, "param": param}
+        return web.json_response({"error": error}, status=400)
+
+    return answer
+
+
+@pytest.mark.parametrize("what", ["file", "batch", "content"])
+def test_what_was_just_made_and_is_not_seen_yet_is_looked_for(server, desk, tmp_path, what):
+    server.add_file("a", b"{}\n")
+    server.batches["b"] = {"id": "b", "status": "completed"}
+    server.instead += [refuse(404, "not_found")] * 4
+    look = {
+        "file": lambda s: s.file("file-1"),
+        "batch": lambda s: s.batch("b"),
+        "content": lambda s: s.download("file-1", str(tmp_path / "out")),
+    }
+    assert desk.do(look[what])
+    assert len(server.asked) == 5
+    assert all(0.2 * 2**n <= pause <= 2**n for n, pause in enumerate(desk.pauses))
+
+
+@pytest.mark.parametrize("param", ["file_id", "input_file_id", None])
+def test_a_batch_whose_file_is_not_seen_yet_is_asked_for_again(server, desk, param):
+    server.instead += [missing_file(param)] * 3
+    assert desk.do(lambda s: s.create("file-1", "/v1/embeddings", metadata={})).id == "batch-1"
+    assert (len(server.asked), len(server.batches)) == (4, 1)
+
+
+def test_an_id_is_believed_for_half_a_minute_and_no_longer(server, desk):
+    server.instead += [missing_file("file_id")] * 100
+    with pytest.raises(ServiceRefusal) as caught:
+        desk.do(lambda s: s.create("file-1", "/v1/embeddings", metadata={}))
+    assert caught.value.misses("file-1")
+    assert 10 < sum(desk.pauses) <= 30
+
+
+def test_a_batch_that_is_over_is_looked_at_until_it_names_what_it_promises(server, desk):
+    counts = {"total": 1, "completed": 1, "failed": 0}
+    server.batches["b"] = {"id": "b", "status": "completed", "request_counts": counts}
+    looks = []
+
+    async def ask(service):
+        batch = await service.batch("b")
+        sleep = desk.sleep
+
+        async def look_later(seconds):
+            looks.append(seconds)
+            if len(looks) == 3:
+                server.batches["b"]["output_file_id"] = "file-1"
+            await sleep(seconds)
+
+        service._sleep = look_later
+        return await service.whole_batch(batch)
+
+    assert desk.do(ask).output_file_id == "file-1"
+    assert len(looks) == 3
+
+
+def test_what_cannot_be_reached_says_so_and_until_when_it_is_tried(server, desk):
+    server.add_file("a", b"")
+    server.instead.append(refuse(503, "overloaded"))
+    words = []
+
+    async def ask(service):
+        words.append(service.waits)
+        sleep = desk.sleep
+
+        async def look(seconds):
+            words.append(service.waits)
+            await sleep(seconds)
+
+        service._sleep = look
+        await service.file("file-1")
+        words.append(service.waits)
+
+    desk.do(ask)
+    assert (words[0], words[2]) == ("", "")
+    assert "503" in words[1]
+    assert re.search(r"tried until \d\d:\d\d:\d\d$", words[1])
 
 
 def test_a_disk_that_refuses_is_told_as_such(server, desk, tmp_path):
