@@ -136,10 +136,15 @@ def _outcome_of(issue: BatchIssue, clean: Clean) -> Outcome:
     return Outcome(kind=kind, code=issue.code or "batch_failed", message=clean(issue.message))
 
 
+def is_no_room(code: str) -> bool:
+    """Return whether a code says that too many tokens wait in batches."""
+    return _plain(code) in _NO_ROOM
+
+
 def _kind_of(code: str) -> OutcomeKind | None:
     """Return what a code says of the key; BUSY: it has no room; None: nothing."""
     plain = _plain(code)
-    if plain in _NO_ROOM:
+    if is_no_room(code):
         return OutcomeKind.BUSY
     if plain in _DEAD:
         return OutcomeKind.KEY_DEAD

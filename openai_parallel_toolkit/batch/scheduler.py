@@ -19,6 +19,7 @@ from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
 from ..keys import APIKeyManager
 from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
+from .cancel import cancel_batch
 from .collect import CallLines
 from .key_clients import KeyClients
 from .live_fallback import LiveFallback
@@ -66,7 +67,8 @@ class BatchScheduler:
         self._context = context
         self._stragglers = stragglers
         self._cancels = cancels
-        chance, patience = chance or Random(), options.patience
+        self._patience = patience = options.patience
+        chance = chance or Random()
         self._budget = BatchBudget(context.budget)
         self._clients = KeyClients(
             journal, keys, clock=clock, chance=chance, believed_s=options.believed_s
@@ -256,7 +258,7 @@ class BatchScheduler:
 
     def _put_back(self, batch: BatchRecord) -> None:
         self._lines.put_back(batch)
-        self._tracker.close(batch)
+        self._tracker.dissolve(batch)
 
     def _begin(self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool) -> None:
         self._tracker.enter(batch)
@@ -269,7 +271,8 @@ class BatchScheduler:
     ) -> None:
         try:
             if self._cancels and batch.stage is not Stage.COLLECTED:
-                found = await self._tracker.cancel(batch, service)
+                within_s = self._patience.listed_within_s
+                found = await cancel_batch(self._store, batch, service, within_s=within_s)
                 if found is None:
                     self._put_back(batch)
                     return

@@ -151,7 +151,7 @@ class Submitter:
     async def _next_steps(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
-        found = await self.find(batch, service) if is_doubtful else None
+        found = await self._find(batch, service) if is_doubtful else None
         if found is not None:
             return found
         try:
@@ -164,32 +164,15 @@ class Submitter:
                 raise NotMade(refusal.outcome) from refusal
             raise
 
-    async def find(self, batch: BatchRecord, service: BatchService) -> BatchRecord | None:
-        """Return a batch that may have been made, as the provider has it; None: it is not there.
-
-        If there was a file for it, it is looked for during a while.
-        """
-
-        async def look() -> RemoteBatch | None:
-            return await find_batch(
-                service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
-            )
-
-        within_s = 0.0 if batch.input_file_id is None else self._patience.listed_within_s
+    async def _find(self, batch: BatchRecord, service: BatchService) -> BatchRecord | None:
+        within_s = self._patience.listed_within_s
         self.waits[batch.id] = f"looking whether its batch was made before, up to {within_s:g} s"
         try:
-            found = await look_until_listed(look, within_s=within_s, pause=self._pause)
+            return await find_made(
+                self._store, batch, service, within_s=within_s, pause=self._pause
+            )
         finally:
             del self.waits[batch.id]
-        if found is None:
-            return None
-        logger.info("batch %d is there already: %s", batch.id, found.id)
-        return self._created(batch, found)
-
-    def _created(self, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
-        checkpoint("batch.create_answered")
-        ids = {"input_file_id": remote.input_file_id or batch.input_file_id}
-        return self._store.move_on(batch, Stage.CREATED, remote_id=remote.id, **ids)
 
     async def _make(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
@@ -222,7 +205,7 @@ class Submitter:
             window=self._window,
             metadata={MARK: batch.token, **self._lines.metadata(batch)},
         )
-        return self._created(batch, made)
+        return note_created(self._store, batch, made)
 
     async def _upload(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
@@ -273,6 +256,39 @@ class Submitter:
         logger.warning("%s: %s", batch.token, NOT_IMPORTED)
         self._lines.cannot_import(batch)
         return self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+
+
+async def find_made(
+    store: BatchStore,
+    batch: BatchRecord,
+    service: BatchService,
+    *,
+    within_s: float,
+    pause: Callable[[float], Awaitable[None]],
+) -> BatchRecord | None:
+    """Return a batch that may have been made, as the provider has it; None: it is not there.
+
+    If there was a file for it, it is looked for during `within_s` seconds.
+    """
+
+    async def look() -> RemoteBatch | None:
+        return await find_batch(
+            service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
+        )
+
+    within_s = 0.0 if batch.input_file_id is None else within_s
+    found = await look_until_listed(look, within_s=within_s, pause=pause)
+    if found is None:
+        return None
+    logger.info("batch %d is there already: %s", batch.id, found.id)
+    return note_created(store, batch, found)
+
+
+def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
+    """Note that the provider has a batch, and return it so."""
+    checkpoint("batch.create_answered")
+    file_id = remote.input_file_id or batch.input_file_id
+    return store.move_on(batch, Stage.CREATED, remote_id=remote.id, input_file_id=file_id)
 
 
 def _lost_file(trouble: Trouble, batch: BatchRecord) -> bool:

@@ -280,6 +280,8 @@ class BatchTracker:
             self._count_out(batch)
             message = self._clean(end.rest.message)
             self._quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
+        elif batch.told.completed:
+            self._quota.taken(batch)
         return batch if is_made else await self._close_unmade(batch, service)
 
     async def _close_unmade(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
@@ -287,6 +289,11 @@ class BatchTracker:
             with contextlib.suppress(ServiceRefusal, SendFault):
                 await service.delete(batch.input_file_id)
         return self.close(batch)
+
+    def dissolve(self, batch: BatchRecord) -> BatchRecord:
+        """Close a batch of which nothing is ordered yet; its lines go again."""
+        told = replace(batch.told, rest=OutcomeKind.UNSENT.value, is_blamed=True)
+        return self.close(replace(batch, told=told))
 
     def close(self, batch: BatchRecord) -> BatchRecord:
         """Close a batch of which nothing is left at the provider."""
@@ -303,30 +310,6 @@ class BatchTracker:
                     said = (file_id, batch.key_name, why)
                     logger.warning("the remote file %s of key %s was not deleted: %s", *said)
         self.close(batch)
-
-    # -- to stop it ----------------------------------------------------------------------------
-
-    async def cancel(self, batch: BatchRecord, service: BatchService) -> BatchRecord | None:
-        """Tell the provider to stop a batch, also one that was made just before a crash.
-
-        Returns the batch; None: there is none at the provider.
-
-        Raises:
-            ServiceRefusal, SendFault: it could not be told.
-        """
-        found = batch if batch.remote_id else await self._submitter.find(batch, service)
-        if found is None:
-            return None
-        told = replace(found.told, is_cancelled=True, status=found.told.status or "cancelling")
-        found = self._store.move_on(found, Stage.CREATED, told=told)
-        try:
-            remote = await service.cancel(found.remote_id or "")
-        except ServiceRefusal as refusal:
-            if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
-                raise
-            return found
-        told = replace(told, status=remote.status)
-        return self._store.move_on(found, Stage.CREATED, told=told)
 
 
 async def _delete(service: BatchService | None, file_id: str) -> str:

@@ -264,7 +264,7 @@ def standing(source: Source) -> Standing:
     )[0]
     batches, lines = source.rows(
         "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
-        "WHERE stage NOT IN ('collected', 'closed')"
+        "WHERE job_id IS NULL AND stage NOT IN ('collected', 'closed')"
     )[0]
     (suspended,) = source.rows("SELECT count(*) FROM rounds WHERE is_suspended")[0]
     return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)

@@ -71,6 +71,10 @@ class JournalReader:
             batches=queries.standing(self._source),
         )
 
+    def has_files(self) -> bool:
+        """Return whether the hooks of any file were ever started."""
+        return bool(self._source.rows("SELECT 1 FROM files LIMIT 1"))
+
     def jobs(self) -> list[tuple[int, Mapping[str, Any], BatchRecord | None]]:
         """Return the jobs that are under way: id, what is known of it, its last batch."""
         last: dict[int | None, BatchRecord] = {

@@ -79,7 +79,9 @@ def test_azure_batches_are_sent_collected_and_cleaned_up(bench, sim):
 def test_a_deployment_that_does_not_exist_fails_with_the_services_words(bench, sim):
     put(bench, model="other")
     assert bench.run().failed == 1
-    assert "other" in bench.results("a.jsonl", "error")[1]["message"]
+    [line] = bench.results("a.jsonl", "error").values()
+    assert line["code"] == "model_not_found"
+    assert "other" in line["message"]
 
 
 def test_inputs_that_azure_reads_by_itself_are_not_sent(bench, sim):

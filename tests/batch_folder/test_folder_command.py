@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
     bench.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json", "--json")
     until(lambda: [batch for batch in sim.batches.batches() if batch.status == "in_progress"])
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in bench.stages())
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
@@ -132,16 +132,11 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
     assert len(sim.batches.batches()) == 1
 
 
-def state_of(bench):
-    jobs = bench.output / ".openai_parallel_toolkit" / "batch_folder" / "jobs"
-    return "".join(path.read_text() for path in jobs.glob("*.json"))
-
-
 def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(bench, sim, shell):
     sim.steering.set_pace(seconds=4)
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(40)])
     process = shell.start("in", "out", "--config", "config.json")
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in bench.stages())
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode == 143
@@ -253,7 +248,7 @@ def test_status_tells_that_a_batch_was_cancelled(bench, sim, shell):
     sim.steering.hold()
     bench.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json")
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in bench.stages())
     process.terminate()
     process.communicate(timeout=30)
     _, out, _ = shell.give("status", "out")

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from folder_kit import QUICK, Bench
+from folder_kit import QUICK, Bench, jobs_in
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -32,7 +32,7 @@ def start(*arguments):
 
 
 @pytest.mark.crash
-def test_killed_at_any_file_event_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
+def test_killed_at_any_step_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
     step = 1 if pytestconfig.getoption("--full") else 17
     faults = [
         Fault("400", path="#line", marker="poison"),
@@ -69,8 +69,8 @@ def check_one(root):
             assert (path.parent / f"{stem}.jsonl").exists(), (root, name)
             assert json.loads((path.parent / f"{stem}_metadata.json").read_text())
     assert not list((root / "in").rglob("*.jsonl")), root
-    state = root / "out" / ".openai_parallel_toolkit" / "batch_folder"
-    assert not [*(state / "jobs").iterdir(), *(state / "work").iterdir()], root
+    state = root / "out" / ".openai_parallel_toolkit"
+    assert not [*jobs_in(state), *(state / "batch_folder").iterdir()], root
 
 
 @pytest.mark.crash

@@ -151,11 +151,16 @@ def test_answers_that_the_service_lost_are_asked_again_and_strangers_are_left_ou
     assert bench.metadata("a.jsonl")["lines"]["strangers"] == 2
 
 
-def test_a_batch_that_fails_as_a_whole_goes_to_the_error_location_with_the_reason(bench, sim):
-    sim.steering.follow(BatchCourse("failed", code="model_gone", message="no such model"))
+@pytest.mark.parametrize(("code", "batches"), [("mismatched_model", 1), ("nobody_knows", 3)])
+def test_a_batch_that_fails_as_a_whole_goes_to_the_error_location_with_the_reason(
+    bench, sim, code, batches
+):
+    """At once where the code says that it always will, else after `max_attempts`."""
+    sim.steering.always_follow(BatchCourse("failed", code=code, message="no such model"))
     bench.put("a.jsonl")
     assert bench.run().failed == 1
-    assert bench.results("a.jsonl", "error")[None]["code"] == "model_gone"
+    assert bench.results("a.jsonl", "error")[None]["code"] == code
+    assert len(sim.batches.batches()) == batches
     assert bench.waiting() == []
     assert sim.files.stored() == []
 

@@ -12,13 +12,13 @@ import pytest
 from folder_kit import QUICK
 
 from openai_parallel_toolkit import NoUsableKey, StorageError
-from openai_parallel_toolkit.api.batch_folder.display import make_display
+from openai_parallel_toolkit.api.batch_folder.folder_run import FolderRun
 from openai_parallel_toolkit.api.batch_folder.places import Places
-from openai_parallel_toolkit.api.batch_folder.shelf import Shelf
-from openai_parallel_toolkit.api.batch_folder.shift import Shift
 from openai_parallel_toolkit.core.clock import SystemClock
 from openai_parallel_toolkit.files.stores import LocalStore
 from openai_parallel_toolkit.keys import APIKeyManager
+from openai_parallel_toolkit.runs.progress import make_display
+from openai_parallel_toolkit.runs.session import RunSession
 from openai_parallel_toolkit.simulator import Fault
 
 
@@ -49,33 +49,33 @@ class Shaky(LocalStore):
 
 
 def work(bench, *, ends_when=None, **stores):
-    """Run a shift over the given stores until it ends, or what it waits for has come."""
+    """Run a folder over the given stores until it ends, or what it waits for has come."""
     settings = bench.folder(continuous=ends_when is not None).settings
     names = {"input": bench.input, "output": bench.output, "error": bench.error}
     places = {name: stores.get(name) or LocalStore(str(root)) for name, root in names.items()}
     keys = APIKeyManager(settings=settings.keys)
 
-    async def go():
-        shift = Shift(
+    async def go(session):
+        run = FolderRun(
             settings,
             Places(**places),
-            keys,
-            shelf=Shelf(settings.state_folder),
-            display=make_display(SystemClock(), is_wanted=False),
-            clock=SystemClock(),
+            session,
+            display=make_display("test", clock=SystemClock(), is_wanted=False),
             chance=Random(1),
         )
-        task = asyncio.ensure_future(shift.work())
-        while ends_when and not (task.done() or ends_when(shift.summary())):  # noqa: ASYNC110
+        task = asyncio.ensure_future(run.work())
+        while ends_when and not (task.done() or ends_when(run.summary())):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if ends_when:
-            shift.stop.ask()
+            run.stop.ask()
         await task
-        return shift.summary()
+        return run.summary()
 
     try:
         (bench.output / ".openai_parallel_toolkit").mkdir(parents=True, exist_ok=True)
-        return asyncio.run(go())
+        with RunSession(settings.state_folder, keys, clock=SystemClock()) as session:
+            session.begin("")
+            return asyncio.run(go(session))
     finally:
         keys.close()
 
