@@ -17,25 +17,29 @@ INTEROP = [
     "gguf>=0.19",
     "xllamacpp==2026.10.*; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
 ]
-TEST = [
-    *OFFLINE,
-    *INTEROP,
-    *S3,
-    *AZURE,
-    *GCS,
-    "gcp-storage-emulator",
+#: What the tests need that start no server of others.
+TEST_WIRE = [
     "hypothesis",
-    "moto[server]>=5",
     "pytest-randomly",
     "pytest-timeout",
     "pytest-xdist",
     "pytest>=8",
     "trustme",
 ]
+TEST = [
+    *TEST_WIRE,
+    *OFFLINE,
+    *INTEROP,
+    *S3,
+    *AZURE,
+    *GCS,
+    "gcp-storage-emulator",
+    "moto[server]>=5",
+]
 
 setup(
     name="openai-parallel-toolkit",
-    version="0.1.0",
+    version="2.0.0",
     description="Run folders of files through OpenAI-compatible models over many keys; pay once.",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -44,10 +48,12 @@ setup(
     packages=find_packages(include=["openai_parallel_toolkit", "openai_parallel_toolkit.*"]),
     package_data={"openai_parallel_toolkit": ["py.typed"]},
     install_requires=[
-        "aiohttp>=3.10",
+        "aiohttp>=3.14",  # earlier ones take a proxy that refuses for a request that was sent
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
-        "openai>=2",
+        "multidict>=6.1",
+        "openai>=2",  # brings httpx2, or httpx before version 3
+        "pydantic>=2.10",
         "python-dotenv>=1",
         "regex",  # tiktoken brings it as well
         "tiktoken>=0.13",  # the first that counts a megabyte of one letter in linear time
@@ -62,6 +68,7 @@ setup(
         "gcs": GCS,
         "remote": [*S3, *AZURE, *GCS],
         "test": TEST,
+        "test-wire": TEST_WIRE,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={

@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "storage")]
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "stores")]
 
 import store_servers  # noqa: E402
 

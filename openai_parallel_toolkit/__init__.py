@@ -90,7 +90,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__version__ = "0.1.0"
+__version__ = "2.0.0"
 __all__ = [
     "APIKeyManager",
     "APIPlayer",

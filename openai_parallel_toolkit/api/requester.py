@@ -30,7 +30,7 @@ from ..core.errors import (
     RunStopping,
     ToolkitError,
 )
-from ..core.records import CallId, OutcomeKind, Request
+from ..core.records import CallId, Request
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -326,9 +326,7 @@ def _not_json(text: str, cause: Exception) -> InvalidAnswer:
         'response_format={"type": "json_object"}',
         text=text,
         reason=str(cause),
-        outcome=OutcomeKind.OK,
         attempts=_MOST_JSON_ANSWERS,
-        maybe_billed=0,
     )
 
 

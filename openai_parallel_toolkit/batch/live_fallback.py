@@ -9,7 +9,6 @@ from ..calls.responses import Answer
 from ..calls.run_context import RunContext
 from ..calls.sender import Call, Sender
 from ..core.errors import HookUnwound, RequestFailed
-from ..core.records import OutcomeKind
 from ..journal.batch_rows import Refusal, Straggler
 from ..journal.batch_store import BatchStore
 
@@ -80,11 +79,10 @@ class LiveFallback:
 
 
 def _refusal(line: Straggler, error: RequestFailed) -> Refusal:
-    facts = error.facts
     return Refusal(
-        kind=facts.get("outcome") or OutcomeKind.UNKNOWN,
-        code=facts.get("code") or "",
+        kind=error.outcome,
+        code=error.code,
         message=error.message,
-        status=facts.get("status"),
-        attempts=line.sends + (facts.get("attempts") or 0),
+        status=error.status,
+        attempts=line.sends + error.attempts,
     )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ..core.backoff import backoff_s
 from ..core.clock import Clock
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
@@ -164,7 +165,7 @@ def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[
         return 0.0  # the next lease waits as long as is needed
     if kind is OutcomeKind.UNSENT:
         tally.unsent += 1
-        wanted_s = _backoff_s(tally.unsent, chance)
+        wanted_s = _backoff_s(tally.unsent, chance())
         # It costs nothing, so the last attempt is made just before the deadline.
         until_last_s = policy.deadline_s - tally.spent_s - _LAST_ATTEMPT_S
         if until_last_s > 0:
@@ -173,16 +174,15 @@ def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[
         tally.retries += 1
         if tally.retries > policy.max_retries:
             raise _failure(RequestFailed, "failed (max_retries)", outcome, tally)
-        wanted_s = outcome.retry_after_s or _backoff_s(tally.retries, chance)
+        wanted_s = outcome.retry_after_s or _backoff_s(tally.retries, chance())
     wanted_s = min(wanted_s, LONGEST_PAUSE_S)
     if tally.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
         raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
     return wanted_s
 
 
-def _backoff_s(times: int, chance: Callable[[], float]) -> float:
-    """Exponential backoff with full jitter: up to 0.5 s, 1 s, 2 s, ... 60 s."""
-    return chance() * min(_LONGEST_BACKOFF_S, _FIRST_PAUSE_S * 2.0 ** min(times - 1, 20))
+def _backoff_s(times: int, chance: float) -> float:
+    return backoff_s(times, chance, base_s=_FIRST_PAUSE_S, cap_s=_LONGEST_BACKOFF_S)
 
 
 def _failure(

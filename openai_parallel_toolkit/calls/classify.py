@@ -17,7 +17,7 @@ from .responses import Answer, parse_object, read_answer, read_usage
 _BUSY, _DEAD, _NOT_HERE = OutcomeKind.BUSY, OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE
 _REJECTED, _UNKNOWN = OutcomeKind.REJECTED, OutcomeKind.UNKNOWN
 
-#: 504, 520 and 524 come from a gateway that gave up on a server which may go on and bill.
+#: 504 and 524 come from a gateway that gave up on a server which may go on and bill.
 _STATUS = {
     401: _DEAD,
     402: _DEAD,
@@ -28,7 +28,6 @@ _STATUS = {
     425: _BUSY,
     429: _BUSY,
     504: _UNKNOWN,
-    520: _UNKNOWN,
     524: _UNKNOWN,
 }
 

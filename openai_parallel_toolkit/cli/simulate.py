@@ -7,17 +7,12 @@ import json
 
 from ..core.errors import UsageError
 from ..simulator import Simulator, serve
-from ..simulator.command import HELP, add_arguments, simulator_from
+from ..simulator.command import configure, simulator_from
 from . import console
 from .bill import bill_words
 from .exits import OK
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the simulator's options."""
-    parser.epilog = HELP
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_arguments(parser)
+__all__ = ["configure", "run"]
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -105,7 +105,9 @@ def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
     return {
         "files": {state.value: count for state, count in status.files.items()},
         "run": None if status.run is None else _run_json(status.run),
-        "locked_by": None if holds is None else holds.facts,
+        "locked_by": None
+        if holds is None
+        else {"pid": holds.pid, "host": holds.host, "since": holds.since},
         "this_run": words.figures_json(status.totals.this_run),
         "all_runs": words.figures_json(status.totals.all_runs),
         "by_key": {name: words.figures_json(f) for name, f in status.by_key.items()},

@@ -9,6 +9,7 @@ ToolkitError
 ├─ NoUsableKey              no key can ever serve the request
 ├─ LeaseTimeout             no key came free in time
 ├─ BudgetExceeded           the money that was allowed is spent
+├─ VocabularyMissing        tokens cannot be counted offline
 ├─ RequestFailed            a request got no usable answer
 │  ├─ RequestRejected       the provider will never accept it
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
@@ -20,63 +21,100 @@ ToolkitError
 ├─ StorageError             the disk refused
 └─ JournalError             the journal is damaged or of another version
 
-A class's docstring is its default message. Errors carry data, not only prose, and survive pickling.
+A class's docstring is its default message; where it has more lines, the first one is. Errors carry
+data, not only prose, and survive pickling.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal
 from typing import Any
 
+from .records import OutcomeKind
 
+
+@dataclass(eq=False, repr=False)
 class ToolkitError(Exception):
     """Something went wrong in openai_parallel_toolkit."""
+
+    message: str = ""
+    _: KW_ONLY
+    #: The summary of the work that it ended: RunSummary, PromptsSummary or BatchFolderSummary.
+    summary: Any = None
 
     #: Exit status of the command line for this error.
     exit_code = 2
 
-    def __init__(self, message: str | None = None, **facts: Any) -> None:
-        self.message = message or (type(self).__doc__ or "").strip()
-        self.facts = facts
-        super().__init__(self.message)
-
-    def __getattr__(self, name: str) -> Any:
-        facts = self.__dict__.get("facts", {})
-        if name in facts:
-            return facts[name]
-        raise AttributeError(f"{type(self).__name__} has no fact named {name!r}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.facts)
+    def __post_init__(self) -> None:
+        self.message = self.message or (type(self).__doc__ or "").partition("\n")[0].strip()
+        self.args = (self.message,)
 
 
-def _rebuild(kind: type[ToolkitError], message: str, facts: dict[str, Any]) -> ToolkitError:
-    return kind(message, **facts)
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class ConfigError(ToolkitError):
     """The configuration cannot be used."""
 
+    #: Where it stands: a file, a variable of the environment or an argument; "" when it is none.
+    source: str = ""
+    #: The field within it, such as "keys[0].rpm".
+    field: str = ""
+    #: The model that is missing in it or too small.
+    model: str = ""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class UsageError(ToolkitError):
     """The toolkit was called in a way that cannot work."""
 
+    #: The file that it is about.
+    path: str = ""
+    #: The key's name.
+    key_name: str = ""
+    #: Index of the request in the list.
+    position: int | None = None
+    #: What to write instead.
+    replacement: str = ""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class ScanError(ToolkitError):
     """The input folder cannot be worked on."""
 
+    #: The file or folder that it is about.
+    path: str = ""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class SharedOutput(ScanError):
     """Two inputs would write the same output; set output_names="whole" or rename one."""
 
+    #: The paths of both.
+    inputs: tuple[str, ...] = ()
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class RunLocked(ToolkitError):
     """Another process works on this output folder; wait for it or stop it."""
+
+    #: Which one it is, on which machine and since when (ISO 8601, UTC); None: not known.
+    pid: int | None = None
+    host: str | None = None
+    since: str | None = None
 
     exit_code = 3
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NoUsableKey(ToolkitError):
     """No key can serve the request; add a key or top one up, then run again."""
+
+    #: Why each key, by its name, cannot.
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: The only key that could, where there is one.
+    key_name: str = ""
 
     exit_code = 4
 
@@ -87,18 +125,44 @@ class LeaseTimeout(ToolkitError):
     exit_code = 4
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class BudgetExceeded(ToolkitError):
     """The money that was allowed is spent; raise max_cost to go on."""
+
+    #: What is allowed, what is spent, and what the request could have cost, in USD.
+    cap_usd: Decimal = Decimal(0)
+    spent_usd: Decimal = Decimal(0)
+    wanted_usd: Decimal = Decimal(0)
 
     exit_code = 6
 
 
-class RequestFailed(ToolkitError):
-    """A request got no usable answer; run again to ask again.
+@dataclass(kw_only=True, eq=False, repr=False)
+class VocabularyMissing(ToolkitError):
+    """A vocabulary of tiktoken's is not on this machine; install the extra [offline]."""
 
-    Facts: `outcome` (kind of the last attempt), `attempts` (how many were sent), `maybe_billed`
-    (how many of them the provider may have billed although no answer arrived).
-    """
+    encoding: str = ""
+    #: Where it can be fetched, and the name that tiktoken looks for.
+    url: str = ""
+    file_name: str = ""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class RequestFailed(ToolkitError):
+    """A request got no usable answer; run again to ask again."""
+
+    #: How the last attempt ended.
+    outcome: OutcomeKind = OutcomeKind.UNKNOWN
+    #: The provider's error code, or a short word of ours; "" when there is none.
+    code: str = ""
+    #: HTTP status of the last attempt; None: no reply came.
+    status: int | None = None
+    #: How many were sent; 0: not counted, because an answer came.
+    attempts: int = 0
+    #: How many of them the provider may have billed although no answer arrived.
+    maybe_billed: int = 0
+    #: The provider's id of the last attempt; None: it gave none.
+    request_id: str | None = None
 
     exit_code = 1
 
@@ -111,18 +175,25 @@ class OutcomeUnknown(RequestFailed):
     """The request was sent, but no whole reply came back; it may have been billed."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class IncompleteAnswer(RequestFailed):
-    """The answer was cut short; raise its length limit or pass allow_incomplete=True.
+    """The answer was cut short; raise its length limit or pass allow_incomplete=True."""
 
-    Facts: `text` (what came), `finish_reason`.
-    """
+    outcome: OutcomeKind = OutcomeKind.OK
+    #: What came.
+    text: str = ""
+    finish_reason: str | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class InvalidAnswer(RequestFailed):
-    """The answer is not the JSON that was asked for; make the prompt or the format clearer.
+    """The answer is not the JSON that was asked for; make the prompt or the format clearer."""
 
-    Facts: `text` (what came last), `reason`.
-    """
+    outcome: OutcomeKind = OutcomeKind.OK
+    #: What came last.
+    text: str = ""
+    #: What is wrong with it.
+    reason: str = ""
 
 
 class FilesFailed(ToolkitError):
@@ -131,25 +202,42 @@ class FilesFailed(ToolkitError):
     exit_code = 1
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class UnsafePath(ToolkitError):
     """An output would leave the output folder; write only below the path the hook was given."""
 
+    path: str = ""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class OutputConflict(ToolkitError):
     """Two files wrote the same output; give each its own name."""
 
+    #: The output.
+    path: str = ""
+    #: The input that it belongs to; "": not known.
+    owner: str = ""
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class StorageError(ToolkitError):
-    """The disk refused; free space or mend permissions, then run again: nothing paid for is lost.
+    """The disk refused; free space or mend permissions and run again: nothing paid for is lost."""
 
-    Facts: `errno`, `path`.
-    """
+    errno: int | None = None
+    path: str = ""
 
     exit_code = 5
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class JournalError(ToolkitError):
     """The journal cannot be read; run the command `repair` on the output folder."""
+
+    path: str = ""
+    #: Version of the journal's schema, where that is the trouble.
+    version: int | None = None
+    #: The attempt whose row is damaged.
+    attempt_id: int | None = None
 
     exit_code = 5
 

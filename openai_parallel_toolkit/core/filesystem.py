@@ -14,7 +14,7 @@ import secrets
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from .errors import StorageError, ToolkitError, UnsafePath
@@ -34,6 +34,7 @@ Digest = tuple[int, str]
 _CHUNK_BYTES = 1_048_576
 _MOUNTS = "/proc/self/mountinfo"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_EMPTY = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
@@ -164,8 +165,18 @@ def check_relative(path: str) -> str:
     """
     parts = path.split("/")
     if "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise UnsafePath(f"{path!r} does not stay below the output folder.", path=path)
+        raise UnsafePath(f"{path!r} cannot be used as a path below a folder; rename it.", path=path)
     return path
+
+
+def path_bytes(path: str) -> bytes:
+    """Return a path, or a name, as bytes that sort as Python sorts the text; nothing is lost."""
+    return path.encode("utf-8", "surrogatepass")
+
+
+def path_text(kept: bytes) -> str:
+    """Return what `path_bytes` was given."""
+    return kept.decode("utf-8", "surrogatepass")
 
 
 def identity(seen: os.stat_result) -> tuple[int, int]:
@@ -174,7 +185,7 @@ def identity(seen: os.stat_result) -> tuple[int, int]:
 
 
 def storage_error(exc: OSError, path: str) -> StorageError:
-    """Return `exc` as the error that users meet, with `errno` and `path` as facts."""
+    """Return `exc` as the error that users meet, with its `errno` and `path`."""
     reason = exc.strerror or type(exc).__name__
     advice = "Allow more (`ulimit -n`)" if is_out_of_room(exc) else "Mend it"
     return StorageError(
@@ -182,6 +193,15 @@ def storage_error(exc: OSError, path: str) -> StorageError:
         errno=exc.errno,
         path=path,
     )
+
+
+@contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Raise an OSError of the block as StorageError."""
+    try:
+        yield
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
 
 
 def is_disk_trouble(error: BaseException) -> bool:
@@ -202,16 +222,51 @@ def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
 
 def private_folder(path: str) -> str:
     """Make a folder that only its owner can look into, if it is not there; return `path`."""
-    parent = os.path.dirname(os.path.abspath(path))
-    try:
-        os.makedirs(parent, exist_ok=True)
-        os.mkdir(path, 0o700)
-    except FileExistsError as exc:
-        if not os.path.isdir(path):
-            raise storage_error(exc, path) from exc
-    except OSError as exc:
-        raise storage_error(exc, path) from exc
+    with storage_errors(path):
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
     return path
+
+
+def sync(path: str) -> None:
+    """Bring a file's bytes, or a folder's names, to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_durably(source: str, path: str) -> None:
+    """Give a written file its final name; whatever cuts in, the old or the new one is there."""
+    sync(source)
+    os.replace(source, path)
+    sync(os.path.dirname(os.path.abspath(path)))
+
+
+@contextmanager
+def atomic_file(
+    path: str, *, part: str | None = None, mode: int = 0o666, is_durable: bool = True
+) -> Iterator[str]:
+    """Give the block an empty file to write to, which is whole or absent under `path`.
+
+    Args:
+        part: its name until it is whole; None: `<path>.part`. It is gone when the block raises.
+        mode: its rights, before the umask.
+        is_durable: wait for the disk, so that a power cut leaves the old file or the new one.
+    """
+    part = part or f"{path}.part"
+    try:
+        os.close(os.open(part, _EMPTY, mode))
+        yield part
+        (replace_durably if is_durable else os.replace)(part, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
 
 
 def free_bytes(path: str) -> int:
@@ -260,8 +315,13 @@ def refuse_network(path: str, *, mounts: str = _MOUNTS) -> None:
 def is_case_insensitive(folder: str) -> bool:
     """Whether the file system of `folder` takes names that differ only in case for the same."""
     probe = f".probe-{secrets.token_hex(4)}"
-    with _probe(folder, probe):
+    path = os.path.join(folder, probe)
+    with storage_errors(folder):
+        os.close(os.open(path, _EMPTY | os.O_EXCL, 0o600))
+    try:
         return os.path.lexists(os.path.join(folder, probe.upper()))
+    finally:
+        os.unlink(path)
 
 
 def name_key(folder: str) -> Callable[[str], str]:
@@ -275,16 +335,3 @@ def name_key(folder: str) -> Callable[[str], str]:
 
 def _loose_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-@contextmanager
-def _probe(folder: str, name: str) -> Iterator[None]:
-    path = os.path.join(folder, name)
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    except OSError as exc:
-        raise storage_error(exc, folder) from exc
-    try:
-        yield
-    finally:
-        os.unlink(path)

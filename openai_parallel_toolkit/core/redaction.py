@@ -85,7 +85,7 @@ class Redactor:
         return True
 
 
-_CARELESS_LOGGERS = ("openai", "httpx2", "httpcore2")
+_CARELESS_LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import struct
 import threading
 from dataclasses import dataclass
 
-from ..core.filesystem import storage_error
+from ..core.filesystem import storage_errors
 
 #: Per slot; the longest path fits.
 _RECORD_BYTES = 8_192
@@ -101,11 +101,9 @@ class InProgressFiles:
 
     def _take_room(self, size_bytes: int) -> None:
         """Have real blocks under the mapping: a store that finds no room kills the process."""
-        try:
+        with storage_errors(self._path):
             while (at := os.fstat(self._fd).st_size) < size_bytes:
                 os.pwrite(self._fd, bytes(size_bytes - at), at)
-        except OSError as exc:
-            raise storage_error(exc, self._path) from exc
 
     def _unmap(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from ..core.errors import ConfigError, ScanError
+from ..core.errors import ConfigError
 
 _NAMINGS = ("stem", "whole")
 
@@ -52,67 +52,6 @@ class Layout:
         """Return the output's path without extension for an input; both relative."""
         folder, name = os.path.split(path)
         return os.path.join(folder, self.stem(name))
-
-
-def lay_out(input_path: str, output_path: str, *, output_names: str = "stem") -> Layout:
-    """Decide what the two paths that a user gave mean.
-
-    With a single input file, an output path that ends in an extension, or is a file already,
-    names the output: its parent is the output folder, its stem the output's stem.
-
-    Raises:
-        ScanError: there is no such input, or it is neither a file nor a folder.
-        ConfigError: the output folder is the input folder, or a file.
-    """
-    root, name = find_input(input_path)
-    if name is None:
-        return _folder_layout(root, output_path, output_names)
-    output, stem = split_output(output_path)
-    return Layout(
-        input_root=root, output_root=output, only=name, output_stem=stem, output_names=output_names
-    )
-
-
-def find_input(input_path: str) -> tuple[str, str | None]:
-    """Return the input folder, and the single input in it or None.
-
-    Raises:
-        ScanError: there is no such input, or it is neither a file nor a folder.
-    """
-    if os.path.isdir(input_path):
-        return os.path.abspath(input_path), None
-    if not os.path.lexists(input_path):
-        raise ScanError(
-            f"There is no input at {os.path.abspath(input_path)!r}; mend input_path.",
-            path=input_path,
-        )
-    if not os.path.isfile(input_path):
-        raise ScanError(f"{input_path!r} is neither a file nor a folder.", path=input_path)
-    return os.path.split(os.path.abspath(input_path))
-
-
-def split_output(output_path: str) -> tuple[str, str | None]:
-    """Return where the output of a single input goes, and its stem if the path names one."""
-    if not _names_a_file(output_path):
-        return os.path.abspath(output_path), None
-    folder, file = os.path.split(os.path.abspath(output_path))
-    return folder, os.path.splitext(file)[0]
-
-
-def _folder_layout(input_path: str, output_path: str, output_names: str) -> Layout:
-    if os.path.isfile(output_path):
-        raise ConfigError(f"output_path {output_path!r} is a file; the input is a folder.")
-    if os.path.realpath(input_path) == os.path.realpath(output_path):
-        raise ConfigError(f"Outputs would lie among the inputs in {input_path!r}; choose another.")
-    return Layout(
-        input_root=input_path, output_root=os.path.abspath(output_path), output_names=output_names
-    )
-
-
-def _names_a_file(path: str) -> bool:
-    if os.path.isdir(path) or path.endswith(os.sep):
-        return False
-    return os.path.isfile(path) or bool(os.path.splitext(path)[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,14 +156,12 @@ class Publisher:
                     f"{file.path!r} wrote {final!r}, which belongs to another input; give each "
                     "its own name.",
                     path=final,
-                    owner=other,
                 )
         if is_there and owner is None and not self._force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
                 path=final,
-                owner=None,
             )
 
     def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:

@@ -6,15 +6,14 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 
-from ..core.errors import ConfigError
-from . import match
+from ..core.errors import ConfigError, ScanError
 from .inputs import Inputs, LocalInputs
 from .match import Layout
 from .output_tree import OutputTree
 from .remote import RemoteInputs, RemoteTree
-from .stores import Store, is_remote, open_store
+from .stores import is_remote, open_store
 from .stores.urls import RemotePlace, local_path, remote_place
 
 _APP = "openai-parallel-toolkit"
@@ -29,7 +28,10 @@ def lay_out(
     output_names: str = "stem",
     state_path: str | None = None,
 ) -> Layout:
-    """Decide what two paths or URLs mean; see `match.lay_out`.
+    """Decide what the two paths or URLs that a user gave mean.
+
+    With a single input, an output path that ends in an extension, or is a file already, names the
+    output: its parent is the output folder, its stem the output's stem.
 
     Args:
         state_path: where outputs that go to a URL are staged; None: in the user's state folder.
@@ -38,20 +40,13 @@ def lay_out(
         ScanError: there is no such input, or it is neither a file nor a folder.
         ConfigError: the output folder is the input folder, or a file; or a URL cannot be used.
     """
-    if not is_remote(input_path) and not is_remote(output_path):
-        source, target = local_path(input_path), local_path(output_path)
-        return match.lay_out(source, target, output_names=output_names)
     root, only = _find_input(input_path)
     output, stem = (output_path, None) if only is None else _split_output(output_path)
-    if not is_remote(output):
-        output = os.path.abspath(local_path(output))
-        if os.path.isfile(output):
-            raise ConfigError(f"output_path {output!r} is a file; the input is a folder.")
-        url, output_root = None, output
-    else:
-        url = remote_place(output).url
-        output_root = stand_in(output, state_path)
-    if only is None and url == root:
+    url = remote_place(output).url if is_remote(output) else None
+    output_root = os.path.abspath(local_root(output, state_path))
+    if url is None and os.path.isfile(output_root):
+        raise ConfigError(f"output_path {output!r} is a file; the input is a folder.")
+    if only is None and (url or os.path.realpath(output_root)) in (root, os.path.realpath(root)):
         raise ConfigError(f"Outputs would lie among the inputs in {root!r}; choose another.")
     return Layout(
         input_root=root,
@@ -63,28 +58,23 @@ def lay_out(
     )
 
 
-def stand_in(url: str, state_path: str | None = None) -> str:
-    """Return the local folder that stands for an output URL: state and staging are in it.
+def local_root(output_path: str, state_path: str | None = None) -> str:
+    """Return the local folder of an output: itself, or for a URL, where state and staging are.
 
     Raises:
-        ConfigError: the user's home cannot be found.
+        ConfigError: a URL cannot be used, or the user's home cannot be found.
     """
+    if not is_remote(output_path):
+        return local_path(output_path)
     if state_path is not None:
         return os.path.join(os.path.abspath(state_path), "outputs")
-    place = remote_place(url)
+    place = remote_place(output_path)
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     if not os.path.isabs(home):
         raise ConfigError(f"There is no home folder for the state of {place.url}; set state_path.")
     words = re.sub(r"[^A-Za-z0-9]+", "-", place.root)[-40:].strip("-")
     which = hashlib.sha256(_full_name(place, os.environ).encode()).hexdigest()[:_HASH_CHARS]
     return os.path.join(home, _APP, f"{words}-{which}")
-
-
-def local_root(output_path: str, state_path: str | None = None) -> str:
-    """Return the local folder for a path or URL: itself, or what stands for it."""
-    if is_remote(output_path):
-        return stand_in(output_path, state_path)
-    return local_path(output_path)
 
 
 def parent_of(place: str) -> str:
@@ -104,10 +94,12 @@ def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
     if not is_remote(layout.input_root):
         yield LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
         return
-    with ExitStack() as stack:
-        store: Store = stack.enter_context(closing(open_store(layout.input_root)))
-        own = _below(layout.output_url, layout.input_root)
-        yield stack.enter_context(closing(RemoteInputs(store, state_folder, own=own)))
+    own = _below(layout.output_url, layout.input_root)
+    with (
+        closing(open_store(layout.input_root)) as store,
+        closing(RemoteInputs(store, state_folder, own=own)) as inputs,
+    ):
+        yield inputs
 
 
 @contextmanager
@@ -123,32 +115,44 @@ def open_outputs(layout: Layout, state_folder: str, staging_root: str) -> Iterat
             closed.append(layout.input_root)
         yield OutputTree(layout.output_root, closed=closed)
         return
-    with ExitStack() as stack:
-        store: Store = stack.enter_context(closing(open_store(layout.output_url)))
-        inside = None if layout.only else _below(layout.input_root, layout.output_url)
-        tree = RemoteTree(store, layout.output_root, state_folder, closed=inside)
-        yield stack.enter_context(closing(tree))
+    inside = None if layout.only else _below(layout.input_root, layout.output_url)
+    with (
+        closing(open_store(layout.output_url)) as store,
+        closing(RemoteTree(store, layout.output_root, state_folder, closed=inside)) as tree,
+    ):
+        yield tree
 
 
 def _find_input(input_path: str) -> tuple[str, str | None]:
     """Return the input folder or its URL, and the single input in it or None."""
-    if not is_remote(input_path):
-        return match.find_input(local_path(input_path))
-    place = remote_place(input_path)
-    if not place.prefix or input_path.endswith("/"):
-        return place.url, None
-    root, _, name = place.url.rpartition("/")
-    with closing(open_store(root)) as store:
-        return (root, name) if store.exists(name) else (place.url, None)
+    if is_remote(input_path):
+        place = remote_place(input_path)
+        if not place.prefix or input_path.endswith("/"):
+            return place.url, None
+        root, _, name = place.url.rpartition("/")
+        with closing(open_store(root)) as store:
+            return (root, name) if store.exists(name) else (place.url, None)
+    path = os.path.abspath(local_path(input_path))
+    if os.path.isdir(path):
+        return path, None
+    if os.path.isfile(path):
+        return os.path.split(path)
+    if os.path.lexists(path):
+        raise ScanError(f"{path!r} is neither a file nor a folder.", path=path)
+    raise ScanError(f"There is no input at {path!r}; mend input_path.", path=path)
 
 
 def _split_output(output_path: str) -> tuple[str, str | None]:
     """Return where the output of a single input goes, and its stem if the name is a file's."""
-    if not is_remote(output_path):
-        return match.split_output(local_path(output_path))
-    root, _, name = output_path.rpartition("/")
-    stem, extension = os.path.splitext(name)
-    return (root, stem) if extension and remote_place(output_path).prefix else (output_path, None)
+    if is_remote(output_path):
+        folder, _, name = output_path.rpartition("/")
+        is_file = bool(remote_place(output_path).prefix and os.path.splitext(name)[1])
+    else:
+        path = local_path(output_path)
+        folder, name = os.path.split(path)
+        has_extension = os.path.splitext(name)[1] and not os.path.isdir(path)
+        is_file = bool(has_extension) or os.path.isfile(path)
+    return (folder, os.path.splitext(name)[0]) if is_file else (output_path, None)
 
 
 def _below(inner: str | None, outer: str | None) -> str | None:

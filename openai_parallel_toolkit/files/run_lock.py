@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunLocked
-from ..core.filesystem import storage_error
+from ..core.filesystem import atomic_file, storage_error
 
 #: Kept inside the output folder unless the user says otherwise.
 STATE_FOLDER = ".openai_parallel_toolkit"
@@ -44,7 +44,7 @@ class RunLock:
         """Take the lock.
 
         Raises:
-            RunLocked: another process holds it; facts `pid`, `host` and `since` (ISO 8601, UTC),
+            RunLocked: another process holds it; its `pid`, `host` and `since` (ISO 8601, UTC),
                 each None when the holder did not say.
             StorageError: the folder cannot be written to.
         """
@@ -94,11 +94,9 @@ class RunLock:
             "host": socket.gethostname(),
             "since": since.isoformat(timespec="seconds"),
         }
-        fresh = f"{self._holder}.new"
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
+        quickly = atomic_file(self._holder, mode=0o600, is_durable=False)
+        with quickly as part, open(part, "w", encoding="utf-8") as file:
             json.dump(holder, file)
-        os.replace(fresh, self._holder)
 
     def _locked(self) -> RunLocked:
         pid, host, since = self._read_holder()

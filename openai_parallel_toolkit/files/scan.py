@@ -7,6 +7,8 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
@@ -60,52 +62,33 @@ def scan(
         UnsafePath: a link stands where outputs would go.
         ScanError: a folder cannot be read, or nothing matches.
     """
-    shelf = SpillDatabase(state_folder, in_memory=in_memory)
-    spool = Spool(state_folder)
+    inputs = inputs or LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
+    outputs = outputs or OutputTree(layout.output_root)
+    spill, spool = SpillDatabase(state_folder), Spool(state_folder)
     try:
-        work = _Scan(
-            layout=layout,
-            selection=selection,
-            inputs=inputs
-            or LocalInputs(layout.input_root, never=(layout.output_root, state_folder)),
-            outputs=outputs or OutputTree(layout.output_root),
-            states=states,
-            shelf=shelf,
-            spool=spool,
-            key=key,
-        )
-        return work.run()
+        return _Scan(layout, selection, inputs, outputs, states, key, spill, spool, in_memory).run()
     except BaseException:
         spool.close()
         raise
     finally:
-        shelf.close()
+        spill.close()
 
 
+@dataclass(slots=True)
 class _Scan:
-    def __init__(
-        self,
-        *,
-        layout: Layout,
-        selection: Selection,
-        inputs: Inputs,
-        outputs: OutputTree,
-        states: States,
-        shelf: SpillDatabase,
-        spool: Spool,
-        key: Callable[[str], str],
-    ) -> None:
-        self._layout = layout
-        self._selection = selection
-        self._inputs = inputs
-        self._outputs = outputs
-        self._states = states
-        self._shelf = shelf
-        self._spool = spool
-        self._key = key
-        self._counts: Counter[str] = Counter()
-        #: Kind of oddity -> the first path that has it.
-        self._examples: dict[str, str] = {}
+    _layout: Layout
+    _selection: Selection
+    _inputs: Inputs
+    _outputs: OutputTree
+    _states: States
+    _key: Callable[[str], str]
+    _spill: SpillDatabase
+    _spool: Spool
+    _in_memory: int
+    _counts: Counter[str] = field(default_factory=Counter)
+    #: Kind of oddity -> the first path that has it.
+    _examples: dict[str, str] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def run(self) -> Plan:
         if self._layout.only is not None:
@@ -244,7 +227,7 @@ class _Scan:
 
     @contextmanager
     def _names(self) -> Iterator[Names]:
-        names = Names(self._shelf)
+        names = Names(self._spill, b"%d" % next(self._numbers), in_memory=self._in_memory)
         yield names
         names.close()
 

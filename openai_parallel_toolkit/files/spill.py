@@ -1,121 +1,150 @@
-"""Keep the names of one folder, however many: few in memory, many on disk."""
+"""Keep on disk, sorted, what may not fit into memory."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..core.errors import StorageError
+from ..core.filesystem import path_bytes, path_text, storage_errors
 
 #: Names of one folder that are kept in memory.
 IN_MEMORY = 50_000
 _CACHE_KIB = 65_536
-_PAGE = 10_000
+_PAGE = 5_000
 
 
 class SpillDatabase:
-    """A nameless database in `folder` for names that do not fit in memory; made when needed."""
+    """A sorted map from bytes to values in a nameless file, which is made when it is needed.
 
-    def __init__(self, folder: str, *, in_memory: int = IN_MEMORY) -> None:
-        self.in_memory = in_memory
+    A key may be a prefix that ends in NUL, and what tells it from others that have the prefix.
+    Every method may raise StorageError when there is no room. One lock guards the database.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Take the folder that gives the disk space."""
         self._folder = folder
+        self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
-        self._tables = 0
 
-    def table(self) -> tuple[sqlite3.Connection, str]:
-        """Make a table of names; return its database and its own name."""
-        if self._db is None:
-            self._db = self._open()
-        self._tables += 1
-        name = f"names{self._tables}"
-        self._db.execute(f"CREATE TABLE {name} (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
-        return self._db, name
+    def put(self, entries: Iterable[tuple[bytes, Any]]) -> None:
+        """Put keys and values in, replacing what has a key already."""
+        with self._lock, self._told():
+            self._open().executemany("INSERT OR REPLACE INTO entries VALUES (?, ?)", entries)
 
-    def _open(self) -> sqlite3.Connection:
-        fd, path = tempfile.mkstemp(dir=self._folder, prefix="scan-")
-        os.close(fd)
-        try:
-            db = sqlite3.connect(path, isolation_level=None)
-            db.execute("PRAGMA journal_mode = OFF")
-            db.execute("PRAGMA synchronous = OFF")
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            db.execute("CREATE TABLE here (it BLOB)")  # so that the file is open before it goes
-        finally:
-            os.unlink(path)
-        return db
+    def get(self, key: bytes) -> Any:
+        """Return the value of a key; None: there is none."""
+        rows = self._rows("SELECT value FROM entries WHERE key = ?", key)
+        return rows[0][0] if rows else None
+
+    def keys(self, prefix: bytes) -> Iterator[bytes]:
+        """Yield the keys of a prefix, without it, sorted; others may ask and put meanwhile."""
+        query = "SELECT key FROM entries WHERE key > ? AND key < ? ORDER BY key LIMIT ?"
+        last, end = prefix, _end_of(prefix)
+        while page := self._rows(query, last, end, _PAGE):
+            for (last,) in page:
+                yield last[len(prefix) :]
+
+    def clear(self, prefix: bytes) -> None:
+        """Drop all that has a prefix."""
+        self._rows("DELETE FROM entries WHERE key > ? AND key < ?", prefix, _end_of(prefix))
 
     def close(self) -> None:
+        """Give the disk space back."""
         if self._db is not None:
             self._db.close()
 
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._lock, self._told():
+            return self._open().execute(query, values).fetchall()
+
+    def _open(self) -> sqlite3.Connection:
+        self._db = self._db or _nameless(self._folder)
+        return self._db
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as exc:
+            raise StorageError(
+                f"{self._folder!r} cannot take what does not fit into memory ({exc}); free some "
+                "space there, then run again",
+                path=self._folder,
+            ) from exc
+
+
+def _end_of(prefix: bytes) -> bytes:
+    return prefix[:-1] + b"\1"
+
+
+def _nameless(folder: str) -> sqlite3.Connection:
+    with storage_errors(folder):
+        fd, path = tempfile.mkstemp(dir=folder, prefix="spill-")
+    os.close(fd)
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # So that the file is open before its name goes.
+        db.execute("CREATE TABLE entries (key BLOB PRIMARY KEY, value) WITHOUT ROWID")
+        db.execute("BEGIN")  # it is never committed: what fits into the cache stays there
+    finally:
+        os.unlink(path)
+    return db
+
 
 class Names:
-    """A map from names to names, walked in the order in which Python sorts them."""
+    """A map from names to names, walked in the order in which Python sorts them.
 
-    def __init__(self, shelf: SpillDatabase) -> None:
-        self._shelf = shelf
+    Few are kept in memory, many on disk.
+    """
+
+    def __init__(self, spill: SpillDatabase, map: bytes, *, in_memory: int = IN_MEMORY) -> None:
+        """Begin an empty map, called `map` among those that share the database."""
+        self._spill = spill
+        self._prefix = map + b"\0"
+        self._in_memory = in_memory
         self._near: dict[str, str] = {}
-        self._far: tuple[sqlite3.Connection, str] | None = None
+        self._is_spilled = False
 
     def add(self, name: str, value: str = "") -> str | None:
         """Add a name unless it is there; return the value it has already, None if it was new."""
         old = self._found(name)
         if old is None:
             self._near[name] = value
-            if len(self._near) > self._shelf.in_memory:
-                self._spill()
+            if len(self._near) > self._in_memory:
+                self._move_to_disk()
         return old
 
     def __contains__(self, name: str) -> bool:
         return self._found(name) is not None
 
     def __iter__(self) -> Iterator[str]:
-        if self._far is None:
-            yield from sorted(self._near)
-            return
-        self._spill()
-        last = b""
-        while page := self._page(last):
-            yield from map(_text, page)
-            last = page[-1]
+        if not self._is_spilled:
+            return iter(sorted(self._near))
+        self._move_to_disk()
+        return (path_text(name) for name in self._spill.keys(self._prefix))
 
     def close(self) -> None:
         """Give the disk space back."""
-        if self._far is not None:
-            db, table = self._far
-            db.execute(f"DROP TABLE {table}")
-            self._far = None
+        if self._is_spilled:
+            self._spill.clear(self._prefix)
 
-    def _spill(self) -> None:
-        self._far = self._far or self._shelf.table()
-        db, table = self._far
-        rows = [(_kept(name), _kept(value)) for name, value in sorted(self._near.items())]
-        db.execute("BEGIN")
-        db.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608
-        db.execute("COMMIT")
+    def _move_to_disk(self) -> None:
+        near = sorted(self._near.items())
+        self._spill.put((self._prefix + path_bytes(name), path_bytes(old)) for name, old in near)
         self._near.clear()
+        self._is_spilled = True
 
     def _found(self, name: str) -> str | None:
-        if self._far is None or name in self._near:
+        if not self._is_spilled or name in self._near:
             return self._near.get(name)
-        db, table = self._far
-        query = f"SELECT value FROM {table} WHERE key = ?"  # noqa: S608
-        row = db.execute(query, (_kept(name),)).fetchone()
-        return None if row is None else _text(row[0])
-
-    def _page(self, after: bytes) -> list[bytes]:
-        # Whole pages: an unfinished SELECT would keep the tables of other folders from going.
-        assert self._far is not None
-        db, table = self._far
-        query = f"SELECT key FROM {table} WHERE key > ? ORDER BY key LIMIT {_PAGE}"  # noqa: S608
-        return [key for (key,) in db.execute(query, (after,)).fetchall()]
-
-
-def _kept(name: str) -> bytes:
-    # These bytes sort as the names do; those of the file system do not.
-    return name.encode("utf-8", "surrogatepass")
-
-
-def _text(kept: bytes) -> str:
-    return kept.decode("utf-8", "surrogatepass")
+        kept = self._spill.get(self._prefix + path_bytes(name))
+        return None if kept is None else path_text(kept)

@@ -15,7 +15,6 @@ from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, OutcomeKind, Request
 from . import batch_changes as changes
-from . import queries
 from .batch_rows import (
     Ask,
     BatchRecord,
@@ -32,7 +31,7 @@ from .batch_rows import (
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
-from .queries import Source
+from .queries import JournalQueries
 from .rows import StoredAnswer
 from .writer import Done, Writer
 
@@ -50,7 +49,7 @@ class BatchStore:
 
     def __init__(
         self,
-        source: Source,
+        source: JournalQueries,
         writer: Writer,
         clock: Clock,
         attempt_ids: Iterator[int],
@@ -103,7 +102,7 @@ class BatchStore:
 
     def standing(self) -> Standing:
         """Return how it stands; counts rows."""
-        return queries.standing(self._source)
+        return self._source.standing()
 
     # Forming
 
@@ -229,15 +228,15 @@ class BatchStore:
 
     def open_batches(self) -> list[BatchRecord]:
         """Return the batches of hooks' calls that are not closed, the oldest first."""
-        return queries.batches(self._source, "job_id IS NULL AND stage <> 'closed'")
+        return self._source.batch_records("job_id IS NULL AND stage <> 'closed'")
 
     def rounds_of(self, job_id: int) -> list[BatchRecord]:
         """Return the batches of a job, the oldest first."""
-        return queries.batches(self._source, "job_id = ?", job_id)
+        return self._source.batch_records("job_id = ?", job_id)
 
     def reload(self, batch: BatchRecord) -> BatchRecord:
         """Return a batch as it is noted now."""
-        return queries.batches(self._source, "id = ?", batch.id)[0]
+        return self._source.batch_records("id = ?", batch.id)[0]
 
     def move_on(self, batch: BatchRecord, stage: Stage, **facts: Any) -> BatchRecord:
         """Note how far a batch has come, and fields of it that have changed; return it so."""
@@ -250,7 +249,7 @@ class BatchStore:
 
     def jobs(self) -> list[tuple[int, Mapping[str, Any]]]:
         """Return the ids of the jobs that are under way, and what is known of each."""
-        return queries.jobs(self._source)
+        return self._source.jobs()
 
     def add_job(self, facts: Mapping[str, Any]) -> int:
         """Note a job, and return its id."""

@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from ..core.filesystem import path_bytes, path_text
+
 _MOST = 2**63 - 1
-
-
-def path_bytes(path: str) -> bytes:
-    """Return a path, or one name of it, as it is kept."""
-    return path.encode("utf-8", "surrogatepass")
-
-
-def path_text(kept: bytes) -> str:
-    """Return what `path_bytes` was given."""
-    return kept.decode("utf-8", "surrogatepass")
 
 
 def split(path: str) -> tuple[bytes, bytes]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
+from ..core.filesystem import sync
 
 logger = logging.getLogger(__name__)
 
@@ -35,20 +36,11 @@ def make_private(folder: str, name: str) -> str:
     try:
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            sync_folder(os.path.dirname(os.path.abspath(folder)))
+            sync(os.path.dirname(os.path.abspath(folder)))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
     return path
-
-
-def sync_folder(folder: str) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class DiskReserve:

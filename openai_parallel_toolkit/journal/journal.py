@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from decimal import Decimal
 from itertools import count
@@ -15,19 +16,17 @@ from typing import Any
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ToolkitError
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
-from . import changes, queries
 from .batch_store import BatchStore
-from .columns import path_bytes
-from .disk import DiskReserve, faults_told, make_private
-from .operations import Claimed, Ended, NewFile
-from .output_commits import Finished, Intent
-from .queries import Source
-from .rows import Figures, FileRecord, StoredAnswer, Totals
+from .columns import split, text
+from .disk import DiskReserve, damaged, faults_told, make_private
+from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile
+from .queries import JournalQueries, totals
+from .rows import FileRecord, Totals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
 
-class Journal:
+class Journal(JournalQueries):
     """The journal as the one process that works on an output folder uses it, from any thread.
 
     Writes are queued and return at once; `done` is called from the journal's own thread when the
@@ -40,27 +39,30 @@ class Journal:
     salt: bytes
 
     def __init__(
-        self, writing: sqlite3.Connection, source: Source, reserve: DiskReserve, clock: Clock
+        self,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        path: str,
+        reserve: DiskReserve,
+        clock: Clock,
     ) -> None:
+        super().__init__(reading, path)
         self._writing = writing
-        self._source = source
         self._clock = clock
         self._lock = threading.Lock()
         self._uncommitted: dict[str, FileRecord] = {}
         self._run_id = 0
-        self.salt = queries.salt(source)
+        self.salt = bytes(self.one("SELECT value FROM meta WHERE key = 'salt'") or b"")
+        if not self.salt:
+            raise damaged(path)
         self._attempt_ids = count(self._first_free("SELECT max(id) FROM attempts"))
         # Attempts may outlive the row of their file, when the disk failed in between.
-        self._file_ids = count(
-            max(
-                self._first_free("SELECT max(id) FROM files"),
-                self._first_free("SELECT max(file_id) FROM attempts"),
-            )
-        )
-        self._writer = Writer(writing, source.path, reserve)
+        queries = "SELECT max(id) FROM files", "SELECT max(file_id) FROM attempts"
+        self._file_ids = count(max(map(self._first_free, queries)))
+        self._writer = Writer(writing, path, reserve)
         #: What batch mode keeps.
         self.batches = BatchStore(
-            source, self._writer, clock, self._attempt_ids, lambda: self._run_id
+            self, self._writer, clock, self._attempt_ids, lambda: self._run_id
         )
 
     @classmethod
@@ -87,12 +89,15 @@ class Journal:
                 prepare(writing, path, created_wall_s=clock.wall_s())
                 reading = stack.enter_context(closing(connect(path)))
             reserve.fill()
-            journal = cls(writing, Source(reading, path), reserve, clock)
+            journal = cls(writing, reading, path, reserve, clock)
             stack.pop_all()
         return journal
 
     def _first_free(self, query: str) -> int:
-        return (self._source.rows(query)[0][0] or 0) + 1
+        return (self.one(query) or 0) + 1
+
+    def _write(self, done: Done | None, statement: str, *values: Any) -> None:
+        self._writer.put(lambda db: db.execute(statement, values), done)
 
     # Runs
 
@@ -103,9 +108,14 @@ class Journal:
             StorageError: the disk refused.
         """
         self._run_id = self._first_free("SELECT max(id) FROM runs")
-        wall_s, host = self._clock.wall_s(), socket.gethostname()
-        self._writer.put(changes.run_began(self._run_id, os.getpid(), host, hooks_version, wall_s))
-        self._writer.flush()
+        self._write(
+            None,
+            "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
+            "VALUES (?, ?, ?, ?, ?)",
+            *(self._run_id, self._clock.wall_s(), os.getpid()),
+            *(text(socket.gethostname()), text(hooks_version)),
+        )
+        self.flush()
         return self._run_id
 
     def end_run(self, how: str, summary: Mapping[str, Any]) -> None:
@@ -114,18 +124,26 @@ class Journal:
         Raises:
             StorageError: the disk refused.
         """
-        self._writer.put(changes.run_ended(self._run_id, how, summary, self._clock.wall_s()))
-        self._writer.flush()
+        self._write(
+            None,
+            "UPDATE runs SET ended_wall_s = ?, how = ?, summary = ? WHERE id = ?",
+            *(self._clock.wall_s(), text(how), json.dumps(summary, default=str), self._run_id),
+        )
+        self.flush()
 
     def last_run_died(self) -> bool:
         """Tell whether the run before this one has no end."""
-        run = queries.last_run(self._source, self._run_id or None)
+        run = self.last_run(self._run_id or None)
         return run is not None and run.ended_wall_s is None
 
     def last_run_answered(self, file_id: int) -> bool:
         """Tell whether the run before this one gained an answer for a file."""
-        run = queries.last_run(self._source, self._run_id or None)
-        return run is not None and queries.gained(self._source, run.id, file_id)
+        run = self.last_run(self._run_id or None)
+        query = (
+            "SELECT 1 FROM attempts JOIN answers ON answers.attempt_id = attempts.id "
+            "WHERE attempts.file_id = ? AND run_id = ? LIMIT 1"
+        )
+        return run is not None and self.one(query, file_id, run.id) is not None
 
     # Files
 
@@ -138,7 +156,7 @@ class Journal:
         with self._lock:
             record = self._uncommitted.get(path)
         if record is None and is_known:
-            record = queries.file_at(self._source, path)
+            record = self.known(path)
         return record or self._new_file(path)
 
     def _new_file(self, path: str) -> FileRecord:
@@ -157,43 +175,10 @@ class Journal:
         with self._lock:
             del self._uncommitted[path]
 
-    def known(self, path: str) -> FileRecord | None:
-        """Return where an input stands; None: nothing is known of it. Writes nothing."""
-        return queries.file_at(self._source, path)
-
-    def made_by_other_hooks(self, hooks_version: str) -> Iterator[FileRecord]:
-        """Yield the files that hooks of another version finished."""
-        return queries.made_by_others(self._source, hooks_version)
-
-    def files_in(self, folder: str) -> Iterator[FileRecord]:
-        """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
-
-        They come in the order in which Python sorts their names, a page at a time.
-        """
-        return queries.files_in(self._source, folder)
-
-    def suspects(self) -> Iterator[FileRecord]:
-        """Yield the files that may have killed a process."""
-        return queries.suspects(self._source)
-
-    def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
-        """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""
-        for record in queries.intents(self._source):
-            yield record.id, record.path, self.outputs(record.id)
-
-    def outputs(self, file_id: int) -> tuple[OutputFile, ...]:
-        """Return the outputs that the last intent of a file listed."""
-        return queries.outputs(self._source, file_id)
-
-    def owner_of_output(self, final: str) -> int | None:
-        """Return the id of the file whose intents listed this output; None: nobody's."""
-        query = "SELECT file_id FROM outputs WHERE final = ?"
-        rows = self._source.rows(query, (path_bytes(final),))
-        return rows[0][0] if rows else None
-
     def opened(self, file_id: int, done: Done | None = None) -> None:
         """The hooks of the file start: it is OPEN."""
-        self._writer.put(changes.opened(file_id, self._clock.wall_s()), done)
+        change = "UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?"
+        self._write(done, change, self._clock.wall_s(), file_id)
 
     def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None) -> None:
         """The outputs are staged: the file is INTENT, and they are its own for good.
@@ -211,41 +196,52 @@ class Journal:
     ) -> None:
         """The file is DONE with the outputs of its last intent, and cleared of all blame."""
         wall_s = self._clock.wall_s()
-        self._writer.put(Finished(file_id, hooks_version, input_signature, wall_s), done)
+        self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
 
     def failed(
         self, file_id: int, note: FailureNote, max_file_attempts: int, done: Done | None = None
     ) -> None:
-        """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did."""
-        wall_s = self._clock.wall_s()
-        change = changes.failed(file_id, note, self._run_id, max_file_attempts, wall_s)
-        self._writer.put(change, done)
+        """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.
+
+        Several times in one run count once.
+        """
+        self._write(
+            done,
+            "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
+            "failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
+            "THEN 'aside' ELSE 'failed' END, failure_kind = ?3, failure_message = ?4, "
+            "failure_trace = ?5, changed_wall_s = ?6 WHERE id = ?7",
+            *(self._run_id, max_file_attempts, *_kept(note), self._clock.wall_s(), file_id),
+        )
 
     def put_aside(self, file_id: int, note: FailureNote, done: Done | None = None) -> None:
         """The file is ASIDE: left alone until it is released."""
-        self._writer.put(changes.aside(file_id, note, self._clock.wall_s()), done)
+        self._write(
+            done,
+            "UPDATE files SET state = 'aside', is_suspect = 0, failure_kind = ?, "
+            "failure_message = ?, failure_trace = ?, changed_wall_s = ? WHERE id = ?",
+            *(*_kept(note), self._clock.wall_s(), file_id),
+        )
 
     def release_aside(self, paths: Sequence[str] | None = None, done: Done | None = None) -> None:
         """Files that are ASIDE are FAILED again, with no failed run counted; None: all of them."""
-        self._writer.put(changes.released(paths), done)
+        release = "UPDATE files SET state = 'failed', failed_runs = 0, failed_run_id = NULL WHERE "
+        if paths is None:
+            self._write(done, release + "state = 'aside' AND state <> 'done'")
+        else:
+            chosen = release + "folder = ? AND name = ? AND state = 'aside'"
+            self._writer.put(_each(chosen, [split(path) for path in paths]), done)
 
     def mark_suspects(self, file_ids: Sequence[int], done: Done | None = None) -> None:
         """One of these files may have killed the process."""
-        self._writer.put(changes.suspected(file_ids, is_suspect=True), done)
+        change = "UPDATE files SET is_suspect = 1 WHERE id = ?"
+        self._writer.put(_each(change, [(file_id,) for file_id in file_ids]), done)
 
     def clear_suspect(self, file_id: int, done: Done | None = None) -> None:
         """The file did not kill the process."""
-        self._writer.put(changes.suspected([file_id], is_suspect=False), done)
+        self._write(done, "UPDATE files SET is_suspect = 0 WHERE id = ?", file_id)
 
     # Calls
-
-    def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
-        """Return the answers of a file by (request hash, k, try)."""
-        return queries.answers(self._source, file_id)
-
-    def answer(self, call: CallId) -> StoredAnswer | None:
-        """Return the answer to one call; None: there is none."""
-        return queries.answer(self._source, call)
 
     def claim(
         self,
@@ -301,11 +297,7 @@ class Journal:
 
     def totals(self) -> Totals:
         """Return the figures of this run and of all runs."""
-        return queries.totals(queries.figures(self._source), self._run_id)
-
-    def by_model(self) -> dict[str, Figures]:
-        """Return the figures of all runs by model."""
-        return queries.add_up(queries.figures(self._source), lambda row: row[2])
+        return totals(self.figures(), self._run_id)
 
     # Keys
 
@@ -313,16 +305,16 @@ class Journal:
         self, fingerprint: str, name: str, reason: str, done: Done | None = None
     ) -> None:
         """A key is dead; the reason is remembered in later runs."""
-        wall_s = self._clock.wall_s()
-        self._writer.put(changes.key_dropped(fingerprint, name, reason, wall_s), done)
+        self._write(
+            done,
+            "INSERT INTO dropped_keys VALUES (?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET "
+            "name = excluded.name, reason = excluded.reason, wall_s = excluded.wall_s",
+            *(fingerprint, text(name), text(reason), self._clock.wall_s()),
+        )
 
     def key_restored(self, fingerprint: str, done: Done | None = None) -> None:
         """A key works again."""
-        self._writer.put(changes.key_restored(fingerprint), done)
-
-    def dropped_keys(self) -> dict[str, str]:
-        """Return reasons by fingerprint of the keys that were dropped."""
-        return dict(self._source.rows("SELECT fingerprint, reason FROM dropped_keys"))
+        self._write(done, "DELETE FROM dropped_keys WHERE fingerprint = ?", fingerprint)
 
     # The end
 
@@ -348,5 +340,13 @@ class Journal:
         try:
             self._writer.close()
         finally:
-            self._source.close()
+            super().close()
             self._writing.close()
+
+
+def _kept(note: FailureNote) -> tuple[str, str, str]:
+    return text(note.kind), text(note.message), text(note.trace)
+
+
+def _each(statement: str, rows: Sequence[Sequence[Any]]) -> Change:
+    return lambda db: db.executemany(statement, rows)

@@ -1,27 +1,30 @@
-"""What can be written: rows that are inserted in bulk, and changes that are made one by one."""
+"""What can be written: rows of which many are written together, and changes one by one.
+
+Each call into SQLite gives up the interpreter's lock, and getting it back from a busy event loop is
+what costs; so few calls are made.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeAlias
+from itertools import chain, groupby
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ..core.records import CallId, Outcome
-from .bulk import insert
-from .columns import split, text, usd, whole
-from .output_commits import Finished, Intent
+from ..core.errors import OutputConflict
+from ..core.filesystem import path_bytes, path_text
+from ..core.records import CallId, Outcome, OutputFile
+from .columns import join, split, text, usd, whole
 from .rows import PLAIN, ZLIB
 
 #: Shorter answers are kept as they are.
 _SMALL_BYTES = 512
-
-_INSERT_FILES = "INSERT INTO files (id, folder, name, state) VALUES {}"
-_INSERT_ATTEMPTS = "INSERT INTO attempts VALUES {}"
-# A call is answered once: whoever comes later does not change what a hook has seen.
-_INSERT_ENDINGS = "INSERT INTO endings VALUES {} ON CONFLICT DO NOTHING"
-_INSERT_ANSWERS = "INSERT INTO answers VALUES {} ON CONFLICT DO NOTHING"
+#: Rows of one statement, largest first: few shapes, so that SQLite compiles each of them once, and
+#: below the 999 parameters that older versions take.
+_CHUNKS = (64, 32, 16, 8, 4, 2, 1)
+_Item = TypeVar("_Item")
 
 
 class NewFile(NamedTuple):
@@ -53,67 +56,77 @@ class Ended(NamedTuple):
     answer: tuple[CallId, bytes] | None
 
 
-#: A change of a file, a run or a key.
-Change: TypeAlias = Callable[[sqlite3.Connection], None]
-Operation: TypeAlias = NewFile | Claimed | Ended | Intent | Finished | Change
+class Intent(NamedTuple):
+    """The outputs are staged. Those of earlier intents stay the file's own, but are not current."""
+
+    file_id: int
+    outputs: Sequence[OutputFile]
+    wall_s: float
+
+
+class FileDone(NamedTuple):
+    """The outputs are in place."""
+
+    file_id: int
+    hooks_version: str
+    signature: str | None
+    wall_s: float
+
+
+#: A change of a file, a run, a key or a batch, made inside the writer's transaction.
+Change: TypeAlias = Callable[[sqlite3.Connection], object]
+Operation: TypeAlias = NewFile | Claimed | Ended | Intent | FileDone | Change
 
 
 def insert_files(db: sqlite3.Connection, files: Sequence[NewFile]) -> None:
     """Insert inputs."""
-    insert(db, _INSERT_FILES, [(file_id, *split(path), "open") for file_id, path in files])
+    rows = [(file_id, *split(path), "open") for file_id, path in files]
+    _insert(db, "INSERT INTO files (id, folder, name, state) VALUES {}", rows)
 
 
 def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:
     """Insert attempts that have no end yet."""
-    insert(db, _INSERT_ATTEMPTS, [_attempt_row(claim) for claim in claims])
+    rows = [
+        (
+            *(claim.attempt_id, claim.run_id, *_identity(claim.call)),
+            *(text(claim.key_name), text(claim.model), usd(claim.max_cost_usd)),
+            claim.started_wall_s,
+        )
+        for claim in claims
+    ]
+    _insert(db, "INSERT INTO attempts VALUES {}", rows)
 
 
 def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
-    """Insert the ends of attempts and the answers that came with them."""
-    insert(db, _INSERT_ENDINGS, [_ending_row(ending) for ending in endings])
-    answers = [
-        _answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer
-    ]
-    insert(db, _INSERT_ANSWERS, answers)
+    """Insert the ends of attempts and the answers that came with them.
 
-
-def _attempt_row(claim: Claimed) -> tuple[Any, ...]:
-    call = claim.call
-    return (
-        claim.attempt_id,
-        claim.run_id,
-        call.file_id,
-        bytes.fromhex(call.hash),
-        call.k,
-        call.attempt_try,
-        text(claim.key_name),
-        text(claim.model),
-        usd(claim.max_cost_usd),
-        claim.started_wall_s,
-    )
+    A call is answered once: whoever comes later does not change what a hook has seen.
+    """
+    rows = [_ending_row(ending) for ending in endings]
+    _insert(db, "INSERT INTO endings VALUES {} ON CONFLICT DO NOTHING", rows)
+    rows = [_answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer]
+    _insert(db, "INSERT INTO answers VALUES {} ON CONFLICT DO NOTHING", rows)
 
 
 def _ending_row(ending: Ended) -> tuple[Any, ...]:
     outcome, usage = ending.outcome, ending.outcome.usage
     return (
-        ending.attempt_id,
-        outcome.kind.value,
-        whole(outcome.status),
-        text(outcome.code),
-        text(outcome.message),
+        *(ending.attempt_id, outcome.kind.value, whole(outcome.status)),
+        *(text(outcome.code), text(outcome.message)),
         whole(usage.prompt_tokens) if usage else None,
         whole(usage.completion_tokens) if usage else None,
         whole(usage.cached_tokens) if usage else None,
-        usd(ending.cost_usd),
-        text(outcome.request_id),
-        ending.ended_wall_s,
+        *(usd(ending.cost_usd), text(outcome.request_id), ending.ended_wall_s),
     )
 
 
 def _answer_row(attempt_id: int, call: CallId, body: bytes) -> tuple[Any, ...]:
     encoding, stored = packed(body)
-    identity = call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try
-    return (attempt_id, *identity, encoding, zlib.crc32(stored), stored)
+    return (attempt_id, *_identity(call), encoding, zlib.crc32(stored), stored)
+
+
+def _identity(call: CallId) -> tuple[Any, ...]:
+    return call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try
 
 
 def packed(body: bytes) -> tuple[int, bytes]:
@@ -123,3 +136,91 @@ def packed(body: bytes) -> tuple[int, bytes]:
         if len(packed) < len(body):
             return ZLIB, packed
     return PLAIN, body
+
+
+def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    """Write the intents of files, at least one.
+
+    Raises:
+        OutputConflict: an output belongs to another file.
+    """
+    rows = [_output_row(intent.file_id, output) for intent in intents for output in intent.outputs]
+    _check_owners(db, rows)
+    ids = [intent.file_id for intent in intents]
+    _for_all(db, "UPDATE outputs SET is_current = 0 WHERE file_id IN ({})", ids)
+    _insert(db, "INSERT OR REPLACE INTO outputs VALUES {}", rows)
+    change = "UPDATE files SET state = 'intent', changed_wall_s = ? WHERE id IN ({})"
+    _for_all(db, change, ids, intents[-1].wall_s)
+
+
+def write_done(db: sqlite3.Connection, done: Sequence[FileDone]) -> None:
+    """Write that files are done."""
+    for version, of_version in groupby(done, lambda file: file.hooks_version):
+        for files in _in_chunks(list(of_version)):
+            ids = [file.file_id for file in files]
+            cases = " ".join(["WHEN ? THEN ?"] * len(files))
+            signatures = [value for file in files for value in (file.file_id, file.signature)]
+            db.execute(
+                "UPDATE files SET state = 'done', failed_runs = 0, failed_run_id = NULL, "  # noqa: S608
+                "is_suspect = 0, failure_kind = NULL, failure_message = NULL, "
+                "failure_trace = NULL, hooks_version = ?, changed_wall_s = ?, "
+                f"input_signature = CASE id {cases} END WHERE id IN ({_marks(len(ids))})",
+                (text(version), files[-1].wall_s, *signatures, *ids),
+            )
+
+
+def _output_row(file_id: int, output: OutputFile) -> tuple[Any, ...]:
+    staged, final = path_bytes(output.staged), path_bytes(output.final)
+    return file_id, staged, final, output.size_bytes, output.sha256, 1
+
+
+def _check_owners(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    taken: dict[bytes, int] = {}
+    for file_id, _, final, *_ in rows:
+        if taken.setdefault(final, file_id) != file_id:
+            raise _conflict(final, "")
+    for chunk in _in_chunks(list(taken)):
+        owners = db.execute(
+            "SELECT final, file_id, folder, name FROM outputs JOIN files ON files.id = file_id "  # noqa: S608
+            f"WHERE final IN ({_marks(len(chunk))})",
+            chunk,
+        )
+        for final, owner_id, folder, name in owners.fetchall():
+            if owner_id != taken[final]:
+                raise _conflict(final, join(folder, name))
+
+
+def _conflict(final: bytes, owner: str) -> OutputConflict:
+    path = path_text(final)
+    return OutputConflict(
+        f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
+        path=path,
+        owner=owner,
+    )
+
+
+def _insert(db: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows; `statement` has {} where the values go."""
+    for chunk in _in_chunks(rows):
+        row = f"({_marks(len(chunk[0]))})"
+        values = tuple(chain.from_iterable(chunk))
+        db.execute(statement.format(",".join([row] * len(chunk))), values)
+
+
+def _for_all(db: sqlite3.Connection, statement: str, ids: Sequence[int], *values: object) -> None:
+    """Execute a statement for many ids; it has {} where they go, after the marks of `values`."""
+    for chunk in _in_chunks(ids):
+        db.execute(statement.format(_marks(len(chunk))), (*values, *chunk))
+
+
+def _in_chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Yield pieces of few different lengths."""
+    start = 0
+    while start < len(items):
+        size = next(size for size in _CHUNKS if size <= len(items) - start)
+        yield items[start : start + size]
+        start += size
+
+
+def _marks(count: int) -> str:
+    return ",".join("?" * count)

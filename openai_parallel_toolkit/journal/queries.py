@@ -1,7 +1,4 @@
-"""What both faces of the journal read; each query is one short read transaction.
-
-One lock guards the connection of a `Source`.
-"""
+"""What both faces of the journal read; each query is one short read transaction."""
 
 from __future__ import annotations
 
@@ -14,43 +11,45 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from ..core.filesystem import path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile
 from .batch_rows import BatchRecord, Stage, Standing, Told
-from .columns import join, path_bytes, path_text, split
+from .columns import join, split
 from .disk import damaged, faults_told
 from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
 
 #: Files that are read at a time where there may be millions.
-_PAGE = 500
+PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
+_ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
 
-class Source:
-    """Reads what is committed, for many threads in turn."""
+class JournalQueries:
+    """Reads what is committed, for many threads in turn.
+
+    One lock guards the connection. Every method may raise JournalError when the journal is damaged,
+    and StorageError when the disk refuses.
+    """
 
     def __init__(self, db: sqlite3.Connection, path: str) -> None:
-        self._db = db
         self.path = path
-        self._lock = threading.Lock()
+        self._db = db
+        self._reading = threading.Lock()
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return all rows.
-
-        Raises:
-            JournalError: the journal is damaged.
-            StorageError: the disk refused.
-        """
-        with faults_told(self.path), self._lock:
+        """Return all rows."""
+        with faults_told(self.path), self._reading:
             return self._db.execute(query, values).fetchall()
+
+    def one(self, query: str, *values: Any) -> Any:
+        """Return the first column of the first row; None: there is no row."""
+        rows = self.rows(query, values)
+        return rows[0][0] if rows else None
 
     @contextmanager
     def understood(self) -> Iterator[None]:
-        """Take values that cannot be what was written for the damage that they are.
-
-        Raises:
-            JournalError: the journal is damaged.
-        """
+        """Take values that cannot be what was written for the damage that they are."""
         try:
             yield
         except (ValueError, TypeError, ArithmeticError) as error:
@@ -58,34 +57,145 @@ class Source:
 
     def close(self) -> None:
         """Close the connection."""
-        with self._lock:
+        with self._reading:
             self._db.close()
 
+    # Runs
 
-def salt(source: Source) -> bytes:
-    """Return the random bytes that belong to this journal.
+    def last_run(self, before: int | None = None) -> RunRecord | None:
+        """Return the newest run, or the newest one before a run; None: there was none."""
+        rows = self.rows(
+            f"SELECT {_RUN_COLUMNS} FROM runs WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT 1",  # noqa: S608
+            (before,),
+        )
+        fields = _RUN_COLUMNS.replace("summary", "summary_json").split(", ")
+        return RunRecord(**dict(zip(fields, rows[0], strict=True))) if rows else None
 
-    Raises:
-        JournalError: they are lost.
-    """
-    rows = source.rows("SELECT value FROM meta WHERE key = 'salt'")
-    if not rows:
-        raise damaged(source.path)
-    return bytes(rows[0][0])
+    def figures(self) -> list[tuple[int, str, str, Figures]]:
+        """Return runs, key names and models with their figures."""
+        rows = self.rows("SELECT * FROM tallies ORDER BY run_id")
+        with self.understood():
+            return [(run_id, key, model, _figures(values)) for run_id, key, model, *values in rows]
 
+    def by_model(self) -> dict[str, Figures]:
+        """Return the figures of all runs by model."""
+        return add_up(self.figures(), lambda row: row[2])
 
-def figures(source: Source) -> list[tuple[int, str, str, Figures]]:
-    """Return runs, key names and models with their figures."""
-    rows = source.rows("SELECT * FROM tallies ORDER BY run_id")
-    with source.understood():
-        return [(run_id, key, model, _figures(values)) for run_id, key, model, *values in rows]
+    # Files
 
+    def known(self, path: str) -> FileRecord | None:
+        """Return where an input stands; None: nothing is known of it."""
+        return next(iter(self._files("folder = ? AND name = ?", split(path))), None)
 
-def _figures(values: Sequence[Any]) -> Figures:
-    facts = dict(zip(FIGURES, values, strict=True))
-    facts["cost_usd"] = Decimal(facts["cost_usd"])
-    facts["doubt_usd"] = Decimal(facts["doubt_usd"])
-    return Figures(**facts)
+    def files_in(self, folder: str) -> Iterator[FileRecord]:
+        """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
+
+        They come in the order in which Python sorts their names, a page at a time.
+        """
+        condition, last = "folder = ? AND state IS NOT NULL", b""
+        while page := self._page(condition, (path_bytes(folder),), "name", last):
+            yield from page
+            last = split(page[-1].path)[1]
+
+    def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
+        """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""
+        # The second condition is what lets SQLite use the index.
+        for record in self._by_id("state = 'intent' AND state <> 'done'"):
+            yield record.id, record.path, self.outputs(record.id)
+
+    def suspects(self) -> Iterator[FileRecord]:
+        """Yield the files that may have killed a process."""
+        return self._by_id("is_suspect = 1 AND state <> 'done'")
+
+    def made_by_other_hooks(self, hooks_version: str) -> Iterator[FileRecord]:
+        """Yield the files that hooks of another version finished; its own are not read."""
+        query = "SELECT DISTINCT hooks_version FROM runs WHERE hooks_version <> ?"
+        for other in self.rows(query, (hooks_version,)):
+            yield from self._by_id("state = 'done' AND hooks_version = ?", other)
+
+    def outputs(self, file_id: int) -> tuple[OutputFile, ...]:
+        """Return the outputs that the last intent of a file listed."""
+        rows = self.rows(
+            "SELECT staged, final, size_bytes, sha256 FROM outputs "
+            "WHERE file_id = ? AND is_current ORDER BY final",
+            (file_id,),
+        )
+        with self.understood():
+            return tuple(
+                OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
+                for s, f, size, sha256 in rows
+            )
+
+    def owner_of_output(self, final: str) -> int | None:
+        """Return the id of the file whose intents listed this output; None: nobody's."""
+        query = "SELECT file_id FROM outputs WHERE final = ?"
+        owner: int | None = self.one(query, path_bytes(final))
+        return owner
+
+    def _by_id(self, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
+        last = 0
+        while page := self._page(condition, values, "id", last):
+            yield from page
+            last = page[-1].id
+
+    def _page(
+        self, condition: str, values: Sequence[Any], column: str, after: Any
+    ) -> list[FileRecord]:
+        where = f"{condition} AND {column} > ? ORDER BY {column} LIMIT {PAGE}"
+        return self._files(where, (*values, after), order=column)
+
+    def _files(self, where: str, values: Sequence[Any], order: str = "id") -> list[FileRecord]:
+        rows = self.rows(
+            f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) "  # noqa: S608
+            "AS found LEFT JOIN outputs ON outputs.file_id = found.id AND outputs.is_current "
+            f"ORDER BY found.{order}, outputs.final",
+            values,
+        )
+        with self.understood():
+            return [_file(file, group) for file, group in groupby(rows, lambda row: row[:-1])]
+
+    # Calls, batches, keys
+
+    def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
+        """Return the answers of a file by (request hash, k, try)."""
+        query = f"SELECT hash, k, try, {_ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
+        rows = self.rows(query, (file_id,))
+        return {(hash.hex(), k, attempt_try): _answer(kept) for hash, k, attempt_try, *kept in rows}
+
+    def answer(self, call: CallId) -> StoredAnswer | None:
+        """Return the answer to one call; None: there is none."""
+        rows = self.rows(
+            f"SELECT {_ANSWER_COLUMNS} FROM answers "  # noqa: S608
+            "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
+            (call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
+        )
+        return _answer(rows[0]) if rows else None
+
+    def batch_records(self, condition: str, *values: object) -> list[BatchRecord]:
+        """Return batches, the oldest first."""
+        rows = self.rows(f"SELECT * FROM batches WHERE {condition} ORDER BY id", values)  # noqa: S608
+        with self.understood():
+            return [_batch(row) for row in rows]
+
+    def jobs(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return ids and facts of the jobs that are under way."""
+        rows = self.rows("SELECT id, facts FROM jobs ORDER BY id")
+        with self.understood():
+            return [(job_id, json.loads(facts)) for job_id, facts in rows]
+
+    def standing(self) -> Standing:
+        """Return what waits in batch mode; counts rows."""
+        queued = self.one("SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL")
+        batches, lines = self.rows(
+            "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
+            "WHERE job_id IS NULL AND stage NOT IN ('collected', 'closed')"
+        )[0]
+        suspended = self.one("SELECT count(*) FROM rounds WHERE is_suspended")
+        return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)
+
+    def dropped_keys(self) -> dict[str, str]:
+        """Return reasons by fingerprint of the keys that were dropped."""
+        return dict(self.rows("SELECT fingerprint, reason FROM dropped_keys"))
 
 
 def add_up(
@@ -106,81 +216,11 @@ def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> Totals
     )
 
 
-def last_run(source: Source, before: int | None = None) -> RunRecord | None:
-    """Return the newest run, or the newest one before a run; None: there was none."""
-    rows = source.rows(
-        f"SELECT {_RUN_COLUMNS} FROM runs WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT 1",  # noqa: S608
-        (before,),
-    )
-    fields = _RUN_COLUMNS.replace("summary", "summary_json").split(", ")
-    return RunRecord(**dict(zip(fields, rows[0], strict=True))) if rows else None
-
-
-def gained(source: Source, run_id: int, file_id: int) -> bool:
-    """Tell whether a run got an answer for a file."""
-    query = (
-        "SELECT 1 FROM attempts JOIN answers ON answers.attempt_id = attempts.id "
-        "WHERE attempts.file_id = ? AND run_id = ? LIMIT 1"
-    )
-    return bool(source.rows(query, (file_id, run_id)))
-
-
-def file_at(source: Source, path: str) -> FileRecord | None:
-    """Return the record of an input; None: it is not known."""
-    return next(iter(_files(source, "folder = ? AND name = ?", split(path))), None)
-
-
-def files_in(source: Source, folder: str) -> Iterator[FileRecord]:
-    """Yield the files directly in a folder whose hooks were ever started, as their names sort."""
-    condition, last = "folder = ? AND state IS NOT NULL", b""
-    while page := _page(source, condition, (path_bytes(folder),), "name", last):
-        yield from page
-        last = split(page[-1].path)[1]
-
-
-def intents(source: Source) -> Iterator[FileRecord]:
-    """Yield the files whose outputs are perhaps not all in place."""
-    # The second condition is what lets SQLite use the index.
-    return _by_id(source, "state = 'intent' AND state <> 'done'")
-
-
-def suspects(source: Source) -> Iterator[FileRecord]:
-    """Yield the files that may have killed a process."""
-    return _by_id(source, "is_suspect = 1 AND state <> 'done'")
-
-
-def made_by_others(source: Source, hooks_version: str) -> Iterator[FileRecord]:
-    """Yield the files that hooks of another version finished; its own are not looked through."""
-    query = "SELECT DISTINCT hooks_version FROM runs WHERE hooks_version <> ?"
-    for other in source.rows(query, (hooks_version,)):
-        yield from _by_id(source, "state = 'done' AND hooks_version = ?", other)
-
-
-def _by_id(source: Source, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
-    last = 0
-    while page := _page(source, condition, values, "id", last):
-        yield from page
-        last = page[-1].id
-
-
-def _page(
-    source: Source, condition: str, values: Sequence[Any], column: str, after: Any
-) -> list[FileRecord]:
-    where = f"{condition} AND {column} > ? ORDER BY {column} LIMIT {_PAGE}"
-    return _files(source, where, (*values, after), order=column)
-
-
-def _files(
-    source: Source, where: str, values: Sequence[Any], order: str = "id"
-) -> list[FileRecord]:
-    rows = source.rows(
-        f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) AS found "  # noqa: S608
-        "LEFT JOIN outputs ON outputs.file_id = found.id AND outputs.is_current "
-        f"ORDER BY found.{order}, outputs.final",
-        values,
-    )
-    with source.understood():
-        return [_file(file, group) for file, group in groupby(rows, lambda row: row[:-1])]
+def _figures(values: Sequence[Any]) -> Figures:
+    facts = dict(zip(FIGURES, values, strict=True))
+    facts["cost_usd"] = Decimal(facts["cost_usd"])
+    facts["doubt_usd"] = Decimal(facts["doubt_usd"])
+    return Figures(**facts)
 
 
 def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
@@ -197,74 +237,12 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
     )
 
 
-def outputs(source: Source, file_id: int) -> tuple[OutputFile, ...]:
-    """Return the outputs that the last intent of a file listed."""
-    rows = source.rows(
-        "SELECT staged, final, size_bytes, sha256 FROM outputs "
-        "WHERE file_id = ? AND is_current ORDER BY final",
-        (file_id,),
-    )
-    with source.understood():
-        return tuple(
-            OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
-            for s, f, size, sha256 in rows
-        )
-
-
-def answers(source: Source, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
-    """Return the answers of a file by (request hash, k, try)."""
-    rows = source.rows(
-        "SELECT hash, k, try, attempt_id, encoding, crc, body FROM answers WHERE file_id = ?",
-        (file_id,),
-    )
-    return {
-        (hash.hex(), k, attempt_try): StoredAnswer(
-            attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body
-        )
-        for hash, k, attempt_try, attempt_id, encoding, crc, body in rows
-    }
-
-
-def answer(source: Source, call: CallId) -> StoredAnswer | None:
-    """Return the answer to one call; None: there is none."""
-    rows = source.rows(
-        "SELECT attempt_id, encoding, crc, body FROM answers "
-        "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
-        (call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
-    )
-    for attempt_id, encoding, crc, body in rows:
-        return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
-    return None
-
-
-def batches(source: Source, condition: str, *values: object) -> list[BatchRecord]:
-    """Return batches, the oldest first."""
-    rows = source.rows(f"SELECT * FROM batches WHERE {condition} ORDER BY id", values)  # noqa: S608
-    with source.understood():
-        return [_batch(row) for row in rows]
+def _answer(columns: Sequence[Any]) -> StoredAnswer:
+    attempt_id, encoding, crc, body = columns
+    return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
 
 
 def _batch(row: Sequence[Any]) -> BatchRecord:
     values = dict(zip(BatchRecord.__dataclass_fields__, row, strict=True))
     kept = {"stage": Stage(values["stage"]), "told": Told(**json.loads(values["told"]))}
     return BatchRecord(**{**values, **kept})
-
-
-def jobs(source: Source) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return ids and facts of the jobs that are under way."""
-    rows = source.rows("SELECT id, facts FROM jobs ORDER BY id")
-    with source.understood():
-        return [(job_id, json.loads(facts)) for job_id, facts in rows]
-
-
-def standing(source: Source) -> Standing:
-    """Return what waits in batch mode; counts rows."""
-    (queued,) = source.rows(
-        "SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL"
-    )[0]
-    batches, lines = source.rows(
-        "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
-        "WHERE job_id IS NULL AND stage NOT IN ('collected', 'closed')"
-    )[0]
-    (suspended,) = source.rows("SELECT count(*) FROM rounds WHERE is_suspended")[0]
-    return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -10,15 +9,13 @@ from typing import Any
 
 from ..core.errors import JournalError, UsageError
 from ..core.records import FailureNote, FileState, OutcomeKind
-from . import queries
 from .batch_rows import BatchRecord
 from .columns import decimal, join, split
 from .disk import faults_told
-from .queries import Source
+from .queries import PAGE, JournalQueries, add_up, totals
 from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status, StoredAnswer
-from .schema import FILE_NAME, VERSION, checked_version, connect
+from .schema import VERSION, checked_version, connect, existing
 
-_PAGE = 500
 _FAILURES = (
     "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
     "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
@@ -30,7 +27,7 @@ _ATTEMPTS = (
 )
 
 
-class JournalReader:
+class JournalReader(JournalQueries):
     """Reads a journal, takes no lock and changes nothing.
 
     Raises:
@@ -39,12 +36,8 @@ class JournalReader:
     """
 
     def __init__(self, state_folder: str) -> None:
-        path = os.path.join(state_folder, FILE_NAME)
-        if not os.path.exists(path):
-            raise JournalError(
-                f"There is no journal in {state_folder}; no run has begun there.", path=path
-            )
-        self._source = Source(_open(path), path)
+        path = existing(state_folder)
+        super().__init__(_open(path), path)
 
     def __enter__(self) -> JournalReader:
         return self
@@ -52,43 +45,39 @@ class JournalReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._source.close()
-
     def status(self) -> Status:
         """Return how the work stands; quick at any size."""
-        rows = queries.figures(self._source)
-        run = queries.last_run(self._source)
-        files = dict(self._source.rows("SELECT state, files FROM standings"))
+        rows = self.figures()
+        run = self.last_run()
+        files = dict(self.rows("SELECT state, files FROM standings"))
         return Status(
             files={state: files.get(state.value, 0) for state in FileState},
             run=run,
-            totals=queries.totals(rows, run.id if run else 0),
-            by_key=queries.add_up(rows, lambda row: row[1]),
-            by_model=queries.add_up(rows, lambda row: row[2]),
-            dropped=dict(self._source.rows("SELECT name, reason FROM dropped_keys")),
-            batches=queries.standing(self._source),
+            totals=totals(rows, run.id if run else 0),
+            by_key=add_up(rows, lambda row: row[1]),
+            by_model=add_up(rows, lambda row: row[2]),
+            dropped=dict(self.rows("SELECT name, reason FROM dropped_keys")),
+            batches=self.standing(),
         )
 
     def has_files(self) -> bool:
         """Return whether the hooks of any file were ever started."""
-        return bool(self._source.rows("SELECT 1 FROM files LIMIT 1"))
+        return bool(self.rows("SELECT 1 FROM files LIMIT 1"))
 
-    def jobs(self) -> list[tuple[int, Mapping[str, Any], BatchRecord | None]]:
+    def jobs_and_batches(self) -> list[tuple[int, Mapping[str, Any], BatchRecord | None]]:
         """Return the jobs that are under way: id, what is known of it, its last batch."""
         last: dict[int | None, BatchRecord] = {
-            batch.job_id: batch for batch in queries.batches(self._source, "job_id IS NOT NULL")
+            batch.job_id: batch for batch in self.batch_records("job_id IS NOT NULL")
         }
-        return [(id, facts, last.get(id)) for id, facts in queries.jobs(self._source)]
+        return [(id, facts, last.get(id)) for id, facts in self.jobs()]
 
     def failures(self) -> Iterator[FileFailure]:
         """Yield the files that failed, then those put aside, each in the order they were met."""
         for state in (FileState.FAILED, FileState.ASIDE):
             last_id = 0
-            while rows := self._source.rows(_FAILURES, (state.value, last_id, _PAGE)):
+            while rows := self.rows(_FAILURES, (state.value, last_id, PAGE)):
                 last_id = rows[-1][0]
-                with self._source.understood():
+                with self.understood():
                     page = [_failure(state, *columns) for _, *columns in rows]
                 yield from page
 
@@ -98,7 +87,7 @@ class JournalReader:
         Raises:
             UsageError: the journal does not know it.
         """
-        record = queries.file_at(self._source, path)
+        record = self.known(path)
         if record is None:
             raise UsageError(
                 f"The journal knows no file {path!r}; name it as it lies below the input folder.",
@@ -107,7 +96,7 @@ class JournalReader:
         return FileDetail(
             file=record,
             failure=self._failure(path),
-            outputs=queries.outputs(self._source, record.id),
+            outputs=self.outputs(record.id),
             attempts=self._attempts(record),
         )
 
@@ -116,13 +105,13 @@ class JournalReader:
             "SELECT failure_kind, failure_message, failure_trace FROM files "
             "WHERE folder = ? AND name = ?"
         )
-        return _note(*self._source.rows(query, split(path))[0])
+        return _note(*self.rows(query, split(path))[0])
 
     def _attempts(self, record: FileRecord) -> tuple[Attempt, ...]:
-        stored = queries.answers(self._source, record.id).values()
+        stored = self.answers(record.id).values()
         answers = {answer.attempt_id: answer for answer in stored}
-        rows = self._source.rows(_ATTEMPTS, (record.id,))
-        with self._source.understood():
+        rows = self.rows(_ATTEMPTS, (record.id,))
+        with self.understood():
             return tuple(_attempt(answers.get(row[0]), *row) for row in rows)
 
 

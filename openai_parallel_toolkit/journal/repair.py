@@ -14,14 +14,14 @@ from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import StorageError
+from ..core.filesystem import path_text, replace_durably
 from ..core.records import CallId, FileState, Outcome, OutcomeKind, Usage
-from .columns import decimal, path_text
-from .disk import FAULTS, explain, faults_told, make_private, refused, sync_folder
+from .columns import decimal
+from .disk import FAULTS, explain, faults_told, make_private, refused
 from .operations import Claimed, Ended
 from .rows import RepairReport, is_whole
-from .schema import FILE_NAME, STEPS, checked_version, connect, migrate, prepare
+from .schema import FILE_NAME, STEPS, checked_version, connect, existing, migrate, prepare
 from .tallies import Tallies
-from .upkeep import existing
 
 _BATCH = 5_000
 #: Beyond all row ids.
@@ -273,8 +273,7 @@ def _swap(path: str, fresh: str, wall_s: float) -> str:
         # A log that is left would be played into the new journal.
         _remove(f"{path}-wal")
         _remove(f"{path}-shm")
-        os.replace(fresh, path)
-        sync_folder(os.path.dirname(path))
+        replace_durably(fresh, path)
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
     return kept_as

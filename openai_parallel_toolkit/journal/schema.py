@@ -119,6 +119,20 @@ STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3)
 VERSION = len(STEPS)
 
 
+def existing(state_folder: str) -> str:
+    """Return the path of the journal in a folder.
+
+    Raises:
+        JournalError: there is none.
+    """
+    path = os.path.join(state_folder, FILE_NAME)
+    if not os.path.exists(path):
+        raise JournalError(
+            f"There is no journal in {state_folder}; no run has begun there.", path=path
+        )
+    return path
+
+
 def connect(path: str, *, mode: str = "rw") -> sqlite3.Connection:
     """Open an existing database file; `mode` is SQLite's "rw" or "ro".
 

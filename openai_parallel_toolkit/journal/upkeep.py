@@ -6,10 +6,9 @@ import os
 import sqlite3
 from contextlib import closing
 
-from ..core.errors import JournalError
 from .disk import faults_told
 from .rows import PruneReport
-from .schema import FILE_NAME, connect, prepare
+from .schema import connect, existing, prepare
 
 #: Rows or pages that are handled in one transaction, so that the log stays small.
 _BATCH = 5_000
@@ -31,18 +30,6 @@ def prune(state_folder: str) -> PruneReport:
         answers = _drop_answers(db)
         _give_back(db)
     return PruneReport(answers=answers, freed_bytes=max(0, before_bytes - _size_bytes(path)))
-
-
-def existing(state_folder: str) -> str:
-    """Return the path of the journal in a folder.
-
-    Raises:
-        JournalError: there is none.
-    """
-    path = os.path.join(state_folder, FILE_NAME)
-    if not os.path.exists(path):
-        raise JournalError(f"There is no journal in {state_folder}.", path=path)
-    return path
 
 
 def _size_bytes(path: str) -> int:

@@ -13,8 +13,7 @@ from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
-from .operations import Change, Claimed, Ended, NewFile, Operation
-from .output_commits import Finished, Intent, write_finished, write_intents
+from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
 from .tallies import Folded, Tallies
 
 logger = logging.getLogger(__name__)
@@ -172,21 +171,16 @@ class Writer:
         self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
         return folded
 
-    def _change(self, changes: Sequence[Intent | Finished | Change]) -> None:
-        """Make changes in their order; what comes in rows is written together.
-
-        A file's intent is durable before it is finished, so the two never meet in one group.
-        """
-        for is_milestone, group in groupby(changes, lambda op: isinstance(op, Intent | Finished)):
-            together = list(group)
-            if not is_milestone:
-                for change in together:
+    def _change(self, changes: Sequence[Intent | FileDone | Change]) -> None:
+        """Make changes in their order; neighbours that come in rows are written together."""
+        for kind, group in groupby(changes, type):
+            if kind is Intent:
+                operations.write_intents(self._db, cast(list[Intent], list(group)))
+            elif kind is FileDone:
+                operations.write_done(self._db, cast(list[FileDone], list(group)))
+            else:
+                for change in group:
                     cast(Change, change)(self._db)
-                continue
-            intents = [op for op in together if isinstance(op, Intent)]
-            if intents:
-                write_intents(self._db, intents)
-            write_finished(self._db, [op for op in together if isinstance(op, Finished)])
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
         for operation, done in batch:

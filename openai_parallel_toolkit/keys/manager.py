@@ -251,7 +251,7 @@ class APIKeyManager(Readings):
         """
         with self._lock:
             if name not in self._pool.slots:
-                raise UsageError("no key has this name; status() lists the names", name=name)
+                raise UsageError("no key has this name; status() lists the names", key_name=name)
             done = self._pool.restore(name, self._clock.now_s())
             self._timekeeper.look()
         _wake(done)

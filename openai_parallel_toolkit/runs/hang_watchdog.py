@@ -90,7 +90,7 @@ class HangWatchdog:
                     f"the async hook of {task.path} blocks the event loop that all files share; "
                     "use what can be awaited there, such as asyncio.to_thread(...), or write the "
                     "hooks without async",
-                    file=task.path,
+                    path=task.path,
                 )
             )
 

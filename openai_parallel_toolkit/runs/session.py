@@ -271,7 +271,7 @@ class RunSession:
             raise RunStopped(128 + self.signals.received, summary)
         if isinstance(reason, ToolkitError):
             self.say(summary.beside_error())
-            reason.facts["summary"] = summary
+            reason.summary = summary
         if reason is not None:
             raise reason
         return summary

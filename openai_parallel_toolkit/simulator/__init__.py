@@ -6,11 +6,11 @@
         assert sim.ledger.billed("good") == 1
 
 Where to read on: `server` runs it, `service` keeps the bill, `routes` is the table of endpoints,
-`judge` says what comes of each request, `batches` leads batches through their lives, `faults` holds
-the rules of what goes wrong and `delivery` plays them on the wire.
+`handler` decides on each request, `batches` leads batches through their lives, `faults` holds the
+rules of what goes wrong and `wire` plays them.
 """
 
-from .batches.course import BatchCourse, BatchLimits
+from .batches.controls import BatchCourse, BatchLimits
 from .faults import Fault
 from .keys import SimKey
 from .latency import Latency

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .drafts import Call, Draft
+from .completion import Completion, PaidRequest
 from .refusals import invalid, missing, too_long
 from .schema import fit_schema
 
@@ -67,8 +67,8 @@ def text_of(content: object) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def draft_text(
-    call: Call,
+def complete_text(
+    paid: PaidRequest,
     *,
     prompt: str,
     prompt_tokens: int,
@@ -76,8 +76,8 @@ def draft_text(
     form: object,
     choices: int = 1,
     param: str = "messages",
-) -> Draft:
-    """Return a draft that answers `prompt`, in the JSON that `form` asks for, if it does.
+) -> Completion:
+    """Return a completion that answers `prompt`, in the JSON that `form` asks for, if it does.
 
     Args:
         prompt: the user's last words.
@@ -91,16 +91,16 @@ def draft_text(
         Refused: the prompt and the longest answer are longer than the context.
     """
     asked = prompt_tokens + (most_tokens or 0)
-    if asked > call.context_tokens:
-        raise too_long(call.context_tokens, asked, param)
+    if asked > paid.context_tokens:
+        raise too_long(paid.context_tokens, asked, param)
     if CONTENT_FILTER_MARKER in prompt:
         parts, reason = [""] * choices, "content_filter"
     else:
-        parts, reason = [_answer(call, prompt, choice, form) for choice in range(choices)], "stop"
+        parts, reason = [_answer(paid, prompt, choice, form) for choice in range(choices)], "stop"
     if most_tokens is not None and any(token_count(part) > most_tokens for part in parts):
         parts, reason = [cut_to_tokens(part, most_tokens) for part in parts], "length"
     completion_tokens = sum(token_count(part) for part in parts)
-    return Draft(
+    return Completion(
         parts=tuple(parts),
         finish_reason=reason,
         prompt_tokens=prompt_tokens,
@@ -109,8 +109,8 @@ def draft_text(
     )
 
 
-def _answer(call: Call, prompt: str, choice: int, form: object) -> str:
-    text = _extract(prompt[:_MOST_READ_CHARACTERS], call.number(0) + choice)
+def _answer(paid: PaidRequest, prompt: str, choice: int, form: object) -> str:
+    text = _extract(prompt[:_MOST_READ_CHARACTERS], paid.number(0) + choice)
     kind = form.get("type") if isinstance(form, dict) else None
     if not isinstance(form, dict) or kind not in ("json_object", "json_schema"):
         return text
@@ -121,7 +121,7 @@ def _answer(call: Call, prompt: str, choice: int, form: object) -> str:
     schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
     if not isinstance(schema, dict):
         raise missing("response_format.json_schema.schema")
-    return json.dumps(fit_schema(schema, text.split(), call.dice), ensure_ascii=False)
+    return json.dumps(fit_schema(schema, text.split(), paid.dice), ensure_ascii=False)
 
 
 def _extract(prompt: str, number: int) -> str:

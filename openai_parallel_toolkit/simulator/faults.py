@@ -14,10 +14,11 @@ from email.utils import formatdate
 from time import time
 from typing import Any
 
-from .drafts import Draft
-from .http1 import Reply
+from .completion import Completion
+from .http_messages import HttpReply
 from .latency import fractions
 from .refusals import ERRORS, named_error, page_reply
+from .request_view import RequestView
 
 #: Answers that are whole HTTP but of no or little use.
 SPOILT = frozenset(
@@ -150,7 +151,7 @@ def fault_fields(fault: Fault) -> dict[str, Any]:
     return {"kind": fault.kind, **fields}
 
 
-def error_of(fault: Fault, model: str, key_value: str) -> Reply | None:
+def error_of(fault: Fault, model: str, key_value: str) -> HttpReply | None:
     """Return the error reply that a fault plays; None: it is none of ERRORS."""
     if fault.kind not in ERRORS:
         return None
@@ -165,19 +166,19 @@ def error_of(fault: Fault, model: str, key_value: str) -> Reply | None:
     )
 
 
-def spoilt_draft(draft: Draft, kind: str) -> Draft:
-    """Return a draft as a fault of SPOILT leaves it; other kinds leave it as it is."""
+def spoilt_completion(completion: Completion, kind: str) -> Completion:
+    """Return a completion as a fault of SPOILT leaves it; other kinds leave it as it is."""
     if kind == "no_choices":
-        return replace(draft, parts=())
+        return replace(completion, parts=())
     if kind == "empty_content":
-        return replace(draft, parts=("",) * len(draft.parts))
+        return replace(completion, parts=("",) * len(completion.parts))
     if kind in ("finish_length", "finish_content_filter"):
-        halves = tuple(part[: len(part) // 2] for part in draft.parts)
-        return replace(draft, parts=halves, finish_reason=kind.removeprefix("finish_"))
-    return draft
+        halves = tuple(part[: len(part) // 2] for part in completion.parts)
+        return replace(completion, parts=halves, finish_reason=kind.removeprefix("finish_"))
+    return completion
 
 
-def spoilt_reply(reply: Reply, fault: Fault) -> Reply:
+def spoilt_reply(reply: HttpReply, fault: Fault) -> HttpReply:
     """Return a reply as a fault of SPOILT leaves it; other kinds leave it as it is."""
     if fault.kind == "html_200":
         return page_reply(fault.status or 200, fault.message or "Just a moment...")
@@ -186,28 +187,10 @@ def spoilt_reply(reply: Reply, fault: Fault) -> Reply:
     return reply
 
 
-def kept_bytes(reply: Reply, fault: Fault) -> int:
+def kept_bytes(reply: HttpReply, fault: Fault) -> int:
     """Return how much of the body is sent: the share the rule says, but never all of it."""
     length_bytes = len(reply.body)
     return min(int(length_bytes * fault.keep), length_bytes - 1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """What the conditions of a rule look at."""
-
-    #: Which POST it is, from 1; 0: it has no number.
-    ordinal: int
-    method: str = "POST"
-    path: str
-    #: Name of its key.
-    key: str
-    #: As it came; of an upload, the name of the file.
-    body: bytes
-    #: SHA-256 of the body; of an upload, of the file in it.
-    digest: bytes
-    #: What can be played on it.
-    kinds: Collection[str] = KINDS
 
 
 class FaultScript:
@@ -217,7 +200,7 @@ class FaultScript:
         self._lock = threading.Lock()
         self._seed = seed
         self._rules = tuple(rules)
-        self._sights: Counter[bytes] = Counter()
+        self._seen: Counter[bytes] = Counter()
         self._played: Counter[tuple[int, bytes]] = Counter()
 
     def replace(self, rules: Sequence[Fault]) -> None:
@@ -241,14 +224,19 @@ class FaultScript:
         with self._lock:
             self._forget()
 
-    def pick(self, post: Post) -> Fault | None:
-        """Return the first rule that a request meets, and count it; None: nothing goes wrong."""
+    def pick(self, view: RequestView, kinds: Collection[str] = KINDS) -> Fault | None:
+        """Return the first rule that a request meets, and count it; None: nothing goes wrong.
+
+        Args:
+            kinds: what can be played on it.
+        """
         with self._lock:
-            self._sights[post.digest] += 1
+            self._seen[view.digest] += 1
             for index, rule in enumerate(self._rules):
-                place = index, post.digest if rule.per_payload else b""
+                place = index, view.digest if rule.per_payload else b""
                 is_left = rule.times is None or self._played[place] < rule.times
-                if is_left and _meets(rule, post) and self._is_drawn(index, rule, post.digest):
+                is_met = rule.kind in kinds and _meets(rule, view)
+                if is_left and is_met and self._is_drawn(index, rule, view.digest):
                     self._played[place] += 1
                     return rule
         return None
@@ -258,21 +246,21 @@ class FaultScript:
             return True
         # The ordinal stays out of it: under threads it would differ from run to run.
         use = b"fault %d" % index
-        return fractions(use, self._seed, self._sights[digest], digest)[0] < rule.chance
+        return fractions(use, self._seed, self._seen[digest], digest)[0] < rule.chance
 
     def _forget(self) -> None:
-        self._sights.clear()
+        self._seen.clear()
         self._played.clear()
 
 
-def _meets(rule: Fault, post: Post) -> bool:
+def _meets(rule: Fault, view: RequestView) -> bool:
+    request = view.request
     return (
-        rule.method == post.method
-        and rule.kind in post.kinds
-        and (rule.path is None or post.path.endswith(rule.path))
-        and (rule.at is None or post.ordinal in rule.at)
-        and (rule.key is None or rule.key == post.key)
-        and (rule.marker is None or rule.marker.encode() in post.body)
+        rule.method == request.method
+        and (rule.path is None or request.path.endswith(rule.path))
+        and (rule.at is None or view.ordinal in rule.at)
+        and (rule.key is None or rule.key == view.key_name)
+        and (rule.marker is None or rule.marker.encode() in view.marked)
     )
 
 

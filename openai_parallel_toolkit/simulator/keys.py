@@ -132,10 +132,9 @@ class Keyring:
     """
 
     def __init__(self, keys: Sequence[SimKey], clock: Callable[[], float]) -> None:
-        if len({key.name for key in keys}) < len(keys) or len({key.secret for key in keys}) < len(
-            keys
-        ):
-            raise ValueError("two keys share a name or a value")
+        for values in ({key.name for key in keys}, {key.secret for key in keys}):
+            if len(values) < len(keys):
+                raise ValueError("two keys share a name or a value")
         self._keys = tuple(keys)
         self._clock = clock
         self.reset()
@@ -155,9 +154,13 @@ class Keyring:
                 raise ValueError(f"keys of group {key.group!r} disagree on its limits")
             self._accounts[key.secret] = Account(key, limits[place][0])
 
-    def find(self, key_value: str) -> Account | None:
-        """Return the account of a key; None: there is none."""
-        return self._accounts.get(key_value)
+    def find(self, key_value: str) -> Account:
+        """Return the account of a key; a key that does not exist is not valid and has no name."""
+        account = self._accounts.get(key_value)
+        if account is not None:
+            return account
+        key = SimKey("", value=key_value, valid=False)
+        return Account(key, Limits(rpm=None, tpm=None, burst=None, now_s=0.0))
 
 
 def key_value_of(headers: Mapping[str, str]) -> str:

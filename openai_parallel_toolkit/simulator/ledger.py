@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO
 
-from .http1 import json_bytes
+from .http_messages import json_bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class Row:
 
     #: Counts POSTs from 1; 0 is a line of a batch.
     ordinal: int
-    #: Seconds since the start.
-    time_s: float
+    #: Seconds since the start; the ledger enters it.
+    time_s: float = 0.0
     #: Of a line: its endpoint and "#line".
     path: str
     #: Name of the key, never its value; "" when there is no such key.
@@ -51,7 +52,7 @@ _FILE_NAMES = _NAMES[: _NAMES.index("bytes_sent")]
 
 
 @dataclass(slots=True, kw_only=True)
-class Totals:
+class LedgerTotals:
     """Sums over rows. Tokens are those of billed rows."""
 
     requests: int = 0
@@ -69,14 +70,14 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class LedgerSummary:
     """What a ledger adds up to."""
 
-    total: Totals = field(default_factory=Totals)
+    total: LedgerTotals = field(default_factory=LedgerTotals)
     #: Of the lines of batches, which are billed at half price.
-    lines: Totals
+    lines: LedgerTotals
     #: By name of the key.
-    keys: dict[str, Totals]
+    keys: dict[str, LedgerTotals]
     #: Rows by HTTP status.
     statuses: dict[int, int]
     #: Rows by fault, those without left out.
@@ -90,10 +91,21 @@ class Ledger:
     """Rows in the order of arrival, in memory and, if wanted, as lines of JSON in a file.
 
     `_lock` guards the rows, the counts of requests in flight and what waits for the file.
+
+    Args:
+        path: of the file; None: there is none.
+        clock: seconds that never go back.
+
+    Raises:
+        OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._lock = threading.Lock()
+        self._clock = clock
+        self._start_s = clock()
         self._rows: list[Row] = []
         self._in_flight = 0
         self._in_flight_peak = 0
@@ -109,6 +121,7 @@ class Ledger:
 
     def note(self, row: Row) -> None:
         """Add a row that has no reply of its own: a line of a batch."""
+        row.time_s = self._clock() - self._start_s
         with self._lock:
             self._rows.append(row)
             if self._file is not None:
@@ -147,18 +160,18 @@ class Ledger:
         with self._lock:
             return self._in_flight_peak
 
-    def summary(self) -> Summary:
+    def summary(self) -> LedgerSummary:
         """Return the sums."""
         rows = self.rows()
-        keys: dict[str, Totals] = defaultdict(Totals)
-        total, lines = Totals(), Totals()
+        keys: dict[str, LedgerTotals] = defaultdict(LedgerTotals)
+        total, lines = LedgerTotals(), LedgerTotals()
         for row in rows:
             total.add(row)
             if row.batch:
                 lines.add(row)
             keys[row.key].add(row)
         bought = Counter(row.payload for row in rows if row.billed)
-        return Summary(
+        return LedgerSummary(
             total=total,
             lines=lines,
             keys=dict(keys),
@@ -171,6 +184,7 @@ class Ledger:
     def reset(self) -> None:
         """Forget all rows; the file keeps its lines."""
         self.flush()
+        self._start_s = self._clock()
         with self._lock:
             self._rows.clear()
             self._in_flight_peak = self._in_flight
@@ -184,7 +198,8 @@ class Ledger:
         with self._lock:
             rows, self._unwritten = self._unwritten, []
         if self._file is not None and rows:
-            self._file.write(b"".join(_line(row, _FILE_NAMES) for row in rows))
+            lines = [json_bytes(fields) + b"\n" for fields in rows_json(rows, _FILE_NAMES)]
+            self._file.write(b"".join(lines))
             self._file.flush()
 
     def close(self) -> None:
@@ -194,19 +209,6 @@ class Ledger:
             self._file.close()
 
 
-def rows_json(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return rows for JSON."""
-    return [_fields(row, _NAMES) for row in rows]
-
-
-def summary_json(summary: Summary) -> dict[str, Any]:
-    """Return a summary for JSON."""
-    return asdict(summary)
-
-
-def _fields(row: Row, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
-
-
-def _line(row: Row, names: tuple[str, ...]) -> bytes:
-    return json_bytes(_fields(row, names)) + b"\n"
+def rows_json(rows: Iterable[Row], names: Sequence[str] = _NAMES) -> list[dict[str, Any]]:
+    """Return rows for JSON, with the named fields."""
+    return [{name: getattr(row, name) for name in names} for row in rows]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .http1 import Reply, json_reply
+from .http_messages import HttpReply, json_reply
 from .limits import Shortage, duration
 
 _Headers = tuple[tuple[str, str], ...]
@@ -18,7 +18,7 @@ _Headers = tuple[tuple[str, str], ...]
 class Refused(Exception):
     """Control flow: the request gets this reply instead of an answer."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: HttpReply) -> None:
         super().__init__(reply.status)
         self.reply = reply
 
@@ -109,7 +109,7 @@ def error_reply(
     code: str | None = None,
     param: str | None = None,
     headers: _Headers = (),
-) -> Reply:
+) -> HttpReply:
     """Return an error in OpenAI's form."""
     error = {"message": message, "type": type, "param": param, "code": code}
     return json_reply(status, {"error": error}, headers)
@@ -123,7 +123,7 @@ def named_error(
     status: int | None = None,
     message: str | None = None,
     headers: _Headers = (),
-) -> Reply:
+) -> HttpReply:
     """Return one of ERRORS; a `status` or `message` of None is the form's own."""
     form = ERRORS[name]
     status = form.status if status is None else status
@@ -136,14 +136,14 @@ def named_error(
     )
 
 
-def page_reply(status: int, title: str, headers: _Headers = ()) -> Reply:
+def page_reply(status: int, title: str, headers: _Headers = ()) -> HttpReply:
     """Return the HTML page of a gateway."""
     page = (
         f"<html>\r\n<head><title>{status} {title}</title></head>\r\n<body>\r\n"
         f"<center><h1>{status} {title}</h1></center>\r\n<hr><center>gateway</center>\r\n"
         "</body>\r\n</html>\r\n"
     ).encode("utf-8", "replace")
-    return Reply(
+    return HttpReply(
         status=status, pieces=(page,), content_type="text/html; charset=utf-8", headers=headers
     )
 
@@ -155,7 +155,7 @@ def masked(key_value: str) -> str:
     return key_value[:3] + "*" * (len(key_value) - 7) + key_value[-4:]
 
 
-def unknown_key(key_value: str, *, is_azure: bool) -> Reply:
+def unknown_key(key_value: str, *, is_azure: bool) -> HttpReply:
     """Return the 401 for a key that does not exist, or for none at all."""
     if is_azure:
         return _azure(
@@ -174,12 +174,12 @@ def unknown_key(key_value: str, *, is_azure: bool) -> Reply:
     return named_error("401", key_value=key_value)
 
 
-def unknown_url(method: str, path: str) -> Reply:
+def unknown_url(method: str, path: str) -> HttpReply:
     """Return the 404 for a path that does not exist."""
     return error_reply(404, f"Invalid URL ({method} {path})")
 
 
-def wrong_method(allowed: Sequence[str]) -> Reply:
+def wrong_method(allowed: Sequence[str]) -> HttpReply:
     """Return the 405 for a path that exists under other methods."""
     return error_reply(
         405,
@@ -188,7 +188,7 @@ def wrong_method(allowed: Sequence[str]) -> Reply:
     )
 
 
-def no_deployment() -> Reply:
+def no_deployment() -> HttpReply:
     """Return Azure's 404 for a deployment that does not exist."""
     return _azure(
         404,
@@ -198,7 +198,7 @@ def no_deployment() -> Reply:
     )
 
 
-def no_api_version() -> Reply:
+def no_api_version() -> HttpReply:
     """Return Azure's 404 for a request without api-version."""
     return _azure(404, "404", "Resource not found")
 
@@ -225,7 +225,7 @@ def too_long(context_tokens: int, asked_tokens: int, param: str) -> Refused:
     )
 
 
-def limited(shortage: Shortage, model: str, group: str, *, is_azure: bool) -> Reply:
+def limited(shortage: Shortage, model: str, group: str, *, is_azure: bool) -> HttpReply:
     """Return the 429 for a request that its limits do not bear now."""
     unit, short = shortage.unit, {"requests": "RPM", "tokens": "TPM"}[shortage.unit]
     place = f"{model} in organization {group} on {unit} per min ({short}): Limit {shortage.limit}"
@@ -254,5 +254,5 @@ def limited(shortage: Shortage, model: str, group: str, *, is_azure: bool) -> Re
     return error_reply(429, message, type=unit, code="rate_limit_exceeded", headers=headers)
 
 
-def _azure(status: int, code: str, message: str, headers: _Headers = ()) -> Reply:
+def _azure(status: int, code: str, message: str, headers: _Headers = ()) -> HttpReply:
     return json_reply(status, {"error": {"code": code, "message": message}}, headers)

@@ -3,93 +3,64 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
-from .drafts import Generator
-from .endpoints.batches import BatchDesk
-from .endpoints.chat import ChatCompletions
-from .endpoints.embeddings import Embeddings
-from .endpoints.files import FileDesk
+from .completion import PaidEndpoint
+from .endpoints import PAID_ENDPOINTS
+from .endpoints.batches import BatchEndpoints
+from .endpoints.files import FileEndpoints
 from .endpoints.models import list_models
-from .endpoints.responses import Responses
-from .errands import Desk
+from .http_messages import HttpReply
 from .refusals import Refused, unknown_url, wrong_method
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What serves a request."""
-
-    target: Generator | Desk
-    #: What stood in the places of the path's braces.
-    names: Mapping[str, str]
+#: What answers and is billed; or what does work that costs nothing, called with a RequestView and
+#: what stood in the places of the path's braces.
+Target = PaidEndpoint | Callable[..., HttpReply]
 
 
 class Router:
     """Finds what serves a request.
 
-    A table's keys are a method and a path, in which `{name}` stands for one segment.
+    Args:
+        table: by path, in which `{name}` stands for one segment, and method.
     """
 
-    def __init__(self, table: Mapping[tuple[str, str], Generator | Desk]) -> None:
-        self._exact = {key: target for key, target in table.items() if "{" not in key[1]}
-        self._patterns = [
-            (method, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), target)
-            for (method, path), target in table.items()
-            if "{" in path
+    def __init__(self, table: Mapping[str, Mapping[str, Target]]) -> None:
+        self._table = [
+            (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), targets)
+            for path, targets in table.items()
         ]
 
-    def find(self, method: str, path: str) -> Found:
-        """Return what serves `method` at `path`.
+    def find(self, method: str, path: str) -> tuple[Target, Mapping[str, str]]:
+        """Return what serves `method` at `path`, and what stands in the places of its braces.
 
         Raises:
             Refused: nothing does.
         """
-        target = self._exact.get((method, path))
-        if target is not None:
-            return Found(target=target, names={})
-        allowed = [known for known, exact in self._exact if exact == path]
-        for known, pattern, target in self._patterns:
-            match = pattern.fullmatch(path)
-            if match and known == method:
-                return Found(target=target, names=match.groupdict())
-            if match:
-                allowed.append(known)
-        if allowed:
-            raise Refused(wrong_method(allowed))
+        for pattern, targets in self._table:
+            if (match := pattern.fullmatch(path)) is not None:
+                if method not in targets:
+                    raise Refused(wrong_method(list(targets)))
+                return targets[method], match.groupdict()
         raise Refused(unknown_url(method, path))
 
 
-def paid_endpoints() -> dict[str, Generator]:
-    """Return what answers and is billed, by its path without "/v1"."""
-    return {
-        "/chat/completions": ChatCompletions(),
-        "/embeddings": Embeddings(),
-        "/responses": Responses(),
-    }
-
-
-def openai_routes(paid: Mapping[str, Generator], files: FileDesk, batches: BatchDesk) -> Router:
+def openai_routes(files: FileEndpoints, batches: BatchEndpoints) -> Router:
     """Return the table of OpenAI's and Azure's paths."""
-    table: dict[tuple[str, str], Generator | Desk] = {
-        ("GET", "/v1/models"): list_models,
-        ("POST", "/openai/files/import"): files.import_file,
-    }
-    for path, endpoint in paid.items():
-        table["POST", f"/v1{path}"] = endpoint
+    table: dict[str, Mapping[str, Target]] = {}
+    for path, endpoint in PAID_ENDPOINTS.items():
+        table[f"/v1{path}"] = {"POST": endpoint}
         if path != "/responses":
-            table["POST", f"/openai/deployments/{{deployment}}{path}"] = endpoint
+            table[f"/openai/deployments/{{deployment}}{path}"] = {"POST": endpoint}
+    table["/v1/models"] = {"GET": list_models}
+    table["/openai/files/import"] = {"POST": files.import_file}
     for root in ("/v1", "/openai"):
         table |= {
-            ("POST", f"{root}/files"): files.upload,
-            ("GET", f"{root}/files"): files.list,
-            ("GET", f"{root}/files/{{file_id}}"): files.retrieve,
-            ("DELETE", f"{root}/files/{{file_id}}"): files.delete,
-            ("GET", f"{root}/files/{{file_id}}/content"): files.content,
-            ("POST", f"{root}/batches"): batches.create,
-            ("GET", f"{root}/batches"): batches.list,
-            ("GET", f"{root}/batches/{{batch_id}}"): batches.retrieve,
-            ("POST", f"{root}/batches/{{batch_id}}/cancel"): batches.cancel,
+            f"{root}/files": {"POST": files.upload, "GET": files.list},
+            f"{root}/files/{{file_id}}": {"GET": files.retrieve, "DELETE": files.delete},
+            f"{root}/files/{{file_id}}/content": {"GET": files.content},
+            f"{root}/batches": {"POST": batches.create, "GET": batches.list},
+            f"{root}/batches/{{batch_id}}": {"GET": batches.retrieve},
+            f"{root}/batches/{{batch_id}}/cancel": {"POST": batches.cancel},
         }
     return Router(table)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from .batches.course import BatchLimits, Steering
-from .connection import Connection
+from .batches.controls import BatchControls, BatchLimits
+from .environment import Environment
 from .faults import Fault, FaultScript
 from .keys import Keyring, SimKey
 from .latency import Latency
@@ -72,35 +72,32 @@ class Simulator:
         # The port is taken before the file is opened: a failure leaves nothing open.
         self._socket = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
         try:
-            self.ledger = Ledger(ledger_path)
+            self.ledger = Ledger(ledger_path, clock)
         except OSError:
             self._socket.close()
             raise
         self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         #: How batches go.
-        self.steering = Steering(seconds=batch_seconds, window_s=batch_window_s)
+        self.steering = BatchControls(seconds=batch_seconds, window_s=batch_window_s)
         # Files and batches have dates, which go as the clock goes.
         epoch_s = time.time() - clock()
-        service = Service(
-            keyring=keyring,
-            script=self.script,
-            ledger=self.ledger,
-            latency=latency if isinstance(latency, Latency) else Latency(latency),
+        environment = Environment(
             seed=seed,
             context_tokens=context_tokens,
-            steering=self.steering,
-            limits=batch_limits,
+            latency=latency if isinstance(latency, Latency) else Latency(latency),
+            script=self.script,
+            ledger=self.ledger,
+            batch_controls=self.steering,
+            batch_limits=batch_limits,
             clock=clock,
             now_s=lambda: epoch_s + clock(),
             later=self._call_later,
-            on_post=on_post,
         )
-        self._service = service
+        self._service = Service(environment, keyring, on_post)
         #: What is kept at the provider now.
-        self.files = service.files
+        self.files = self._service.files
         #: All batches that were created.
-        self.batches = service.batches
-        self._connections: set[Connection] = set()
+        self.batches = self._service.batches
         self._loop = asyncio.new_event_loop()
         self._stop_asked = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
@@ -140,20 +137,14 @@ class Simulator:
         self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        server = await self._loop.create_server(
-            lambda: Connection(self._service, self._connections),
-            sock=self._socket,
-            backlog=_BACKLOG,
-        )
+        from .wire import Wire
+
+        wire = Wire(self._service)
+        server = await self._loop.create_server(wire.server, sock=self._socket, backlog=_BACKLOG)
         self._flush_again()
         await self._stop_asked.wait()
-        # The other tasks accept clients: a server that is closed under them leaves sockets open.
-        while accepting := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(accepting)
+        await wire.stop()
         server.close()
-        for connection in list(self._connections):
-            connection.abort()
-        await asyncio.sleep(0)
 
     def _call_later(self, delay_s: float, action: Callable[[], None]) -> None:
         self._loop.call_later(delay_s, action)

@@ -18,12 +18,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
 import openai
 
 from ..core.errors import UsageError
 from ..core.records import Lease
 from ..core.redaction import Secret
+from .openai_http import httpx
 from .proxies import parse_proxy
 from .target import AZURE_API_VERSION, azure_endpoint, is_azure, key_header, url_of
 
@@ -75,10 +75,12 @@ def install(proxy: Secret | None = None) -> None:
 class OneSendClient(openai.DefaultHttpxClient):
     """Sends once: no redirect is followed, and the SDK is told not to retry."""
 
-    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send the request as it is."""
         for name in _OWNER_HEADERS:
             request.headers.pop(name, None)
+        if "api-key" in request.headers:  # openai 2.0 sends both
+            request.headers.pop("Authorization", None)
         options["follow_redirects"] = False
         reply = super().send(request, **options)
         reply.headers["x-should-retry"] = "false"
@@ -92,7 +94,7 @@ class LeasedClient(openai.DefaultHttpxClient):
     whoever lent it, who can close them.
     """
 
-    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Put the lease's key and address on the request, then have it sent."""
         carried = _CARRIED.get()
         if carried is None:
@@ -154,7 +156,7 @@ class Clients:
 
 def _client_options(proxy: Secret | None) -> dict[str, Any]:
     """No limit of connections: how much is in flight is decided elsewhere."""
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     if proxy is None:
         direct: dict[str, None] = dict.fromkeys(
             ("all://localhost", "all://127.0.0.1", "all://[::1]")
@@ -162,13 +164,13 @@ def _client_options(proxy: Secret | None) -> dict[str, Any]:
         return {"limits": limits, "mounts": direct}
     found = parse_proxy(proxy.reveal())
     auth = (found.user, found.password.reveal()) if found.password else None
-    return {"limits": limits, "proxy": httpx2.Proxy(found.url, auth=auth), "trust_env": False}
+    return {"limits": limits, "proxy": httpx.Proxy(found.url, auth=auth), "trust_env": False}
 
 
-def _redirect(request: httpx2.Request, lease: Lease) -> None:
+def _redirect(request: httpx.Request, lease: Lease) -> None:
     if is_azure(lease) and lease.azure_deployment is None:
         lease = replace(lease, azure_deployment=_model_in(request))
-    target = httpx2.URL(url_of(lease, _api_path(request.url.path)))
+    target = httpx.URL(url_of(lease, _api_path(request.url.path)))
     asked = request.url.params.remove("api-version")
     request.url = target.copy_with(params=asked.merge(target.params))
     request.headers["Host"] = target.netloc.decode("ascii")
@@ -178,7 +180,7 @@ def _redirect(request: httpx2.Request, lease: Lease) -> None:
     request.headers[name] = value
 
 
-def _model_in(request: httpx2.Request) -> str | None:
+def _model_in(request: httpx.Request) -> str | None:
     """Return the model that a JSON body names, which may be another than the call is known by."""
     if request.headers.get("Content-Type") != "application/json" or not request.content:
         return None

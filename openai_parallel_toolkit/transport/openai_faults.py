@@ -11,12 +11,12 @@ import ssl
 import traceback
 from collections.abc import Iterator
 
-import httpx2
 import openai
 
 from ..core.errors import ToolkitError, UsageError
 from ..core.records import RawReply
 from .base import Phase, SendFault
+from .openai_http import httpx
 
 _CHAT = "openai.chat.completions.create(model=..., messages=...).choices[0].message.content"
 _REPLACEMENTS = {
@@ -36,7 +36,7 @@ def fault_of(exc: Exception) -> RawReply | SendFault | None:
     if isinstance(exc, json.JSONDecodeError):
         return _good(exc.doc) if _rose_in_openai(exc) else None
     cause = exc.__cause__ if isinstance(exc, openai.APIConnectionError) else exc
-    if isinstance(cause, httpx2.RequestError):
+    if isinstance(cause, httpx.RequestError):
         return _wire_fault(cause)
     if isinstance(exc, openai.APIConnectionError):
         return SendFault("unknown", "read", f"openai raised {type(exc).__name__}")
@@ -56,7 +56,7 @@ def explain(exc: Exception) -> ToolkitError | None:
     )
 
 
-def _reply(response: httpx2.Response) -> RawReply:
+def _reply(response: httpx.Response) -> RawReply:
     headers = {name.lower(): value for name, value in response.headers.items()}
     return RawReply(status=response.status_code, headers=headers, body=response.content)
 
@@ -73,7 +73,7 @@ def _rose_in_openai(exc: Exception) -> bool:
     return any(name.partition(".")[0] == "openai" for name in names)
 
 
-def _wire_fault(cause: httpx2.RequestError) -> SendFault:
+def _wire_fault(cause: httpx.RequestError) -> SendFault:
     before = _phase_before(cause)
     told = (
         f"openai could not {'connect' if before else 'get a whole reply'}: {type(cause).__name__}"
@@ -83,15 +83,15 @@ def _wire_fault(cause: httpx2.RequestError) -> SendFault:
     return SendFault("unknown", _phase_after(cause), told)
 
 
-def _phase_before(cause: httpx2.RequestError) -> Phase | None:
+def _phase_before(cause: httpx.RequestError) -> Phase | None:
     """Return how far it came; None: it may have been sent."""
-    if isinstance(cause, httpx2.PoolTimeout):
+    if isinstance(cause, httpx.PoolTimeout):
         return "pool"
-    if isinstance(cause, httpx2.ProxyError):
+    if isinstance(cause, httpx.ProxyError):
         return "proxy"
-    if isinstance(cause, (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)):
+    if isinstance(cause, (httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
         return "request"
-    if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+    if isinstance(cause, (httpx.ConnectError, httpx.ConnectTimeout)):
         roots = tuple(_causes(cause))
         if any(isinstance(root, socket.gaierror) for root in roots):
             return "dns"
@@ -99,12 +99,12 @@ def _phase_before(cause: httpx2.RequestError) -> Phase | None:
     return None
 
 
-def _phase_after(cause: httpx2.RequestError) -> Phase:
-    if isinstance(cause, (httpx2.WriteError, httpx2.WriteTimeout)):
+def _phase_after(cause: httpx.RequestError) -> Phase:
+    if isinstance(cause, (httpx.WriteError, httpx.WriteTimeout)):
         return "write"
-    if isinstance(cause, httpx2.ReadTimeout):
+    if isinstance(cause, httpx.ReadTimeout):
         return "deadline"
-    return "body" if isinstance(cause, httpx2.DecodingError) else "read"
+    return "body" if isinstance(cause, httpx.DecodingError) else "read"
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

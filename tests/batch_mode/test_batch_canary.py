@@ -9,8 +9,7 @@ import pytest
 from batch_desk import start
 
 from openai_parallel_toolkit import NoUsableKey
-from openai_parallel_toolkit.simulator import Fault, SimKey
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey
 
 #: Halves, because a text may be cut or masked in the middle.
 HALVES = [f"sk-{secrets.token_hex(12)}", secrets.token_hex(12)]
@@ -72,7 +71,7 @@ def test_a_dead_key_is_told_by_its_name(desk, said):
     sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
     with pytest.raises(NoUsableKey) as caught:
         desk.inputs(3).configure(sim).run()
-    said["error"] = repr((caught.value, str(caught.value), caught.value.facts)).encode()
+    said["error"] = repr((caught.value, str(caught.value), vars(caught.value))).encode()
     assert b"good" in said["error"]
 
 

@@ -11,8 +11,7 @@ from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.journal.batch_rows import BatchRecord, Stage
 from openai_parallel_toolkit.keys.config import APIKey
-from openai_parallel_toolkit.simulator import Fault, SimKey
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey
 
 
 def peak(sim, key="good"):

@@ -17,7 +17,7 @@ from openai_parallel_toolkit import (
     request_openai_api,
     request_reply,
 )
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse
 
 FILES = 12
 

@@ -20,8 +20,7 @@ from openai_parallel_toolkit import (
     multi_process_one,
     request_openai_api,
 )
-from openai_parallel_toolkit.simulator import Fault
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse, Fault
 
 
 class AskAsync(Ask):

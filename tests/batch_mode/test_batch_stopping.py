@@ -9,7 +9,7 @@ import pytest
 from batch_desk import Ask, billed_twice, question, start, until
 
 from openai_parallel_toolkit import request_openai_api
-from openai_parallel_toolkit.simulator.batches.course import BatchCourse
+from openai_parallel_toolkit.simulator import BatchCourse
 
 
 class Edited(Ask):

@@ -165,7 +165,7 @@ def test_a_mistake_is_refused_with_file_and_field_and_without_the_key(load, conf
     assert message in text
     assert text.startswith("config.json: ")
     assert CANARY not in text
-    assert "canary" not in repr(caught.value.facts)
+    assert "canary" not in repr(vars(caught.value))
     assert caught.value.__context__ is None or CANARY not in repr(vars(caught.value.__context__))
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from openai_parallel_toolkit.core.errors import StorageError, UnsafePath
 from openai_parallel_toolkit.core.filesystem import (
+    atomic_file,
     check_relative,
     filesystem_kind,
     free_bytes,
@@ -117,3 +118,23 @@ def test_disk_trouble_is_told_from_a_files_own_trouble():
     assert is_disk_trouble(storage_error(OSError(errno.EIO, "bad"), "p"))
     assert not is_disk_trouble(OSError(errno.EACCES, "no"))
     assert not is_disk_trouble(ValueError())
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path, is_durable):
+    (tmp_path / "a").write_text("old")
+    with atomic_file(str(tmp_path / "a"), mode=0o600, is_durable=is_durable) as part:
+        with open(part, "w") as file:
+            file.write("new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new"
+    assert os.stat(tmp_path / "a").st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_block_that_raises_leaves_the_old_file_alone(tmp_path):
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_file(str(tmp_path / "a")):
+        raise ZeroDivisionError
+    assert (tmp_path / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a"]

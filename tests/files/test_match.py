@@ -1,7 +1,8 @@
 import pytest
 
 from openai_parallel_toolkit.core.errors import ConfigError, ScanError
-from openai_parallel_toolkit.files.match import Layout, lay_out, matches
+from openai_parallel_toolkit.files.match import Layout, matches
+from openai_parallel_toolkit.files.run_folders import lay_out
 
 
 @pytest.mark.parametrize(

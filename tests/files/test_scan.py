@@ -9,7 +9,7 @@ import pytest
 from house import House
 
 from openai_parallel_toolkit.core.errors import ScanError, SharedOutput, UnsafePath
-from openai_parallel_toolkit.files.match import lay_out
+from openai_parallel_toolkit.files.run_folders import lay_out
 
 
 @pytest.fixture

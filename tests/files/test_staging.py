@@ -89,3 +89,17 @@ def test_what_dead_runs_left_is_swept(house):
     assert Staging(house.output, house.state).sweep() == 2
     assert os.listdir(house.staging.root) == []
     assert os.path.exists("/etc/passwd")
+
+
+def test_a_place_whose_outputs_all_moved_away_serves_again(house):
+    for number in range(3):
+        house.publish(house.run_hook(f"sub/{number}.txt", {".json": "x", ".md": "y"}))
+    assert len(os.listdir(house.staging.root)) == 1
+
+
+@pytest.mark.parametrize("outputs", [{".json": "is refused"}, {"/deep.json": "in a folder"}])
+def test_a_hook_finds_nothing_of_another_where_it_writes(house, outputs):
+    house.write_output("a.json", "not ours")
+    house.publish(house.run_hook("a.txt", outputs))
+    place = house.staging.begin("b").path_without_ext
+    assert os.listdir(os.path.dirname(place)) == []

@@ -122,7 +122,7 @@ def test_two_files_cannot_own_one_output(journal):
     assert first.wait() is None
     error = second.wait()
     assert isinstance(error, OutputConflict)
-    assert (error.final, error.owner) == ("x.json", "a.txt")
+    assert (error.path, error.owner) == ("x.json", "a.txt")
     assert journal.owner_of_output("x.json") == one.id
     assert journal.owner_of_output("y.json") is None
     journal.flush()

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from openai_parallel_toolkit.simulator import BatchCourse, BatchLimits, SimKey
-from openai_parallel_toolkit.simulator.batches.cabinet import FileCabinet
-from openai_parallel_toolkit.simulator.batches.clerk import LineClerk
-from openai_parallel_toolkit.simulator.batches.course import Steering
+from openai_parallel_toolkit.simulator.batches.batch_service import SimBatchService
+from openai_parallel_toolkit.simulator.batches.controls import BatchControls
+from openai_parallel_toolkit.simulator.batches.file_store import FileStore
+from openai_parallel_toolkit.simulator.batches.line_processor import LineProcessor
 from openai_parallel_toolkit.simulator.batches.lines import BadLine, LineReader
-from openai_parallel_toolkit.simulator.batches.office import BatchOffice
-from openai_parallel_toolkit.simulator.drafts import CallReader
+from openai_parallel_toolkit.simulator.environment import Environment
 from openai_parallel_toolkit.simulator.faults import FaultScript
 from openai_parallel_toolkit.simulator.keys import Keyring
+from openai_parallel_toolkit.simulator.latency import Latency
 from openai_parallel_toolkit.simulator.ledger import Ledger
-from openai_parallel_toolkit.simulator.routes import paid_endpoints
 
 LIMIT = 100
 WINDOW_S = 1000.0
@@ -37,24 +37,21 @@ class BatchLives(RuleBasedStateMachine):
         self.turns = []
         self.asked = {}
         self.ledger = Ledger()
-        self.cabinet = FileCabinet(seed=0, now_s=self.clock)
-        self.steering = Steering(seconds=1.0, window_s=WINDOW_S)
-        clerk = LineClerk(
-            paid=paid_endpoints(),
-            reader=CallReader(seed=0, context_tokens=1000),
+        self.controls = BatchControls(seconds=1.0, window_s=WINDOW_S)
+        environment = Environment(
+            seed=0,
+            context_tokens=1000,
+            latency=Latency(),
             script=FaultScript(),
             ledger=self.ledger,
-            time_s=self.clock,
-        )
-        self.office = BatchOffice(
-            cabinet=self.cabinet,
-            clerk=clerk,
-            steering=self.steering,
-            limits=BatchLimits(lines=12),
-            seed=0,
+            batch_controls=self.controls,
+            batch_limits=BatchLimits(lines=12),
+            clock=self.clock,
             now_s=self.clock,
             later=lambda _, action: self.turns.append(action),
         )
+        self.files = FileStore(environment)
+        self.service = SimBatchService(environment, self.files, LineProcessor(environment))
         key = SimKey("good", enqueued_tokens=LIMIT)
         self.account = Keyring([key], time.monotonic).find(key.secret)
 
@@ -77,9 +74,9 @@ class BatchLives(RuleBasedStateMachine):
         if bodies:
             bodies[0] |= extra
         content = b"".join(line(f"c{number}", body) for number, body in enumerate(bodies))
-        self.steering.follow(BatchCourse(end, share=share))
-        file = self.cabinet.add(content, key="good", name="in.jsonl", purpose="batch")
-        batch = self.office.create(
+        self.controls.follow(BatchCourse(end, share=share))
+        file = self.files.add(content, key="good", name="in.jsonl", purpose="batch")
+        batch = self.service.create(
             self.account,
             file,
             endpoint=CHAT,
@@ -99,15 +96,15 @@ class BatchLives(RuleBasedStateMachine):
     @rule(batch=batches)
     def cancel(self, batch):
         if not batch.is_over:
-            self.office.cancel(batch)
+            self.service.cancel(batch)
 
     @rule()
     def hold(self):
-        self.steering.hold()
+        self.controls.hold()
 
     @rule()
     def release(self):
-        self.steering.release()
+        self.controls.release()
 
     @rule(seconds=st.sampled_from([1.0, WINDOW_S]))
     def wait(self, seconds):
@@ -117,19 +114,19 @@ class BatchLives(RuleBasedStateMachine):
     def enqueued_tokens_never_exceed_the_limit(self):
         held = sum(
             batch.enqueued_tokens
-            for batch in self.office.batches()
-            if batch.model and not batch.is_over and not batch.issues
+            for batch in self.service.batches()
+            if batch.model and not batch.is_over and not batch.errors
         )
-        counts = self.office.enqueued().get("good", {})
+        counts = self.service.enqueued().get("good", {})
         assert sum(count.now for count in counts.values()) == held <= LIMIT
 
     @invariant()
     def what_is_over_accounts_for_every_line(self):
-        for batch in self.office.batches():
+        for batch in self.service.batches():
             answered = batch.completed + batch.failed
             assert answered <= batch.total
             if batch.status == "failed":
-                assert batch.issues
+                assert batch.errors
                 assert (batch.output_file_id, batch.error_file_id) == (None, None)
             elif batch.is_over:
                 good, bad = self.custom_ids(batch.output_file_id, batch.error_file_id)
@@ -141,19 +138,19 @@ class BatchLives(RuleBasedStateMachine):
     def no_line_is_served_twice(self):
         rows = [(row.batch, row.custom_id) for row in self.ledger.rows()]
         assert len(rows) == len(set(rows))
-        assert len(rows) == sum(batch.completed + batch.failed for batch in self.office.batches())
+        assert len(rows) == sum(batch.completed + batch.failed for batch in self.service.batches())
 
     def teardown(self):
-        self.steering.release()
+        self.controls.release()
         while self.turns:
             self.turns.pop(0)()
-        assert all(batch.is_over for batch in self.office.batches())
+        assert all(batch.is_over for batch in self.service.batches())
         self.what_is_over_accounts_for_every_line()
         self.enqueued_tokens_never_exceed_the_limit()
 
     def custom_ids(self, *file_ids):
         for file_id in file_ids:
-            file = file_id and self.cabinet.find(file_id, "good")
+            file = file_id and self.files.find(file_id, "good")
             texts = file.content.splitlines() if file else []
             yield [json.loads(text)["custom_id"] for text in texts]
 
@@ -188,4 +185,4 @@ def test_a_body_is_read_from_its_line_byte_for_byte(body, before, space, is_asci
 def test_a_line_that_is_no_request_is_a_bad_line_whatever_it_holds(text):
     with pytest.raises(BadLine) as caught:
         LineReader(CHAT).read(text, 1)
-    assert caught.value.issue.line == 1
+    assert caught.value.error.line == 1

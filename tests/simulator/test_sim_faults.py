@@ -9,7 +9,6 @@ import pytest
 from sim_wire import ask, chat_body, connect, exchange, post, raw_request, read_to_end
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
-from openai_parallel_toolkit.simulator.delivery import _ACTIONS
 from openai_parallel_toolkit.simulator.faults import DELIVERIES
 
 KEYS = (SimKey("good"), SimKey("second"))
@@ -246,8 +245,22 @@ def test_a_rule_that_cannot_be_is_refused(fields):
         Fault(**fields)
 
 
-def test_every_delivery_is_written():
-    assert set(_ACTIONS) == DELIVERIES - {"slow"}
+@pytest.mark.parametrize("kind", sorted(DELIVERIES))
+def test_every_delivery_differs_from_a_whole_reply_on_a_connection_that_stays(kind):
+    with simulator(Fault(kind)) as sim, connect(sim, timeout=0.2) as sock:
+        got, is_open = b"", True
+        try:
+            sock.sendall(raw_request(chat_body()))
+            while data := sock.recv(65536):
+                got += data
+            is_open = False
+        except TimeoutError:
+            pass
+        except ConnectionResetError:
+            is_open = False
+    head, _, body = got.partition(b"\r\n\r\n")
+    is_whole = b"content-length: %d\r" % len(body) in head
+    assert not (is_whole and is_open)
 
 
 def exchange_quietly(sim):

@@ -1,20 +1,29 @@
 """Files at the simulator: upload, import, list, read, delete, expire."""
 
+import hashlib
 import http.server
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import openai
 import pytest
 from batch_wire import azure_client, client, create, lines, run, until, upload
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim_wire import call
+from sim_wire import call, post
 
 from openai_parallel_toolkit.simulator import BatchLimits, Fault, SimKey, Simulator
-from openai_parallel_toolkit.simulator.multipart import read_form
 
 KEYS = (SimKey("good"), SimKey("other"), SimKey("azure"), SimKey("spent", quota="none"))
+
+
+MARK = b"--b"
+
+
+@pytest.fixture(scope="module")
+def forms():
+    with Simulator(KEYS) as simulator:
+        yield simulator
 
 
 @pytest.fixture
@@ -232,32 +241,26 @@ def test_reset_forgets_files_and_batches(sim, api):
     assert (sim.files.stored(), sim.batches.batches()) == ([], [])
 
 
-@settings(max_examples=200, deadline=None)
-@given(content=st.binary(), field=st.text(st.characters(codec="utf-8"), max_size=20))
-def test_a_form_gives_back_what_was_put_in(content, field):
-    boundary = "e2f1-mark"
-    marked = f"--{boundary}".encode()
-    if marked in content or marked in field.encode():
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(), seconds=st.integers(3600, 2_592_000))
+def test_a_form_gives_back_what_was_put_in(forms, content, seconds):
+    if MARK in content:
         return
-    whole = (
-        marked
-        + b'\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n'
-        + field.encode()
-        + b"\r\n"
-        + marked
-        + b'\r\nContent-Disposition: form-data; name="file"; filename="a b.jsonl"\r\n'
-        + b"Content-Type: application/octet-stream\r\n\r\n"
-        + content
-        + b"\r\n"
-        + marked
-        + b"--\r\n"
+    parts = [
+        b'name="purpose"\r\n\r\nuser_data',
+        b'name="expires_after[anchor]"\r\n\r\ncreated_at',
+        b'name="expires_after[seconds]"\r\n\r\n%d' % seconds,
+        b'name="file"; filename="a b.bin"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        + content,
+    ]
+    body = b"".join(
+        MARK + b"\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts
     )
-    form = read_form(f"multipart/form-data; boundary={boundary}", whole)
-    assert (dict(form.fields), form.file_name, form.content) == (
-        {"purpose": field},
-        "a b.jsonl",
-        content,
-    )
+    assert post_form(forms, body + MARK + b"--\r\n").status == 200
+    file, row = forms.files.stored()[-1], forms.ledger.rows()[-1]
+    assert (file.name, file.purpose, file.content) == ("a b.bin", "user_data", content)
+    assert file.expires_s == file.created_s + seconds
+    assert row.payload == hashlib.sha256(content).hexdigest()
 
 
 @settings(max_examples=200, deadline=None)
@@ -267,19 +270,26 @@ def test_a_form_gives_back_what_was_put_in(content, field):
         st.binary(max_size=5)
         | st.sampled_from(
             [
-                b"--b",
+                MARK,
                 b"--",
                 b"\r\n",
                 b"Content-Disposition: form-data;",
+                b"Content-Type: multipart/mixed; boundary=c",
                 b" name*=x",
                 b"; filename=",
             ]
         )
     ).map(b"".join)
 )
-def test_any_bytes_are_a_form_or_a_value_error(body):
-    with suppress(ValueError):
-        read_form("multipart/form-data; boundary=b", body)
+def test_any_bytes_are_a_form_without_a_file_or_none(forms, body):
+    count = len(forms.files.stored())
+    assert post_form(forms, body).status == 400
+    assert post_form(forms, MARK + b"\r\n" + body).status == 400
+    assert len(forms.files.stored()) == count
+
+
+def post_form(sim, body):
+    return post(sim, body, path="/v1/files", **{"Content-Type": "multipart/form-data; boundary=b"})
 
 
 @contextmanager

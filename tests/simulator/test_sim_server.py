@@ -1,5 +1,6 @@
 """Starting, stopping, Azure, streams, the real client and the command line."""
 
+import dataclasses
 import json
 import signal
 import socket
@@ -197,6 +198,23 @@ def test_the_command_explains_a_mistake(arguments):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(("read", "kind"), [(keys_from, SimKey), (fault_from, Fault)])
+def test_every_setting_can_be_given_in_a_short_text(read, kind):
+    texts = {"bool": "no", "Collection[int]": "3", "Sequence[str]": "a", "str": "POST"}
+    for field in dataclasses.fields(kind)[1:]:
+        text = texts.get(str(field.type).partition(" | None")[0], "1")
+        made = read(f"500:{field.name}={text}")
+        assert getattr(made[0] if kind is SimKey else made, field.name) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["500:at=x", "500:billed=maybe", "500:when=1", "500:at", '{"kind": "500"}']
+)
+def test_a_rule_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError):
+        fault_from(text)
+
+
 def test_settings_are_read_from_short_texts():
     good, slow = keys_from("good,slow:rpm=60:quota=5:valid=no:models=a+b")
     assert good == SimKey("good")
@@ -204,7 +222,6 @@ def test_settings_are_read_from_short_texts():
     rule = fault_from("429:at=3,7-9:chance=0.5:billed=yes:retry_after=date+5")
     assert rule.at == {3, 7, 8, 9}
     assert (rule.chance, rule.billed, rule.retry_after) == (0.5, True, "date+5")
-    assert fault_from('{"kind": "500", "message": "a: b"}').message == "a: b"
     assert latency_from("0.2:0.5").sigma == 0.5
 
 

@@ -18,7 +18,7 @@ from openai_parallel_toolkit.core.errors import (
     SharedOutput,
     StorageError,
 )
-from openai_parallel_toolkit.files.run_folders import lay_out, stand_in
+from openai_parallel_toolkit.files.run_folders import lay_out, local_root
 from openai_parallel_toolkit.files.run_lock import state_folder_of
 from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Latency, SimKey, Simulator
@@ -151,9 +151,9 @@ def test_fetched_inputs_and_staged_outputs_do_not_stay(desk, new_place):
     inputs, outputs = new_place("s3"), new_place("abfs")
     desk.fill(inputs, numbered(5))
     desk.run(inputs, outputs)
-    left = [path.name for path in Path(stand_in(outputs)).rglob("*") if path.is_file()]
+    left = [path.name for path in Path(local_root(outputs)).rglob("*") if path.is_file()]
     assert not [name for name in left if name.endswith((".txt", ".json")) and name != "run.json"]
-    assert not list(Path(stand_in(outputs)).rglob("fetched*"))
+    assert not list(Path(local_root(outputs)).rglob("fetched*"))
 
 
 @pytest.mark.parametrize("kind", ["s3", "abfs"])
@@ -220,7 +220,7 @@ def test_where_the_state_is_is_told_once(desk, new_place, caplog):
         desk.run(inputs, outputs)
     told = [record.getMessage() for record in caplog.records if outputs in record.getMessage()]
     assert len(told) == 1
-    assert state_folder_of(stand_in(outputs)) in told[0]
+    assert state_folder_of(local_root(outputs)) in told[0]
 
 
 def test_a_state_path_holds_all_that_is_local(desk, new_place, tmp_path):
@@ -304,7 +304,7 @@ def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(t
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert sorted(texts(outputs)) == expected(numbered(80))
-        with JournalReader(state_folder_of(stand_in(outputs))) as reader:
+        with JournalReader(state_folder_of(local_root(outputs))) as reader:
             lost = reader.status().totals.all_runs.unanswered
         assert sim.ledger.billed() <= 160 + lost
         again = desk.run(inputs, outputs)
@@ -334,11 +334,11 @@ def run_until(sim, billed, *arguments):
 
 
 def test_a_url_and_its_state_belong_together_also_in_another_account(monkeypatch):
-    one = stand_in("abfs://box/out")
+    one = local_root("abfs://box/out")
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "other")
-    assert stand_in("abfs://box/out") != one
-    assert stand_in("abfss://box/out/") == stand_in("az://box/out")
-    assert "box-out-" in stand_in("az://box/out")
+    assert local_root("abfs://box/out") != one
+    assert local_root("abfss://box/out/") == local_root("az://box/out")
+    assert "box-out-" in local_root("az://box/out")
 
 
 def test_layouts_of_folders_are_as_they_were(tmp_path):

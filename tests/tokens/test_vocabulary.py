@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_the_same_words(tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = run(COUNT.format("gpt-4"), cache=tmp_path / "file" / "cache")
     assert done.returncode
-    assert "ToolkitError" in done.stderr
+    assert "VocabularyMissing" in done.stderr
     assert "TIKTOKEN_CACHE_DIR" in done.stderr
 
 

@@ -239,7 +239,7 @@ def test_what_is_under_way_when_it_is_closed_gets_its_answer_and_nothing_follows
         for ask in (lambda: module.carry(lease).__enter__(), lambda: module.client_for(lease)):
             with pytest.raises(UsageError, match="closed"):
                 ask()
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises((RuntimeError, openai.APIConnectionError)):  # by version of openai
             create(model="gpt-4o", messages=MESSAGES)
     assert [one["authorization"] for one in seen] == [_bearer(lease)] * 2
 

@@ -154,12 +154,14 @@ def call() -> tuple[str, Reply]:
     except IncompleteAnswer as exc:
         text = exc.text
     except (RequestRejected, OutcomeUnknown) as exc:
-        print(exc.attempts, exc.maybe_billed)
+        billed: int = exc.attempts + exc.maybe_billed
+        status: int | None = exc.status
+        print(billed, status, exc.code)
         raise
     except RequestFailed:
         raise
     except ToolkitError as exc:
-        print(exc.facts)
+        print(exc.summary)
         raise
     maybe: str | None = request_openai_api(OfOnesOwn("hello"), on_error="none")
     reply = request_reply(ChatModel("gpt-4", [{"role": "user", "content": "hello"}], n=2))

@@ -1,12 +1,11 @@
 """What happens to one call, decided without sending anything."""
 
-import random
 from decimal import Decimal
 
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
-from openai_parallel_toolkit.calls.models import Gpt35Turbo, request_of
+from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply
@@ -33,10 +32,20 @@ CUT = SendFault("unknown", "body", "the body was cut short")
 REFUSED = SendFault("unsent", "connect", "connection refused")
 
 
-class Story:
-    """Plays a call against scripted ends and remembers what it was asked to do."""
+class Chance:
+    """Draws the same share each time."""
 
-    def __init__(self, *ends, policy=None, send_takes_s=1.0):
+    def __init__(self, share):
+        self.random = lambda: share
+
+
+class Story:
+    """Plays a call against scripted ends and remembers what it was asked to do.
+
+    `share` of the longest pause is taken each time: what chance decides elsewhere.
+    """
+
+    def __init__(self, *ends, policy=None, send_takes_s=1.0, share=0.5, request=None):
         self.clock = FakeClock()
         self.ends = list(ends)
         self.sends = 0
@@ -45,11 +54,11 @@ class Story:
         self.timeouts = []
         self.send_takes_s = send_takes_s
         self.steps = attempts.ask(
-            request_of(Gpt35Turbo("hello")),
+            request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
             max_cost_usd=Decimal("0.01"),
             clock=self.clock,
-            chance=random.Random(1),
+            chance=Chance(share),
             clean=str,
         )
 
@@ -129,13 +138,31 @@ def test_max_unknown_zero_never_risks_a_second_bill():
     assert story.sends == 1
 
 
-def test_an_overload_is_retried_max_retries_times_with_growing_pauses():
-    story = Story(OVERLOADED, policy=attempts.Policy(max_retries=4))
+def test_max_retries_caps_what_max_unknown_would_allow():
+    story = Story(CUT, policy=attempts.Policy(max_retries=2, max_unknown=9))
     with pytest.raises(RequestFailed) as caught:
         story.play()
-    assert story.sends == 5
-    assert caught.value.attempts == 5
-    assert all(0 <= p <= 0.5 * 2**n for n, p in enumerate(story.pauses))
+    assert story.sends == 3
+    assert caught.value.maybe_billed == 3
+
+
+@pytest.mark.parametrize("end", [OVERLOADED, CUT])
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_what_may_be_sent_again_is_so_max_retries_times_with_pauses_that_double(end, share):
+    policy = attempts.Policy(max_retries=9, max_unknown=9)
+    story = Story(end, policy=policy, share=share)
+    with pytest.raises(RequestFailed) as caught:
+        story.play()
+    assert story.sends == caught.value.attempts == 10
+    longest = [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert story.pauses == pytest.approx([share * seconds for seconds in longest])
+
+
+def test_a_key_is_asked_for_the_tokens_of_the_prompt_and_of_all_replies():
+    request = request_of(ChatModel("m", content="hello", max_tokens=100, n=3))
+    admit = next(Story(GOOD, request=request).steps)
+    assert admit.need.model == "m"
+    assert admit.need.tokens == request.prompt_tokens + 300
 
 
 def test_a_server_that_asks_for_a_pause_gets_it_up_to_ten_minutes():

@@ -71,7 +71,7 @@ def talk_about(manager):
     try:
         request_openai_api(Gpt35Turbo(content="rejected please"), manager)
     except ToolkitError as exc:
-        print(repr(exc), exc.facts, pickle.dumps(exc))
+        print(repr(exc), vars(exc), pickle.dumps(exc))
         traceback.print_exc()
     try:
         manager.add_key(f"{lease.secret.reveal()} with a blank")

@@ -170,7 +170,7 @@ def _check_target(store: Store) -> None:
     try:
         _look_into(store)
     except StorageError as exc:
-        if exc.facts.get("errno") != errno.EACCES:  # whoever may write need not be let look
+        if exc.errno != errno.EACCES:  # whoever may write need not be let look
             raise
 
 

@@ -76,7 +76,9 @@ def job_statuses(state_folder: str) -> list[JobStatus]:
     if not os.path.exists(os.path.join(state_folder, FILE_NAME)):
         return []
     with JournalReader(state_folder) as journal:
-        found = [(job_from_json(id, facts), batch) for id, facts, batch in journal.jobs()]
+        found = [
+            (job_from_json(id, facts), batch) for id, facts, batch in journal.jobs_and_batches()
+        ]
     return [
         JobStatus(
             path=job.path,

@@ -17,7 +17,7 @@ from ...journal import Journal
 from .failures import FailedLines, Failure
 from .formats import Came, output_line
 from .lines import Line
-from .turns import ANSWERED, Repeats, Turns
+from .output_order import ANSWERED, OutputOrder, Repeats
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -56,7 +56,7 @@ class Asking:
         self._most = most
         self._format = format
         self._failed = failed
-        self._turns = Turns()
+        self._turns = OutputOrder()
         self._under_way = 0
         self._arrived: queue.SimpleQueue[tuple[int, Line, Any]] = queue.SimpleQueue()
 

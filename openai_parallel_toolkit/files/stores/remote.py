@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import secrets
-import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from ...core.errors import StorageError, UnsafePath
-from .base import StoredObject, changed, checked
+from ...core.filesystem import check_relative
+from .base import Store, StoredObject
 from .cleaner import Cleaner
 from .urls import RemotePlace
 
-_COPY_POLL_S = 0.5
 
-
-class RemoteStore:
+class RemoteStore(Store):
     """The objects below a prefix."""
 
     is_local = False
@@ -54,51 +50,19 @@ class RemoteStore:
                 raise FileNotFoundError(errno.ENOENT, "It is no object", path)
             return _stored(path, info)
 
-    def exists(self, path: str) -> bool:
-        try:
-            self.stat(path)
-        except FileNotFoundError:
-            return False
-        return True
-
     def open(self, path: str) -> BinaryIO:
         with self._told(path):
             file: BinaryIO = self._fs.open(self._key(path), "rb")
             return file
 
-    def fetch(self, path: str, local_path: str) -> StoredObject:
-        part = f"{local_path}.{secrets.token_hex(8)}.part"
-        seen = self.stat(path)
-        try:
-            with self._told(path):
-                # Large objects come in several requests, which may meet different versions.
-                self._fs.get_file(self._key(path), part)
-            if self.stat(path) != seen:
-                raise changed(self.url(path))
-            os.replace(part, local_path)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(part)
-        return seen
+    def _copy_to(self, path: str, local_path: str) -> None:
+        with self._told(path):
+            self._fs.get_file(self._key(path), local_path)
 
     def publish(self, local_path: str, path: str) -> None:
         # One PUT, or a multipart upload: the name is there when its last step is done.
         with self._told(path, missing="There is no such bucket or container"):
             self._fs.put_file(local_path, self._key(path))
-
-    def claim(self, path: str) -> bool:
-        with self._told(path, missing="There is no such bucket or container"):
-            try:
-                self._fs.pipe_file(self._key(path), b"", mode="create")
-            except FileExistsError:
-                return False
-            return True
-
-    def move(self, path: str, to: str) -> None:
-        with self._told(path):
-            self._fs.cp_file(self._key(path), self._key(to))
-            self._wait_for_copy(self._key(to))
-        self.delete(path)
 
     def delete(self, path: str) -> None:
         with self._told(path), suppress(FileNotFoundError):
@@ -111,11 +75,11 @@ class RemoteStore:
         # adlfs keeps its client until the process ends; the others end with the file system.
         client = getattr(self._fs, "service_client", None)
         if client is not None:
-            self._in_loop(client.close())
+            asyncio.run_coroutine_threadsafe(client.close(), self._fs.loop).result()
         self._fs = None
 
     def _key(self, path: str) -> str:
-        key = f"{self._place.root}/{checked(path)}"
+        key = f"{self._place.root}/{check_relative(path)}"
         if self._fs._strip_protocol(key) != key:  # it would reach another object
             raise UnsafePath(f"The name {path!r} cannot be reached here; rename it.", path=path)
         return key
@@ -133,21 +97,6 @@ class RemoteStore:
     def _look_for_bucket(self) -> None:
         with suppress(PermissionError):  # it may be forbidden to look at the bucket itself
             self._fs.info(self._place.bucket)
-
-    def _wait_for_copy(self, key: str) -> None:
-        """Wait while Azure still copies; the others have copied when the call returns."""
-        client = getattr(self._fs, "service_client", None)
-        if client is None:
-            return
-        container, _, name = key.partition("/")
-        blob = client.get_blob_client(container, name)
-        while (status := self._in_loop(blob.get_blob_properties()).copy.status) == "pending":
-            time.sleep(_COPY_POLL_S)
-        if status not in ("success", None):
-            raise OSError(errno.EIO, f"the copy has ended as {status}")
-
-    def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop).result()
 
     @contextmanager
     def _told(self, path: str, missing: str = "There is no such object") -> Iterator[None]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..keys import Account
-from .cabinet import StoredFile
-from .course import ENDS, BatchCourse
+from .controls import ENDS, BatchCourse
+from .file_store import StoredFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchIssue:
+class BatchError:
     """Why a batch failed."""
 
     code: str
@@ -23,7 +23,7 @@ class BatchIssue:
 
 
 @dataclass(slots=True, kw_only=True)
-class Batch:
+class SimBatch:
     """A batch. Changed by the event loop's thread alone, its status last; any thread may look."""
 
     id: str
@@ -52,7 +52,7 @@ class Batch:
     failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    issues: list[BatchIssue] = field(default_factory=list)
+    errors: list[BatchError] = field(default_factory=list)
     output_file_id: str | None = None
     error_file_id: str | None = None
 

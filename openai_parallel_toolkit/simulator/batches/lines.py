@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..http1 import json_bytes
-from .batch import BatchIssue
+from ..http_messages import json_bytes
+from .batch import BatchError
 
 _DECODER = json.JSONDecoder()
 _SPACE = frozenset(" \t\r\n")
@@ -19,11 +19,11 @@ class BadLine(Exception):
 
     def __init__(self, code: str, message: str, line: int, param: str | None = None) -> None:
         super().__init__(code)
-        self.issue = BatchIssue(code=code, message=message, line=line, param=param)
+        self.error = BatchError(code=code, message=message, line=line, param=param)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class BatchLine:
     """A request in a batch."""
 
     number: int
@@ -43,7 +43,7 @@ class LineReader:
         self._custom_ids: set[str] = set()
         self._model = ""
 
-    def read(self, text: bytes, number: int) -> Line:
+    def read(self, text: bytes, number: int) -> BatchLine:
         """Return the request in the `number`-th line, counted from 1.
 
         Raises:
@@ -75,7 +75,7 @@ class LineReader:
             )
             raise BadLine("mismatched_model", message, number, "body.model")
         raw_body = body_text.encode()
-        return Line(
+        return BatchLine(
             number=number,
             custom_id=custom_id,
             model=model,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
-from ..batches.batch import Batch
-from ..batches.cabinet import FileCabinet, StoredFile
-from ..batches.clerk import LineClerk
-from ..batches.office import BatchOffice
-from ..errands import Errand
-from ..http1 import Reply, json_reply
+from ..batches.batch import SimBatch
+from ..batches.batch_service import SimBatchService
+from ..batches.file_store import FileStore, StoredFile
+from ..batches.lines import plain_url
+from ..completion import usage_fields
+from ..http_messages import HttpReply, json_reply
 from ..refusals import Refused, error_reply, invalid, missing
-from .pages import lifetime_s, page_reply
+from ..request_view import RequestView
+from . import PAID_ENDPOINTS
+from .pages import lifetime_s, page_of
 
 _USUAL_ON_PAGE, _MOST_ON_PAGE = 20, 100
 _MOST_METADATA = 16
@@ -27,67 +30,63 @@ _TIMED = (
 )
 
 
-class BatchDesk:
+class BatchEndpoints:
     """Serves `/batches`. Touched by the event loop's thread alone."""
 
-    def __init__(self, *, office: BatchOffice, clerk: LineClerk, cabinet: FileCabinet) -> None:
-        self._office = office
-        self._clerk = clerk
-        self._cabinet = cabinet
+    def __init__(self, batches: SimBatchService, files: FileStore) -> None:
+        self._batches = batches
+        self._files = files
 
-    def create(self, errand: Errand) -> Reply:
+    def create(self, view: RequestView) -> HttpReply:
         """Create a batch; whether its file is in order is found out later."""
-        errand.account.admit(is_azure=errand.is_azure)
-        fields = errand.fields()
+        view.account.admit(is_azure=view.is_azure)
+        fields = view.fields()
         for name in ("input_file_id", "endpoint", "completion_window"):
             if not isinstance(fields.get(name), str):
                 raise missing(name)
         endpoint = fields["endpoint"]
-        if not self._clerk.serves(endpoint) or not (errand.is_azure or endpoint.startswith("/v1/")):
+        is_prefixed = view.is_azure or endpoint.startswith("/v1/")
+        if not is_prefixed or plain_url(endpoint) not in PAID_ENDPOINTS:
             raise _not_valid("endpoint")
         if fields["completion_window"] != "24h":
             raise _not_valid("completion_window")
-        batch = self._office.create(
-            errand.account,
-            self._input_file(errand, fields["input_file_id"]),
+        after = fields.get("output_expires_after")
+        batch = self._batches.create(
+            view.account,
+            self._input_file(view, fields["input_file_id"]),
             endpoint=endpoint,
             metadata=_metadata(fields.get("metadata")),
-            output_lifetime_s=lifetime_s(
-                fields.get("output_expires_after"), "output_expires_after"
-            ),
-            is_azure=errand.is_azure,
+            output_lifetime_s=lifetime_s(after, "output_expires_after"),
+            is_azure=view.is_azure,
         )
         return json_reply(200, _shown(batch))
 
-    def list(self, errand: Errand) -> Reply:
+    def list(self, view: RequestView) -> HttpReply:
         """List the key's batches, newest first."""
-        batches = self._office.listed(errand.account.key.name)[::-1]
-        return page_reply(
-            batches, errand.request.query, _shown, usual=_USUAL_ON_PAGE, most=_MOST_ON_PAGE
-        )
+        batches = self._batches.listed(view.key_name)[::-1]
+        return page_of(batches, view, _shown, usual=_USUAL_ON_PAGE, most=_MOST_ON_PAGE)
 
-    def retrieve(self, errand: Errand) -> Reply:
+    def retrieve(self, view: RequestView, batch_id: str) -> HttpReply:
         """Show a batch."""
-        return json_reply(200, _shown(self._found(errand)))
+        return json_reply(200, _shown(self._found(view, batch_id)))
 
-    def cancel(self, errand: Errand) -> Reply:
+    def cancel(self, view: RequestView, batch_id: str) -> HttpReply:
         """Cancel a batch that is not over."""
-        batch = self._found(errand)
+        batch = self._found(view, batch_id)
         if batch.is_over:
             message = f"Cannot cancel a batch with status '{batch.status}'."
             raise Refused(error_reply(409, message))
-        self._office.cancel(batch)
+        self._batches.cancel(batch)
         return json_reply(200, _shown(batch))
 
-    def _found(self, errand: Errand) -> Batch:
-        batch_id = errand.names["batch_id"]
-        batch = self._office.find(batch_id, errand.account.key.name)
+    def _found(self, view: RequestView, batch_id: str) -> SimBatch:
+        batch = self._batches.find(batch_id, view.key_name)
         if batch is None:
             raise Refused(error_reply(404, f"No batch found with id '{batch_id}'."))
         return batch
 
-    def _input_file(self, errand: Errand, file_id: str) -> StoredFile:
-        file = self._cabinet.find(file_id, errand.account.key.name)
+    def _input_file(self, view: RequestView, file_id: str) -> StoredFile:
+        file = self._files.find(file_id, view.key_name)
         if file is None or file.purpose != "batch" or file.status != "processed":
             raise _not_valid("input_file_id")
         return file
@@ -111,18 +110,15 @@ def _not_valid(param: str) -> Refused:
     return invalid(f"Invalid value for '{param}'.", param=param, code="invalid_value")
 
 
-def _shown(batch: Batch) -> dict[str, Any]:
+def _shown(batch: SimBatch) -> dict[str, Any]:
     times = {f"{status}_at": _second(batch.times_s.get(status)) for status in _TIMED}
-    issues = [
-        {"code": issue.code, "message": issue.message, "line": issue.line, "param": issue.param}
-        for issue in batch.issues
-    ]
+    errors = {"object": "list", "data": [asdict(error) for error in batch.errors]}
     return {
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.endpoint,
         "model": batch.model or None,
-        "errors": {"object": "list", "data": issues} if batch.issues else None,
+        "errors": errors if batch.errors else None,
         "input_file_id": batch.input_file.id,
         "completion_window": "24h",
         "status": batch.status,
@@ -136,20 +132,10 @@ def _shown(batch: Batch) -> dict[str, Any]:
             "completed": batch.completed,
             "failed": batch.failed,
         },
-        "usage": _usage(batch),
+        "usage": usage_fields(batch.prompt_tokens, batch.completion_tokens),
         "metadata": batch.metadata or None,
     }
 
 
 def _second(time_s: float | None) -> int | None:
     return None if time_s is None else int(time_s)
-
-
-def _usage(batch: Batch) -> dict[str, Any]:
-    return {
-        "input_tokens": batch.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": batch.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": batch.prompt_tokens + batch.completion_tokens,
-    }

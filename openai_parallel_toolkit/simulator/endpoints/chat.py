@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..answers import draft_text, positive, required, text_of, token_count
-from ..drafts import Call, Draft
-from ..http1 import Reply, json_bytes, json_reply
+from ..answers import complete_text, positive, required, text_of, token_count
+from ..completion import Completion, PaidRequest
+from ..http_messages import HttpReply, json_bytes, json_reply
 from ..refusals import invalid
 
 #: Tokens that each message and the whole prompt cost beside their text.
 _TOKENS_A_MESSAGE = 3
 _MOST_CHOICES = 128
-_FIRST_SECOND = 1_700_000_000
 
 
 class ChatCompletions:
     """Answers with an extract of the last user message."""
 
-    def draft(self, call: Call) -> Draft:
+    def complete(self, paid: PaidRequest) -> Completion:
         """Return what would be answered.
 
         Raises:
             Refused: the body cannot be served.
         """
-        messages = _messages(call)
-        choices = positive(call.body, "n") or 1
+        messages = _messages(paid)
+        choices = positive(paid.body, "n") or 1
         if choices > _MOST_CHOICES:
             raise invalid("Invalid value for 'n'.", param="n", code="invalid_value")
         texts = [text_of(message.get("content")) for message in messages]
@@ -34,37 +33,37 @@ class ChatCompletions:
             for text, message in zip(texts, messages, strict=True)
             if message.get("role") == "user"
         ]
-        return draft_text(
-            call,
+        return complete_text(
+            paid,
             prompt=asked[-1] if asked else texts[-1],
             prompt_tokens=_TOKENS_A_MESSAGE
             + sum(_TOKENS_A_MESSAGE + token_count(text) for text in texts),
-            most_tokens=positive(call.body, "max_completion_tokens", "max_tokens"),
-            form=call.body.get("response_format"),
+            most_tokens=positive(paid.body, "max_completion_tokens", "max_tokens"),
+            form=paid.body.get("response_format"),
             choices=choices,
         )
 
-    def render(self, call: Call, draft: Draft) -> Reply:
-        """Return the draft as a chat completion, or as its chunks when the body says stream."""
-        if call.body.get("stream") is True:
-            return _stream(call, draft)
+    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
+        """Return the completion as one object, or as its chunks when the body says stream."""
+        if paid.body.get("stream") is True:
+            return _stream(paid, completion)
         choices = [
             {
                 "index": index,
                 "message": {"role": "assistant", "content": part, "refusal": None},
                 "logprobs": None,
-                "finish_reason": draft.finish_reason,
+                "finish_reason": completion.finish_reason,
             }
-            for index, part in enumerate(draft.parts)
+            for index, part in enumerate(completion.parts)
         ]
-        completion = {**_frame(call, "chat.completion"), "usage": _usage(draft)}
+        shown = {**_frame(paid, "chat.completion"), "usage": _usage(completion)}
         if choices:
-            completion["choices"] = choices
-        return json_reply(200, completion)
+            shown["choices"] = choices
+        return json_reply(200, shown)
 
 
-def _messages(call: Call) -> list[dict[str, Any]]:
-    messages = required(call.body, "messages")
+def _messages(paid: PaidRequest) -> list[dict[str, Any]]:
+    messages = required(paid.body, "messages")
     if not isinstance(messages, list) or not all(
         isinstance(message, dict) and isinstance(message.get("role"), str) for message in messages
     ):
@@ -72,40 +71,40 @@ def _messages(call: Call) -> list[dict[str, Any]]:
     return messages
 
 
-def _frame(call: Call, kind: str) -> dict[str, Any]:
+def _frame(paid: PaidRequest, kind: str) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-{call.dice.hex()[:29]}",
+        "id": f"chatcmpl-{paid.dice.hex()[:29]}",
         "object": kind,
-        "created": _FIRST_SECOND + call.number(1) % 10_000_000,
-        "model": call.model,
+        "created": paid.created_s,
+        "model": paid.model,
         "system_fingerprint": "fp_simulated",
     }
 
 
-def _usage(draft: Draft) -> dict[str, Any]:
+def _usage(completion: Completion) -> dict[str, Any]:
     return {
-        "prompt_tokens": draft.prompt_tokens,
-        "completion_tokens": draft.completion_tokens,
-        "total_tokens": draft.prompt_tokens + draft.completion_tokens,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
+        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 
-def _stream(call: Call, draft: Draft) -> Reply:
-    frame = _frame(call, "chat.completion.chunk")
-    options = call.body.get("stream_options")
+def _stream(paid: PaidRequest, completion: Completion) -> HttpReply:
+    frame = _frame(paid, "chat.completion.chunk")
+    options = paid.body.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     events = [
         {**frame, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
-        for index, part in enumerate(draft.parts)
-        for delta, reason in _deltas(part, draft.finish_reason)
+        for index, part in enumerate(completion.parts)
+        for delta, reason in _deltas(part, completion.finish_reason)
     ]
     if with_usage:
         events = [{**event, "usage": None} for event in events]
-        events.append({**frame, "choices": [], "usage": _usage(draft)})
+        events.append({**frame, "choices": [], "usage": _usage(completion)})
     lines = [b"data: %b\n\n" % json_bytes(event) for event in events]
-    return Reply(
+    return HttpReply(
         status=200,
         pieces=(*lines, b"data: [DONE]\n\n"),
         content_type="text/event-stream",

@@ -9,8 +9,8 @@ from array import array
 from typing import Any
 
 from ..answers import positive, required, token_count
-from ..drafts import Call, Draft
-from ..http1 import Reply, json_reply
+from ..completion import Completion, PaidRequest
+from ..http_messages import HttpReply, json_reply
 from ..refusals import invalid, too_long
 
 _DIMENSIONS = {"text-embedding-3-large": 3072}
@@ -21,18 +21,18 @@ _MOST_DIMENSIONS = 4096
 class Embeddings:
     """Answers with unit vectors that depend on the seed and the text."""
 
-    def draft(self, call: Call) -> Draft:
+    def complete(self, paid: PaidRequest) -> Completion:
         """Return the texts to embed.
 
         Raises:
             Refused: the body cannot be served.
         """
-        texts, tokens = _inputs(required(call.body, "input"))
-        if (positive(call.body, "dimensions") or 1) > _MOST_DIMENSIONS:
+        texts, tokens = _inputs(required(paid.body, "input"))
+        if (positive(paid.body, "dimensions") or 1) > _MOST_DIMENSIONS:
             raise invalid("Invalid value for 'dimensions'.", param="dimensions")
-        if tokens > call.context_tokens:
-            raise too_long(call.context_tokens, tokens, "input")
-        return Draft(
+        if tokens > paid.context_tokens:
+            raise too_long(paid.context_tokens, tokens, "input")
+        return Completion(
             parts=texts,
             finish_reason="stop",
             prompt_tokens=tokens,
@@ -40,18 +40,21 @@ class Embeddings:
             counted_tokens=tokens,
         )
 
-    def render(self, call: Call, draft: Draft) -> Reply:
+    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
         """Return a vector for each text, as numbers or base64."""
-        size = positive(call.body, "dimensions") or _DIMENSIONS.get(call.model, _USUAL_DIMENSIONS)
-        is_packed = call.body.get("encoding_format") == "base64"
+        size = positive(paid.body, "dimensions") or _DIMENSIONS.get(paid.model, _USUAL_DIMENSIONS)
+        is_packed = paid.body.get("encoding_format") == "base64"
         rows = [
             {"object": "embedding", "index": index, "embedding": _embedding(vector, is_packed)}
-            for index, text in enumerate(draft.parts)
-            for vector in [_vector(call.seed, text, size)]
+            for index, text in enumerate(completion.parts)
+            for vector in [_vector(paid.seed, text, size)]
         ]
-        usage = {"prompt_tokens": draft.prompt_tokens, "total_tokens": draft.prompt_tokens}
+        usage = {
+            "prompt_tokens": completion.prompt_tokens,
+            "total_tokens": completion.prompt_tokens,
+        }
         return json_reply(
-            200, {"object": "list", "data": rows, "model": call.model, "usage": usage}
+            200, {"object": "list", "data": rows, "model": paid.model, "usage": usage}
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..http1 import Reply, json_reply
+from ..http_messages import HttpReply, json_reply
 from ..refusals import invalid
+from ..request_view import RequestView
 
 
 class HasId(Protocol):
@@ -20,19 +21,19 @@ class HasId(Protocol):
 Item = TypeVar("Item", bound=HasId)
 
 
-def page_reply(
+def page_of(
     items: Sequence[Item],
-    query: Mapping[str, str],
+    view: RequestView,
     show: Callable[[Item], dict[str, Any]],
     *,
     usual: int,
     most: int,
-) -> Reply:
-    """Return the page of a list that a query asks for with `limit` and `after`.
+) -> HttpReply:
+    """Return the page of a list that a request's query asks for with `limit` and `after`.
 
     Args:
         items: in the order of the list.
-        query: of the request.
+        view: the request.
         show: returns an item for JSON.
         usual: how many are on a page when nothing is asked.
         most: how many may be asked.
@@ -40,6 +41,7 @@ def page_reply(
     Raises:
         Refused: the limit is out of range, or `after` names nothing.
     """
+    query = view.request.query
     limit = query.get("limit", str(usual))
     if not limit.isdecimal() or not 1 <= int(limit) <= most:
         raise invalid(f"Invalid 'limit': a whole number from 1 to {most}.", param="limit")

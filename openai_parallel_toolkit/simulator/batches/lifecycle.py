@@ -6,22 +6,22 @@ however long, keeps the event loop from its other work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from .batch import Batch, BatchIssue, TokenQueue
-from .cabinet import FileCabinet
-from .clerk import LineClerk
-from .course import BatchLimits, Steering
-from .lines import BadLine, Line, LineReader, answer_line, unanswered_line
+from ..environment import Environment
+from .batch import BatchError, SimBatch, TokenQueue
+from .file_store import FileStore
+from .line_processor import LineProcessor
+from .lines import BadLine, BatchLine, LineReader, answer_line, unanswered_line
 
 #: Lines that are dealt with in one turn.
 _SLICE = 50
 #: Seconds until a held batch looks again whether it may go on.
 _LOOK_EVERY_S = 0.01
 #: More would make every later look at the batch slow.
-_MOST_ISSUES = 100
+_MOST_ERRORS = 100
 #: Code and message of the lines that were not answered when a batch ended early.
 _UNANSWERED = {
     "expired": (
@@ -43,100 +43,88 @@ class _Results:
     bad: list[bytes] = field(default_factory=list)
 
 
-class BatchLife:
-    """Knows how batches live. Its generators run in the event loop's thread alone.
-
-    Args:
-        seed: of the order in which lines are answered.
-        now_s: seconds since 1970.
-    """
+class BatchLifecycle:
+    """Leads batches. Its generators run in the event loop's thread alone."""
 
     def __init__(
         self,
-        *,
-        cabinet: FileCabinet,
-        clerk: LineClerk,
+        environment: Environment,
+        files: FileStore,
+        processor: LineProcessor,
         queue: TokenQueue,
-        steering: Steering,
-        limits: BatchLimits,
-        seed: int,
-        now_s: Callable[[], float],
     ) -> None:
-        self._cabinet = cabinet
-        self._clerk = clerk
+        self._environment = environment
+        self._files = files
+        self._processor = processor
         self._queue = queue
-        self._steering = steering
-        self._limits = limits
-        self._seed = seed
-        self._now_s = now_s
 
-    def lead(self, batch: Batch) -> Iterator[float]:
+    def lead(self, batch: SimBatch) -> Iterator[float]:
         """Lead a batch from validating to its end."""
         yield batch.seconds / 4
         lines = yield from self._validate(batch)
-        if batch.issues:
-            batch.enter("failed", self._now_s())
+        if batch.errors:
+            batch.enter("failed", self._environment.now_s())
             return
         batch.total = len(lines)
         if batch.status == "validating":
-            batch.enter("in_progress", self._now_s())
+            batch.enter("in_progress", self._environment.now_s())
         # Whatever the order in the file, results come in another one.
-        Random(f"{self._seed} {batch.id}").shuffle(lines)
+        Random(f"{self._environment.seed} {batch.id}").shuffle(lines)
         results = _Results()
         left = yield from self._answer(batch, lines, results)
         end = self._early_end(batch) or batch.course.end
         if end != "expired" and batch.status == "in_progress":
             step = "finalizing" if end == "completed" else "cancelling"
-            batch.enter(step, self._now_s())
+            batch.enter(step, self._environment.now_s())
         yield batch.seconds / 4
         if batch.status == "cancelling":
             end = "cancelled"
         self._file(batch, results, left, end)
         self._queue.give_back(batch.key, batch.model, batch.enqueued_tokens)
-        batch.enter(end, self._now_s())
+        batch.enter(end, self._environment.now_s())
 
-    def _validate(self, batch: Batch) -> Generator[float, None, list[Line]]:
+    def _validate(self, batch: SimBatch) -> Generator[float, None, list[BatchLine]]:
         """Read all lines, enqueue their tokens, and note in the batch what is wrong with them."""
         texts = [
             (number, text)
             for number, text in enumerate(batch.input_file.content.split(b"\n"), 1)
             if text.strip()
         ]
-        if issue := self._first_issue(batch, len(texts)):
-            batch.issues.append(issue)
+        if error := self._first_error(batch, len(texts)):
+            batch.errors.append(error)
             return []
-        reader, lines = LineReader(batch.endpoint), list[Line]()
+        reader, lines = LineReader(batch.endpoint), list[BatchLine]()
         for count, (number, text) in enumerate(texts, 1):
             try:
                 line = reader.read(text, number)
-                batch.enqueued_tokens += self._clerk.prompt_tokens(batch, line)
+                batch.enqueued_tokens += self._processor.prompt_tokens(batch, line)
                 lines.append(line)
             except BadLine as bad:
-                batch.issues.append(bad.issue)
-            if len(batch.issues) == _MOST_ISSUES:
+                batch.errors.append(bad.error)
+            if len(batch.errors) == _MOST_ERRORS:
                 break
             if count % _SLICE == 0:
                 yield 0.0
-        if not batch.issues:
+        if not batch.errors:
             batch.model = lines[0].model
-            batch.issues += self._enqueue(batch)
+            batch.errors += self._enqueue(batch)
         return lines
 
-    def _first_issue(self, batch: Batch, count: int) -> BatchIssue | None:
+    def _first_error(self, batch: SimBatch, count: int) -> BatchError | None:
         if batch.course.end == "failed":
-            return BatchIssue(code=batch.course.code, message=batch.course.message)
+            return BatchError(code=batch.course.code, message=batch.course.message)
         if not count:
             message = "The input file is empty. Please ensure it contains at least one request."
-            return BatchIssue(code="empty_file", message=message)
-        if count > self._limits.lines:
+            return BatchError(code="empty_file", message=message)
+        if count > self._environment.batch_limits.lines:
             message = (
                 f"The batch input file contains {count:,} requests, more than the limit of "
-                f"{self._limits.lines:,}."
+                f"{self._environment.batch_limits.lines:,}."
             )
-            return BatchIssue(code="too_many_tasks", message=message)
+            return BatchError(code="too_many_tasks", message=message)
         return None
 
-    def _enqueue(self, batch: Batch) -> list[BatchIssue]:
+    def _enqueue(self, batch: SimBatch) -> list[BatchError]:
         """Count the batch's tokens as enqueued; return why not, if they are too many."""
         key = batch.account.key
         if self._queue.take(key.name, batch.model, batch.enqueued_tokens, key.enqueued_tokens):
@@ -146,11 +134,11 @@ class BatchLife:
             f"org-{key.group or key.name}. Limit: {key.enqueued_tokens:,} enqueued tokens. "
             "Please try again once some in_progress batches have been completed."
         )
-        return [BatchIssue(code="token_limit_exceeded", message=message)]
+        return [BatchError(code="token_limit_exceeded", message=message)]
 
     def _answer(
-        self, batch: Batch, lines: Sequence[Line], results: _Results
-    ) -> Generator[float, None, Sequence[Line]]:
+        self, batch: SimBatch, lines: Sequence[BatchLine], results: _Results
+    ) -> Generator[float, None, Sequence[BatchLine]]:
         """Answer lines over half of the batch's time; return those that are left when it ends."""
         course = batch.course
         most = round(len(lines) * (course.share if course.end in _UNANSWERED else 1))
@@ -159,13 +147,13 @@ class BatchLife:
         pause_s = batch.seconds / 2 * at_once / max(1, most)
         done = 0
         while done < most:
-            while self._steering.is_held and not self._early_end(batch):
+            while self._environment.batch_controls.is_held and not self._early_end(batch):
                 yield _LOOK_EVERY_S
             if self._early_end(batch):
                 break
             for line in lines[done : min(done + at_once, most)]:
                 done += 1
-                is_good, answer = self._clerk.answer(batch, line)
+                is_good, answer = self._processor.answer(batch, line)
                 batch.completed += is_good
                 batch.failed += not is_good
                 if done > lost:
@@ -173,13 +161,15 @@ class BatchLife:
             yield pause_s
         return lines[done:]
 
-    def _early_end(self, batch: Batch) -> str:
+    def _early_end(self, batch: SimBatch) -> str:
         """Return what ends a batch before its time; "" while nothing does."""
         if batch.status == "cancelling":
             return "cancelled"
-        return "expired" if self._now_s() >= batch.expires_s else ""
+        return "expired" if self._environment.now_s() >= batch.expires_s else ""
 
-    def _file(self, batch: Batch, results: _Results, left: Sequence[Line], end: str) -> None:
+    def _file(
+        self, batch: SimBatch, results: _Results, left: Sequence[BatchLine], end: str
+    ) -> None:
         """Put the results into files; one that would be empty does not exist."""
         if end in _UNANSWERED:
             code, message = _UNANSWERED[end]
@@ -194,10 +184,10 @@ class BatchLife:
         batch.output_file_id = self._store(batch, "output", results.good)
         batch.error_file_id = self._store(batch, "error", results.bad)
 
-    def _store(self, batch: Batch, kind: str, lines: Sequence[bytes]) -> str | None:
+    def _store(self, batch: SimBatch, kind: str, lines: Sequence[bytes]) -> str | None:
         if not lines:
             return None
-        return self._cabinet.add(
+        return self._files.add(
             b"".join(lines),
             key=batch.key,
             name=f"{batch.id}_{kind}.jsonl",

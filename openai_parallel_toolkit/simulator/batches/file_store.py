@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from ..environment import Environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +28,13 @@ class StoredFile:
     expires_s: float | None = None
 
 
-class FileCabinet:
-    """Keeps files until they are deleted or expire. `_lock` guards them all.
+class FileStore:
+    """Keeps files until they are deleted or expire. `_lock` guards them all."""
 
-    Args:
-        seed: of the ids.
-        now_s: seconds since 1970.
-    """
-
-    def __init__(self, *, seed: int, now_s: Callable[[], float]) -> None:
+    def __init__(self, environment: Environment) -> None:
         self._lock = threading.Lock()
-        self._seed = seed
-        self._now_s = now_s
+        self._seed = environment.seed
+        self._now_s = environment.now_s
         self._files: dict[str, StoredFile] = {}
         self._count = 0
 

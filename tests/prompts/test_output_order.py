@@ -6,15 +6,15 @@ from hashlib import sha256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.api.prompts import turns
-from openai_parallel_toolkit.api.prompts.turns import ANSWERED, Repeats, Turns
+from openai_parallel_toolkit.api.prompts import output_order
+from openai_parallel_toolkit.api.prompts.output_order import ANSWERED, OutputOrder, Repeats
 
 
 @settings(deadline=None)
 @given(st.permutations(range(40)), st.integers(1, 40))
 def test_lines_come_in_order_and_none_before_its_end(order, most_under_way):
     found, under_way, begun = [], [], 0
-    waiting = Turns()
+    waiting = OutputOrder()
     while len(found) < len(order):
         while begun < len(order) and len(under_way) < most_under_way:
             assert waiting.begin(begun % 3) == begun
@@ -30,7 +30,7 @@ def test_lines_come_in_order_and_none_before_its_end(order, most_under_way):
 
 
 def test_written_lines_leave_the_memory():
-    waiting, count = Turns(), 3 * turns._MOST_WRITTEN + 7
+    waiting, count = OutputOrder(), 3 * output_order._MOST_WRITTEN + 7
     for n in range(count):
         waiting.end(waiting.begin(n))
         assert waiting.take() == (n, ANSWERED)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
+import tempfile
 from array import array
 
-from ...core.errors import StorageError
+from ...files.spill import SpillDatabase
 
 #: The line has no end yet.
 _OPEN = -2
@@ -15,7 +15,7 @@ ANSWERED = -1
 _MOST_WRITTEN = 10_000
 
 
-class Turns:
+class OutputOrder:
     """The lines that were begun and not written: twelve bytes each, however long they wait."""
 
     def __init__(self) -> None:
@@ -53,10 +53,7 @@ class Repeats:
     """Counts how often each request came before; what does not fit into memory goes to the disk."""
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)  # a private file, gone when closed
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.execute("CREATE TABLE seen (hash BLOB PRIMARY KEY, times INT) WITHOUT ROWID")
-        self._db.execute("BEGIN")
+        self._spill = SpillDatabase(tempfile.gettempdir())
 
     def count(self, hash: str) -> int:
         """Return how many equal requests were counted before this one.
@@ -67,21 +64,11 @@ class Repeats:
         Raises:
             StorageError: there is no room for temporary files.
         """
-        try:
-            return self._count(bytes.fromhex(hash))
-        except sqlite3.OperationalError as exc:
-            raise StorageError(
-                f"the folder for temporary files cannot be used ({exc}); free some space there, "
-                "or set TMPDIR to another one, then run again"
-            ) from exc
-
-    def _count(self, key: bytes) -> int:
-        if self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, 1)", (key,)).rowcount:
-            return 0
-        times: int = self._db.execute("SELECT times FROM seen WHERE hash = ?", (key,)).fetchone()[0]
-        self._db.execute("UPDATE seen SET times = times + 1 WHERE hash = ?", (key,))
+        key = bytes.fromhex(hash)
+        times: int = self._spill.get(key) or 0
+        self._spill.put([(key, times + 1)])
         return times
 
     def close(self) -> None:
         """Forget everything."""
-        self._db.close()
+        self._spill.close()

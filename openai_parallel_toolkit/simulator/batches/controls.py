@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 #: Ways to end, and how a batch is called then.
 ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
+_TIMES = ("seconds", "window_s", "listed_after_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +58,20 @@ class BatchCourse:
             raise ValueError("strangers and seconds are not below 0")
 
 
-class Steering:
-    """What is wanted of batches. `_lock` guards all of it."""
+class BatchControls:
+    """What is wanted of batches. Any thread may change it; only the event loop's takes courses."""
 
     def __init__(self, *, seconds: float, window_s: float) -> None:
-        self._lock = threading.Lock()
-        self._seconds = seconds
-        self._window_s = window_s
-        self._listed_after_s = 0.0
-        self._is_held = False
+        #: Seconds from a batch's creation to its end, if its lines take no longer.
+        self.seconds = seconds
+        #: Seconds from a batch's creation until it expires.
+        self.window_s = window_s
+        #: Seconds from a batch's creation until it is listed.
+        self.listed_after_s = 0.0
+        #: Whether no line is answered now.
+        self.is_held = False
         self._usual = BatchCourse()
         self._next: deque[BatchCourse] = deque()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds from a batch's creation to its end, if its lines take no longer."""
-        with self._lock:
-            return self._seconds
-
-    @property
-    def window_s(self) -> float:
-        """Seconds from a batch's creation until it expires."""
-        with self._lock:
-            return self._window_s
-
-    @property
-    def listed_after_s(self) -> float:
-        """Seconds from a batch's creation until it is listed."""
-        with self._lock:
-            return self._listed_after_s
-
-    @property
-    def is_held(self) -> bool:
-        """Whether no line is answered now."""
-        with self._lock:
-            return self._is_held
 
     def set_pace(
         self,
@@ -106,38 +85,31 @@ class Steering:
         Args:
             listed_after_s: seconds that any batch is missing in the list after its creation.
         """
-        with self._lock:
-            if listed_after_s is not None:
-                self._listed_after_s = listed_after_s
-            self._seconds = self._seconds if seconds is None else seconds
-            self._window_s = self._window_s if window_s is None else window_s
+        self.seconds = self.seconds if seconds is None else seconds
+        self.window_s = self.window_s if window_s is None else window_s
+        self.listed_after_s = self.listed_after_s if listed_after_s is None else listed_after_s
 
     def hold(self) -> None:
         """Answer no further line; batches stay in_progress until `release`."""
-        with self._lock:
-            self._is_held = True
+        self.is_held = True
 
     def release(self) -> None:
         """Let held batches go on."""
-        with self._lock:
-            self._is_held = False
+        self.is_held = False
 
     def follow(self, *courses: BatchCourse) -> None:
         """Let the next batches created go these ways, one each, in this order."""
-        with self._lock:
-            self._next.extend(courses)
+        self._next.extend(courses)
 
     def always_follow(self, course: BatchCourse) -> None:
         """Let all further batches go this way, save those that `follow` named."""
-        with self._lock:
-            self._usual = course
+        self._usual = course
 
     def take_course(self) -> BatchCourse:
         """Return how the batch that is now created will go."""
-        with self._lock:
-            return self._next.popleft() if self._next else self._usual
+        return self._next.popleft() if self._next else self._usual
 
-    def steer(self, wishes: object) -> None:
+    def update(self, wishes: object) -> None:
         """Do what a JSON object says: the times of `set_pace`, `is_held`, `next` and `always`.
 
         Raises:
@@ -145,29 +117,20 @@ class Steering:
         """
         if not isinstance(wishes, dict):
             raise ValueError("this is no object")  # noqa: TRY004 - told as the other mistakes are
-        times = ("seconds", "window_s", "listed_after_s")
-        known = {*times, "is_held", "next", "always"}
+        known = {*_TIMES, "is_held", "next", "always"}
         if unknown := set(wishes) - known:
             raise ValueError(f"{sorted(unknown)} are none of {sorted(known)}")
         try:
             courses = [BatchCourse(**fields) for fields in wishes.get("next", ())]
-            always = BatchCourse(**wishes["always"]) if "always" in wishes else None
-            pace = {name: float(wishes[name]) for name in times if name in wishes}
+            always = BatchCourse(**wishes["always"]) if "always" in wishes else self._usual
+            pace = {name: float(wishes[name]) for name in _TIMES if name in wishes}
         except TypeError as exc:
             raise ValueError(f"a course is an object with fields of BatchCourse: {exc}") from exc
         self.set_pace(**pace)
         self.follow(*courses)
-        if always is not None:
-            self.always_follow(always)
-        if "is_held" in wishes:
-            self.hold() if wishes["is_held"] else self.release()
+        self.always_follow(always)
+        self.is_held = bool(wishes.get("is_held", self.is_held))
 
     def fields(self) -> dict[str, Any]:
         """Return what is wanted, for JSON."""
-        with self._lock:
-            return {
-                "seconds": self._seconds,
-                "window_s": self._window_s,
-                "listed_after_s": self._listed_after_s,
-                "is_held": self._is_held,
-            }
+        return {name: getattr(self, name) for name in (*_TIMES, "is_held")}

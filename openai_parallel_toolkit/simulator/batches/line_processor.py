@@ -1,0 +1,88 @@
+"""Answer the lines of batches as live requests are answered, and enter them into the bill."""
+
+from __future__ import annotations
+
+from ..completion import PaidEndpoint, PaidRequest, paid_request
+from ..decision import Decision, sell
+from ..endpoints import PAID_ENDPOINTS
+from ..environment import Environment
+from ..faults import LINE_KINDS
+from ..http_messages import HttpRequest
+from ..refusals import Refused, invalid
+from ..request_view import RequestView
+from .batch import SimBatch
+from .lines import BadLine, BatchLine, answer_line, line_number, plain_url
+
+
+class LineProcessor:
+    """Processes lines. Touched by the event loop's thread alone."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def prompt_tokens(self, batch: SimBatch, line: BatchLine) -> int:
+        """Return the tokens that a line enqueues; one that will be refused has none.
+
+        Raises:
+            BadLine: the key does not have the model.
+        """
+        try:
+            batch.account.admit_model(line.model, line.model if batch.is_azure else None)
+        except Refused as refused:
+            message = f"The provided model '{line.model}' is not supported by the Batch API."
+            raise BadLine("model_not_found", message, line.number, "body.model") from refused
+        try:
+            return _endpoint(batch).complete(self._paid(_view(batch, line))).prompt_tokens
+        except Refused:
+            return 0
+
+    def answer(self, batch: SimBatch, line: BatchLine) -> tuple[bool, bytes]:
+        """Serve and bill a line; return whether it went well, and its line in the results."""
+        view = _view(batch, line)
+        try:
+            decision = self._decide(batch, view)
+        except Refused as refused:
+            decision = Decision(reply=refused.reply, model=line.model)
+        request_id = f"req_{line_number(batch.id, line.custom_id)}"
+        row = decision.row(view, request_id, batch=batch.id, custom_id=line.custom_id)
+        self._environment.ledger.note(row)
+        batch.prompt_tokens += row.prompt_tokens
+        batch.completion_tokens += row.completion_tokens
+        return row.status == 200, answer_line(
+            batch.id,
+            line.custom_id,
+            status=row.status,
+            request_id=request_id,
+            body=decision.reply.body,
+        )
+
+    def _decide(self, batch: SimBatch, view: RequestView) -> Decision:
+        """Return what a line gets, and bill it.
+
+        Raises:
+            Refused: it cannot be served.
+        """
+        batch.account.admit(is_azure=batch.is_azure)
+        endpoint, paid = _endpoint(batch), self._paid(view)
+        if paid.body.get("stream") is True:
+            raise invalid("Streaming is not supported in the Batch API.", param="stream")
+        completion = endpoint.complete(paid)
+        return sell(endpoint, paid, completion, view, self._environment.script, kinds=LINE_KINDS)
+
+    def _paid(self, view: RequestView) -> PaidRequest:
+        environment = self._environment
+        return paid_request(view, seed=environment.seed, context_tokens=environment.context_tokens)
+
+
+def _endpoint(batch: SimBatch) -> PaidEndpoint:
+    return PAID_ENDPOINTS[plain_url(batch.endpoint)]
+
+
+def _view(batch: SimBatch, line: BatchLine) -> RequestView:
+    return RequestView(
+        # Rules may ask for the mark at the path's end.
+        request=HttpRequest(path=f"{batch.endpoint}#line", body=line.body),
+        account=batch.account,
+        digest=line.digest,
+        is_azure=batch.is_azure,
+    )

@@ -1,0 +1,32 @@
+"""What all parts of one simulator share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .batches.controls import BatchControls, BatchLimits
+from .faults import FaultScript
+from .latency import Latency
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What all parts of one simulator share."""
+
+    #: Of answers, ids, latency and faults.
+    seed: int
+    #: Tokens that a prompt and its longest answer may have together.
+    context_tokens: int
+    latency: Latency
+    script: FaultScript
+    ledger: Ledger
+    batch_controls: BatchControls
+    batch_limits: BatchLimits
+    #: Seconds that never go back.
+    clock: Callable[[], float]
+    #: Seconds since 1970.
+    now_s: Callable[[], float]
+    #: Runs an action after so many seconds, in the event loop's thread.
+    later: Callable[[float, Callable[[], None]], None]
