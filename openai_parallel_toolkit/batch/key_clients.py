@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
 from ..core.clock import Clock
@@ -12,7 +13,8 @@ from ..journal import Journal
 from ..journal.batch_rows import BatchRecord
 from ..keys import APIKeyManager
 from ..transport.http import HttpTransport
-from .service import BELIEVED_S, BatchService
+from .options import Patience
+from .service import BatchService
 
 
 class KeyClients:
@@ -23,21 +25,21 @@ class KeyClients:
         journal: Journal,
         keys: APIKeyManager,
         *,
+        patience: Patience,
         clock: Clock,
         chance: Random,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        patience_s: float = 600.0,
-        believed_s: float = BELIEVED_S,
     ) -> None:
         self.keys = keys
         self._journal = journal
-        self._settings = {
-            "clock": clock,
-            "chance": chance,
-            "sleep": pause,
-            "patience_s": patience_s,
-            "believed_s": believed_s,
-        }
+        self._make = partial(
+            BatchService,
+            clock=clock,
+            chance=chance,
+            sleep=pause,
+            patience_s=patience.retry_s,
+            believed_s=patience.believed_s,
+        )
         self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._services: dict[str, BatchService] = {}
         #: Refusals because of which a key gets no more batches of a model, by (key, model).
@@ -68,11 +70,7 @@ class KeyClients:
         """Return the client of a key."""
         service = self._services.get(lease.key_name)
         if service is None:
-            service = self._services[lease.key_name] = BatchService(
-                self._transport,
-                lease,
-                **self._settings,  # type: ignore[arg-type]
-            )
+            service = self._services[lease.key_name] = self._make(self._transport, lease)
         return service
 
     def owner(self, batch: BatchRecord) -> BatchService | None:

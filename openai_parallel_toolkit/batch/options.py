@@ -19,9 +19,17 @@ class Patience:
     poll_s: float
     longest_poll_s: float
     #: For how long a batch that was perhaps made is looked for.
-    listed_within_s: float
+    listed_within_s: float = LISTED_WITHIN_S
+    #: For how long is looked for what was just made and is said not to be there.
+    believed_s: float = BELIEVED_S
+    #: For how long what may be repeated is repeated.
+    retry_s: float = 600.0
     #: For how long a batch is offered to a service that is busy or away; None: until it works.
     submit_s: float | None = None
+    #: How long waits what cannot be made smaller and was refused for its tokens: at first, and at
+    #: most.
+    full_s: float = 60.0
+    longest_full_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +66,9 @@ class BatchOptions:
             poll_s=self.poll_s,
             longest_poll_s=self.longest_poll_s,
             listed_within_s=self.listed_within_s,
+            believed_s=self.believed_s,
+            full_s=self.longest_poll_s,
+            longest_full_s=self.longest_poll_s,
         )
 
     def __post_init__(self) -> None:

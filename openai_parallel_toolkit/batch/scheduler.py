@@ -21,14 +21,12 @@ from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
 from .cancel import cancel_batch
 from .collect import CallLines
-from .key_clients import KeyClients
+from .engine import BatchEngine
 from .live_fallback import LiveFallback
 from .options import BatchOptions
 from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
-from .submit import Submitter
-from .token_quota import EnqueuedTokenQuota
-from .tracker import BatchTracker, OutOfReach
+from .tracker import OutOfReach
 
 logger = logging.getLogger(__name__)
 
@@ -67,50 +65,35 @@ class BatchScheduler:
         self._context = context
         self._stragglers = stragglers
         self._cancels = cancels
-        self._patience = patience = options.patience
-        chance = chance or Random()
         self._budget = BatchBudget(context.budget)
-        self._clients = KeyClients(
-            journal, keys, clock=clock, chance=chance, believed_s=options.believed_s
-        )
-        quota = EnqueuedTokenQuota(keys.settings.api_keys, pause_s=options.longest_poll_s)
-        self._planner = BatchPlanner(
-            store=self._store,
-            clients=self._clients,
-            quota=quota,
-            budget=self._budget,
-            options=options,
-            clock=clock,
-            is_fresh=stragglers is not None,
-        )
-        clean = keys.redactor.clean
         self._lines = CallLines(
             self._store,
             context,
             self._budget,
             private_folder(folder),
             clock=clock,
-            clean=clean,
+            clean=keys.redactor.clean,
             policy=context.policy,
         )
-        submitter = Submitter(
-            self._store,
+        engine = BatchEngine(
+            journal,
+            keys,
             self._lines,
             window=options.window,
-            patience=patience,
+            patience=options.patience,
             clock=clock,
-            chance=chance,
+            chance=chance or Random(),
         )
-        self._tracker = BatchTracker(
-            self._store,
-            self._lines,
-            self._clients,
-            submitter,
-            quota,
-            patience=patience,
+        self._clients, self._tracker = engine.clients, engine.tracker
+        self._listed_within_s = options.listed_within_s
+        self._planner = BatchPlanner(
+            store=self._store,
+            clients=engine.clients,
+            quota=engine.quota,
+            budget=self._budget,
+            options=options,
             clock=clock,
-            chance=chance,
-            clean=clean,
+            is_fresh=stragglers is not None,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         #: Something has come back or been given up; cleared by who looks for ready files.
@@ -271,7 +254,7 @@ class BatchScheduler:
     ) -> None:
         try:
             if self._cancels and batch.stage is not Stage.COLLECTED:
-                within_s = self._patience.listed_within_s
+                within_s = self._listed_within_s
                 found = await cancel_batch(self._store, batch, service, within_s=within_s)
                 if found is None:
                     self._put_back(batch)

@@ -46,6 +46,18 @@ def test_what_is_under_way_is_not_taken_again(inbox, tmp_path):
     assert names(inbox.look({"a.jsonl"})) == []
 
 
+def test_files_that_the_pattern_does_not_take_are_named_once_with_the_setting(
+    inbox, tmp_path, caplog
+):
+    for name in ("a.jsonl", "b.json", "c.txt", ".hidden"):
+        (tmp_path / "in" / name).write_text("1\n")
+    inbox.look(())
+    inbox.look(())
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "2 files are left" in told
+    assert "'*.jsonl': b.json, c.txt; give another one with pattern (--pattern)" in told
+
+
 def test_files_that_arrive_are_worked_on_until_it_is_stopped(bench, sim):
     bench.put("first.jsonl")
     folder = bench.folder(continuous=True)

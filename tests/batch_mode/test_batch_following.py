@@ -12,12 +12,10 @@ from book_kit import MODEL, PATH, ask, form, hash_of, sent, suspend
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import CallLines
-from openai_parallel_toolkit.batch.key_clients import KeyClients
+from openai_parallel_toolkit.batch.engine import BatchEngine
 from openai_parallel_toolkit.batch.options import Patience
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
-from openai_parallel_toolkit.batch.submit import Submitter
-from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
-from openai_parallel_toolkit.batch.tracker import BatchTracker, OutOfReach
+from openai_parallel_toolkit.batch.tracker import OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
 from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
@@ -101,7 +99,7 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = book.open_batches()
     context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
-    patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0, listed_within_s=0.0), Random(1)
+    patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0), Random(1)
     lines = CallLines(
         book,
         context,
@@ -111,16 +109,9 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
         clean=str,
         policy=context.policy,
     )
-    times = {"patience": patience, "clock": clock, "chance": chance}
-    tracker = BatchTracker(
-        book,
-        lines,
-        KeyClients(journal, keys, clock=clock, chance=chance),
-        Submitter(book, lines, window="24h", **times),
-        EnqueuedTokenQuota(keys.settings.api_keys),
-        clean=str,
-        **times,
-    )
+    tracker = BatchEngine(
+        journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
+    ).tracker
     (lease,) = keys.passes(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
     tracker.enter(batch)

@@ -14,10 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ...batch.key_clients import KeyClients
-from ...batch.submit import Submitter
-from ...batch.token_quota import EnqueuedTokenQuota
-from ...batch.tracker import BatchTracker
+from ...batch.engine import BatchEngine
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
 from ...core.text import counted
@@ -28,7 +25,7 @@ from ...runs.session import RunSession
 from .inbox import Inbox
 from .job import Job, Stage, job_from_json, job_to_json
 from .job_files import JobFiles
-from .job_machine import Dependencies, JobStateMachine, in_thread
+from .job_machine import JobStateMachine, in_thread
 from .pace import Pace, Stop
 from .places import Places
 from .settings import FolderSettings
@@ -71,7 +68,23 @@ class FolderRun:
         self._warned: dict[str, str] = {}
         self._finished = 0
         self._inbox = Inbox(places, settings.pattern, waits_for_whole=settings.continuous)
-        self._given = self._dependencies(chance)
+        self._files = JobFiles(
+            places,
+            settings,
+            prices=session.prices,
+            wall_s=session.clock.wall_s,
+            clean=session.keys.redactor.clean,
+        )
+        self._engine = BatchEngine(
+            session.journal,
+            session.keys,
+            self._files,
+            window=settings.completion_window,
+            patience=self._pace.patience,
+            clock=session.clock,
+            chance=chance,
+            pause=self.stop.pause,
+        )
 
     async def work(self) -> None:
         """Work until all is done, or `stop` is asked.
@@ -87,7 +100,7 @@ class FolderRun:
             shown.cancel()
             await self._wind_up()
             self._show()
-            await self._given.clients.close()
+            await self._engine.clients.close()
         self._raise_what_ended_it()
 
     def drop(self) -> None:
@@ -120,7 +133,7 @@ class FolderRun:
     async def _work(self) -> None:
         jobs = [job_from_json(id, facts) for id, facts in self._store.jobs()]
         jobs.sort(key=lambda job: (job.taken_wall_s, job.path))
-        await in_thread(self._given.files.sweep, jobs)
+        await in_thread(self._files.sweep, jobs)
         self._waiting.extend((job, True) for job in jobs)
         next_look_s = self._clock.now_s()
         while not self.stop.is_asked:
@@ -156,7 +169,14 @@ class FolderRun:
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.batch_size:
             job, is_resumed = self._waiting.popleft()
-            machine = JobStateMachine(job, self._given, is_resumed=is_resumed)
+            machine = JobStateMachine(
+                job,
+                self._engine,
+                self._files,
+                stop=self.stop,
+                clock=self._clock,
+                is_resumed=is_resumed,
+            )
             self._under_way[asyncio.ensure_future(machine.go())] = machine
 
     async def _wait(self, until_s: float) -> None:
@@ -235,7 +255,7 @@ class FolderRun:
     def _words(self) -> list[str]:
         if not self._under_way:
             return ["waiting for new files"] if self._settings.continuous else []
-        tracker = self._given.tracker
+        tracker = self._engine.tracker
         seen = [batch for batch in tracker.seen.values() if batch is not None]
         waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
         words = [f"waiting: {waits}"] if waits else []
@@ -262,62 +282,6 @@ class FolderRun:
             taken_wall_s=self._clock.wall_s(),
         )
         return replace(job, id=self._store.add_job(job_to_json(job)))
-
-    def _dependencies(self, chance: random.Random) -> Dependencies:
-        pace, store, clock, pause = self._pace, self._store, self._clock, self.stop.pause
-        clean = self._keys.redactor.clean
-        clients = KeyClients(
-            self._session.journal,
-            self._keys,
-            clock=clock,
-            chance=chance,
-            pause=pause,
-            patience_s=pace.patience_s,
-            believed_s=pace.believed_s,
-        )
-        files = JobFiles(
-            self._places,
-            self._settings,
-            prices=self._session.prices,
-            wall_s=clock.wall_s,
-            clean=clean,
-        )
-        submitter = Submitter(
-            store,
-            files,
-            window=self._settings.completion_window,
-            patience=pace.patience,
-            clock=clock,
-            chance=chance,
-            pause=pause,
-        )
-        quota = EnqueuedTokenQuota(
-            self._keys.settings.api_keys,
-            pause_s=pace.first_limit_s,
-            longest_pause_s=pace.longest_limit_s,
-        )
-        tracker = BatchTracker(
-            store,
-            files,
-            clients,
-            submitter,
-            quota,
-            patience=pace.patience,
-            clock=clock,
-            chance=chance,
-            clean=clean,
-            pause=pause,
-        )
-        return Dependencies(
-            store=store,
-            clients=clients,
-            tracker=tracker,
-            quota=quota,
-            files=files,
-            pace=pace,
-            stop=self.stop,
-            clock=clock,
-        )
 
 
 def _is_broken_disk(error: BaseException) -> bool:

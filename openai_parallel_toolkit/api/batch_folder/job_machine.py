@@ -16,14 +16,12 @@ import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
+from ...batch.engine import BatchEngine
 from ...batch.judgement import is_no_room
-from ...batch.key_clients import KeyClients
-from ...batch.service import BatchService
-from ...batch.token_quota import EnqueuedTokenQuota
-from ...batch.tracker import BatchTracker, OutOfReach
+from ...batch.tracker import OutOfReach
 from ...core.clock import Clock
 from ...core.errors import NoUsableKey, ToolkitError
 from ...core.filesystem import storage_error
@@ -31,10 +29,9 @@ from ...core.records import Lease
 from ...core.text import brief
 from ...journal.batch_rows import BatchRecord
 from ...journal.batch_rows import Stage as BatchStage
-from ...journal.batch_store import BatchStore
 from .job import Job, Stage, job_to_json
 from .job_files import JobFiles, with_finding
-from .pace import Pace, Stop
+from .pace import Stop
 
 _Made = TypeVar("_Made")
 
@@ -45,31 +42,27 @@ _NAME_CHARS = 60
 _BYTES_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependencies:
-    """What the jobs of a run share."""
-
-    store: BatchStore
-    clients: KeyClients
-    tracker: BatchTracker
-    quota: EnqueuedTokenQuota
-    files: JobFiles
-    pace: Pace
-    stop: Stop
-    clock: Clock
-
-
 class JobStateMachine:
     """One input's way; `job` is what is known of it, and in the journal."""
 
-    def __init__(self, job: Job, given: Dependencies, *, is_resumed: bool) -> None:
+    def __init__(
+        self,
+        job: Job,
+        engine: BatchEngine,
+        files: JobFiles,
+        *,
+        stop: Stop,
+        clock: Clock,
+        is_resumed: bool,
+    ) -> None:
         """`is_resumed`: an earlier process may have begun its next step."""
         self.job = job
         #: What it waits for, in words; "": for nothing but its batch.
         self.waits = ""
-        self._given = given
-        self._store, self._clients = given.store, given.clients
-        self._tracker, self._quota, self._files = given.tracker, given.quota, given.files
+        self._store, self._clients = engine.store, engine.clients
+        self._tracker, self._quota = engine.tracker, engine.quota
+        self._look_s = engine.patience.poll_s
+        self._files, self._stop, self._clock = files, stop, clock
         self._is_doubtful = is_resumed
         self._refusals = 0
         self._steps: dict[Stage, Callable[[Job], Awaitable[Job]]] = {
@@ -109,7 +102,7 @@ class JobStateMachine:
         if lease is None:
             barred = self._clients.barred(job.model)
             return with_finding(job, barred).at(Stage.COLLECTED) if barred else job
-        self._given.stop.check()
+        self._stop.check()
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
         number = len(job.lines_files) + 1
         job = replace(job, stage=Stage.RUNNING, lines_files=(*job.lines_files, job.lines_file))
@@ -137,13 +130,13 @@ class JobStateMachine:
         """
         while leases := self._clients.leases(job.model):
             fitting = [lease for lease in leases if lease.azure_deployment in {None, job.model}]
-            now_s = self._given.clock.now_s()
+            now_s = self._clock.now_s()
             lease, room = self._quota.choose(fitting or leases, job.model, now_s)
             if room >= tokens or (room > 0 and self._quota.is_free(lease.key_name, job.model)):
                 return lease
             self.waits = "too much is enqueued at the provider"
             try:
-                await self._given.stop.pause(self._given.pace.first_poll_s)
+                await self._stop.pause(self._look_s)
             finally:
                 self.waits = ""
         if self._clients.barred(job.model) is not None:
@@ -178,13 +171,16 @@ class JobStateMachine:
             raise _without_key(job, batch)
         self._tracker.enter(batch)
         try:
-            return await self._tracker.see_through(batch, service, is_doubtful=self._is_doubtful)
+            batch = await self._tracker.see_through(batch, service, is_doubtful=self._is_doubtful)
+            if batch.told.is_blamed and batch.stage is BatchStage.COLLECTED:
+                await self._tracker.tidy(batch, service)  # its key may be of no use later
         except OutOfReach as why:
             if self._clients.owner(batch) is None:
                 raise _without_key(job, batch) from why
             raise _held_up(job, str(why)) from why
         finally:
             self._is_doubtful = True
+        return batch
 
     async def _judge(self, job: Job) -> Job:
         return await in_thread(self._files.judge, job, self._store.rounds_of(job.id))
@@ -197,8 +193,7 @@ class JobStateMachine:
         await in_thread(self._files.take_input_away, job)
         for batch in self._store.rounds_of(job.id):
             if batch.stage is not BatchStage.CLOSED:
-                service: BatchService | None = self._clients.owner(batch)
-                await self._tracker.tidy(batch, service)
+                await self._tracker.tidy(batch, self._clients.owner(batch))
         return job.at(Stage.GONE)
 
 

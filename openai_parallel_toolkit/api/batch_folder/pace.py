@@ -42,7 +42,11 @@ class Pace:
             poll_s=self.first_poll_s,
             longest_poll_s=self.longest_poll_s,
             listed_within_s=self.listed_within_s,
+            believed_s=self.believed_s,
+            retry_s=self.patience_s,
             submit_s=self.patience_s,
+            full_s=self.first_limit_s,
+            longest_full_s=self.longest_limit_s,
         )
 
 

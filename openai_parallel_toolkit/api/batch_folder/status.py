@@ -11,6 +11,7 @@ from typing import Any
 
 from ...batch.cancel import cancel_batch
 from ...batch.key_clients import KeyClients
+from ...batch.options import Patience
 from ...batch.service import ServiceRefusal
 from ...core.clock import Clock
 from ...journal import JournalReader
@@ -25,7 +26,7 @@ from .job import Job, Stage, job_from_json
 from .job_files import work_folder
 
 #: Somebody waits for the command's end.
-_PATIENCE_S = 60.0
+_PATIENCE = Patience(poll_s=1.0, longest_poll_s=10.0, retry_s=60.0)
 #: What a job is called while its batch comes so far.
 _BATCH_STAGES = {BatchStage.FORMED: "sending", BatchStage.UPLOADED: "sent"}
 
@@ -120,11 +121,7 @@ def cancel_folder(state_folder: str, settings: Settings, *, clock: Clock) -> Fol
 async def _cancel(session: RunSession) -> FolderCancelled:
     count, refused, store = 0, list[str](), session.journal.batches
     clients = KeyClients(
-        session.journal,
-        session.keys,
-        clock=session.clock,
-        chance=Random(),
-        patience_s=_PATIENCE_S,
+        session.journal, session.keys, patience=_PATIENCE, clock=session.clock, chance=Random()
     )
     try:
         for job_id, facts in store.jobs():
