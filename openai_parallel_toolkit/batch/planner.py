@@ -98,7 +98,7 @@ class BatchPlanner:
         """
         lease, room = self._owner(queued.model)
         if not room:
-            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            self.waiting = f"no room for more batches of {queued.model} now"
             return None
         options = self._options
         is_full = (
@@ -119,7 +119,7 @@ class BatchPlanner:
         )
         fitting = self._fitting(lines, room, self._quota.most(lease.key_name, queued.model))
         if not fitting:
-            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            self.waiting = f"no room for more batches of {queued.model} now"
             return None
         affordable = self._budget.affordable(fitting, queued.model)
         if not affordable:

@@ -50,7 +50,7 @@ class BatchScheduler:
         options: BatchOptions,
         folder: str,
         clock: Clock,
-        stragglers: LiveFallback | None = None,
+        live_fallback: LiveFallback | None = None,
         cancels: bool = False,
         chance: Random | None = None,
     ) -> None:
@@ -58,12 +58,13 @@ class BatchScheduler:
 
         Args:
             folder: for files on their way, private.
-            stragglers: what sends such lines live; None: they go into further batches.
+            live_fallback: sends lines live that came back without an answer; None: they go into
+                further batches.
             cancels: cancel what earlier runs left, keep what it brought, and form nothing.
         """
         self._store = journal.batches
         self._context = context
-        self._stragglers = stragglers
+        self._live_fallback = live_fallback
         self._cancels = cancels
         self._budget = BatchBudget(context.budget)
         self._lines = CallLines(
@@ -93,7 +94,7 @@ class BatchScheduler:
             budget=self._budget,
             options=options,
             clock=clock,
-            is_fresh=stragglers is not None,
+            is_fresh=live_fallback is not None,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         #: Something has come back or been given up; cleared by who looks for ready files.
@@ -180,7 +181,7 @@ class BatchScheduler:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
 
     def _is_busy_live(self) -> bool:
-        return self._stragglers is not None and self._stragglers.is_busy()
+        return self._live_fallback is not None and self._live_fallback.is_busy()
 
     # Forming
 
@@ -192,8 +193,8 @@ class BatchScheduler:
         is_left = False
         if any([self._planner.set_aside(one) for one in self._planner.queued()]):  # noqa: C419
             self.changed.set()
-        if self._stragglers is not None:
-            is_left = self._stragglers.send(self._came_live)
+        if self._live_fallback is not None:
+            is_left = self._live_fallback.send(self._came_live)
         while any([self._form(one, is_flush=is_flush) for one in self._planner.queued()]):  # noqa: C419
             pass
         return is_left or bool(self._planner.queued())
@@ -281,7 +282,7 @@ class BatchScheduler:
     # LiveFallback
 
     def _came_live(self) -> None:
-        """A straggler got its answer; called from another thread."""
+        """A line that was sent live got its answer; called from another thread."""
         self._call_up()
         self.changed.set()
 

@@ -111,7 +111,7 @@ class EnqueuedTokenQuota:
         """
         account = self._account(batch.key_name, batch.model)
         if batch.job_id is not None:  # a file goes as it is
-            self._closed_until_s[account] = now_s + self._next_pause_s(account)
+            self._close(account, now_s, self._pause_s)
             return
         others = self._enqueued[account]
         # Half of it may fit beside the others; half of a single line cannot be sent.
@@ -121,13 +121,17 @@ class EnqueuedTokenQuota:
             return
         if batch.lines == 1 and self._is_proof(account, batch, message, is_alone=is_alone):
             return
-        is_lone = batch.lines == 1
-        self._closed_until_s[account] = now_s + (self._next_pause_s(account) if is_lone else 0.0)
+        if batch.lines == 1:
+            self._close(account, now_s, self._pause_s)
 
-    def _next_pause_s(self, account: Account) -> float:
-        doublings = min(self._in_a_row[account], 20)
+    def failed(self, batch: BatchRecord, now_s: float, pause_s: float) -> None:
+        """Let nothing go for a while, longer each time, to where a batch failed for no reason."""
+        self._close(self._account(batch.key_name, batch.model), now_s, pause_s)
+
+    def _close(self, account: Account, now_s: float, pause_s: float) -> None:
+        longer_s = pause_s * 2.0 ** min(self._in_a_row[account], 20)
         self._in_a_row[account] += 1
-        return min(self._longest_pause_s, self._pause_s * 2.0**doublings)
+        self._closed_until_s[account] = now_s + min(self._longest_pause_s, longer_s)
 
     def _is_proof(
         self, account: Account, batch: BatchRecord, message: str, *, is_alone: bool

@@ -280,6 +280,8 @@ class BatchTracker:
             self._count_out(batch)
             message = self._clean(end.rest.message)
             self._quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
+        elif end.rest.kind is OutcomeKind.BUSY and batch.told.status == "failed":
+            self._quota.failed(batch, self._clock.now_s(), self._patience.poll_s)
         elif batch.told.completed:
             self._quota.taken(batch)
         return batch if is_made else await self._close_unmade(batch, service)

@@ -156,7 +156,7 @@ def set_aside(refusals: Mapping[int, Refusal | None]) -> Change:
     return change
 
 
-def stragglers_ended(ends: Mapping[int, Refusal | None]) -> Change:
+def returned_ended(ends: Mapping[int, Refusal | None]) -> Change:
     """Lines that were sent live are answered and gone (None), or refused."""
     gone = [(line_id,) for line_id, refusal in ends.items() if refusal is None]
     refused = [(_kept(refusal), line_id) for line_id, refusal in ends.items() if refusal]

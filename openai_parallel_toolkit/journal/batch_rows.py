@@ -51,7 +51,7 @@ class Line(NamedTuple):
     inputs: int = 1
 
 
-class Straggler(NamedTuple):
+class ReturnedLine(NamedTuple):
     """A queued call that a batch did not answer, or cannot take."""
 
     id: int

@@ -23,10 +23,10 @@ from .batch_rows import (
     Queued,
     Ready,
     Refusal,
+    ReturnedLine,
     Sent,
     Stage,
     Standing,
-    Straggler,
     Told,
 )
 from .columns import decimal
@@ -147,7 +147,7 @@ class BatchStore:
         """Put queued lines into no batch: they are refused, or sent live (None), by their id."""
         self._write([changes.set_aside(refusals)])
 
-    def stragglers(self, after: int, limit: int) -> list[Straggler]:
+    def returned_lines(self, after: int, limit: int) -> list[ReturnedLine]:
         """Return queued lines that came back from a batch or are set aside, from a line on."""
         rows = self._source.rows(
             "SELECT id, file_id, hash, k, try, path, model, tokens, reply_tokens, sends, encoding, "
@@ -155,11 +155,11 @@ class BatchStore:
             "AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return [_straggler(*row) for row in rows]
+        return [_returned_line(*row) for row in rows]
 
-    def end_stragglers(self, ends: Mapping[int, Refusal | None]) -> None:
+    def end_returned(self, ends: Mapping[int, Refusal | None]) -> None:
         """Note what came of lines that were sent live: None is an answer, which is kept."""
-        self._write([changes.stragglers_ended(ends)])
+        self._write([changes.returned_ended(ends)])
 
     def form(self, lines: Sequence[Line], **facts: str) -> BatchRecord:
         """Make a batch of queued lines, and claim an attempt for each.
@@ -330,7 +330,7 @@ def _sent(attempt_id: int, *columns: Any) -> Sent:
     return Sent(attempt_id, _call(*call), decimal(most), sends)
 
 
-def _straggler(id: int, *columns: Any) -> Straggler:
+def _returned_line(id: int, *columns: Any) -> ReturnedLine:
     *call, path, model, tokens, reply_tokens, sends, encoding, crc, body = columns
     identity = _call(*call)
     stored = StoredAnswer(attempt_id=id, encoding=encoding, crc=crc, stored=body)
@@ -343,7 +343,7 @@ def _straggler(id: int, *columns: Any) -> Straggler:
         reply_tokens=reply_tokens,
         reply_limit_tokens=reply_tokens,
     )
-    return Straggler(id, identity, request, max(sends, 0))
+    return ReturnedLine(id, identity, request, max(sends, 0))
 
 
 def _refusal(kept: str) -> Refusal:

@@ -127,8 +127,8 @@ class BatchSuspension:
 
     def suspend(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> FailureNote | None:
         """Let a file wait for its asks; return why it cannot, else None."""
-        book = self._journal.batches
-        rounds, last = book.round_of(file_calls.file_id)
+        store = self._journal.batches
+        rounds, last = store.round_of(file_calls.file_id)
         marks = [last[n : n + _MARK_BYTES] for n in range(0, len(last), _MARK_BYTES)]
         if marks and not any(file_calls.has_asked(mark) for mark in marks):
             return _note(_UNSTEADY)
@@ -143,7 +143,7 @@ class BatchSuspension:
                 raise error  # kept by the journal as its trouble
             self._scheduler.changed.set()
 
-        book.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
+        store.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
         return None
 
     def ready(self) -> list[DueFile]:

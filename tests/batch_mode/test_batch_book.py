@@ -149,10 +149,10 @@ def test_what_comes_back_counts_as_sent_unless_its_batch_was_never_made(book, fi
     assert one.sends == 1
     book.settle([back(one)])
     assert book.queued(is_fresh=True) == []
-    (straggler,) = book.stragglers(0, 9)
+    (straggler,) = book.returned_lines(0, 9)
     assert (straggler.sends, straggler.request.body) == (1, b'{"ask":"one"}')
-    book.end_stragglers({straggler.id: REFUSAL})
-    assert book.stragglers(0, 9) == []
+    book.end_returned({straggler.id: REFUSAL})
+    assert book.returned_lines(0, 9) == []
     assert len(book.refusals(file_id)) == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -72,34 +72,31 @@ class Count:
     """Adds up what became of the files; used by one event loop."""
 
     def __init__(self) -> None:
-        self._figures: dict[str, Any] = {
-            one.name: 0 for one in fields(BatchFolderSummary) if one.type == "int"
-        }
-        self._cost_usd = self._doubt_usd = Decimal(0)
+        self._so_far = BatchFolderSummary()
 
     def add(self, job: Job) -> None:
         """Count a job that came to its end."""
-        figures, add = job.figures, self._add
-        is_whole_failure = figures.answered == 0
-        add("failed" if is_whole_failure else "done", 1)
-        add("partly_failed", int(not is_whole_failure and figures.failed > 0))
-        add("lines_answered", figures.answered)
-        add("lines_failed", figures.failed or (job.lines if is_whole_failure else 0))
-        add("prompt_tokens", figures.usage.prompt_tokens)
-        add("completion_tokens", figures.usage.completion_tokens)
-        add("lines_without_price", figures.unpriced)
-        add("lines_in_doubt", figures.in_doubt)
-        self._cost_usd += figures.cost_usd
-        self._doubt_usd += figures.doubt_usd
+        figures, before = job.figures, self._so_far
+        is_done = figures.answered > 0
+        failed = figures.failed or (0 if is_done else job.lines)
+        self._so_far = replace(
+            before,
+            done=before.done + is_done,
+            failed=before.failed + (not is_done),
+            partly_failed=before.partly_failed + (is_done and figures.failed > 0),
+            lines_answered=before.lines_answered + figures.answered,
+            lines_failed=before.lines_failed + failed,
+            prompt_tokens=before.prompt_tokens + figures.usage.prompt_tokens,
+            completion_tokens=before.completion_tokens + figures.usage.completion_tokens,
+            cost_usd=before.cost_usd + figures.cost_usd,
+            max_cost_usd=before.max_cost_usd + figures.cost_usd + figures.doubt_usd,
+            lines_without_price=before.lines_without_price + figures.unpriced,
+            lines_in_doubt=before.lines_in_doubt + figures.in_doubt,
+        )
 
     def summary(self, **facts: Any) -> BatchFolderSummary:
         """Return what was counted, completed by other facts."""
-        most_usd = self._cost_usd + self._doubt_usd
-        money = {"cost_usd": self._cost_usd, "max_cost_usd": most_usd}
-        return BatchFolderSummary(**{**self._figures, **money, **facts})
-
-    def _add(self, name: str, amount: int) -> None:
-        self._figures[name] += amount
+        return replace(self._so_far, **facts)
 
 
 def money(summary: BatchFolderSummary) -> str:
