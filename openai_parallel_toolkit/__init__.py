@@ -47,109 +47,36 @@ if TYPE_CHECKING:
     from .runs.report import RunSummary
     from .transport import FakeTransport
 
-#: Where each public name lives; a module is imported when its first name is used, so that
-#: importing the package costs nothing.
-_HOMES = {
-    "api.api_queue": ("ApiQueue",),
-    "api.batch_folder": ("BatchFolder", "BatchFolderSummary"),
-    "batch": ("BatchOptions",),
-    "api.request": ("arequest_openai_api", "arequest_reply", "request_openai_api", "request_reply"),
-    "core.errors": (
-        "BudgetExceeded",
-        "ConfigError",
-        "FilesFailed",
-        "IncompleteAnswer",
-        "InvalidAnswer",
-        "JournalError",
-        "LeaseTimeout",
-        "NoUsableKey",
-        "OutcomeUnknown",
-        "OutputConflict",
-        "RequestFailed",
-        "RequestRejected",
-        "RunLocked",
-        "RunStopped",
-        "ScanError",
-        "SharedOutput",
-        "StorageError",
-        "ToolkitError",
-        "UnsafePath",
-        "UsageError",
-    ),
-    "keys": ("APIKeyManager",),
-    "api.request_many": ("amulti_process_one", "multi_process_one"),
-    "calls.models": ("ChatModel", "EmbeddingModel", "Gpt35Turbo", "OpenAIModel", "ResponsesModel"),
-    "api.pools": ("CarryingPool",),
-    "core.records": ("Reply", "Usage"),
-    "runs.report": ("RunSummary",),
-    "api.requester": ("APIPlayer", "APIRequester", "APIRequestor"),
-    "runs.estimate": ("Estimate",),
-    "costs.tokens": ("num_tokens_from_string", "split_string_by_tokens"),
-    "api.toolkit": ("ParallelToolkit",),
-    "transport": ("FakeTransport",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+#: Where the public names live, the lightest first; a name is looked for when it is first used, so
+#: that importing the package costs nothing.
+_HOMES = (
+    "core.errors", "core.records", "api.pools", "runs.report", "costs.tokens", "calls.models",
+    "transport", "keys", "api.request", "api.request_many", "api.requester", "api.api_queue",
+    "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
+)  # fmt: skip
 
 __version__ = "2.0.0"
 __all__ = [
-    "APIKeyManager",
-    "APIPlayer",
-    "APIRequester",
-    "APIRequestor",
-    "ApiQueue",
-    "BatchFolder",
-    "BatchFolderSummary",
-    "BatchOptions",
-    "BudgetExceeded",
-    "CarryingPool",
-    "ChatModel",
-    "ConfigError",
-    "EmbeddingModel",
-    "Estimate",
-    "FakeTransport",
-    "FilesFailed",
-    "Gpt35Turbo",
-    "IncompleteAnswer",
-    "InvalidAnswer",
-    "JournalError",
-    "LeaseTimeout",
-    "NoUsableKey",
-    "OpenAIModel",
-    "OutcomeUnknown",
-    "OutputConflict",
-    "ParallelToolkit",
-    "Reply",
-    "RequestFailed",
-    "RequestRejected",
-    "ResponsesModel",
-    "RunLocked",
-    "RunStopped",
-    "RunSummary",
-    "ScanError",
-    "SharedOutput",
-    "StorageError",
-    "ToolkitError",
-    "UnsafePath",
-    "Usage",
-    "UsageError",
-    "amulti_process_one",
-    "arequest_openai_api",
-    "arequest_reply",
-    "multi_process_one",
-    "num_tokens_from_string",
-    "request_openai_api",
-    "request_reply",
-    "split_string_by_tokens",
-]
+    "APIKeyManager", "APIPlayer", "APIRequester", "APIRequestor", "ApiQueue", "BatchFolder",
+    "BatchFolderSummary", "BatchOptions", "BudgetExceeded", "CarryingPool", "ChatModel",
+    "ConfigError", "EmbeddingModel", "Estimate", "FakeTransport", "FilesFailed", "Gpt35Turbo",
+    "IncompleteAnswer", "InvalidAnswer", "JournalError", "LeaseTimeout", "NoUsableKey",
+    "OpenAIModel", "OutcomeUnknown", "OutputConflict", "ParallelToolkit", "Reply", "RequestFailed",
+    "RequestRejected", "ResponsesModel", "RunLocked", "RunStopped", "RunSummary", "ScanError",
+    "SharedOutput", "StorageError", "ToolkitError", "UnsafePath", "Usage", "UsageError",
+    "amulti_process_one", "arequest_openai_api", "arequest_reply", "multi_process_one",
+    "num_tokens_from_string", "request_openai_api", "request_reply", "split_string_by_tokens",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(f".{home}", __name__)
+            if hasattr(module, name):
+                globals()[name] = value = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -6,14 +6,14 @@ import sys
 
 from .cli import console
 from .cli.dispatch import dispatch
-from .cli.ending import Ending
+from .cli.exits import CertainExit
 
 
 def main() -> int:
     """Do what the command line asks and return the exit status."""
-    ending = Ending()
+    certain_exit = CertainExit()
     console.prepare()
-    return ending.of(dispatch(sys.argv[1:]))
+    return certain_exit.with_code(dispatch(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What all tests share: no outside world, no secrets left behind, no leftovers between tests."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,19 @@ _OUTSIDE = ("OPENAI_", "AZURE_OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"
 # Whether an example takes long depends on the machine.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+
+def heed_signals():
+    """Have the processes that tests start heed stop signals that this one ignores, as under nohup.
+
+    A signal that is ignored stays so in a child; one that is handled is the child's own again.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+heed_signals()
 
 
 def pytest_addoption(parser):

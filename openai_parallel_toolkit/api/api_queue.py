@@ -6,24 +6,27 @@ import asyncio
 import copy
 import functools
 import itertools
-import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..calls import attempts
+from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.run_context import RunContext, SubmittedCall
+from ..calls.stop_token import StopToken
 from ..core.clock import Clock, SystemClock
 from ..core.errors import NoUsableKey, UsageError
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.loop_calls import LoopCalls
+from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply, Request, Usage
 from ..core.redaction import Redactor, Secret
+from ..costs.prices import PriceBook
 from ..keys.window import SlidingWindow
-from ..transport import SendFault, Transport
-from ..transport.endpoint import EndpointTransport
-
-logger = logging.getLogger(__name__)
+from ..transport import Transport
+from ..transport.http import EndpointTransport
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
@@ -32,8 +35,6 @@ _PAUSE_S = 5.0
 #: These headers are no secret, and a shorter word stands in too many texts to mask it.
 _PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 _SHORTEST_SECRET = 8
-#: Says so once when this many attempts in a row did not reach the server.
-_UNREACHABLE_AFTER = 3
 
 
 class ApiQueue:
@@ -95,15 +96,18 @@ class ApiQueue:
         #: The tasks of the requests that are under way, by position.
         self.api_jobs: dict[int, asyncio.Task[dict[str, Any]]] = {}
         secrets = {name: Secret(value, name) for name, value in headers.items()}
-        self._make_transport: Callable[[], Transport]
-        self._make_transport = lambda: transport or EndpointTransport(url, secrets)
-        self._transport: Transport | None = None
-        self._url, self._clean = url, Redactor(_secrets_in(headers)).clean
-        self._ignore_error = ignore_error
+        self._transport: Callable[[], Transport]
+        self._transport = lambda: transport or EndpointTransport(url, secrets)
+        self._driver: CallDriver | None = None
         # An answer that was lost counts as an error like any other.
-        self._policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)
+        policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)
+        #: Its stop token is closed by what ends the run, and made anew for the next.
+        self._context = RunContext(policy=policy, prices=_NoPrices({}))
         self._clock = clock or SystemClock()
-        self._sleep, self._chance = sleep, chance or random.Random()
+        self._chance = chance or random.Random()
+        self._clean = Redactor(_secrets_in(headers)).clean
+        self._address = urlsplit(url).hostname or ""
+        self._ignore_error, self._sleep = ignore_error, sleep
         self._window = SlidingWindow(rate_limit)
         self._cool_until_s = self._clock.now_s()
         self._lease_ids = itertools.count(1)
@@ -111,9 +115,7 @@ class ApiQueue:
         #: Positions that hold tokens of the window, and those that are being sent.
         self._booked: set[int] = set()
         self._sending: set[int] = set()
-        self._unreached = 0
         self._moved, self._start = asyncio.Event(), asyncio.Lock()
-        self._failure: Exception | None = None
 
     @property
     def waiting_on(self) -> list[asyncio.Task[dict[str, Any]]]:
@@ -131,7 +133,7 @@ class ApiQueue:
             NoUsableKey: the key in the headers is refused.
         """
         try:
-            while self._todo and self._failure is None:
+            while self._todo and self._context.stop.reason is None:
                 self.submit_jobs()
                 if self._todo:
                     await self._change()
@@ -161,11 +163,10 @@ class ApiQueue:
         while self.api_jobs:
             self._moved.clear()
             await self._moved.wait()
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        await self._close()
+        failure = self._context.stop.reason
+        if failure is not None:
+            self._context = replace(self._context, stop=StopToken())
             raise failure
 
     async def _change(self) -> None:
@@ -197,9 +198,9 @@ class ApiQueue:
 
     def _stop(self, failure: Exception) -> None:
         """Start nothing more; but what is being sent may be billed, so its answer is waited for."""
-        if self._failure is not None:
+        if self._context.stop.reason is not None:
             return
-        self._failure = failure
+        self._context.stop.close(failure)
         for position, task in self.api_jobs.items():
             if position not in self._sending:
                 task.cancel()
@@ -209,43 +210,38 @@ class ApiQueue:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            await driver.transport.close()
 
     # -- one request ---------------------------------------------------------------------------
 
     async def _response(self, position: int) -> dict[str, Any]:
-        """Follow the decisions of `flow` until there is a response."""
-        steps = attempts.ask(
-            self._requests[position],
-            self._policy,
-            max_cost_usd=None,
-            clock=self._clock,
-            chance=self._chance,
-            clean=self._clean,
-        )
-        told: Any = None
-        while True:
-            try:
-                step = steps.send(told)
-            except StopIteration as stop:
-                return dict(stop.value.raw)
-            told = None
-            if isinstance(step, attempts.Admit):
-                told = await self._admit(position, step.need)
-            elif isinstance(step, attempts.Send):
-                told = ended = await self._send(position, step)
-            elif isinstance(step, attempts.Keep):
-                self.tries[position] += 1
-            elif isinstance(step, attempts.End):
-                if self._ends(position, step.outcome, ended):
-                    return copy.deepcopy(_EMPTY[self._path])
-            elif isinstance(step, attempts.Pause):
-                await self._sleep(step.seconds)
+        if self._driver is None:
+            self._driver = CallDriver(
+                transport=self._transport(),
+                calls=LoopCalls(asyncio.get_running_loop()),
+                admit=self._admit,
+                settle=self._settle,
+                pause=lambda seconds, _: self._sleep(seconds),  # what stops the queue cancels it
+                clock=self._clock,
+                chance=self._chance,
+                clean=self._clean,
+            )
+        request = self._requests[position]
+        call_id = CallId(file_id=0, hash=request.hash, k=position)
+        call = SubmittedCall(request=request, id=call_id, context=self._context)
+        try:
+            return dict((await self._driver.reply(call)).raw)
+        except _IgnoredError:
+            return copy.deepcopy(_EMPTY[self._path])
 
-    async def _admit(self, position: int, need: Need) -> Lease:
+    async def _admit(self, need: Need, call: SubmittedCall) -> Lease:
         """Wait for the limit, if there is no place booked, and use the place."""
+        position = call.id.k
         while position not in self._booked:
             wait_s = self._wait_s(position)
             if wait_s > 0:
@@ -256,66 +252,44 @@ class ApiQueue:
             await asyncio.sleep(0)
         now_s = self._clock.now_s()
         self._booked.discard(position)
-        self._window.sent(self._requests[position].prompt_tokens, now_s)
+        self._window.sent(call.request.prompt_tokens, now_s)
+        self._sending.add(position)
         return Lease(
             id=next(self._lease_ids),
             key_name="a header",
             secret=Secret(""),
-            api_base=self._url,
+            api_base=self._address,
             need=need,
             since_s=now_s,
         )
 
-    async def _send(self, position: int, step: attempts.Send) -> RawReply | SendFault:
-        if self._transport is None:
-            self._transport = self._make_transport()
-        self._sending.add(position)
-        ended: RawReply | SendFault
-        try:
-            request = self._requests[position]
-            ended = await self._transport.send(request, step.lease, timeout_s=step.timeout_s)
-        except SendFault as fault:
-            ended = fault
-        finally:
-            self._sending.discard(position)
-        self._say_if_unreachable(ended)
-        return ended
-
-    def _say_if_unreachable(self, ended: RawReply | SendFault) -> None:
-        is_unsent = isinstance(ended, SendFault) and ended.kind == "unsent"
-        self._unreached = self._unreached + 1 if is_unsent else 0
-        if self._unreached == _UNREACHABLE_AFTER:
-            logger.warning(
-                "%s cannot be reached (%s); trying again. Check the url and, behind a firewall, "
-                "HTTPS_PROXY.",
-                urlsplit(self._url).hostname,
-                self._clean(str(ended)),
-                extra={"action": "unreachable"},
-            )
-
-    def _ends(self, position: int, outcome: Outcome, ended: RawReply | SendFault) -> bool:
-        """Note an attempt without an answer; return whether its error is one to ignore.
+    def _settle(self, end: attempts.End, call: SubmittedCall) -> None:
+        """Note how an attempt ended.
 
         Raises:
             NoUsableKey: the key is refused.
         """
+        position, outcome, ended = call.id.k, end.outcome, end.ended
+        self._sending.discard(position)
+        if ended is None:  # it was stopped
+            return
+        self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
+        if outcome.kind is OutcomeKind.OK:
+            return
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
         if outcome.is_limit:
             pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
             self._cool_until_s = max(self._cool_until_s, self._clock.now_s() + pause_s)
-        elif outcome.kind is not OutcomeKind.UNSENT:
-            self.tries[position] += 1
-            if isinstance(ended, RawReply) and self._ignore_error and self._ignore_error(text):
-                return True
-        if self._failure is not None:
-            raise self._failure
+        elif isinstance(ended, RawReply) and self._ignore_error and self._ignore_error(text):
+            raise _IgnoredError
+        if call.context.stop.reason is not None:
+            raise call.context.stop.reason
         if outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}:
             raise NoUsableKey(
                 f"the server refuses the url or the key in the headers (status {outcome.status}, "
                 f"{outcome.code}): {outcome.message}"
             )
-        return False
 
     def _wait_s(self, position: int) -> float:
         now_s = self._clock.now_s()
@@ -325,6 +299,20 @@ class ApiQueue:
     def _book(self, position: int) -> None:
         self._booked.add(position)
         self._window.hold(self._requests[position].prompt_tokens)
+
+
+class _IgnoredError(Exception):
+    """The error that came is one to ignore."""
+
+
+class _NoPrices(PriceBook):
+    """Looks nothing up: nothing here is bought under a cap."""
+
+    def cost_usd(self, model: str, usage: Usage | None) -> None:
+        del model, usage
+
+    def max_cost_usd(self, request: Request) -> None:
+        del request
 
 
 #: What stands in for an error that is ignored.

@@ -6,7 +6,7 @@ import os
 from typing import Any, Literal
 
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, take_order
+from ..calls.pending_call import AnswerPolicy, pending_call
 from ..core.errors import RequestFailed
 from ..core.records import Reply
 from ..keys import APIKeyManager
@@ -53,16 +53,16 @@ def request_openai_api(
         NoUsableKey: every key is dropped.
         RunLocked: another process has the journal open.
     """
-    rules = _rules(allow_incomplete, max_validation_retries)
+    policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        place, order = take_order(openai_model, keys, config_path, max_retries, journal)
-        while not order.accepts(place.ask(order), rules):
+        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(call_context.ask(call), policy):
             pass
     except RequestFailed:
         if on_error == "none":
             return None
         raise
-    return order.value
+    return call.value
 
 
 async def arequest_openai_api(
@@ -77,16 +77,16 @@ async def arequest_openai_api(
     journal: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Do what `request_openai_api` does without blocking the event loop."""
-    rules = _rules(allow_incomplete, max_validation_retries)
+    policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        place, order = take_order(openai_model, keys, config_path, max_retries, journal)
-        while not order.accepts(await place.ask_async(order), rules):
+        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(await call_context.ask_async(call), policy):
             pass
     except RequestFailed:
         if on_error == "none":
             return None
         raise
-    return order.value
+    return call.value
 
 
 def request_reply(
@@ -103,8 +103,8 @@ def request_reply(
     one that was cut short has the cause in `finish_reason`, and none is held against a
     `response_format`.
     """
-    place, order = take_order(openai_model, keys, config_path, max_retries, journal)
-    return place.ask(order)
+    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return call_context.ask(call)
 
 
 async def arequest_reply(
@@ -116,11 +116,11 @@ async def arequest_reply(
     journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    place, order = take_order(openai_model, keys, config_path, max_retries, journal)
-    return await place.ask_async(order)
+    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return await call_context.ask_async(call)
 
 
-def _rules(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:
+def _policy(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:
     return AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import os
-import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ..calls.file_calls import Asked
+from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, CallContext, PendingCall
-from ..calls.responses import Answer
-from ..calls.sender import Call
-from ..core.errors import HookUnwound, RunStopping, UsageError
+from ..calls.pending_call import AnswerPolicy, CallContext
+from ..core.errors import UsageError
 from ..keys import APIKeyManager
-
-#: What came for the n-th item.
-_Letter = tuple[int, "Asked | Answer | BaseException"]
 
 
 def multi_process_one(
@@ -54,17 +47,14 @@ def multi_process_one(
     The other arguments and the errors are those of `request_openai_api`.
     """
     models = _models(data, openai_model_class, kwargs)
-    rules = AnswerPolicy(
+    policy = AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
-    place = CallContext.find(keys, config_path, max_retries, journal)
-    place.file_calls.refuse_on_own_loop("amulti_process_one")
-    letters: queue.SimpleQueue[_Letter] = queue.SimpleQueue()
-    many = _Many(place, rules, models, _at_most(threads), letters.put)
-    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
-        while many.is_open:
-            many.take(letters.get(), settled)
-    return many.answers(return_exceptions)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        calls.run("amulti_process_one", lambda _: count(), lambda: None)
+    return _answers(calls, return_exceptions)
 
 
 async def amulti_process_one(
@@ -84,119 +74,23 @@ async def amulti_process_one(
 ) -> list[Any]:
     """Do what `multi_process_one` does without blocking the event loop."""
     models = _models(data, openai_model_class, kwargs)
-    rules = AnswerPolicy(
+    policy = AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
-    place = CallContext.find(keys, config_path, max_retries, journal)
-    letters: asyncio.Queue[_Letter] = asyncio.Queue()
-    loop_calls = place.sender.loop_calls_to(asyncio.get_running_loop())
-
-    def post(letter: _Letter) -> None:
-        with contextlib.suppress(RuntimeError):  # the asker and its loop are gone
-            loop_calls.post(letters.put_nowait, letter)
-
-    many = _Many(place, rules, models, _at_most(threads), post)
-    with place.file_calls.in_call(), _bar(len(models), progress) as settled:
-        while many.is_open:
-            many.take(await letters.get(), settled)
-    return many.answers(return_exceptions)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        await calls.run_async(lambda _: count())
+    return _answers(calls, return_exceptions)
 
 
-class _Many:
-    """The calls of one list. Only `post` is called from other threads, so there is no lock."""
-
-    def __init__(
-        self,
-        place: CallContext,
-        rules: AnswerPolicy,
-        models: Sequence[OpenAIModel],
-        at_most: int,
-        post: Callable[[_Letter], None],
-    ) -> None:
-        """Give every call its identity, in order, and begin with the first `at_most`.
-
-        Args:
-            post: brings a letter, from any thread, to where `take` is called with it.
-        """
-        self._place = place
-        self._rules = rules
-        self._post = post
-        self._settled: list[Any] = [None] * len(models)
-        self._failed: dict[int, BaseException] = {}
-        self._unwound: HookUnwound | None = None
-        self._under_way = 0
-        orders = [self._order(n, model) for n, model in enumerate(models)]
-        self._waiting = iter([(n, order) for n, order in enumerate(orders) if order is not None])
-        self._begun: dict[int, PendingCall] = {}
-        for _ in range(at_most):
-            self._begin_next()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether letters are still to come."""
-        return bool(self._begun)
-
-    def take(self, letter: _Letter, settled: Callable[[], object]) -> None:
-        """Go on with the call that a letter is about; `settled` is called at its end."""
-        n, came = letter
-        order = self._begun[n]
-        try:
-            asked = came if isinstance(came, Asked) else self._place.file_calls.received(came)
-            if not order.accepts(self._place.reply(order, asked), self._rules):
-                self._ask(n, order)
-                return
-            self._settled[n] = order.value
-        except HookUnwound as exc:
-            self._unwound = exc
-            if isinstance(exc, RunStopping):
-                self._waiting = iter(())
-        except BaseException as exc:  # noqa: BLE001 - raised when the others are settled
-            self._failed[n] = exc
-        del self._begun[n]
-        settled()
-        self._begin_next()
-
-    def answers(self, return_exceptions: bool) -> list[Any]:
-        """Return what came of each, or raise what came instead."""
-        if self._unwound is not None:
-            raise self._unwound
-        for n in sorted(self._failed):
-            if not (return_exceptions and isinstance(self._failed[n], Exception)):
-                raise self._failed[n]
-            self._settled[n] = self._failed[n]
-        return self._settled
-
-    def _order(self, n: int, model: OpenAIModel) -> PendingCall | None:
-        try:
-            return self._place.order(model)
-        except UsageError as exc:  # a text that cannot be sent
-            self._failed[n] = exc
-            return None
-
-    def _begin_next(self) -> None:
-        following = next(self._waiting, None)
-        if following is not None:
-            self._begun[following[0]] = following[1]
-            self._ask(*following)
-
-    def _ask(self, n: int, order: PendingCall) -> None:
-        place = self._place
-        try:
-            replayed = place.file_calls.replay(order.id, order.request)
-        except HookUnwound as exc:
-            self._post((n, exc))
-            return
-        if replayed is not None:
-            self._post((n, replayed))
-            return
-        call = Call(
-            request=order.request,
-            id=order.id,
-            context=place.context,
-            deliver=lambda result: self._post((n, result)),
-            transport=place.transport(order),
-        )
-        place.sender.submit(call)
+def _answers(calls: ModelCalls, return_exceptions: bool) -> list[Any]:
+    """Return what came of each, or raise what came instead."""
+    for n in sorted(calls.errors):
+        if not (return_exceptions and isinstance(calls.errors[n], Exception)):
+            raise calls.errors[n]
+        calls.values[n] = calls.errors[n]
+    return calls.values
 
 
 def _models(

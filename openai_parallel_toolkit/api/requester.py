@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from decimal import Decimal
 from types import TracebackType
 from typing import Any
 
 from ..calls.attempts import Policy
-from ..calls.file_calls import Asked, FileCalls, current_file_calls
-from ..calls.models import ChatModel, request_of
-from ..calls.rate_limiter import RateLimitedSender
-from ..calls.run_context import RunContext
-from ..calls.sender import Call
+from ..calls.call_list import ModelCalls
+from ..calls.file_calls import FileCalls, current_file_calls
+from ..calls.models import ChatModel
+from ..calls.pending_call import AnswerPolicy, CallContext
+from ..calls.rate_limiter import RateLimiter
+from ..calls.sender import Sender
 from ..calls.stop_token import StopToken
 from ..core.clock import Clock
 from ..core.errors import (
@@ -30,7 +30,7 @@ from ..core.errors import (
     RunStopping,
     ToolkitError,
 )
-from ..core.records import CallId, Request
+from ..core.records import Reply
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
 _MOST_JSON_ANSWERS = 3
-_LOOK_EVERY_S = 1.0
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -117,17 +116,12 @@ class APIRequester:
             settings = load_settings(config_path, api_keys=keys, azure_first=azure)
             keys = APIKeyManager(settings=settings, clock=clock)
         self._keys = keys
-        self._sender = RateLimitedSender(
-            keys,
-            rate_limit=rate_limit,
-            burst=burst,
-            token_rate_limit=token_rate_limit,
-            transport=transport,
-            clock=clock,
+        self._limiter = RateLimiter(
+            rate_limit=rate_limit, burst=burst, token_rate_limit=token_rate_limit, clock=clock
         )
-        self._sender.untracked_context.prices.look_up(
-            model_name
-        )  # not while the first answers are awaited
+        self._sender = Sender(keys, transport=transport, limiter=self._limiter, clock=clock)
+        # Not while the first answers are awaited.
+        self._sender.untracked_context.prices.look_up(model_name)
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
@@ -174,150 +168,94 @@ class APIRequester:
         self.close()
 
     def _answered(self, message_sequences: Sequence[Messages]) -> list[Any]:
-        models = [ChatModel(self.model_name, m, **self.parameters) for m in message_sequences]
-        requests = [request_of(model) for model in models]
-        prices = self._sender.untracked_context.prices
-        if self._budget and any(prices.max_cost_usd(request) is None for request in requests):
-            raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
-        return _Round(self, requests).run()
-
-    def _context(self, file_calls: FileCalls | None) -> RunContext:
-        """Return what the calls of one list share: in hooks, the run's journal, gate and budget."""
-        context = (
-            replace(self._sender.untracked_context, stop=StopToken())
-            if not file_calls
-            else file_calls.context
+        context = self._call_context()
+        calls = ModelCalls(
+            context,
+            AnswerPolicy(max_validation_retries=_MOST_JSON_ANSWERS - 1),
+            [_Prompt(self, messages) for messages in message_sequences],
+            self.max_workers,
         )
-        return replace(context, policy=self._policy, budget=context.budget or self._budget)
+        for error in calls.errors.values():
+            raise error
+        prices = context.run_context.prices
+        if self._budget and any(prices.max_cost_usd(c.request) is None for _, c in calls.calls):
+            raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
+        file_calls, stop = context.file_calls, context.run_context.stop
+        try:
+            with self._bar(len(calls.values)) as bar:
+                calls.run(
+                    "asyncio.to_thread",
+                    lambda n: self._ended(calls, n, bar, is_in_file=bool(file_calls.path)),
+                    lambda: bar and bar.set_postfix_str(self._why_waiting()),
+                )
+        except BaseException:
+            if not file_calls.path:
+                stop.close(RunStopping())
+            raise
+        _tell_errors(calls)
+        return calls.values
+
+    def _bar(self, total: int) -> Any:
+        if not (self.progress and total > 1 and is_watched()):
+            return nullcontext()
+        return closing(open_bar(self.model_name, total=total, unit="prompt"))
+
+    def _ended(self, calls: ModelCalls, n: int, bar: Any, *, is_in_file: bool) -> None:
+        error = calls.errors.get(n)
+        fails_file = is_in_file and isinstance(error, NoUsableKey)  # a later run asks again
+        if isinstance(error, (RequestFailed, NoUsableKey)) and not fails_file:
+            calls.values[n] = self.handle_retry_error(error)
+        elif error is not None and not isinstance(error, BudgetExceeded):
+            raise error
+        if bar is not None:
+            bar.update()
+
+    def _why_waiting(self) -> str:
+        waits = self._keys.waiting_on()
+        if waits is not None:
+            return f"waiting: {waits.reason}"
+        return "waiting: rate_limit" if self._limiter.holds_back() else "waiting: answers"
+
+    def _call_context(self) -> CallContext:
+        """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
+        file_calls, context = current_file_calls.get(), self._sender.untracked_context
+        if file_calls is None:
+            context = replace(context, stop=StopToken())
+            file_calls = FileCalls(sender=self._sender, context=context)
+        context = file_calls.context
+        context = replace(context, policy=self._policy, budget=context.budget or self._budget)
+        return CallContext(file_calls=file_calls, run_context=context, sender=self._sender)
 
 
 #: Other names for the same.
 APIRequestor = APIPlayer = APIRequester
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ask:
-    """One prompt of a list."""
+class _Prompt(ChatModel):
+    """One prompt of a list; its answer is taken however it ended."""
 
-    position: int
-    request: Request
-    id: CallId
+    def __init__(self, owner: APIRequester, messages: Messages) -> None:
+        super().__init__(owner.model_name, messages, **owner.parameters)
+        self._is_json = owner.json_output
 
-
-class _Round:
-    """One list of prompts on its way; used by the thread that asks alone."""
-
-    def __init__(self, owner: APIRequester, requests: Sequence[Request]) -> None:
-        self._owner = owner
-        self._sender = owner._sender
-        file_calls = current_file_calls.get()
-        self._context = owner._context(file_calls)
-        self._file_calls = file_calls or FileCalls(sender=self._sender, context=self._context)
-        self._todo = deque(
-            _Ask(position=n, request=request, id=self._file_calls.identify(request))
-            for n, request in enumerate(requests)
-        )
-        self._under_way = 0
-        self._arrived: queue.SimpleQueue[tuple[_Ask, Any]] = queue.SimpleQueue()
-        self._contents: list[Any] = [None] * len(requests)
-        self._errors: list[ToolkitError] = []
-
-    def run(self) -> list[Any]:
-        """Return the contents in the order of the requests."""
-        self._file_calls.refuse_on_own_loop("asyncio.to_thread")
-        bar = self._open_bar()
+    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        del allow_incomplete
+        text = reply.text.strip()
         try:
-            with self._file_calls.in_call():
-                while self._todo or self._under_way:
-                    self._send()
-                    self._take(bar)
-        except BaseException:
-            if not self._file_calls.path:
-                self._context.stop.close(RunStopping())
-            raise
-        finally:
-            if bar is not None:
-                bar.close()
-        self._tell_errors()
-        return self._contents
-
-    def _open_bar(self) -> Any:
-        if not (self._owner.progress and len(self._todo) > 1 and is_watched()):
-            return None
-        return open_bar(self._owner.model_name, total=len(self._todo), unit="prompt")
-
-    def _send(self) -> None:
-        while self._todo and self._under_way < self._owner.max_workers:
-            ask = self._todo.popleft()
-            self._under_way += 1
-            replayed = self._file_calls.replay(ask.id, ask.request)
-            if replayed is None:
-                self._sender.submit(self._call(ask))
-            else:
-                self._arrived.put((ask, replayed))
-
-    def _call(self, ask: _Ask) -> Call:
-        def deliver(result: Any) -> None:
-            self._arrived.put((ask, result))
-
-        return Call(request=ask.request, id=ask.id, context=self._context, deliver=deliver)
-
-    def _take(self, bar: Any) -> None:
-        """Take in one answer, or what came instead."""
-        try:
-            ask, result = self._arrived.get(timeout=_LOOK_EVERY_S)
-        except queue.Empty:
-            if bar is not None:
-                bar.set_postfix_str(self._why_waiting())
-            return
-        self._under_way -= 1
-        try:
-            text = self._text(result)
-        except (RequestFailed, NoUsableKey, BudgetExceeded) as exc:
-            if isinstance(exc, NoUsableKey) and self._file_calls.path:
-                raise  # the file fails, and a later run asks again
-            self._give_up(ask, exc)
-        else:
-            self._accept(ask, text)
-        if bar is not None:
-            bar.update(len(self._contents) - len(self._todo) - self._under_way - bar.n)
-
-    def _accept(self, ask: _Ask, text: str) -> None:
-        try:
-            self._contents[ask.position] = json.loads(text) if self._owner.json_output else text
+            return json.loads(text) if self._is_json else text
         except (ValueError, RecursionError) as exc:
-            answers = ask.id.attempt_try + 1
-            if answers < _MOST_JSON_ANSWERS:
-                self._todo.appendleft(replace(ask, id=replace(ask.id, attempt_try=answers)))
-            else:
-                self._give_up(ask, _not_json(text, exc))
+            raise _not_json(text, exc) from exc
 
-    def _text(self, result: Any) -> str:
-        if isinstance(result, BudgetExceeded) and self._context.budget is self._owner._budget:
-            raise result  # of this list alone: it does not stop a toolkit's run
-        asked = result if isinstance(result, Asked) else self._file_calls.received(result)
-        return asked.answer.text.strip()
 
-    def _give_up(self, ask: _Ask, error: ToolkitError) -> None:
-        self._errors.append(error)
-        if not isinstance(error, BudgetExceeded):
-            self._contents[ask.position] = self._owner.handle_retry_error(error)
-
-    def _why_waiting(self) -> str:
-        waits = self._sender.keys.waiting_on()
-        if waits is not None:
-            return f"waiting: {waits.reason}"
-        return "waiting: rate_limit" if self._sender.holds_back() else "waiting: answers"
-
-    def _tell_errors(self) -> None:
-        if self._errors:
-            logger.warning(
-                "%d of %d prompts got no answer; the first: %s",
-                len(self._errors),
-                len(self._contents),
-                self._errors[0],
-                extra={"action": "prompts_failed"},
-            )
+def _tell_errors(calls: ModelCalls) -> None:
+    if calls.errors:
+        logger.warning(
+            "%d of %d prompts got no answer; the first: %s",
+            len(calls.errors),
+            len(calls.values),
+            next(iter(calls.errors.values())),
+            extra={"action": "prompts_failed"},
+        )
 
 
 def _not_json(text: str, cause: Exception) -> InvalidAnswer:

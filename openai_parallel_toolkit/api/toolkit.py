@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import IO, Any
 
 from ..batch import BatchOptions, Finish
 from ..core.clock import SystemClock
-from ..core.errors import ConfigError
+from ..core.settings import options_of
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
-from ..runs.options import FailOnError, Mode, OutputNames, RunOptions, default_threads
+from ..runs.options import FailOnError, Mode, OutputNames, RunOptions
 from ..runs.report import RunSummary
 from ..runs.run import run_folder
 from ..transport import Transport
@@ -114,38 +114,7 @@ class ParallelToolkit:
             ConfigError: a setting has an impossible value.
             UsageError: a hook is missing.
         """
-        self.options = RunOptions(
-            input_path=os.fspath(input_path),
-            output_path=os.fspath(output_path),
-            file_count=file_count,
-            num_threads=default_threads() if num_threads is None else num_threads,
-            name=name,
-            pattern=_globs(pattern),
-            exclude=_globs(exclude) or (),
-            recursive=recursive,
-            binary=binary,
-            encoding=encoding,
-            output_names=output_names,
-            mode=mode,
-            batch=batch or BatchOptions(),
-            max_batch_rounds=max_batch_rounds,
-            finish=finish,
-            max_cost=_usd(max_cost),
-            fail_on_error=fail_on_error,
-            max_file_attempts=max_file_attempts,
-            retry_failed=retry_failed,
-            force=force,
-            dry_run=dry_run,
-            progress=progress,
-            grace_s=grace_s,
-            hook_timeout_s=hook_timeout_s,
-            deadline_s=deadline_s,
-            request_timeout_s=request_timeout_s,
-            max_retries=max_retries,
-            max_unknown=max_unknown,
-            state_path=None if state_path is None else os.fspath(state_path),
-            log_file=None if log_file is None else os.fspath(log_file),
-        )
+        self.options = options_of(RunOptions, locals())
         self._config_path = config_path
         self._key_manager = key_manager
         self._transport = transport
@@ -212,16 +181,3 @@ class ParallelToolkit:
         finally:
             if self._key_manager is None:
                 close_unless_default(keys)
-
-
-def _usd(given: Decimal | float | str | None) -> Decimal | None:
-    try:
-        return None if given is None else Decimal(str(given))
-    except InvalidOperation:
-        raise ConfigError(f"max_cost: expected an amount of USD, got {given!r}") from None
-
-
-def _globs(given: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    return (given,) if isinstance(given, str) else tuple(given)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from ..calls.classify import DEAD_CODES, NOT_HERE_CODES, Clean, classify
-from ..calls.responses import Answer, parse_object
-from ..core.records import Outcome, OutcomeKind, RawReply, Usage
+from ..calls.responses import parse_object
+from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..costs.prices import BATCH_SHARE, PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
@@ -153,7 +153,7 @@ def _kind_of(code: str) -> OutcomeKind | None:
 
 def judge_line(
     result: ResultLine, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Answer | None]:
+) -> tuple[Outcome, Reply | None]:
     """Return what a line of the results says, and the answer if there is a usable one.
 
     Args:

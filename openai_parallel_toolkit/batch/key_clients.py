@@ -58,7 +58,7 @@ class KeyClients:
         """Return a lease of every key that may have batches of a model."""
         return [
             lease
-            for lease in self.keys.passes(model)
+            for lease in self.keys.unmetered_leases(model)
             if (lease.key_name, model) not in self._barred
         ]
 
@@ -75,7 +75,7 @@ class KeyClients:
 
     def owner(self, batch: BatchRecord) -> BatchService | None:
         """Return the client of a batch's key; None: it is dropped, or no key of ours any more."""
-        for lease in self.keys.passes(batch.model):
+        for lease in self.keys.unmetered_leases(batch.model):
             if self.fingerprint(lease.key_name) == batch.fingerprint:
                 return self.service(lease)
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from ..calls.responses import Answer
-from ..calls.run_context import RunContext
-from ..calls.sender import Call, Sender
+from ..calls.run_context import RunContext, SubmittedCall
+from ..calls.sender import Sender
 from ..core.errors import HookUnwound, RequestFailed
+from ..core.records import Reply
 from ..journal.batch_rows import Refusal, ReturnedLine
 from ..journal.batch_store import BatchStore
 
@@ -24,7 +24,7 @@ class LiveFallback:
         self._live = live
         self._context = context
         self._under_way: dict[int, ReturnedLine] = {}
-        self._came: deque[tuple[int, Answer | BaseException]] = deque()
+        self._came: deque[tuple[int, Reply | BaseException]] = deque()
         self._last_id = 0
 
     def is_busy(self) -> bool:
@@ -42,20 +42,14 @@ class LiveFallback:
         for line in self._store.returned_lines(self._last_id, room) if room else ():
             self._last_id = line.id
             self._under_way[line.id] = line
-            self._live.submit(
-                Call(
-                    request=line.request,
-                    id=line.call,
-                    context=self._context,
-                    deliver=self._deliverer(line.id, came),
-                )
-            )
+            call = SubmittedCall(request=line.request, id=line.call, context=self._context)
+            self._live.submit(call, self._deliverer(line.id, came))
         return self.is_busy()
 
     def _deliverer(
         self, line_id: int, came: Callable[[], None]
-    ) -> Callable[[Answer | BaseException], None]:
-        def deliver(result: Answer | BaseException) -> None:
+    ) -> Callable[[Reply | BaseException], None]:
+        def deliver(result: Reply | BaseException) -> None:
             self._came.append((line_id, result))
             came()
 
@@ -66,7 +60,7 @@ class LiveFallback:
         while self._came:
             line_id, result = self._came.popleft()
             line = self._under_way.pop(line_id)
-            if isinstance(result, Answer):
+            if isinstance(result, Reply):
                 ends[line_id] = None
             elif isinstance(result, RequestFailed):
                 ends[line_id] = _refusal(line, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.errors import ConfigError
+from ..core.settings import COUNT, SECONDS, check_settings, setting
 from .service import BELIEVED_S, LISTED_WITHIN_S
 
 Finish = Literal["batch", "live"]
@@ -41,21 +41,21 @@ class BatchOptions:
     """
 
     #: Source: https://platform.openai.com/docs/guides/batch, "up to 50,000 requests" (2026-11).
-    max_lines: int = 50_000
+    max_lines: int = setting(COUNT, 50_000)
     #: Source: the same page, "up to 200 MB in size".
-    max_bytes: int = 200_000_000
+    max_bytes: int = setting(COUNT, 200_000_000)
     #: A batch that is not full leaves when its oldest line has waited so long, or when there is
     #: nothing else to do.
-    max_age_s: float = 600.0
+    max_age_s: float = setting(SECONDS, 600.0)
     #: How long to wait before a batch is looked at for the first time; then longer and longer.
-    poll_s: float = 5.0
-    longest_poll_s: float = 60.0
+    poll_s: float = setting(SECONDS, 5.0)
+    longest_poll_s: float = setting(SECONDS, 60.0)
     #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
     #: for before it is made again: providers may list it late.
-    listed_within_s: float = LISTED_WITHIN_S
+    listed_within_s: float = setting(SECONDS, LISTED_WITHIN_S)
     #: For how long a file or batch that was just made is looked for when the provider says that it
     #: is not there.
-    believed_s: float = BELIEVED_S
+    believed_s: float = setting(SECONDS, BELIEVED_S)
     #: The time that the provider may take for a batch.
     window: str = "24h"
 
@@ -72,11 +72,4 @@ class BatchOptions:
         )
 
     def __post_init__(self) -> None:
-        for name in ("max_lines", "max_bytes"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}: expected a positive whole number, got {value!r}")
-        for name in ("max_age_s", "poll_s", "longest_poll_s", "listed_within_s", "believed_s"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0:
-                raise ConfigError(f"{name}: expected a number of seconds, 0 or more, got {value!r}")
+        check_settings(self)

@@ -1,9 +1,8 @@
 """Decide what happens to one call: the only place that knows when to send again. Pure.
 
-`ask` is a generator: it yields what to do next and is told what came of it. A driver does the
-doing; there is one for the event loop and one for a thread, and both follow the same decisions.
+`ask` is a generator: it yields what to do next and is told what came of it; `driver` does it.
 
-    Admit -> Claim -> Send -> Keep                     the answer is returned
+    Admit -> Claim -> Send -> End                      the reply is returned
                            -> End -> (Pause ->) Admit  another attempt
                            -> End                      RequestFailed is raised
 """
@@ -12,18 +11,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.backoff import backoff_s
 from ..core.clock import Clock
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
 from ..core.text import counted
+from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import Clean, classify
-from .responses import Answer
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -71,23 +69,17 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Give the key back and make the answer durable. Told: nothing."""
-
-    lease: Lease
-    attempt_id: int
-    outcome: Outcome
-    reply: RawReply
-    answer: Answer
-
-
-@dataclass(frozen=True, slots=True)
 class End:
-    """Give the key back and record an attempt without an answer. Told: nothing."""
+    """Give the key back and record how an attempt ended, durably if it was answered.
+
+    Told: nothing.
+    """
 
     lease: Lease
     attempt_id: int
     outcome: Outcome
+    #: What came; None: it was not sent, or a `generate` raised.
+    ended: RawReply | SendFault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +89,10 @@ class Pause:
     seconds: float
 
 
-Step = Admit | Claim | Send | Keep | End | Pause
+Step = Admit | Claim | Send | End | Pause
 
 
-class _Tally:
+class _History:
     """What one call has been through in this run."""
 
     def __init__(self) -> None:
@@ -116,68 +108,74 @@ def ask(
     request: Request,
     policy: Policy,
     *,
-    max_cost_usd: Decimal | None,
+    prices: PriceBook,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
-) -> Generator[Step, Any, Answer]:
-    """Take one request from admission to its answer.
+) -> Generator[Step, Any, Reply]:
+    """Take one request from admission to its reply.
 
     Raises:
         RequestRejected: the provider will never accept it.
         OutcomeUnknown: it was sent and no whole reply came, `max_unknown` + 1 times.
         RequestFailed: retries or the deadline are used up.
     """
-    tally = _Tally()
+    history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
+    max_cost_usd = prices.max_cost_usd(request)
     need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
     while True:
         lease: Lease = yield Admit(need)
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
-        timeout_s = min(policy.request_timeout_s, policy.deadline_s - tally.spent_s)
+        timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
         ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
-        tally.spent_s += clock.now_s() - since_s
-        tally.attempts += 1
-        outcome, answer = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
-        if answer is not None and isinstance(ended, RawReply):
-            yield Keep(lease, attempt_id, outcome, ended, answer)
-            return answer
-        yield End(lease, attempt_id, outcome)
-        pause_s = _pause_s(outcome, tally, policy, chance.random)
+        history.spent_s += clock.now_s() - since_s
+        history.attempts += 1
+        outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        if reply is not None:
+            cost_usd = prices.cost_usd(request.model, outcome.usage)
+            outcome = replace(outcome, cost_usd=cost_usd)
+            reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
+        yield End(lease, attempt_id, outcome, ended)
+        if reply is not None:
+            return reply
+        pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
-            tally.spent_s += pause_s
+            history.spent_s += pause_s
             yield Pause(pause_s)
 
 
-def _pause_s(outcome: Outcome, tally: _Tally, policy: Policy, chance: Callable[[], float]) -> float:
+def _pause_s(
+    outcome: Outcome, history: _History, policy: Policy, chance: Callable[[], float]
+) -> float:
     """Return the seconds to wait before the next attempt, or raise when there is to be none."""
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
-        raise _failure(RequestRejected, "was refused", outcome, tally)
+        raise _failure(RequestRejected, "was refused", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
-        tally.unknown += 1
-        if tally.unknown > policy.max_unknown:
-            raise _failure(OutcomeUnknown, "got no whole reply", outcome, tally)
-    if tally.spent_s >= policy.deadline_s:
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
+        history.unknown += 1
+        if history.unknown > policy.max_unknown:
+            raise _failure(OutcomeUnknown, "got no whole reply", outcome, history)
+    if history.spent_s >= policy.deadline_s:
+        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
     if kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE} or outcome.is_limit:
         return 0.0  # the next lease waits as long as is needed
     if kind is OutcomeKind.UNSENT:
-        tally.unsent += 1
-        wanted_s = _backoff_s(tally.unsent, chance())
+        history.unsent += 1
+        wanted_s = _backoff_s(history.unsent, chance())
         # It costs nothing, so the last attempt is made just before the deadline.
-        until_last_s = policy.deadline_s - tally.spent_s - _LAST_ATTEMPT_S
+        until_last_s = policy.deadline_s - history.spent_s - _LAST_ATTEMPT_S
         if until_last_s > 0:
             wanted_s = min(wanted_s, until_last_s)
     else:
-        tally.retries += 1
-        if tally.retries > policy.max_retries:
-            raise _failure(RequestFailed, "failed (max_retries)", outcome, tally)
-        wanted_s = outcome.retry_after_s or _backoff_s(tally.retries, chance())
+        history.retries += 1
+        if history.retries > policy.max_retries:
+            raise _failure(RequestFailed, "failed (max_retries)", outcome, history)
+        wanted_s = outcome.retry_after_s or _backoff_s(history.retries, chance())
     wanted_s = min(wanted_s, LONGEST_PAUSE_S)
-    if tally.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, tally)
+    if history.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
+        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
     return wanted_s
 
 
@@ -186,17 +184,17 @@ def _backoff_s(times: int, chance: float) -> float:
 
 
 def _failure(
-    kind: type[RequestFailed], what: str, outcome: Outcome, tally: _Tally
+    kind: type[RequestFailed], what: str, outcome: Outcome, history: _History
 ) -> RequestFailed:
     words = outcome.message or outcome.code
     status = f", status {outcome.status}" if outcome.status else ""
-    message = f"request {what} after {counted(tally.attempts, 'attempt')}{status}: {words}"
+    message = f"request {what} after {counted(history.attempts, 'attempt')}{status}: {words}"
     return kind(
         message,
         outcome=outcome.kind,
         code=outcome.code,
         status=outcome.status,
-        attempts=tally.attempts,
-        maybe_billed=tally.unknown,
+        attempts=history.attempts,
+        maybe_billed=history.unknown,
         request_id=outcome.request_id,
     )

@@ -18,7 +18,7 @@ CALLS = "(calls)"
 
 
 class CallCache:
-    """A journal for calls outside any toolkit, and the execution that counts them.
+    """A journal for calls outside any toolkit, and the FileCalls that count them.
 
     It is open, and locked against other processes, until its sender is closed or the process ends.
     """

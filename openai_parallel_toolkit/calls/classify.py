@@ -6,13 +6,14 @@ The table stands in `_STATUS`; what a status alone does not tell, the provider's
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..core.records import Outcome, OutcomeKind, RateHints, RawReply
+from ..core.records import Outcome, OutcomeKind, RateHints, RawReply, Reply
 from ..transport.base import SendFault
-from .responses import Answer, parse_object, read_answer, read_usage
+from .responses import parse_object, read_answer, read_usage
 
 _BUSY, _DEAD, _NOT_HERE = OutcomeKind.BUSY, OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE
 _REJECTED, _UNKNOWN = OutcomeKind.REJECTED, OutcomeKind.UNKNOWN
@@ -49,11 +50,11 @@ Clean = Callable[[str], str]
 
 def classify(
     ended: RawReply | SendFault, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Answer | None]:
-    """Return what an attempt's end means, and the answer if there is a usable one.
+) -> tuple[Outcome, Reply | None]:
+    """Return what an attempt's end means, and the reply if it is a usable one.
 
     Args:
-        ended: the reply, or the fault that stood in its way.
+        ended: what came, or the fault that stood in its way.
         path: the API path that was asked, for how to read the reply.
         wall_s: seconds since 1970, to read a Retry-After that is a date.
         clean: takes secrets out of the provider's words.
@@ -69,17 +70,17 @@ def classify(
 
 def _classify_success(
     reply: RawReply, raw: dict[str, Any] | None, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Answer | None]:
-    answer = None if raw is None else read_answer(path, raw)
-    if answer is None:
-        error = raw.get("error") if raw else None
-        inner = error.get("code") if isinstance(error, dict) else None
-        if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
-            return _classify_error(reply, inner, raw, wall_s=wall_s, clean=clean), None
-        what = "not_json" if raw is None else "no_answer"
-        message = f"status {reply.status} without a usable answer ({what})"
-        return _outcome(reply, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
-    return _outcome(reply, OutcomeKind.OK, "", "", usage=read_usage(answer.raw)), answer
+) -> tuple[Outcome, Reply | None]:
+    found = None if raw is None else read_answer(path, raw)
+    if found is not None:
+        return _outcome(reply, OutcomeKind.OK, usage=read_usage(found.raw)), found
+    error = raw.get("error") if raw else None
+    inner = error.get("code") if isinstance(error, dict) else None
+    if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
+        return _classify_error(reply, inner, raw, wall_s=wall_s, clean=clean), None
+    what = "not_json" if raw is None else "no_answer"
+    message = f"status {reply.status} without a usable answer ({what})"
+    return _outcome(reply, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
 
 
 def _classify_error(
@@ -93,28 +94,27 @@ def _classify_error(
         kind = _NOT_HERE
     if status in {301, 302, 303, 307, 308}:
         message = "the server redirects elsewhere; set api_base to where it points"
-    is_limit = kind is _BUSY and status == 429
-    return Outcome(
-        kind=kind,
-        status=reply.status,
-        code=code or kind_word or f"http_{status}",
-        message=clean(message or f"HTTP status {status}")[:1000],
+    return _outcome(
+        reply,
+        kind,
+        code or kind_word or f"http_{status}",
+        clean(message or f"HTTP status {status}")[:1000],
         retry_after_s=_retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
-        is_limit=is_limit,
-        hints=_hints(reply.headers),
-        request_id=reply.headers.get("x-request-id", "")[:200],
+        is_limit=kind is _BUSY and status == 429,
     )
 
 
-def _outcome(reply: RawReply, kind: OutcomeKind, code: str, message: str, *, usage: Any) -> Outcome:
+def _outcome(
+    reply: RawReply, kind: OutcomeKind, code: str = "", message: str = "", **more: Any
+) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,
         code=code,
         message=message,
         hints=_hints(reply.headers),
-        usage=usage,
         request_id=reply.headers.get("x-request-id", "")[:200],
+        **more,
     )
 
 
@@ -173,24 +173,15 @@ def _hints(headers: Mapping[str, str]) -> RateHints | None:
 
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ms|[smhd])")
 
 
 def duration_s(text: str | None) -> float | None:
     """Return the seconds in a duration such as "1m30.5s" or "12ms" or "7"; None: it is none."""
-    if not text:
-        return None
     plain = _number(text)
     if plain is not None:
         return max(0.0, plain)
-    total, number, unit = 0.0, "", ""
-    for sign in [*text.strip(), "0"]:
-        if sign.isdigit() or sign == ".":
-            if unit:
-                value = _number(number)
-                if unit not in _UNITS_S or value is None:
-                    return None
-                total, number, unit = total + value * _UNITS_S[unit], "", ""
-            number += sign
-        else:
-            unit += sign
-    return total if number == "0" else None
+    parts = _PART.findall(text or "")
+    if not parts or "".join(map("".join, parts)) != (text or "").strip():
+        return None
+    return sum(float(number) * _UNITS_S[unit] for number, unit in parts)

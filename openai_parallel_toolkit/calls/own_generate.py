@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import queue
 import threading
@@ -12,33 +11,24 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.records import Lease, RawReply, Request, canonical_json
+from ..core.records import Lease, RawReply, Reply, Request, canonical_json
 from ..transport.openai_module import OpenAIModule
 from .models import OpenAIModel, wants_client
-from .responses import Answer
 
 
 class _Job:
     """One attempt that the sender hands to the asking thread, and where its end goes."""
 
     def __init__(self, lease: Lease, timeout_s: float) -> None:
-        loop = asyncio.get_running_loop()
         self.lease = lease
         self.timeout_s = timeout_s
-        self.ended: asyncio.Future[RawReply] = loop.create_future()
-        self._mail = LoopCalls(loop)
+        self.ended, self._settle = LoopCalls(asyncio.get_running_loop()).future()
 
     def finish(self, reply: RawReply | BaseException) -> None:
-        with contextlib.suppress(RuntimeError):  # the sender was closed meanwhile
-            self._mail.post(self._settle, reply)
-
-    def _settle(self, reply: RawReply | BaseException) -> None:
-        if self.ended.done():
-            return
         if isinstance(reply, BaseException):
-            self.ended.set_exception(reply)
+            self._settle(None, reply)
         else:
-            self.ended.set_result(reply)
+            self._settle(reply)
 
 
 class _OwnTransport(ABC):
@@ -53,7 +43,8 @@ class _OwnTransport(ABC):
         del request
         job = _Job(lease, timeout_s)
         self._hand_over(job)
-        return await job.ended
+        reply: RawReply = await job.ended
+        return reply
 
     async def close(self) -> None:  # noqa: B027 - the openai package owns the connections
         """Nothing to close."""
@@ -88,21 +79,17 @@ class AskingThread(_OwnTransport):
 
     def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
         super().__init__(model, openai_module)
-        self._inbox: queue.SimpleQueue[_Job | Answer | BaseException] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Job | Reply | BaseException] = queue.SimpleQueue()
 
-    @property
-    def transport(self) -> AskingThread:
-        return self
-
-    def deliver(self, result: Answer | BaseException) -> None:
+    def deliver(self, result: Reply | BaseException) -> None:
         self._inbox.put(result)
 
-    def wait(self) -> Answer | BaseException:
+    def wait(self) -> Reply | BaseException:
         while True:
-            letter = self._inbox.get()
-            if not isinstance(letter, _Job):
-                return letter
-            letter.finish(self._attempt(letter))
+            handed = self._inbox.get()
+            if not isinstance(handed, _Job):
+                return handed
+            handed.finish(self._attempt(handed))
 
     def _hand_over(self, job: _Job) -> None:
         self._inbox.put(job)

@@ -1,21 +1,33 @@
-"""Where a call goes, and its tries until the answer is good: what all ways of asking share."""
+"""Where a call is asked, and its tries until the answer is good: what all ways of asking share."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
+import queue
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import InvalidAnswer, UsageError
+from ..core.errors import HookUnwound, InvalidAnswer, UsageError
 from ..core.records import CallId, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
+from ..transport import Transport
 from .call_cache import CallCache
-from .file_calls import Asked, FileCalls, current_file_calls
+from .file_calls import FileCalls, current_file_calls
 from .models import OpenAIModel, PayloadModel, request_of
 from .own_generate import AskingThread, FreshThread
-from .run_context import RunContext
+from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPolicy:
+    """Which answers are good."""
+
+    allow_incomplete: bool = False
+    #: How often an answer that is not valid is asked for again.
+    max_validation_retries: int = 2
 
 
 class PendingCall:
@@ -29,7 +41,7 @@ class PendingCall:
         #: What the model makes of the answer that was accepted.
         self.value: Any = None
 
-    def accepts(self, reply: Reply, rules: AnswerPolicy) -> bool:
+    def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
         """Take an answer; False: it is not valid, and another try is to be asked.
 
         Raises:
@@ -37,9 +49,9 @@ class PendingCall:
             InvalidAnswer: it is not valid, and neither were those before it.
         """
         try:
-            self.value = self.model._read(reply, allow_incomplete=rules.allow_incomplete)
+            self.value = self.model._read(reply, allow_incomplete=policy.allow_incomplete)
         except InvalidAnswer:
-            if self.id.attempt_try >= rules.max_validation_retries:
+            if self.id.attempt_try >= policy.max_validation_retries:
                 raise
             self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
             return False
@@ -47,19 +59,11 @@ class PendingCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerPolicy:
-    """Which answers are good."""
-
-    allow_incomplete: bool
-    max_validation_retries: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
     """Where calls are asked: for a file, for a journal of their own, or for neither."""
 
     file_calls: FileCalls
-    context: RunContext
+    run_context: RunContext
     sender: Sender
 
     @classmethod
@@ -70,18 +74,18 @@ class CallContext:
         max_retries: int | None,
         journal: str | os.PathLike[str] | None,
     ) -> CallContext:
-        """Return the place of the code that runs now; see `request_openai_api`."""
+        """Return where the code that runs now asks; see `request_openai_api`."""
         if keys is None and config_path is not None:
             keys = manager_of(config_path)
         file_calls = current_file_calls.get() or _outside(keys, journal)
-        context = file_calls.context
-        if max_retries is not None and max_retries != context.policy.max_retries:
-            policy = dataclasses.replace(context.policy, max_retries=max_retries)
-            context = dataclasses.replace(context, policy=policy)
+        run_context = file_calls.context
+        if max_retries is not None and max_retries != run_context.policy.max_retries:
+            policy = dataclasses.replace(run_context.policy, max_retries=max_retries)
+            run_context = dataclasses.replace(run_context, policy=policy)
         sender = file_calls.sender if keys is None else Sender.of(keys)
-        return cls(file_calls=file_calls, context=context, sender=sender)
+        return cls(file_calls=file_calls, run_context=run_context, sender=sender)
 
-    def order(self, model: OpenAIModel) -> PendingCall:
+    def pending(self, model: OpenAIModel) -> PendingCall:
         """Return the call that a model describes, with its identity.
 
         Raises:
@@ -90,43 +94,62 @@ class CallContext:
         request = request_of(model)
         return PendingCall(model, request, self.file_calls.identify(request))
 
-    def ask(self, order: PendingCall) -> Reply:
-        """Return the reply to an order, blocking; a `generate` runs on this thread."""
-        model, waiter = order.model, None
-        if not isinstance(model, PayloadModel):
-            waiter = AskingThread(model, self.sender.openai_module)
-        return self.reply(
-            order, self.file_calls.ask(order.id, order.request, self.context, self.sender, waiter)
-        )
+    def ask(self, call: PendingCall) -> Reply:
+        """Return the reply to a call, blocking; a `generate` runs on this thread."""
+        self.file_calls.refuse_on_own_loop("arequest_openai_api")
+        replayed = self.file_calls.replay(call.id, call.request)
+        if replayed is not None:
+            return replayed
+        transport = None
+        if not isinstance(call.model, PayloadModel):
+            transport = AskingThread(call.model, self.sender.openai_module)
+        answered: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
+        with self.file_calls.in_call():
+            self._submit(call, transport.deliver if transport else answered.put, transport)
+            result = transport.wait() if transport else answered.get()
+        return self.received(result)
 
-    async def ask_async(self, order: PendingCall) -> Reply:
-        """Return the reply to an order without blocking the event loop."""
-        asked = await self.file_calls.ask_async(
-            order.id, order.request, self.context, self.sender, self.transport(order)
-        )
-        return self.reply(order, asked)
+    async def ask_async(self, call: PendingCall) -> Reply:
+        """Return the reply to a call without blocking the event loop."""
+        replayed = self.file_calls.replay(call.id, call.request)
+        if replayed is not None:
+            return replayed
+        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
+        with self.file_calls.in_call():
+            self._submit(call, deliver, self._transport(call))
+            result = await future
+        return self.received(result)
 
-    def transport(self, order: PendingCall) -> FreshThread | None:
-        """Return what sends an order while nobody waits; None: the sender's own transport."""
-        if isinstance(order.model, PayloadModel):
+    def start(self, call: PendingCall, deliver: Deliver) -> None:
+        """Have `deliver` get what comes of a call, now or later, and return."""
+        try:
+            replayed = self.file_calls.replay(call.id, call.request)
+        except (Exception, HookUnwound) as exc:  # noqa: BLE001 - told like any other end
+            deliver(exc)
+            return
+        if replayed is not None:
+            deliver(replayed)
+        else:
+            self._submit(call, deliver, self._transport(call))
+
+    def received(self, result: Reply | BaseException) -> Reply:
+        """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
+        return self.file_calls.received(result, self.run_context.budget)
+
+    def _submit(self, call: PendingCall, deliver: Deliver, transport: Transport | None) -> None:
+        submitted = SubmittedCall(
+            request=call.request, id=call.id, context=self.run_context, transport=transport
+        )
+        self.sender.submit(submitted, deliver)
+
+    def _transport(self, call: PendingCall) -> FreshThread | None:
+        """Return what sends a call while nobody waits; None: the sender's own transport."""
+        if isinstance(call.model, PayloadModel):
             return None
-        return FreshThread(order.model, self.sender.openai_module)
-
-    def reply(self, order: PendingCall, asked: Asked) -> Reply:
-        """Return an answer as users see it."""
-        answer, model = asked.answer, order.request.model
-        return Reply(
-            text=answer.text,
-            finish_reason=answer.finish_reason,
-            usage=answer.usage,
-            cost_usd=self.context.prices.cost_usd(model, answer.usage),
-            model=answer.model or model,
-            raw=answer.raw,
-            is_replay=asked.is_replay,
-        )
+        return FreshThread(call.model, self.sender.openai_module)
 
 
-def take_order(
+def pending_call(
     model: OpenAIModel,
     keys: APIKeyManager | None,
     config_path: str | None,
@@ -138,8 +161,8 @@ def take_order(
         raise UsageError(
             f"expected a model such as Gpt35Turbo(content=...), got {type(model).__name__}"
         )
-    place = CallContext.find(keys, config_path, max_retries, journal)
-    return place, place.order(model)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    return call_context, call_context.pending(model)
 
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ..core.records import Usage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The usable part of a reply body."""
-
-    text: str
-    finish_reason: str
-    usage: Usage
-    model: str
-    raw: Mapping[str, Any]
+from ..core.records import Reply, Usage
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -30,8 +18,8 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_answer(path: str, raw: Mapping[str, Any]) -> Answer | None:
-    """Return the answer in a reply to `path`; None: the reply holds none.
+def read_answer(path: str, raw: Mapping[str, Any]) -> Reply | None:
+    """Return the usable part of a reply body to `path`, without its cost; None: it holds no answer.
 
     Paths that are not known (a user's own `generate`) are answered by any object.
     """
@@ -41,7 +29,7 @@ def read_answer(path: str, raw: Mapping[str, Any]) -> Answer | None:
         return None
     text, finish_reason = found
     model = raw.get("model")
-    return Answer(
+    return Reply(
         text=text,
         finish_reason=finish_reason,
         usage=read_usage(raw) or Usage(),

@@ -1,22 +1,23 @@
-"""What the calls of one run share: journal, patience, prices, the gate and the count."""
+"""What the calls of one run share: journal, patience, prices, the stop token and the count."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from ..core.records import CallId, Outcome
+from ..core.loop_calls import Done
+from ..core.records import CallId, Outcome, Reply, Request
 from ..costs.budget import Budget
+from ..costs.figures import Tally
 from ..costs.prices import PriceBook
-from ..costs.tally import Tally
+from ..transport import Transport
 from .attempts import Policy
 from .stop_token import StopToken
 
-#: Called once a write is durable, with the error if it is not; from the journal's thread.
-Done = Callable[["BaseException | None"], None]
+#: Takes what came of a call: its reply, or the error instead; from any thread.
+Deliver = Callable[["Reply | BaseException"], object]
 
 
 class CallJournal(Protocol):
@@ -46,62 +47,31 @@ class CallJournal(Protocol):
         """Record an attempt's answer."""
         ...
 
-    def ended(
-        self,
-        attempt_id: int,
-        outcome: Outcome,
-        cost_usd: Decimal | None = None,
-        done: Done | None = None,
-    ) -> None:
+    def ended(self, attempt_id: int, outcome: Outcome) -> None:
         """Record that an attempt ended without an answer."""
         ...
-
-
-class NoJournal:
-    """Keeps nothing: for calls that belong to no file."""
-
-    def __init__(self) -> None:
-        self._ids = itertools.count(1)
-
-    def claim(self, call: CallId, *, done: Done | None = None, **_: object) -> int:
-        del call
-        if done is not None:
-            done(None)
-        return next(self._ids)
-
-    def answered(
-        self,
-        attempt_id: int,
-        call: CallId,
-        outcome: Outcome,
-        body: bytes,
-        cost_usd: Decimal | None,
-        done: Done | None = None,
-    ) -> None:
-        del attempt_id, call, outcome, body, cost_usd
-        if done is not None:
-            done(None)
-
-    def ended(
-        self,
-        attempt_id: int,
-        outcome: Outcome,
-        cost_usd: Decimal | None = None,
-        done: Done | None = None,
-    ) -> None:
-        del attempt_id, outcome, cost_usd
-        if done is not None:
-            done(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What the calls of one run share."""
 
-    journal: CallJournal = field(default_factory=NoJournal)
+    #: None: nothing is kept.
+    journal: CallJournal | None = None
     policy: Policy = field(default_factory=Policy)
     prices: PriceBook
     stop: StopToken = field(default_factory=StopToken)
     tally: Tally = field(default_factory=Tally)
     #: What may be spent; None: as much as it takes.
     budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedCall:
+    """One request on its way."""
+
+    request: Request
+    id: CallId
+    context: RunContext
+    #: What sends it; None: the sender's own transport.
+    transport: Transport | None = None

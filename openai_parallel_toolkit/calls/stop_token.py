@@ -26,6 +26,10 @@ class StopToken:
         """Why it was closed; None: it is open."""
         return self._reason
 
+    def is_closed(self) -> bool:
+        """Return whether nothing more may be begun."""
+        return self._reason is not None
+
     def close(self, reason: BaseException) -> None:
         """Stop what waits; the first reason stays."""
         with self._lock:
@@ -43,7 +47,7 @@ class StopToken:
 
     @contextmanager
     def waiting(self, interrupt: Callable[[], None]) -> Iterator[None]:
-        """Have `interrupt` called if the gate closes inside the block; RunStopping if it did."""
+        """Have `interrupt` called if it is closed inside the block; RunStopping if it did."""
         with self._lock:
             self._next += 1
             token = self._next

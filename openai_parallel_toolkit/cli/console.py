@@ -6,10 +6,14 @@ import io
 import json
 import logging
 import sys
-from typing import Any, TextIO
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from typing import Any, TextIO, TypeVar
 
-from ..core.errors import RunStopped, StorageError
+from ..core.errors import RunStopped, StorageError, ToolkitError
 from ..core.redaction import Redactor
+
+_SummaryT = TypeVar("_SummaryT", bound=Any)
 
 PROGRAM = "openai-parallel-toolkit"
 
@@ -42,6 +46,35 @@ def say_json(value: Any) -> None:
     say(json.dumps(value, indent=2))
 
 
+def apart_from_json(as_json: bool) -> AbstractContextManager[object]:
+    """Have all that is printed in the block go to standard error, where JSON is wanted."""
+    return redirect_stdout(sys.stderr) if as_json else nullcontext()
+
+
+def show(work: Callable[[], _SummaryT], *, as_json: bool, tells_itself: bool = False) -> _SummaryT:
+    """Do work, and show its summary however it ends.
+
+    Args:
+        work: returns a summary, or raises an error that has one.
+        as_json: as JSON, not in words.
+        tells_itself: whether the work has printed the words already.
+    """
+    try:
+        with apart_from_json(as_json):
+            summary = work()
+    except (RunStopped, ToolkitError) as exc:
+        if as_json and exc.summary is not None:
+            say_json(exc.summary.as_dict())
+        elif exc.summary is not None and not tells_itself:
+            say_stopped(exc, exc.summary)
+        raise
+    if as_json:
+        say_json(summary.as_dict())
+    elif not tells_itself:
+        say(str(summary))
+    return summary
+
+
 def say_stopped(error: BaseException, summary: Any) -> None:
     """Print the summary of a run that an error stopped, which is told next and says why."""
     say(str(summary) if isinstance(error, RunStopped) else summary.beside_error())
@@ -49,15 +82,11 @@ def say_stopped(error: BaseException, summary: Any) -> None:
 
 def complain(message: str) -> None:
     """Print one line about an error on standard error."""
-    _tell(f"error: {message}")
+    note(f"error: {message}")
 
 
 def note(message: str) -> None:
     """Print one line on standard error."""
-    _tell(message)
-
-
-def _tell(message: str) -> None:
     if sys.stderr is not None:
         try:
             print(f"{PROGRAM}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)

@@ -1,15 +1,20 @@
-"""`demo`: the toolkit at work on this machine, with a simulated server that keeps a bill."""
+"""`demo`: the toolkit at work on this machine, with a simulated server that keeps a bill.
+
+The folder is set up once; what the user changed in it stays.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
+from collections.abc import Iterator
 
+from ..core.errors import StorageError, UsageError
 from ..simulator import Latency, SimKey, Simulator
 from . import console
 from .bill import bill_words
-from .demo_folder import Stage, set_up
 from .load import load_toolkit
 from .run import see_through
 
@@ -18,6 +23,30 @@ _SEED = 7
 _FILES, _FILES_FAST = 60, 12
 _LATENCY = Latency(0.8, 0.5)
 _THREADS = 16
+_README = """\
+A demo of openai-parallel-toolkit: it may be deleted at any time.
+
+input/          texts to work on; add some of your own
+my_toolkit.py   what happens to each of them; change it
+config.json     the keys, and where to ask; written anew by each demo
+output/         the results, and the journal of what was asked and paid for
+"""
+_WELCOME = """\
+{count} texts, two questions about each, on a simulated server with three keys: one good, one \
+slow, one whose quota is used up.
+The hooks are in {hooks}; no real key is used and nothing is paid.
+"""
+_NEXT = """
+Look at
+  {output}    the results
+  openai-parallel-toolkit status {quoted}
+  openai-parallel-toolkit show {quoted} {first}
+Try
+  {again}    again: all is skipped, nothing is billed
+  deleting some outputs, then again: they come back from the journal, nothing is billed
+  changing a question in {hooks}, then again: it tells what that would ask
+  adding a text to {input}, then again: only that one is billed
+  another --folder, and Ctrl-C half way, then again: only the rest is billed"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +59,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Set the folder up, run its subclass over it, and compare the summary with the bill."""
-    is_fast = arguments.fast
+    folder, is_fast = arguments.folder, arguments.fast
+    names = ("my_toolkit.py", "config.json", "input", "output")
+    hooks, config, input, output = (os.path.join(folder, name) for name in names)
     with Simulator(_keys(), seed=_SEED, latency=0.0 if is_fast else _LATENCY) as simulator:
-        stage = set_up(
-            arguments.folder,
-            file_count=_FILES_FAST if is_fast else _FILES,
-            config=_config(simulator),
-        )
-        kind = load_toolkit(stage.hooks)
-        toolkit = kind(stage.config, stage.input, stage.output, num_threads=_THREADS, name="Demo")
-        console.say(_welcome(stage))
+        _set_up(folder, _FILES_FAST if is_fast else _FILES, _config(simulator))
+        texts = os.listdir(input)
+        toolkit = load_toolkit(hooks)(config, input, output, num_threads=_THREADS, name="Demo")
+        console.say(_WELCOME.format(count=len(texts), hooks=hooks))
         try:
             return see_through(toolkit)
         finally:
-            console.say(f"{bill_words(simulator.ledger)}\n{_what_next(stage)}")
+            again = "openai-parallel-toolkit demo"
+            if folder != _FOLDER:
+                again += f" --folder {shlex.quote(folder)}"
+            quoted, first = shlex.quote(output), shlex.quote(min(texts))
+            places = {"hooks": hooks, "input": input, "output": output, "quoted": quoted}
+            console.say(bill_words(simulator.ledger))
+            console.say(_NEXT.format(again=again, first=first, **places))
 
 
 def _keys() -> list[SimKey]:
@@ -54,37 +87,47 @@ def _keys() -> list[SimKey]:
     ]
 
 
-def _config(simulator: Simulator) -> dict[str, object]:
-    return {
-        "api_base": simulator.url,
-        "api_keys": [{"name": key.name, "key": key.secret} for key in simulator.keys],
-        "prices": {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}},
-    }
+def _config(simulator: Simulator) -> str:
+    keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
+    prices = {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}}
+    return json.dumps({"api_base": simulator.url, "api_keys": keys, "prices": prices}, indent=2)
 
 
-def _welcome(stage: Stage) -> str:
-    count = len(os.listdir(stage.input))
-    return (
-        f"{count} texts, two questions about each, on a simulated server with three keys: one "
-        "good, one slow, one whose quota is used up.\n"
-        f"The hooks are in {stage.hooks}; no real key is used and nothing is paid.\n"
-    )
+def _set_up(folder: str, file_count: int, config: str) -> None:
+    """Write what a demo needs and is not there yet; only the config is written anew."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.listdir(folder) and not os.path.exists(os.path.join(folder, "README.txt")):
+            raise UsageError(
+                f"{folder!r} is not empty and no demo made it; choose another --folder"
+            )
+        os.makedirs(os.path.join(folder, "input"), exist_ok=True)
+        for name, text in _files(file_count):
+            if not os.path.lexists(os.path.join(folder, name)):
+                _write(os.path.join(folder, name), text)
+        _write(os.path.join(folder, "config.json"), config, mode=0o600)
+    except OSError as exc:
+        raise StorageError(
+            f"{exc.filename}: {exc.strerror}; choose a --folder that can be written to",
+            errno=exc.errno,
+            path=exc.filename,
+        ) from exc
 
 
-def _what_next(stage: Stage) -> str:
-    again = "openai-parallel-toolkit demo"
-    if stage.folder != _FOLDER:
-        again += f" --folder {shlex.quote(stage.folder)}"
-    output = shlex.quote(stage.output)
-    first = min(os.listdir(stage.input))
-    return f"""
-Look at
-  {stage.output}    the results
-  openai-parallel-toolkit status {output}
-  openai-parallel-toolkit show {output} {shlex.quote(first)}
-Try
-  {again}    again: all is skipped, nothing is billed
-  deleting some outputs, then again: they come back from the journal, nothing is billed
-  changing a question in {stage.hooks}, then again: it tells what that would ask
-  adding a text to {stage.input}, then again: only that one is billed
-  another --folder, and Ctrl-C half way, then again: only the rest is billed"""
+def _files(text_count: int) -> Iterator[tuple[str, str]]:
+    """Yield names and texts; the inputs are real texts that come with every Python."""
+    from pydoc_data.topics import topics
+
+    yield "README.txt", _README
+    with open(os.path.join(os.path.dirname(__file__), "demo_toolkit.py"), encoding="utf-8") as file:
+        yield "my_toolkit.py", file.read()
+    names = {text: name for name, text in sorted(topics.items())}  # no two are equal
+    for text, name in list(names.items())[:text_count]:
+        yield f"input/{name}.txt", text
+
+
+def _write(path: str, text: str, *, mode: int = 0o666) -> None:
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)  # a demo that is killed here leaves no half text

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from contextlib import nullcontext, redirect_stdout
 
 from ..core.errors import RunStopped, ToolkitError
 from . import console
 from .exits import OK, SOME_FAILED
-from .run import add_settings, toolkit_of
+from .run import add_run, toolkit_of
 
 _EPILOG = """\
 The files of the sample are worked on in full: they are done, and `run` does not pay for them again.
@@ -22,17 +20,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample",
         type=_amount,
-        default=None,
         metavar="N",
         help="files to work on, or a share below 1 (0.01, at least 5 files, at most 100)",
     )
     parser.add_argument(
         "--tokens-only",
         action="store_true",
-        default=False,
         help="send nothing; count the prompts of each file's first calls",
     )
-    add_settings(parser, leave_out=("--dry-run", "--file-count"))
+    add_run(parser, leave_out=("dry_run", "file_count"))
 
 
 def _amount(text: str) -> float:
@@ -49,15 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Work on the sample and print the forecast."""
     toolkit = toolkit_of(arguments)
     try:
-        with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        with console.apart_from_json(arguments.json):
             found = toolkit.estimate(arguments.sample, tokens_only=arguments.tokens_only)
     except (RunStopped, ToolkitError) as exc:
-        summary = getattr(exc, "summary", None)
-        if summary is not None and not arguments.json and not toolkit.options.progress:
-            console.say_stopped(exc, summary)
+        if exc.summary is not None and not arguments.json and not toolkit.options.progress:
+            console.say_stopped(exc, exc.summary)
         raise
-    if arguments.json:
-        console.say_json(found.as_dict())
-    else:
-        console.say(str(found))
+    console.show(lambda: found, as_json=arguments.json)
     return SOME_FAILED if found.failed else OK

@@ -1,6 +1,13 @@
-"""What the exit status says, and which error gives which."""
+"""What the exit status says, which error gives which, and how the process ends with it."""
 
 from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+import time
 
 from ..core.errors import ToolkitError
 
@@ -23,6 +30,8 @@ EXIT_CODES = {
     "70": "a bug, in the toolkit or in the hooks' module; its traceback is shown",
     "129, 130, 143": "stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM; run it again to go on",
 }
+#: Time for threads and `atexit` handlers of the user's own to come to their end.
+_LINGER_S = 1.0
 
 
 def code_of(error: BaseException) -> int:
@@ -32,3 +41,39 @@ def code_of(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else MISTAKE if error.code else OK
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
+
+
+class CertainExit:
+    """Ends the process at the latest `_LINGER_S` after its exit status is known.
+
+    Even when a hook hangs in a thread that Python would wait for. Make it before anything else:
+    `atexit` calls the handler that was registered first as the last.
+    """
+
+    def __init__(self) -> None:
+        self._code: int | None = None
+        self._pid = os.getpid()
+        atexit.register(self._leave)
+
+    def with_code(self, code: int) -> int:
+        """Note the exit status and return it; from here on the process ends."""
+        self._code = code
+        # Nothing is left that could stop in good order.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+        threading.Thread(target=self._leave_soon, name="exit", daemon=True).start()
+        return code
+
+    def _leave_soon(self) -> None:
+        time.sleep(_LINGER_S)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._code is None or os.getpid() != self._pid:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):  # nobody reads any more
+                continue
+        os._exit(self._code)

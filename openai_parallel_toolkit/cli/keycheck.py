@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
 from dataclasses import dataclass
 
 from ..calls.classify import classify
 from ..core.clock import SystemClock
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
-from ..core.redaction import Redactor
-from ..keys.config import APIKey, Settings
-from ..transport import SendFault
-from ..transport.openai_client import Clients
-from ..transport.openai_faults import fault_of
+from ..core.records import Lease, Outcome, OutcomeKind, RawReply
+from ..keys import APIKeyManager
+from ..keys.config import Settings
+from ..transport.base import HttpExchange, SendFault
+from ..transport.http import HttpTransport
 
 _AT_ONCE = 16
 _TIMEOUT_S = 10.0
+_MODELS = HttpExchange(method="GET", path="/models")
 _STATES = {
     OutcomeKind.OK: "alive",
     OutcomeKind.BUSY: "alive",
@@ -45,54 +45,35 @@ class Health:
 
 def check_keys(settings: Settings) -> list[Health]:
     """Return how each key stands, in their order."""
-    secrets = [key.secret for key in settings.api_keys]
-    redactor = Redactor([*secrets, *([settings.proxy] if settings.proxy else [])])
-    clients = Clients(settings.proxy)
+    keys = APIKeyManager(settings=settings)
     try:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return list(
-                pool.map(lambda key: _check(key, settings, clients, redactor), settings.api_keys)
-            )
+        return asyncio.run(_check_all(keys))
     finally:
-        clients.close()
+        keys.close()
 
 
-def _check(key: APIKey, settings: Settings, clients: Clients, redactor: Redactor) -> Health:
-    outcome, _ = classify(
-        _ask(_lease_of(key, settings), clients),
-        "/models",
-        wall_s=SystemClock().wall_s(),
-        clean=redactor.clean,
-    )
-    return Health(state=_state(outcome), detail=outcome.message)
+async def _check_all(keys: APIKeyManager) -> list[Health]:
+    transport = HttpTransport(proxy=keys.settings.proxy)
+    room = asyncio.Semaphore(_AT_ONCE)
+
+    async def check(lease: Lease) -> Health:
+        ended: RawReply | SendFault
+        async with room:
+            try:
+                ended = await transport.run(_MODELS, lease, timeout_s=_TIMEOUT_S)
+            except SendFault as fault:
+                ended = fault
+        wall_s, clean = SystemClock().wall_s(), keys.redactor.clean
+        outcome, _ = classify(ended, _MODELS.path, wall_s=wall_s, clean=clean)
+        return Health(state=_state(outcome), detail=outcome.message)
+
+    try:
+        return await asyncio.gather(*map(check, keys.unmetered_leases("")))
+    finally:
+        await transport.close()
 
 
 def _state(outcome: Outcome) -> str:
     if outcome.kind is OutcomeKind.KEY_DEAD and outcome.code in _NO_QUOTA_CODES:
         return "no quota"
     return _STATES.get(outcome.kind, "not knowable")
-
-
-def _ask(lease: Lease, clients: Clients) -> RawReply | SendFault:
-    client = clients.client_for(lease).with_options(timeout=_TIMEOUT_S)
-    try:
-        reply = client.models.with_raw_response.list()
-    except Exception as exc:
-        ended = fault_of(exc)
-        if ended is None:
-            raise
-        return ended
-    return RawReply(status=reply.status_code, headers={}, body=reply.content)
-
-
-def _lease_of(key: APIKey, settings: Settings) -> Lease:
-    return Lease(
-        id=0,
-        key_name=key.name,
-        secret=key.secret,
-        api_base=key.api_base or settings.api_base,
-        azure_deployment=key.azure_deployment,
-        api_version=key.api_version,
-        need=Need(model="", tokens=0),
-        since_s=0.0,
-    )

@@ -10,7 +10,8 @@ from typing import Any
 from ..calls.responses import parse_object, read_answer
 from ..core.errors import JournalError
 from ..core.text import counted
-from ..journal import Attempt, FileDetail, JournalReader, StoredAnswer
+from ..costs.figures import usd_text
+from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -80,7 +81,7 @@ def _attempt_words(attempt: Attempt) -> str:
     )
 
 
-def _answer_text(answer: StoredAnswer | None) -> str | None:
+def _answer_text(answer: AnswerRecord | None) -> str | None:
     """Return what the hook got, or the whole reply where there is no text; None: no answer."""
     if answer is None:
         return None
@@ -129,7 +130,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "key": attempt.key_name,
         "model": attempt.model,
         "started_wall_s": attempt.started_wall_s,
-        "max_cost_usd": words.usd_json(attempt.max_cost_usd),
+        "max_cost_usd": usd_text(attempt.max_cost_usd),
         "ending": ending
         and {
             "kind": ending.kind.value,
@@ -139,7 +140,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
             "prompt_tokens": ending.prompt_tokens,
             "completion_tokens": ending.completion_tokens,
             "cached_tokens": ending.cached_tokens,
-            "cost_usd": words.usd_json(ending.cost_usd),
+            "cost_usd": usd_text(ending.cost_usd),
             "request_id": ending.request_id,
             "ended_wall_s": ending.ended_wall_s,
         },

@@ -11,8 +11,9 @@ from typing import Any
 from ..core.errors import RunLocked
 from ..core.records import FileState
 from ..core.text import counted
+from ..costs.figures import COUNTED, Figures
 from ..files.run_lock import RunLock
-from ..journal import Figures, JournalReader, RunRecord, Status
+from ..journal import JournalReader, RunRecord, Status
 from ..journal.batch_rows import Standing
 from . import console, words
 from .exits import OK
@@ -54,9 +55,9 @@ def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
               if status.files[state] or state is FileState.DONE]  # fmt: skip
     yield f"Files:  {', '.join(counts)}"
     yield f"Run:    {_run_words(status.run, holds)}"
-    yield f"Calls:  {words.calls(totals)} in all runs"
+    yield f"Calls:  {_calls_words(totals)} in all runs"
     yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
-    yield f"Cost:   {words.cost(totals)}"
+    yield f"Cost:   {_cost_words(totals)}"
     if status.batches.batches or status.batches.queued:
         yield f"Batches: {_batch_words(status.batches)}"
     for title, parts in (("Key", status.by_key), ("Model", status.by_model)):
@@ -79,6 +80,21 @@ def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
     return told if holds is None else f"{told}; process {holds.pid} on {holds.host} is at work"
 
 
+def _calls_words(figures: Figures) -> str:
+    parts = [f"{figures.sent:,} sent", f"{figures.answered:,} answered"]
+    if figures.unknown:
+        parts.append(f"{figures.unknown:,} unknown (maybe billed)")
+    if figures.unanswered:
+        parts.append(f"{figures.unanswered:,} in flight or lost (maybe billed)")
+    return ", ".join(parts)
+
+
+def _cost_words(figures: Figures) -> str:
+    if not (figures.answered or figures.max_cost_usd or figures.unpriced):
+        return "nothing was bought"
+    return figures.cost.words()
+
+
 def _batch_words(batches: Standing) -> str:
     told = f"{batches.batches:,} with {counted(batches.in_batches, 'call')} at the provider"
     return told + (f", {counted(batches.queued, 'call')} not sent yet" if batches.queued else "")
@@ -93,8 +109,8 @@ def _table(title: str, parts: Mapping[str, Figures]) -> str:
             f"{figures.answered:,}",
             f"{figures.unknown:,}",
             f"{figures.unanswered:,}",
-            f"{words.tokens(figures):,}",
-            words.cost(figures),
+            f"{figures.tokens:,}",
+            _cost_words(figures),
         )
         for name, figures in sorted(parts.items())
     ]
@@ -108,13 +124,17 @@ def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
         "locked_by": None
         if holds is None
         else {"pid": holds.pid, "host": holds.host, "since": holds.since},
-        "this_run": words.figures_json(status.totals.this_run),
-        "all_runs": words.figures_json(status.totals.all_runs),
-        "by_key": {name: words.figures_json(f) for name, f in status.by_key.items()},
-        "by_model": {name: words.figures_json(f) for name, f in status.by_model.items()},
+        "this_run": _figures_json(status.totals.this_run),
+        "all_runs": _figures_json(status.totals.all_runs),
+        "by_key": {name: _figures_json(f) for name, f in status.by_key.items()},
+        "by_model": {name: _figures_json(f) for name, f in status.by_model.items()},
         "dropped": dict(status.dropped),
         "batches": asdict(status.batches),
     }
+
+
+def _figures_json(figures: Figures) -> dict[str, Any]:
+    return figures.as_dict(*(name for name in COUNTED if not name.endswith("_usd")))
 
 
 def _run_json(run: RunRecord) -> dict[str, Any]:

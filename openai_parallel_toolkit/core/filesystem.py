@@ -45,22 +45,14 @@ class Folder:
     path: str
     fd: int
 
-    @property
-    def identity(self) -> tuple[int, int]:
-        """Device and inode: the same for every name of the folder."""
-        return identity(os.fstat(self.fd))
-
 
 class Files:
     """The actions whose order decides what a power cut leaves; tests pass one that records."""
 
     def sync(self, path: str) -> None:
         """Wait until a file's bytes are on the disk."""
-        fd = open_regular(path)
-        try:
+        with closing_fd(open_regular(path)) as fd:
             os.fsync(fd)
-        finally:
-            os.close(fd)
 
     def sync_folder(self, folder: Folder) -> None:
         """Bring a folder's names to the disk."""
@@ -89,8 +81,7 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
     Raises:
         UnsafePath: it is a link, a special file or has a second name.
     """
-    fd = open_regular(path)
-    try:
+    with closing_fd(open_regular(path)) as fd:
         size_bytes, seen = 0, hashlib.sha256()
         while chunk := os.read(fd, _CHUNK_BYTES):
             size_bytes += len(chunk)
@@ -98,6 +89,13 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
         if starts_writing and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return size_bytes, seen.hexdigest()
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Close a file descriptor at the end of the block."""
+    try:
+        yield fd
     finally:
         os.close(fd)
 
@@ -130,11 +128,8 @@ def _not_regular(path: str) -> UnsafePath:
 @contextmanager
 def open_root(path: str) -> Iterator[Folder]:
     """Open a folder by its path, whose links are followed: it is the user's own choice."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
+    with closing_fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)) as fd:
         yield Folder(path=path, fd=fd)
-    finally:
-        os.close(fd)
 
 
 def open_below(parent: Folder, name: str) -> Folder:
@@ -234,11 +229,8 @@ def private_folder(path: str) -> str:
 
 def sync(path: str) -> None:
     """Bring a file's bytes, or a folder's names, to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with closing_fd(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def replace_durably(source: str, path: str) -> None:

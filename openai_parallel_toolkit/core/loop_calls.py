@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+#: Called once a write is durable, with the error if it is not; from any thread.
+Done = Callable[["BaseException | None"], None]
 
 
 class LoopCalls:
@@ -16,8 +20,8 @@ class LoopCalls:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._letters: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.loop = loop
+        self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._is_called = False
 
     def post(self, action: Callable[..., object], *args: Any) -> None:
@@ -26,26 +30,52 @@ class LoopCalls:
         Raises:
             RuntimeError: the loop is closed.
         """
-        self._letters.append((action, args))
+        self._posted.append((action, args))
         if not self._is_called:
             self._is_called = True
-            self._loop.call_soon_threadsafe(self._read)
+            self.loop.call_soon_threadsafe(self._run)
 
-    def _read(self) -> None:
+    def future(self) -> tuple[asyncio.Future[Any], Callable[..., None]]:
+        """Return a future of the loop and what settles it: see `settle_future`; any thread may.
+
+        A loop that was closed meanwhile has no one left who waits.
+        """
+        future: asyncio.Future[Any] = self.loop.create_future()
+
+        def settle(value: Any = None, error: BaseException | None = None) -> None:
+            with contextlib.suppress(RuntimeError):
+                self.post(settle_future, future, value, error)
+
+        return future, settle
+
+    def durable(self) -> tuple[asyncio.Future[Any], Done]:
+        """Return a future of the loop and the callback of a write that settles it."""
+        future, settle = self.future()
+        return future, lambda error: settle(None, error)
+
+    def _run(self) -> None:
         self._is_called = False
-        letters = self._letters
-        while letters:
-            action, args = letters.popleft()
+        posted = self._posted
+        while posted:
+            action, args = posted.popleft()
             action(*args)
 
 
 def settle_future(
-    future: asyncio.Future[Any], error: BaseException | None, value: Any = None
+    future: asyncio.Future[Any], value: Any = None, error: BaseException | None = None
 ) -> None:
-    """End a future, with an error or else a value; one that has ended is left alone."""
+    """End a future, with an error or a value; one that has ended is left alone."""
     if future.done():
         return
     if error is None:
         future.set_result(value)
     else:
         future.set_exception(error)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop that runs on this thread; None: none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

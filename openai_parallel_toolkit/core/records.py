@@ -54,11 +54,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallId:
-    """Which durable call this is: (file, request hash, k-th equal call of this execution, try)."""
+    """Which durable call this is: (file, request hash, k-th equal call of its hooks, try)."""
 
     file_id: int
     hash: str
-    #: 0 for the first equal call of an execution of the file's hooks.
+    #: 0 for the first equal call since the file's hooks began.
     k: int = 0
     #: 0, then counts validation retries.
     attempt_try: int = 0
@@ -118,6 +118,8 @@ class Outcome:
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
+    #: What they cost; None: not known, or not worked out.
+    cost_usd: Decimal | None = None
     #: The provider's id of the request, for support; "" when not given.
     request_id: str = ""
 
@@ -163,7 +165,7 @@ class Reply:
     finish_reason: str
     usage: Usage
     #: None: the price of the model is not known.
-    cost_usd: Decimal | None
+    cost_usd: Decimal | None = None
     model: str
     #: The provider's reply as it came.
     raw: Mapping[str, Any] = field(repr=False)

@@ -8,33 +8,33 @@ from typing import Any, Protocol, TypeVar
 
 
 class Closable(Protocol):
-    """What can be attached."""
+    """What can be kept here."""
 
     def close(self) -> None:
         """Let go of everything; called once."""
         ...
 
 
-Thing = TypeVar("Thing", bound=Closable)
+Resource = TypeVar("Resource", bound=Closable)
 
 
 class ResourceCache:
-    """Things by name. One lock guards them, also while one is opened: nobody opens it twice."""
+    """Resources by name. One lock guards them, also while one is opened: none is opened twice."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._things: dict[str, Any] = {}
+        self._resources: dict[str, Any] = {}
 
-    def get(self, name: str, make: Callable[[], Thing]) -> Thing:
-        """Return the one thing of this name, made when first asked for."""
+    def get(self, name: str, make: Callable[[], Resource]) -> Resource:
+        """Return the one resource of this name, made when first asked for."""
         with self._lock:
-            if name not in self._things:
-                self._things[name] = make()
-            return self._things[name]  # type: ignore[no-any-return]
+            if name not in self._resources:
+                self._resources[name] = make()
+            return self._resources[name]  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close all of them."""
         with self._lock:
-            things, self._things = self._things, {}
-        for thing in things.values():
-            thing.close()
+            resources, self._resources = self._resources, {}
+        for resource in resources.values():
+            resource.close()

@@ -1,4 +1,4 @@
-"""Put counts and reasons into words, alike everywhere."""
+"""Put counts, times and reasons into words, alike everywhere."""
 
 from __future__ import annotations
 
@@ -11,3 +11,15 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 def brief(reason: str) -> str:
     """Return what a key's reason begins with, its status and code: enough when it was told."""
     return reason.partition(":")[0]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "0.8 s", "12 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest_s} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -25,6 +25,9 @@ class Funds:
     #: Requests that wait for money that others may give back.
     waiting: int = 0
 
+    def __str__(self) -> str:
+        return f"at most ${self.spent_usd:.4f} of ${self.cap_usd:f} (max_cost)"
+
 
 class Hold:
     """Money that one request asked for: it waits, is granted, or can never be (`error`)."""

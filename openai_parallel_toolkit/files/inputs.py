@@ -1,11 +1,12 @@
-"""List the inputs and bring them at hand."""
+"""List the inputs and bring them to the local disk."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from ..core.errors import ScanError
 from ..core.filesystem import identity
@@ -18,33 +19,33 @@ class LocalCopy(NamedTuple):
     """An input on the local disk."""
 
     path: str
-    #: Of the bytes that are at hand; None: to be taken from the file when it is open.
+    #: Of these bytes; None: to be taken from the file when it is open.
     signature: str | None
 
 
-class Inputs(Protocol):
+class Inputs(ABC):
     """Where inputs come from. Paths are relative to the input folder."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of them, one sentence each."""
-        ...
+        return ()
 
+    @abstractmethod
     def entries(self, folder: str) -> AbstractContextManager[Iterator[tuple[str, Kind]]]:
         """Open a folder ("" is the root) for the block, which gets the names in it, unsorted.
 
         Raises:
             ScanError: it cannot be read.
         """
-        ...
 
-    def at_hand(self, path: str) -> AbstractContextManager[LocalCopy]:
+    @abstractmethod
+    def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
         """Have an input on the local disk for the block."""
-        ...
 
+    @abstractmethod
     def size_bytes(self, path: str) -> int:
         """Return an input's size; 0 when it cannot be told."""
-        ...
 
     def check_unchanged(self, path: str, signature: str) -> bool:
         """Whether an input still is what was read; False: it is gone.
@@ -52,13 +53,12 @@ class Inputs(Protocol):
         Raises:
             ScanError: it was written to.
         """
-        ...
+        del path, signature
+        return True  # of a copy
 
 
-class LocalInputs:
+class LocalInputs(Inputs):
     """The files of a folder on this machine."""
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, root: str, *, never: Iterable[str] = ()) -> None:
         """Take the folder; those in `never`, which must exist, are the toolkit's own."""
@@ -79,7 +79,7 @@ class LocalInputs:
             ) from exc
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[LocalCopy]:
+    def local_copy(self, path: str) -> Iterator[LocalCopy]:
         yield LocalCopy(os.path.join(self._root, path), None)
 
     def size_bytes(self, path: str) -> int:

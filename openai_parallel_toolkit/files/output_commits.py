@@ -13,7 +13,7 @@ Done = Callable[[BaseException | None], None]
 _Item = TypeVar("_Item")
 
 
-class Journal(Protocol):
+class OutputJournal(Protocol):
     """The part of the journal that knows of outputs.
 
     Outputs that an intent listed belong to its file for good, also when the file fails later.
@@ -48,8 +48,7 @@ class Commits(Generic[_Item]):
         self._lock = threading.Lock()
         self._ended: list[tuple[_Item, BaseException | None]] = []
         self._under_way = 1  # one for `wait`, so that it cannot be over before
-        self._is_over = threading.Lock()
-        self._is_over.acquire()
+        self._is_over = threading.Event()
 
     def start(self, item: _Item, begin: Callable[[Done], None]) -> None:
         """Start the commit that belongs to `item`; what `begin` raises is raised, and forgotten."""
@@ -58,20 +57,18 @@ class Commits(Generic[_Item]):
         try:
             begin(lambda error: self._end((item, error)))
         except BaseException:
-            self._end(None)
+            self._end()
             raise
 
     def wait(self) -> Iterable[tuple[_Item, BaseException | None]]:
         """Return every item, once all commits are over, with what went wrong or None."""
-        self._end(None)
-        self._is_over.acquire()
+        self._end()
+        self._is_over.wait()
         return self._ended
 
-    def _end(self, ended: tuple[_Item, BaseException | None] | None) -> None:
+    def _end(self, *ended: tuple[_Item, BaseException | None]) -> None:
         with self._lock:
-            if ended is not None:
-                self._ended.append(ended)
+            self._ended += ended
             self._under_way -= 1
-            is_over = self._under_way == 0
-        if is_over:
-            self._is_over.release()
+            if not self._under_way:
+                self._is_over.set()

@@ -25,7 +25,7 @@ class StagedMove(NamedTuple):
 class OutputTree:
     """The output folder and what may be written in it."""
 
-    #: Whether `take_in` leaves the staged files where they are.
+    #: Whether `put_in_place` leaves the staged files where they are.
     leaves_sources = False
 
     def __init__(
@@ -65,15 +65,15 @@ class OutputTree:
                 if not entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
-    def take_in(self, arrivals: Sequence[StagedMove]) -> dict[int, Exception]:
+    def put_in_place(self, moves: Sequence[StagedMove]) -> dict[int, Exception]:
         """Move files into place, and their names to the disk; return by owner what went wrong."""
         errors: dict[int, Exception] = {}
-        in_order = sorted(arrivals, key=lambda arrival: os.path.split(arrival.final))
-        for path, group in groupby(in_order, key=lambda arrival: os.path.dirname(arrival.final)):
-            self._take_into(path, list(group), errors)
+        in_order = sorted(moves, key=lambda move: os.path.split(move.final))
+        for path, group in groupby(in_order, key=lambda move: os.path.dirname(move.final)):
+            self._put_into(path, list(group), errors)
         return errors
 
-    def take_again(self, source: str, final: str) -> None:
+    def put_again(self, source: str, final: str) -> None:
         """Bring one file into place that a dead process may have moved already, to the disk.
 
         Raises:
@@ -90,22 +90,22 @@ class OutputTree:
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _take_into(
-        self, path: str, arrivals: Sequence[StagedMove], errors: dict[int, Exception]
+    def _put_into(
+        self, path: str, moves: Sequence[StagedMove], errors: dict[int, Exception]
     ) -> None:
         try:
             with self.folder(path) as folder:
-                for arrival in arrivals:
-                    if arrival.owner in errors:
+                for move in moves:
+                    if move.owner in errors:
                         continue
                     try:
-                        self.files.move(arrival.source, folder, os.path.basename(arrival.final))
+                        self.files.move(move.source, folder, os.path.basename(move.final))
                     except OSError as exc:
-                        errors[arrival.owner] = exc
+                        errors[move.owner] = exc
                 self.files.sync_folder(folder)
         except (OSError, UnsafePath) as exc:
-            for arrival in arrivals:
-                errors.setdefault(arrival.owner, exc)
+            for move in moves:
+                errors.setdefault(move.owner, exc)
 
     @contextmanager
     def folder(self, path: str, *, sync_all: bool = False) -> Iterator[Folder]:

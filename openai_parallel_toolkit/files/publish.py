@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..core.errors import JournalError, OutputConflict, ToolkitError, UsageError
 from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
-from .output_commits import Commits, Done, Journal
+from .output_commits import Commits, Done, OutputJournal
 from .output_tree import OutputTree, StagedMove
 from .staging import StagedFolder, Staging
 
@@ -36,7 +36,7 @@ class Finished:
     file_id: int
     #: The input, relative.
     path: str
-    file_calls: StagedFolder
+    staged: StagedFolder
     outputs: tuple[OutputFile, ...]
     hooks_version: str
     #: Of the input as it was read; None: not known.
@@ -54,7 +54,7 @@ class Publisher:
         self,
         tree: OutputTree,
         staging: Staging,
-        journal: Journal,
+        journal: OutputJournal,
         *,
         on_done: Callable[[Finished], None],
         on_failed: Callable[[Finished, ToolkitError], None],
@@ -124,27 +124,21 @@ class Publisher:
             return [self._waiting.popleft() for _ in range(count)]
 
     def _publish(self, batch: _Batch) -> None:
-        self._check(batch)
+        claims: dict[str, int] = {}
+        batch.each(batch.files, partial(self._check, claims))
         intents = self._start(batch, self._intend)
         self._sync(batch)
         self._wait(batch, intents)
         self._move(batch)
         self._wait(batch, self._start(batch, self._finish))
         for file in batch.files:
-            error = batch.errors.get(file.file_id)
-            self._clean(file, error)
-            self._tell(file, error)
+            self._end(file, batch.errors.get(file.file_id))
 
-    def _check(self, batch: _Batch) -> None:
-        claims: dict[str, int] = {}
-        for file in batch.files:
-            try:
-                for output in file.outputs:
-                    check_relative(output.final)
-                    claimed = claims.setdefault(self._key(output.final), file.file_id)
-                    self._check_owner(file, output.final, claimed)
-            except (OSError, ToolkitError) as exc:
-                batch.fail(file, exc)
+    def _check(self, claims: dict[str, int], file: Finished) -> None:
+        for output in file.outputs:
+            check_relative(output.final)
+            claimed = claims.setdefault(self._key(output.final), file.file_id)
+            self._check_owner(file, output.final, claimed)
 
     def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
         """Refuse an output of another input's; the journal looks again as it takes the intent."""
@@ -164,20 +158,6 @@ class Publisher:
                 path=final,
             )
 
-    def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
-        commits: Commits[Finished] = Commits()
-        for file in batch.sound():
-            try:
-                commits.start(file, partial(begin, file))
-            except (OSError, ToolkitError) as exc:
-                batch.fail(file, exc)
-        return commits
-
-    def _wait(self, batch: _Batch, commits: Commits[Finished]) -> None:
-        for file, error in commits.wait():
-            if error is not None:
-                batch.fail(file, error)
-
     def _intend(self, file: Finished, done: Done) -> None:
         # Without outputs as well: what an earlier run wrote is then no longer expected.
         self._journal.intent(file.file_id, file.outputs, done)
@@ -185,42 +165,43 @@ class Publisher:
     def _finish(self, file: Finished, done: Done) -> None:
         self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
 
+    def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
+        commits: Commits[Finished] = Commits()
+        batch.each(batch.sound(), lambda file: commits.start(file, partial(begin, file)))
+        return commits
+
+    def _wait(self, batch: _Batch, commits: Commits[Finished]) -> None:
+        for file, error in commits.wait():
+            if error is not None:
+                batch.fail(file, error)
+
     def _sync(self, batch: _Batch) -> None:
         files = batch.sound()
         shares = [files[first::_SYNC_THREADS] for first in range(min(_SYNC_THREADS, len(files)))]
-        for refused in self._syncers.map(self._sync_share, shares):
-            for file, error in refused:
-                batch.fail(file, error)
+        for _ in self._syncers.map(lambda share: batch.each(share, self._sync_file), shares):
+            pass
 
-    def _sync_share(self, share: Sequence[Finished]) -> list[tuple[Finished, Exception]]:
-        refused: list[tuple[Finished, Exception]] = []
-        for file in share:
-            try:
-                for output in file.outputs:
-                    self._tree.files.sync(self._staging.path_of(output))
-            except (OSError, UnsafePath) as exc:
-                refused.append((file, exc))
-        return refused
+    def _sync_file(self, file: Finished) -> None:
+        for output in file.outputs:
+            self._tree.files.sync(self._staging.path_of(output))
 
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
-        arrivals = [
+        moves = [
             StagedMove(self._staging.path_of(output), output.final, file.file_id)
             for file in files
             for output in file.outputs
         ]
-        errors = self._tree.take_in(arrivals)
+        errors = self._tree.put_in_place(moves)
         for file in files:
             if file.file_id in errors:
                 batch.fail(file, errors[file.file_id])
 
-    def _clean(self, file: Finished, error: ToolkitError | None) -> None:
+    def _end(self, file: Finished, error: ToolkitError | None) -> None:
         if error is None and not self._tree.leaves_sources:
-            file.file_calls.release()
+            file.staged.release()
         else:
-            file.file_calls.discard()
-
-    def _tell(self, file: Finished, error: ToolkitError | None) -> None:
+            file.staged.discard()
         if error is None:
             self._on_done(file)
             return
@@ -245,10 +226,18 @@ class _Batch:
     def sound(self) -> list[Finished]:
         return [file for file in self.files if file.file_id not in self.errors]
 
+    def each(self, files: Sequence[Finished], act: Callable[[Finished], None]) -> None:
+        """Do something with each of these files; what it raises fails the file."""
+        for file in files:
+            try:
+                act(file)
+            except (OSError, ToolkitError) as exc:
+                self.fail(file, exc)
+
     def fail(self, file: Finished, error: BaseException) -> None:
-        self.errors.setdefault(file.file_id, as_toolkit_error(error, _place(error, file.path)))
+        self.errors.setdefault(file.file_id, as_toolkit_error(error, _path_of(error, file.path)))
 
 
-def _place(error: BaseException, path: str) -> str:
+def _path_of(error: BaseException, path: str) -> str:
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return os.fsdecode(name) if isinstance(name, (str, bytes)) else path

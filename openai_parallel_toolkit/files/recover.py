@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest, is_disk_trouble, storage_error
 from ..core.records import OutputFile
-from .output_commits import Commits, Journal
+from .output_commits import Commits, OutputJournal
 from .output_tree import OutputTree
 from .staging import Staging
 
@@ -24,7 +25,7 @@ class RolledForward:
     again: tuple[str, ...]
 
 
-def roll_forward(journal: Journal, staging: Staging, tree: OutputTree) -> RolledForward:
+def roll_forward(journal: OutputJournal, staging: Staging, tree: OutputTree) -> RolledForward:
     """Move the outputs that intents list, commit *done*, and sweep the staging folder.
 
     It may be cut off anywhere and called again.
@@ -32,11 +33,10 @@ def roll_forward(journal: Journal, staging: Staging, tree: OutputTree) -> Rolled
     Raises:
         StorageError: the disk refuses; nothing was swept.
     """
-    mover = _Mover(staging, tree)
     commits: Commits[str] = Commits()
     again: list[str] = []
     for file_id, path, outputs in list(journal.intents()):
-        if mover.finish(outputs):
+        if _is_finished(outputs, staging, tree):
             # Which hooks ran, and on which bytes, died with their process.
             commits.start(path, partial(journal.done_file, file_id, "", None))
         else:
@@ -50,33 +50,26 @@ def roll_forward(journal: Journal, staging: Staging, tree: OutputTree) -> Rolled
     return RolledForward(done=tuple(done), again=tuple(again))
 
 
-class _Mover:
-    def __init__(self, staging: Staging, tree: OutputTree) -> None:
-        self._staging = staging
-        self._tree = tree
-
-    def finish(self, outputs: Sequence[OutputFile]) -> bool:
-        """Bring all outputs of one file into place; False when one of them is not whole."""
-        try:
-            sources = [self._whole_copy(output) for output in outputs]
-            if None in sources:
+def _is_finished(outputs: Sequence[OutputFile], staging: Staging, tree: OutputTree) -> bool:
+    """Bring all outputs of one file into place; False when one of them is not whole."""
+    try:
+        sources = [_whole_copy(output, staging, tree) for output in outputs]
+        for output, source in zip(outputs, sources, strict=True):
+            if source is None or None in sources:
                 return False
-            for output, source in zip(outputs, sources):  # noqa: B905
-                assert source is not None
-                self._tree.take_again(source, output.final)
-        except UnsafePath:
-            return False
-        except OSError as exc:
-            if is_disk_trouble(exc):
-                raise storage_error(exc, exc.filename or self._tree.root) from exc
-            return False
-        return True
+            tree.put_again(source, output.final)
+    except UnsafePath:
+        return False
+    except OSError as exc:
+        if is_disk_trouble(exc):
+            raise storage_error(exc, exc.filename or tree.root) from exc
+        return False
+    return True
 
-    def _whole_copy(self, output: OutputFile) -> str | None:
-        for path in (self._staging.path_of(output), self._tree.path_of(output.final)):
-            try:
-                if digest(path) == (output.size_bytes, output.sha256):
-                    return path
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-        return None
+
+def _whole_copy(output: OutputFile, staging: Staging, tree: OutputTree) -> str | None:
+    for path in (staging.path_of(output), tree.path_of(output.final)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if digest(path) == (output.size_bytes, output.sha256):
+                return path
+    return None

@@ -8,13 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import chain
+from contextlib import ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
 from ..core.filesystem import as_toolkit_error, private_folder
 from ..core.text import counted
-from .inputs import Kind, LocalCopy
+from .inputs import Inputs, Kind, LocalCopy
 from .listing import Listing
 from .output_tree import OutputTree, StagedMove
 from .stores import Store
@@ -22,12 +21,9 @@ from .stores import Store
 #: Uploads at a time.
 _UPLOADS = 16
 _FETCHED = "fetched"
-_FILE: Kind = "file"
-_FOLDER: Kind = "folder"
-_OWN: Kind = "own"
 
 
-class RemoteInputs:
+class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
     def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
@@ -50,7 +46,6 @@ class RemoteInputs:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know."""
         count, example = self._listing.odd_count, self._listing.odd_example
         if not count:
             return ()
@@ -60,15 +55,16 @@ class RemoteInputs:
 
     @contextmanager
     def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
-        files = ((name, _FILE) for name in self._listing.files(folder))
-        folders = (
-            (name, _OWN if os.path.join(folder, name) == self._own else _FOLDER)
-            for name in self._listing.folders(folder)
-        )
-        yield chain(files, folders)
+        yield self._entries(folder)
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, Kind]]:
+        for name in self._listing.files(folder):
+            yield name, "file"
+        for name in self._listing.folders(folder):
+            yield name, "own" if os.path.join(folder, name) == self._own else "folder"
 
     @contextmanager
-    def at_hand(self, path: str) -> Iterator[LocalCopy]:
+    def local_copy(self, path: str) -> Iterator[LocalCopy]:
         # The name stays, for hooks that look at it.
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             copy = os.path.join(folder, os.path.basename(path))
@@ -76,11 +72,6 @@ class RemoteInputs:
 
     def size_bytes(self, path: str) -> int:
         return self._listing.size_bytes(path) or 0
-
-    def check_unchanged(self, path: str, signature: str) -> bool:
-        """A copy is worked on, so nothing can change under the hooks."""
-        del path, signature
-        return True
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -122,15 +113,14 @@ class RemoteTree(OutputTree):
     def names_in(self, folder: str) -> Iterator[str]:
         return self._listing.files(folder)
 
-    def take_in(self, arrivals: Sequence[StagedMove]) -> dict[int, Exception]:
+    def put_in_place(self, moves: Sequence[StagedMove]) -> dict[int, Exception]:
         errors: dict[int, Exception] = {}
-        refusals = self._uploads.map(self._refused, arrivals)
-        for arrival, error in zip(arrivals, refusals, strict=True):
+        for move, error in zip(moves, self._uploads.map(self._refusal, moves), strict=True):
             if error is not None:
-                errors.setdefault(arrival.owner, error)
+                errors.setdefault(move.owner, error)
         return errors
 
-    def take_again(self, source: str, final: str) -> None:
+    def put_again(self, source: str, final: str) -> None:
         try:
             self._store.publish(source, final)
         except (OSError, StorageError) as exc:
@@ -145,9 +135,9 @@ class RemoteTree(OutputTree):
         self._uploads.shutdown()
         self._listing.close()
 
-    def _refused(self, arrival: StagedMove) -> Exception | None:
+    def _refusal(self, move: StagedMove) -> Exception | None:
         try:
-            self.take_again(arrival.source, arrival.final)
+            self.put_again(move.source, move.final)
         except (StorageError, UnsafePath) as exc:
             return exc
         return None
@@ -166,13 +156,11 @@ def listing_of(store: Store, state_folder: str) -> Listing:
     Raises:
         ConfigError: there is no such bucket.
     """
-    listing = Listing(state_folder)
-    try:
-        listing.fill(store.list())
-    except FileNotFoundError as exc:
-        listing.close()
-        raise no_bucket(store) from exc
-    except BaseException:
-        listing.close()
-        raise
+    with ExitStack() as stack:
+        listing = stack.enter_context(closing(Listing(state_folder)))
+        try:
+            listing.fill(store.list())
+        except FileNotFoundError as exc:
+            raise no_bucket(store) from exc
+        stack.pop_all()
     return listing

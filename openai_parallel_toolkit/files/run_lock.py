@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunLocked
-from ..core.filesystem import atomic_file, storage_error
+from ..core.filesystem import atomic_file, closing_fd, storage_error
 
 #: Kept inside the output folder unless the user says otherwise.
 STATE_FOLDER = ".openai_parallel_toolkit"
@@ -73,19 +73,15 @@ class RunLock:
             StorageError: it cannot be looked at.
         """
         try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return None
-        except OSError as exc:
-            raise storage_error(exc, self._path) from exc
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return self._locked()
-        else:
-            return None
-        finally:
-            os.close(descriptor)
+        except OSError as exc:
+            raise storage_error(exc, self._path) from exc
+        return None
 
     def _say_who(self) -> None:
         since = datetime.fromtimestamp(self._clock.wall_s(), timezone.utc)

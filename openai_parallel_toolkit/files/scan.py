@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
@@ -99,14 +99,15 @@ class _Scan:
             self._walk()
         self._spool.finish()
         counts = self._counts
-        if not sum(counts[verdict] for verdict in _VERDICTS):
+        total = sum(counts[verdict] for verdict in ("due", "later", "done", "existing", "aside"))
+        if not total:
             raise ScanError(
                 f"No input file in {self._layout.input_root!r}; look at input_path, pattern and "
                 "exclude (hidden files are left out).",
                 path=self._layout.input_root,
             )
         return Plan(
-            total=sum(counts[verdict] for verdict in _VERDICTS),
+            total=total,
             due_count=counts["due"],
             later=counts["later"],
             skipped_done=counts["done"],
@@ -162,7 +163,10 @@ class _Scan:
     def _decide(self, folder: str, inputs: Names) -> None:
         made_safe = False
         records = iter(self._states.records_in(folder))
-        with self._existing(folder) as existing, self._names() as claims:
+        with self._names() as existing, self._names() as claims:
+            for name in map(self._key, self._outputs.names_in(folder)):
+                existing.add(name)
+                existing.add(f"/{os.path.splitext(name)[0]}")  # no name has a slash
             for name, record in _joined(inputs, records):
                 path = _join(folder, name)
                 stem = self._layout.stem(name)
@@ -178,7 +182,7 @@ class _Scan:
                     self._note("long", path)
                 self._spool.add(path, is_known=record is not None)
 
-    def _verdict(self, folder: str, stem: str, record: Record | None, existing: _Existing) -> str:
+    def _verdict(self, folder: str, stem: str, record: Record | None, existing: Names) -> str:
         state = None if record is None else record[1]
         if self._selection.force:
             return self._due()
@@ -187,7 +191,7 @@ class _Scan:
             return "done" if whole else self._due()
         if state is FileState.ASIDE and not self._selection.retry_aside:
             return "aside"
-        if state is None and existing.has_stem(stem):
+        if state is None and self._is_taken(stem, existing):
             return "existing"
         return self._due()
 
@@ -195,11 +199,15 @@ class _Scan:
         limit = self._selection.file_count
         return "due" if limit is None or self._counts["due"] < limit else "later"
 
-    def _is_there(self, folder: str, final: str, existing: _Existing) -> bool:
+    def _is_there(self, folder: str, final: str, existing: Names) -> bool:
         parent, name = os.path.split(final)
         if parent == folder:
-            return existing.has(name)
+            return self._key(name) in existing
         return self._outputs.holds(final)
+
+    def _is_taken(self, stem: str, existing: Names) -> bool:
+        key = self._key(stem)
+        return key in existing or f"/{key}" in existing
 
     def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
         other = claims.add(self._key(name), path)
@@ -225,18 +233,9 @@ class _Scan:
                     path=path,
                 )
 
-    @contextmanager
-    def _names(self) -> Iterator[Names]:
-        names = Names(self._spill, b"%d" % next(self._numbers), in_memory=self._in_memory)
-        yield names
-        names.close()
-
-    @contextmanager
-    def _existing(self, folder: str) -> Iterator[_Existing]:
-        with self._names() as names, self._names() as stems:
-            existing = _Existing(names, stems, self._key)
-            existing.add(self._outputs.names_in(folder))
-            yield existing
+    def _names(self) -> closing[Names]:
+        map = b"%d" % next(self._numbers)
+        return closing(Names(self._spill, map, in_memory=self._in_memory))
 
     def _note(self, kind: str, path: str) -> None:
         self._counts[kind] += 1
@@ -248,28 +247,6 @@ class _Scan:
                 yield says.format(count=self._counts[kind], example=self._examples[kind])
 
 
-class _Existing:
-    """What the mirrored output folder holds already."""
-
-    def __init__(self, names: Names, stems: Names, key: Callable[[str], str]) -> None:
-        self._names = names
-        self._stems = stems
-        self._key = key
-
-    def add(self, found: Iterable[str]) -> None:
-        for name in map(self._key, found):
-            self._names.add(name)
-            self._stems.add(os.path.splitext(name)[0])
-
-    def has(self, name: str) -> bool:
-        return self._key(name) in self._names
-
-    def has_stem(self, stem: str) -> bool:
-        key = self._key(stem)
-        return key in self._stems or key in self._names
-
-
-_VERDICTS = ("due", "later", "done", "existing", "aside")
 _NOTES = {
     "special": "{count} FIFOs, devices, sockets or broken links were left out, first {example!r}.",
     "linked": "{count} links to folders were not followed, first {example!r}.",

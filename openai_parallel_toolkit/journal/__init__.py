@@ -4,25 +4,24 @@ from .journal import Journal
 from .reader import JournalReader
 from .repair import repair
 from .rows import (
+    AnswerRecord,
     Attempt,
-    Ending,
-    Figures,
+    AttemptEnding,
     FileDetail,
     FileFailure,
     FileRecord,
     PruneReport,
     RepairReport,
     RunRecord,
+    RunTotals,
     Status,
-    StoredAnswer,
-    Totals,
 )
 from .upkeep import prune
 
 __all__ = [
+    "AnswerRecord",
     "Attempt",
-    "Ending",
-    "Figures",
+    "AttemptEnding",
     "FileDetail",
     "FileFailure",
     "FileRecord",
@@ -31,9 +30,8 @@ __all__ = [
     "PruneReport",
     "RepairReport",
     "RunRecord",
+    "RunTotals",
     "Status",
-    "StoredAnswer",
-    "Totals",
     "prune",
     "repair",
 ]

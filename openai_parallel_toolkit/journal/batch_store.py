@@ -32,7 +32,7 @@ from .batch_rows import (
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
 from .queries import JournalQueries
-from .rows import StoredAnswer
+from .rows import AnswerRecord
 from .writer import Done, Writer
 
 _PAGE = 200
@@ -221,7 +221,7 @@ class BatchStore:
         last = 0
         while rows := self._source.rows(query, (batch.id, last, _PAGE)):
             for last, encoding, crc, body in rows:
-                stored = StoredAnswer(attempt_id=last, encoding=encoding, crc=crc, stored=body)
+                stored = AnswerRecord(attempt_id=last, encoding=encoding, crc=crc, stored=body)
                 yield last, stored.body()
 
     # Batches under way
@@ -333,7 +333,7 @@ def _sent(attempt_id: int, *columns: Any) -> Sent:
 def _returned_line(id: int, *columns: Any) -> ReturnedLine:
     *call, path, model, tokens, reply_tokens, sends, encoding, crc, body = columns
     identity = _call(*call)
-    stored = StoredAnswer(attempt_id=id, encoding=encoding, crc=crc, stored=body)
+    stored = AnswerRecord(attempt_id=id, encoding=encoding, crc=crc, stored=body)
     request = Request(
         path=path,
         model=model,

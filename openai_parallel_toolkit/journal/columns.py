@@ -6,9 +6,12 @@ the bytes is the order in which Python sorts the names. Free text gives up what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 from ..core.filesystem import path_bytes, path_text
+from ..costs.figures import COUNTED, Sums
 
 _MOST = 2**63 - 1
 
@@ -42,3 +45,15 @@ def usd(amount: Decimal | None) -> str | None:
 def decimal(kept: str | None) -> Decimal | None:
     """Return what `usd` was given."""
     return None if kept is None else Decimal(kept)
+
+
+def figures_row(sums: Sums) -> tuple[Any, ...]:
+    """Return the columns of a tally, which are COUNTED."""
+    values = (getattr(sums, name) for name in COUNTED)
+    return tuple(usd(v) if isinstance(v, Decimal) else whole(v) for v in values)
+
+
+def figures_facts(row: Sequence[Any]) -> dict[str, Any]:
+    """Return what `figures_row` was given, by COUNTED."""
+    facts = dict(zip(COUNTED, row, strict=True))
+    return {n: Decimal(v) if n.endswith("_usd") else v for n, v in facts.items()}

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
-from ..core.filesystem import sync
+from ..core.filesystem import closing_fd, sync
 
 logger = logging.getLogger(__name__)
 
 #: Bytes set aside so that answers in flight can still be kept when the disk is full.
 RESERVE_BYTES = 4 * 1024 * 1024
+_PRIVATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: What calls into SQLite raise when the file is at fault; the second where a text is damaged.
 FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
@@ -37,7 +38,7 @@ def make_private(folder: str, name: str) -> str:
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             sync(os.path.dirname(os.path.abspath(folder)))
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, _PRIVATE, 0o600))
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
     return path
@@ -52,14 +53,10 @@ class DiskReserve:
 
     def fill(self) -> None:
         """Set the blocks aside, unless they are; without room the run starts without a reserve."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            handle = os.open(self._path, flags, 0o600)
-            try:
-                if os.fstat(handle).st_blocks * 512 < self._size_bytes:
-                    _allocate(handle, self._size_bytes)
-            finally:
-                os.close(handle)
+            with closing_fd(os.open(self._path, _PRIVATE, 0o600)) as fd:
+                if os.fstat(fd).st_blocks * 512 < self._size_bytes:
+                    _allocate(fd, self._size_bytes)
         except OSError as error:
             logger.warning(
                 "no room to set aside %d bytes beside the journal: %s",
@@ -78,13 +75,12 @@ class DiskReserve:
         return True
 
 
-def _allocate(handle: int, size_bytes: int) -> None:
+def _allocate(fd: int, size_bytes: int) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, size_bytes)
-    else:
-        left = size_bytes
-        while left > 0:
-            left -= os.write(handle, bytes(left))
+        os.posix_fallocate(fd, 0, size_bytes)
+        return
+    while size_bytes > 0:
+        size_bytes -= os.write(fd, bytes(size_bytes))
 
 
 def is_of_the_disk(error: BaseException) -> bool:
@@ -147,12 +143,9 @@ def is_full(error: ToolkitError) -> bool:
 def _probe(folder: str) -> int | None:
     path = os.path.join(folder, "probe")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(handle, bytes(65536))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with closing_fd(os.open(path, _PRIVATE, 0o600)) as fd:
+            os.write(fd, bytes(65536))
+            os.fsync(fd)
     except OSError as error:
         return error.errno
     finally:

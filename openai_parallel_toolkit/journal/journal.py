@@ -19,9 +19,9 @@ from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
 from .disk import DiskReserve, damaged, faults_told, make_private
-from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile
+from .operations import Claimed, Ended, FileDone, Intent, NewFile
 from .queries import JournalQueries, totals
-from .rows import FileRecord, Totals
+from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
@@ -96,8 +96,11 @@ class Journal(JournalQueries):
     def _first_free(self, query: str) -> int:
         return (self.one(query) or 0) + 1
 
-    def _write(self, done: Done | None, statement: str, *values: Any) -> None:
-        self._writer.put(lambda db: db.execute(statement, values), done)
+    def _write(self, statement: str, *values: Any) -> None:
+        self._writer.put(lambda db: db.execute(statement, values))
+
+    def _write_each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._writer.put(lambda db: db.executemany(statement, rows))
 
     # Runs
 
@@ -109,7 +112,6 @@ class Journal(JournalQueries):
         """
         self._run_id = self._first_free("SELECT max(id) FROM runs")
         self._write(
-            None,
             "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
             "VALUES (?, ?, ?, ?, ?)",
             *(self._run_id, self._clock.wall_s(), os.getpid()),
@@ -125,7 +127,6 @@ class Journal(JournalQueries):
             StorageError: the disk refused.
         """
         self._write(
-            None,
             "UPDATE runs SET ended_wall_s = ?, how = ?, summary = ? WHERE id = ?",
             *(self._clock.wall_s(), text(how), json.dumps(summary, default=str), self._run_id),
         )
@@ -175,10 +176,10 @@ class Journal(JournalQueries):
         with self._lock:
             del self._uncommitted[path]
 
-    def opened(self, file_id: int, done: Done | None = None) -> None:
+    def opened(self, file_id: int) -> None:
         """The hooks of the file start: it is OPEN."""
         change = "UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?"
-        self._write(done, change, self._clock.wall_s(), file_id)
+        self._write(change, self._clock.wall_s(), file_id)
 
     def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None) -> None:
         """The outputs are staged: the file is INTENT, and they are its own for good.
@@ -198,15 +199,12 @@ class Journal(JournalQueries):
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
 
-    def failed(
-        self, file_id: int, note: FailureNote, max_file_attempts: int, done: Done | None = None
-    ) -> None:
+    def failed(self, file_id: int, note: FailureNote, max_file_attempts: int) -> None:
         """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.
 
         Several times in one run count once.
         """
         self._write(
-            done,
             "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
             "failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
             "THEN 'aside' ELSE 'failed' END, failure_kind = ?3, failure_message = ?4, "
@@ -214,32 +212,31 @@ class Journal(JournalQueries):
             *(self._run_id, max_file_attempts, *_kept(note), self._clock.wall_s(), file_id),
         )
 
-    def put_aside(self, file_id: int, note: FailureNote, done: Done | None = None) -> None:
+    def put_aside(self, file_id: int, note: FailureNote) -> None:
         """The file is ASIDE: left alone until it is released."""
         self._write(
-            done,
             "UPDATE files SET state = 'aside', is_suspect = 0, failure_kind = ?, "
             "failure_message = ?, failure_trace = ?, changed_wall_s = ? WHERE id = ?",
             *(*_kept(note), self._clock.wall_s(), file_id),
         )
 
-    def release_aside(self, paths: Sequence[str] | None = None, done: Done | None = None) -> None:
+    def release_aside(self, paths: Sequence[str] | None = None) -> None:
         """Files that are ASIDE are FAILED again, with no failed run counted; None: all of them."""
         release = "UPDATE files SET state = 'failed', failed_runs = 0, failed_run_id = NULL WHERE "
         if paths is None:
-            self._write(done, release + "state = 'aside' AND state <> 'done'")
+            self._write(release + "state = 'aside' AND state <> 'done'")
         else:
             chosen = release + "folder = ? AND name = ? AND state = 'aside'"
-            self._writer.put(_each(chosen, [split(path) for path in paths]), done)
+            self._write_each(chosen, [split(path) for path in paths])
 
-    def mark_suspects(self, file_ids: Sequence[int], done: Done | None = None) -> None:
+    def mark_suspects(self, file_ids: Sequence[int]) -> None:
         """One of these files may have killed the process."""
         change = "UPDATE files SET is_suspect = 1 WHERE id = ?"
-        self._writer.put(_each(change, [(file_id,) for file_id in file_ids]), done)
+        self._write_each(change, [(file_id,) for file_id in file_ids])
 
-    def clear_suspect(self, file_id: int, done: Done | None = None) -> None:
+    def clear_suspect(self, file_id: int) -> None:
         """The file did not kill the process."""
-        self._write(done, "UPDATE files SET is_suspect = 0 WHERE id = ?", file_id)
+        self._write("UPDATE files SET is_suspect = 0 WHERE id = ?", file_id)
 
     # Calls
 
@@ -295,26 +292,23 @@ class Journal(JournalQueries):
         """
         self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
 
-    def totals(self) -> Totals:
+    def totals(self) -> RunTotals:
         """Return the figures of this run and of all runs."""
         return totals(self.figures(), self._run_id)
 
     # Keys
 
-    def key_dropped(
-        self, fingerprint: str, name: str, reason: str, done: Done | None = None
-    ) -> None:
+    def key_dropped(self, fingerprint: str, name: str, reason: str) -> None:
         """A key is dead; the reason is remembered in later runs."""
         self._write(
-            done,
             "INSERT INTO dropped_keys VALUES (?, ?, ?, ?) ON CONFLICT (fingerprint) DO UPDATE SET "
             "name = excluded.name, reason = excluded.reason, wall_s = excluded.wall_s",
             *(fingerprint, text(name), text(reason), self._clock.wall_s()),
         )
 
-    def key_restored(self, fingerprint: str, done: Done | None = None) -> None:
+    def key_restored(self, fingerprint: str) -> None:
         """A key works again."""
-        self._write(done, "DELETE FROM dropped_keys WHERE fingerprint = ?", fingerprint)
+        self._write("DELETE FROM dropped_keys WHERE fingerprint = ?", fingerprint)
 
     # The end
 
@@ -346,7 +340,3 @@ class Journal(JournalQueries):
 
 def _kept(note: FailureNote) -> tuple[str, str, str]:
     return text(note.kind), text(note.message), text(note.trace)
-
-
-def _each(statement: str, rows: Sequence[Sequence[Any]]) -> Change:
-    return lambda db: db.executemany(statement, rows)

@@ -7,16 +7,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
 from ..core.filesystem import path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile
+from ..costs.figures import Figures
 from .batch_rows import BatchRecord, Stage, Standing, Told
-from .columns import join, split
+from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
-from .rows import FIGURES, Figures, FileRecord, RunRecord, StoredAnswer, Totals
+from .rows import AnswerRecord, FileRecord, RunRecord, RunTotals
 
 #: Files that are read at a time where there may be millions.
 PAGE = 500
@@ -75,7 +75,7 @@ class JournalQueries:
         """Return runs, key names and models with their figures."""
         rows = self.rows("SELECT * FROM tallies ORDER BY run_id")
         with self.understood():
-            return [(run_id, key, model, _figures(values)) for run_id, key, model, *values in rows]
+            return [(*row[:3], Figures(**figures_facts(row[3:]))) for row in rows]
 
     def by_model(self) -> dict[str, Figures]:
         """Return the figures of all runs by model."""
@@ -156,13 +156,13 @@ class JournalQueries:
 
     # Calls, batches, keys
 
-    def answers(self, file_id: int) -> dict[tuple[str, int, int], StoredAnswer]:
+    def answers(self, file_id: int) -> dict[tuple[str, int, int], AnswerRecord]:
         """Return the answers of a file by (request hash, k, try)."""
         query = f"SELECT hash, k, try, {_ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
         rows = self.rows(query, (file_id,))
         return {(hash.hex(), k, attempt_try): _answer(kept) for hash, k, attempt_try, *kept in rows}
 
-    def answer(self, call: CallId) -> StoredAnswer | None:
+    def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""
         rows = self.rows(
             f"SELECT {_ANSWER_COLUMNS} FROM answers "  # noqa: S608
@@ -208,19 +208,12 @@ def add_up(
     return sums
 
 
-def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> Totals:
+def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> RunTotals:
     """Return the figures of one run and of all."""
-    return Totals(
+    return RunTotals(
         this_run=sum((row[3] for row in rows if row[0] == run_id), Figures()),
         all_runs=sum((row[3] for row in rows), Figures()),
     )
-
-
-def _figures(values: Sequence[Any]) -> Figures:
-    facts = dict(zip(FIGURES, values, strict=True))
-    facts["cost_usd"] = Decimal(facts["cost_usd"])
-    facts["doubt_usd"] = Decimal(facts["doubt_usd"])
-    return Figures(**facts)
 
 
 def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
@@ -237,9 +230,9 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
     )
 
 
-def _answer(columns: Sequence[Any]) -> StoredAnswer:
+def _answer(columns: Sequence[Any]) -> AnswerRecord:
     attempt_id, encoding, crc, body = columns
-    return StoredAnswer(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
+    return AnswerRecord(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
 
 
 def _batch(row: Sequence[Any]) -> BatchRecord:

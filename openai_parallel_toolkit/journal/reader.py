@@ -10,16 +10,18 @@ from typing import Any
 from ..core.errors import JournalError, UsageError
 from ..core.records import FailureNote, FileState, OutcomeKind
 from .batch_rows import BatchRecord
-from .columns import decimal, join, split
+from .columns import decimal, join
 from .disk import faults_told
 from .queries import PAGE, JournalQueries, add_up, totals
-from .rows import Attempt, Ending, FileDetail, FileFailure, FileRecord, Status, StoredAnswer
+from .rows import AnswerRecord, Attempt, AttemptEnding, FileDetail, FileFailure, Status
 from .schema import VERSION, checked_version, connect, existing
 
 _FAILURES = (
     "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
     "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
 )
+#: The columns before the ending's are the fields of an Attempt, in their order.
+_ATTEMPT_COLUMNS = 9
 _ATTEMPTS = (
     "SELECT id, run_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s, endings.* "
     "FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
@@ -93,26 +95,18 @@ class JournalReader(JournalQueries):
                 f"The journal knows no file {path!r}; name it as it lies below the input folder.",
                 path=path,
             )
-        return FileDetail(
-            file=record,
-            failure=self._failure(path),
-            outputs=self.outputs(record.id),
-            attempts=self._attempts(record),
-        )
-
-    def _failure(self, path: str) -> FailureNote | None:
-        query = (
-            "SELECT failure_kind, failure_message, failure_trace FROM files "
-            "WHERE folder = ? AND name = ?"
-        )
-        return _note(*self.rows(query, split(path))[0])
-
-    def _attempts(self, record: FileRecord) -> tuple[Attempt, ...]:
-        stored = self.answers(record.id).values()
-        answers = {answer.attempt_id: answer for answer in stored}
-        rows = self.rows(_ATTEMPTS, (record.id,))
+        query = "SELECT failure_kind, failure_message, failure_trace FROM files WHERE id = ?"
+        answers = {kept.attempt_id: kept for kept in self.answers(record.id).values()}
         with self.understood():
-            return tuple(_attempt(answers.get(row[0]), *row) for row in rows)
+            return FileDetail(
+                file=record,
+                failure=_note(*self.rows(query, (record.id,))[0]),
+                outputs=self.outputs(record.id),
+                attempts=tuple(
+                    _attempt(answers.get(row[0]), *row)
+                    for row in self.rows(_ATTEMPTS, (record.id,))
+                ),
+            )
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -143,36 +137,16 @@ def _failure(
     )
 
 
-def _attempt(answer: StoredAnswer | None, *columns: Any) -> Attempt:
-    id, run_id, hash, k, attempt_try, key_name, model, most_usd, started_wall_s, *ending = columns
-    return Attempt(
-        id=id,
-        run_id=run_id,
-        hash=hash.hex(),
-        k=k,
-        attempt_try=attempt_try,
-        key_name=key_name,
-        model=model,
-        max_cost_usd=decimal(most_usd),
-        started_wall_s=started_wall_s,
-        ending=_ending(*ending),
-        answer=answer,
-    )
+def _attempt(answer: AnswerRecord | None, *columns: Any) -> Attempt:
+    facts = dict(zip(Attempt.__dataclass_fields__, columns[:_ATTEMPT_COLUMNS]))  # noqa: B905
+    facts["hash"] = facts["hash"].hex()
+    facts["max_cost_usd"] = decimal(facts["max_cost_usd"])
+    return Attempt(**facts, ending=_ending(*columns[_ATTEMPT_COLUMNS:]), answer=answer)
 
 
-def _ending(attempt_id: int | None, kind: str, *values: Any) -> Ending | None:
+def _ending(attempt_id: int | None, *columns: Any) -> AttemptEnding | None:
     if attempt_id is None:
         return None
-    status, code, message, prompt, completion, cached, cost, request_id, ended = values
-    return Ending(
-        kind=OutcomeKind(kind),
-        status=status,
-        code=code,
-        message=message,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        cached_tokens=cached,
-        cost_usd=decimal(cost),
-        request_id=request_id,
-        ended_wall_s=ended,
-    )
+    facts = dict(zip(AttemptEnding.__dataclass_fields__, columns, strict=True))
+    facts["kind"], facts["cost_usd"] = OutcomeKind(facts["kind"]), decimal(facts["cost_usd"])
+    return AttemptEnding(**facts)

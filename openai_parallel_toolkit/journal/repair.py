@@ -20,7 +20,16 @@ from .columns import decimal
 from .disk import FAULTS, explain, faults_told, make_private, refused
 from .operations import Claimed, Ended
 from .rows import RepairReport, is_whole
-from .schema import FILE_NAME, STEPS, checked_version, connect, existing, migrate, prepare
+from .schema import (
+    FILE_NAME,
+    STEPS,
+    checked_version,
+    connect,
+    existing,
+    migrate,
+    prepare,
+    transaction,
+)
 from .tallies import Tallies
 
 _BATCH = 5_000
@@ -223,9 +232,8 @@ def _insert(
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
     statement = f"INSERT OR {verb} INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
     while batch := list(islice(rows, _BATCH)):
-        db.execute("BEGIN")
-        db.executemany(statement, batch)
-        db.execute("COMMIT")
+        with transaction(db):
+            db.executemany(statement, batch)
 
 
 def _rebuild_tallies(db: sqlite3.Connection) -> None:
@@ -239,10 +247,9 @@ def _rebuild_tallies(db: sqlite3.Connection) -> None:
         last_id = rows[-1][0]
         claims = [_claim(*row[:5]) for row in rows]
         endings = [_ending(row[0], *row[5:]) for row in rows if row[5] is not None]
-        db.execute("BEGIN")
-        folded = tallies.fold(db, claims, endings)
-        db.execute("COMMIT")
-        tallies.adopt(folded)
+        with transaction(db):
+            staged = tallies.stage(db, claims, endings)
+        tallies.apply(staged)
 
 
 def _claim(attempt_id: int, run_id: int, key_name: str, model: str, most: str | None) -> Claimed:
@@ -268,7 +275,7 @@ def _swap(path: str, fresh: str, wall_s: float) -> str:
     kept_as = f"{path}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(wall_s))}"
     try:
         os.link(path, kept_as)
-        if os.path.exists(f"{path}-wal"):
+        with suppress(FileNotFoundError):
             os.link(f"{path}-wal", f"{kept_as}-wal")
         # A log that is left would be played into the new journal.
         _remove(f"{path}-wal")

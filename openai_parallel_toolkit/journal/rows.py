@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from ..core.errors import JournalError
 from ..core.records import FailureNote, FileState, OutcomeKind, OutputFile
+from ..costs.figures import Figures
 from .batch_rows import Standing
 
 #: How the bytes of an answer are kept.
@@ -37,7 +38,7 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
+class AnswerRecord:
     """An answer that was paid for; its body is unpacked when it is asked for."""
 
     attempt_id: int
@@ -66,41 +67,7 @@ def is_whole(stored: object, crc: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What some attempts came to. An attempt is one request that was, or was about to be, sent."""
-
-    sent: int = 0
-    answered: int = 0
-    #: Ended with no whole reply: maybe billed.
-    unknown: int = 0
-    #: Without an end: in flight now, or lost when their process died, then maybe billed.
-    unanswered: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    #: Part of prompt_tokens.
-    cached_tokens: int = 0
-    #: Known cost.
-    cost_usd: Decimal = Decimal(0)
-    #: The most that attempts of unknown cost can have cost besides.
-    doubt_usd: Decimal = Decimal(0)
-    #: Maybe billed attempts without a price: they are in neither amount.
-    unpriced: int = 0
-
-    @property
-    def max_cost_usd(self) -> Decimal:
-        """Known cost and all doubt, USD."""
-        return self.cost_usd + self.doubt_usd
-
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in FIGURES})
-
-
-#: The columns of a tally, in the order of the fields.
-FIGURES = tuple(Figures.__dataclass_fields__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class RunTotals:
     """Figures of the newest run and of all runs together."""
 
     this_run: Figures
@@ -132,7 +99,7 @@ class Status:
     files: Mapping[FileState, int]
     #: The newest run; None: there was none.
     run: RunRecord | None
-    totals: Totals
+    totals: RunTotals
     #: Of all runs.
     by_key: Mapping[str, Figures]
     #: Of all runs.
@@ -155,7 +122,7 @@ class FileFailure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class AttemptEnding:
     """How an attempt ended. Token counts and cost are None when they are not known."""
 
     kind: OutcomeKind
@@ -189,9 +156,9 @@ class Attempt:
     #: Seconds since 1970-01-01 UTC.
     started_wall_s: float
     #: None: it is in flight, or its process died.
-    ending: Ending | None
+    ending: AttemptEnding | None
     #: None: no answer, or it was pruned.
-    answer: StoredAnswer | None
+    answer: AnswerRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

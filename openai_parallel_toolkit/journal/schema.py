@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from ..core.errors import JournalError
@@ -189,8 +190,7 @@ def checked_version(db: sqlite3.Connection, path: str) -> int:
 
 def migrate(db: sqlite3.Connection, version: int, steps: Steps, *, created_wall_s: float) -> None:
     """Take the steps from `version` on, all or none of them."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         for statement in (statement for step in steps[version:] for statement in step):
             db.execute(statement)
         if version == 0:
@@ -198,6 +198,14 @@ def migrate(db: sqlite3.Connection, version: int, steps: Steps, *, created_wall_
             facts = (("salt", os.urandom(16)), ("created_wall_s", created_wall_s))
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
         db.execute(f"PRAGMA user_version = {len(steps)}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit all that the block writes, or nothing of it."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:

@@ -1,7 +1,7 @@
 """Add up attempts by run, key and model while they are written, so that nobody has to count later.
 
-Used by one thread at a time. What a batch would change is worked out beside the state (`fold`), and
-taken over only when the batch is on the disk (`adopt`).
+Used by one thread at a time. What a batch would change is worked out beside the state (`stage`),
+and taken over only when the batch is on the disk (`apply`).
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ..core.errors import JournalError
-from ..core.records import OutcomeKind
-from .columns import decimal, text, usd, whole
+from ..costs.figures import COUNTED, Sums
+from .columns import decimal, figures_facts, figures_row, text
 from .operations import Claimed, Ended
-from .rows import FIGURES
 
 #: Run, key name, model.
 Account: TypeAlias = tuple[int, str, str]
 #: Whose attempt it is, and the most it can cost.
 Open: TypeAlias = tuple[Account, Decimal | None]
 
-_SELECT = f"SELECT {', '.join(FIGURES)} FROM tallies WHERE (run_id, key_name, model) = (?, ?, ?)"  # noqa: S608
+_SELECT = f"SELECT {', '.join(COUNTED)} FROM tallies WHERE (run_id, key_name, model) = (?, ?, ?)"  # noqa: S608
 _UPSERT = (
-    f"INSERT INTO tallies VALUES ({', '.join('?' * (3 + len(FIGURES)))}) "  # noqa: S608
-    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in FIGURES)}"
+    f"INSERT INTO tallies VALUES ({', '.join('?' * (3 + len(COUNTED)))}) "  # noqa: S608
+    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in COUNTED)}"
 )
 _SELECT_OPEN = (
     "SELECT run_id, key_name, model, max_cost_usd, endings.attempt_id FROM attempts "
@@ -35,56 +34,10 @@ _SELECT_OPEN = (
 
 
 @dataclass(slots=True)
-class _Tally:
-    """`rows.Figures` while they change; the fields are the same."""
-
-    sent: int = 0
-    answered: int = 0
-    unknown: int = 0
-    unanswered: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    doubt_usd: Decimal = Decimal(0)
-    unpriced: int = 0
-
-    def claim(self, most_usd: Decimal | None) -> None:
-        self.sent += 1
-        self.unanswered += 1
-        self._doubt(most_usd, 1)
-
-    def end(self, most_usd: Decimal | None, ending: Ended) -> None:
-        kind, usage = ending.outcome.kind, ending.outcome.usage
-        self.unanswered -= 1
-        self.sent -= kind is OutcomeKind.UNSENT
-        self.answered += kind is OutcomeKind.OK
-        self.unknown += kind is OutcomeKind.UNKNOWN
-        if usage:
-            self.prompt_tokens += usage.prompt_tokens
-            self.completion_tokens += usage.completion_tokens
-            self.cached_tokens += usage.cached_tokens
-        if ending.cost_usd is not None:
-            self.cost_usd += ending.cost_usd
-        if ending.cost_usd is not None or kind not in (OutcomeKind.OK, OutcomeKind.UNKNOWN):
-            self._doubt(most_usd, -1)
-
-    def _doubt(self, most_usd: Decimal | None, sign: int) -> None:
-        if most_usd is None:
-            self.unpriced += sign
-        else:
-            self.doubt_usd += sign * most_usd
-
-    def row(self) -> tuple[Any, ...]:
-        values = (getattr(self, name) for name in FIGURES)
-        return tuple(usd(v) if isinstance(v, Decimal) else whole(v) for v in values)
-
-
-@dataclass(slots=True)
-class Folded:
+class StagedTallies:
     """What a batch changes."""
 
-    tallies: dict[Account, _Tally] = field(default_factory=dict)
+    tallies: dict[Account, Sums] = field(default_factory=dict)
     opened: dict[int, Open] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
 
@@ -93,12 +46,12 @@ class Tallies:
     """The sums of the accounts that were touched, and the attempts in flight."""
 
     def __init__(self) -> None:
-        self._kept: dict[Account, _Tally] = {}
+        self._kept: dict[Account, Sums] = {}
         self._open: dict[int, Open] = {}
 
-    def fold(
+    def stage(
         self, db: sqlite3.Connection, claims: Iterable[Claimed], endings: Iterable[Ended]
-    ) -> Folded:
+    ) -> StagedTallies:
         """Write the sums as they are after these claims and endings.
 
         An attempt ends once: a second ending is left out.
@@ -106,37 +59,39 @@ class Tallies:
         Raises:
             JournalError: an ending of an attempt that was never claimed.
         """
-        folded = Folded()
+        staged = StagedTallies()
         for claim in claims:
             account = claim.run_id, text(claim.key_name), text(claim.model)
-            folded.opened[claim.attempt_id] = account, claim.max_cost_usd
-            self._tally(db, folded, account).claim(claim.max_cost_usd)
+            staged.opened[claim.attempt_id] = account, claim.max_cost_usd
+            self._sums(db, staged, account).begin(claim.max_cost_usd)
         for ending in endings:
-            if ending.attempt_id not in folded.closed:
-                found = self._find(db, folded, ending.attempt_id)
-                folded.closed.add(ending.attempt_id)
+            if ending.attempt_id not in staged.closed:
+                found = self._find(db, staged, ending.attempt_id)
+                staged.closed.add(ending.attempt_id)
                 if found is not None:
-                    self._tally(db, folded, found[0]).end(found[1], ending)
-        for account, tally in folded.tallies.items():
-            db.execute(_UPSERT, account + tally.row())
-        return folded
+                    account, most_usd = found
+                    sums = self._sums(db, staged, account)
+                    sums.end(most_usd, ending.outcome, ending.cost_usd)
+        for account, sums in staged.tallies.items():
+            db.execute(_UPSERT, account + figures_row(sums))
+        return staged
 
-    def adopt(self, folded: Folded) -> None:
-        """Take over what was folded, now that it is on the disk."""
-        self._kept.update(folded.tallies)
-        self._open.update(folded.opened)
-        for attempt_id in folded.closed:
+    def apply(self, staged: StagedTallies) -> None:
+        """Take over what was staged, now that it is on the disk."""
+        self._kept.update(staged.tallies)
+        self._open.update(staged.opened)
+        for attempt_id in staged.closed:
             self._open.pop(attempt_id, None)
 
-    def _tally(self, db: sqlite3.Connection, folded: Folded, account: Account) -> _Tally:
-        tally = folded.tallies.get(account)
-        if tally is None:
-            kept = self._kept.get(account) or _read(db, account)
-            tally = folded.tallies[account] = replace(kept)
-        return tally
+    def _sums(self, db: sqlite3.Connection, staged: StagedTallies, account: Account) -> Sums:
+        sums = staged.tallies.get(account)
+        if sums is None:
+            sums = replace(self._kept.get(account) or _read(db, account))
+            staged.tallies[account] = sums
+        return sums
 
-    def _find(self, db: sqlite3.Connection, folded: Folded, attempt_id: int) -> Open | None:
-        found = folded.opened.get(attempt_id) or self._open.get(attempt_id)
+    def _find(self, db: sqlite3.Connection, staged: StagedTallies, attempt_id: int) -> Open | None:
+        found = staged.opened.get(attempt_id) or self._open.get(attempt_id)
         if found is not None:
             return found
         row = db.execute(_SELECT_OPEN, (attempt_id,)).fetchone()
@@ -150,11 +105,6 @@ class Tallies:
         return None if ended_id is not None else ((*account,), decimal(most_usd))
 
 
-def _read(db: sqlite3.Connection, account: Account) -> _Tally:
+def _read(db: sqlite3.Connection, account: Account) -> Sums:
     row = db.execute(_SELECT, account).fetchone()
-    if row is None:
-        return _Tally()
-    values = dict(zip(FIGURES, row, strict=True))
-    values["cost_usd"] = Decimal(values["cost_usd"])
-    values["doubt_usd"] = Decimal(values["doubt_usd"])
-    return _Tally(**values)
+    return Sums() if row is None else Sums(**figures_facts(row))

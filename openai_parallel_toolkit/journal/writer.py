@@ -14,7 +14,8 @@ from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
-from .tallies import Folded, Tallies
+from .schema import transaction
+from .tallies import StagedTallies, Tallies
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +57,19 @@ class Writer:
         Raises:
             UsageError: the journal is closed.
         """
-        self._put([(operation, done)])
+        self.put_together([operation], done)
 
-    def put_together(self, group: Sequence[Operation], done: Done) -> None:
+    def put_together(self, group: Sequence[Operation | None], done: Done | None) -> None:
         """Queue operations for one commit and return at once; `done` is told of the last.
 
         Raises:
             UsageError: the journal is closed.
         """
-        self._put([*((operation, None) for operation in group[:-1]), (group[-1], done)])
-
-    def _put(self, queued: Sequence[_Queued]) -> None:
         with self._arrived:
             if self._is_closed:
                 raise UsageError("The journal is closed; open it again to write.")
-            self._queue += queued
+            self._queue += [(operation, None) for operation in group[:-1]]
+            self._queue.append((group[-1], done))
             if self._is_asleep:
                 self._is_asleep = False
                 self._arrived.notify()
@@ -147,29 +146,23 @@ class Writer:
     def _commit(self, batch: Sequence[Operation]) -> None:
         if not batch:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            folded = self._execute(batch)
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._tallies.adopt(folded)
+        with transaction(self._db):
+            staged = self._execute(batch)
+        self._tallies.apply(staged)
 
-    def _execute(self, batch: Sequence[Operation]) -> Folded:
+    def _execute(self, batch: Sequence[Operation]) -> StagedTallies:
         """Insert the rows in bulk, then change what is there: no row waits for a change."""
         claims = [operation for operation in batch if isinstance(operation, Claimed)]
         endings = [operation for operation in batch if isinstance(operation, Ended)]
         # First, while an attempt that ends here has no end yet.
-        folded = self._tallies.fold(self._db, claims, endings)
+        staged = self._tallies.stage(self._db, claims, endings)
         operations.insert_files(self._db, [op for op in batch if isinstance(op, NewFile)])
         operations.insert_attempts(self._db, claims)
         operations.insert_endings(self._db, endings)
         if endings:
             checkpoint("journal.endings_inserted")
         self._change([op for op in batch if not isinstance(op, NewFile | Claimed | Ended)])
-        return folded
+        return staged
 
     def _change(self, changes: Sequence[Intent | FileDone | Change]) -> None:
         """Make changes in their order; neighbours that come in rows are written together."""

@@ -1,9 +1,9 @@
 """Lend API keys to requests: limits, cooling, drops, fair turns."""
 
 from .default import close_default_managers, close_unless_default, default_manager, manager_of
-from .figures import Counts, Wait
-from .lease_request import LeaseRequest
 from .manager import APIKeyManager
+from .model_queue import LeaseRequest
+from .status import Counts, Wait
 
 __all__ = [
     "APIKeyManager",

@@ -1,4 +1,4 @@
-"""A token bucket: an allowance that refills evenly. Pure; the time is an argument, in seconds."""
+"""Token buckets: allowances that refill evenly. Pure; the time is an argument, in seconds."""
 
 from __future__ import annotations
 
@@ -57,41 +57,32 @@ class TokenBucket:
             self.rate_per_s = (limit - remaining) / reset_s
 
 
-class LearnedLimits:
-    """The limits of one group for one model, as the replies' headers tell them."""
+class RateLimits:
+    """Requests and tokens per minute. None: no limit, or none that is known."""
 
     __slots__ = ("requests", "tokens")
 
-    def __init__(self) -> None:
-        self.requests: TokenBucket | None = None
-        self.tokens: TokenBucket | None = None
+    def __init__(self, rpm: int | None, tpm: int | None, now_s: float) -> None:
+        self.requests = TokenBucket(rpm, now_s) if rpm else None
+        self.tokens = TokenBucket(tpm, now_s) if tpm else None
+
+    def take(self, requests: int, tokens: int, now_s: float) -> None:
+        """Take from both; negative gives back."""
+        if self.requests is not None and requests:
+            self.requests.take(requests, now_s)
+        if self.tokens is not None:
+            self.tokens.take(tokens, now_s)
 
     def learn_requests(self, hints: RateHints, now_s: float) -> None:
         """Learn from the x-ratelimit-*-requests headers."""
-        self.requests = _learned(
-            self.requests,
-            hints.limit_requests,
-            hints.remaining_requests,
-            hints.reset_requests_s,
-            now_s,
-        )
+        limit = hints.limit_requests
+        if limit is not None and limit >= 1:
+            self.requests = self.requests or TokenBucket(limit, now_s)
+            self.requests.learn(limit, hints.remaining_requests, hints.reset_requests_s, now_s)
 
     def learn_tokens(self, hints: RateHints, now_s: float) -> None:
         """Learn from the x-ratelimit-*-tokens headers."""
-        self.tokens = _learned(
-            self.tokens, hints.limit_tokens, hints.remaining_tokens, hints.reset_tokens_s, now_s
-        )
-
-
-def _learned(
-    bucket: TokenBucket | None,
-    limit: int | None,
-    remaining: int | None,
-    reset_s: float | None,
-    now_s: float,
-) -> TokenBucket | None:
-    if limit is None or limit < 1:
-        return bucket
-    bucket = bucket or TokenBucket(limit, now_s)
-    bucket.learn(limit, remaining, reset_s, now_s)
-    return bucket
+        limit = hints.limit_tokens
+        if limit is not None and limit >= 1:
+            self.tokens = self.tokens or TokenBucket(limit, now_s)
+            self.tokens.learn(limit, hints.remaining_tokens, hints.reset_tokens_s, now_s)

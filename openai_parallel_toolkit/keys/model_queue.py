@@ -1,154 +1,114 @@
-"""The queue for one model, and the keys in the order in which they may serve it.
-
-A key is in one place of a lane: among the resting (a heap, longest rest first), among the later
-(a heap by the time when to look again), in the queue of its blocked group, or aside until something
-happens to it. Entries are not taken out of heaps: `_entries` tells which one of a key is in force.
-"""
+"""Those who wait for a key for one model, and which keys need no second look for them."""
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 
-from ..core.records import Need
-from .lease_request import LeaseRequest
-from .slots import Block, Group, KeyState
-
-_Entry = tuple[float, int, KeyState]
-_Timed = tuple[float, int, KeyState | Group]
+from ..core.records import Lease, Need
+from .key_state import Group, KeyState
 
 
-class Lane:
-    """Those who wait for one model, first come first served, and its keys."""
+class LeaseRequest:
+    """What became of a request for a lease: `lease` or `error` is set, or it still waits."""
 
-    def __init__(self, model: str) -> None:
+    __slots__ = ("_withdraw", "error", "lease", "need", "number", "on_ready")
+
+    def __init__(
+        self,
+        need: Need,
+        on_ready: Callable[[], None],
+        withdraw: Callable[[LeaseRequest, BaseException], None],
+    ) -> None:
+        self.need = need
+        self.on_ready = on_ready
+        #: The smallest has waited longest.
+        self.number = 0
+        self.lease: Lease | None = None
+        self.error: BaseException | None = None
+        self._withdraw = withdraw
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.lease is None and self.error is None
+
+    def withdraw(self, error: BaseException) -> None:
+        """Want it no more: it fails with `error`, and a lease it was given goes back unused.
+
+        Only for a lease that was not used and will not be. Calls `on_ready` if it still waited.
+        """
+        self._withdraw(self, error)
+
+
+class ModelQueue:
+    """Those who wait for one model, first come first served.
+
+    While somebody waits, each key is noted as blocked, itself or with its group, until the time
+    when it is worth a look again. So a look at 1,000 keys is short, and most looks are at one.
+    """
+
+    def __init__(self, model: str, resting: Iterable[KeyState]) -> None:
+        """`resting` are the keys in use, those that have rested longest first."""
         self.model = model
-        self.tickets: OrderedDict[int, LeaseRequest] = OrderedDict()
-        #: How many keys can serve the model, now or later.
-        self.usable = 0
-        self._count = 0
-        self._entries: dict[KeyState, int] = {}
-        self._resting: list[_Entry] = []
-        self._later: list[_Timed] = []
-        self._in_groups: dict[Group, list[_Entry]] = {}
-        self._timers: dict[Group, float] = {}
-        #: Set back because a request was too large for them; and the largest such request.
-        self._too_small: dict[KeyState | Group, None] = {}
+        self.requests: OrderedDict[int, LeaseRequest] = OrderedDict()
+        #: Clock time, seconds, before which no blocked key is worth a look.
+        self.next_s = math.inf
+        self._resting = resting
+        self._blocked: dict[KeyState | Group, float] = {}
+        #: Those blocked because a request was too large for them, and the largest such request.
+        self._too_small: set[KeyState | Group] = set()
         self._largest_tokens = 0
 
     @property
     def head(self) -> LeaseRequest:
         """The one whose turn it is."""
-        return next(iter(self.tickets.values()))
+        return next(iter(self.requests.values()))
 
-    def offer(self, slot: KeyState) -> None:
-        """Look at a key anew: it is new here, or something happened to it."""
-        self._count += 1
-        self._entries[slot] = self._count
-        heapq.heappush(self._resting, (slot.order, self._count, slot))
+    def pick(self, need: Need, states: Iterable[KeyState] | None, now_s: float) -> KeyState | None:
+        """Return the key that may serve `need` now and has rested longest; None: there is none.
 
-    def changed(self, slot: KeyState) -> None:
-        """Look at a key anew, and at its group, if a lease that came back can make a difference."""
-        is_aside = slot not in self._entries or slot in self._too_small
-        if is_aside and slot.can_ever_serve(self.model):
-            self.offer(slot)
-        if slot.group in self._in_groups:
-            self._admit_next(slot.group)
-
-    def forget(self, slot: KeyState) -> None:
-        """Leave a key out from now on."""
-        self._entries.pop(slot, None)
-        self._admit_next(slot.group)
-
-    def pick(self, need: Need, now_s: float) -> KeyState | None:
-        """Return the key that has rested longest among those that may serve `need` now."""
+        Args:
+            states: only these can have become free; None: look at all.
+        """
         if need.tokens < self._largest_tokens:
-            self._offer_too_small()
-        self._wake(now_s)
-        while self._resting:
-            order, entry, slot = self._resting[0]
-            if self._entries.get(slot) != entry:
-                heapq.heappop(self._resting)
+            self._look_anew(self._too_small)
+            states = None
+        blocked = self._blocked
+        for state in self._resting if states is None else states:
+            # There are three cases:
+            # 1. The key or its group was found blocked, and nothing has happened since: pass over.
+            if blocked.get(state, 0.0) > now_s or blocked.get(state.group, 0.0) > now_s:
                 continue
-            if order != slot.order:
-                heapq.heapreplace(self._resting, (slot.order, entry, slot))
-                continue
-            blocked = slot.block(need, now_s)
-            if blocked is None:
-                if slot.group in self._in_groups:
-                    self._admit_next(slot.group)
-                return slot
-            heapq.heappop(self._resting)
-            self._set_back(slot, entry, blocked, need)
+            # 2. Nothing blocks it: this is the one.
+            block = state.block(need, now_s)
+            if block is None:
+                return state
+            # 3. It is blocked: note until when, for all keys of its group where that is why.
+            what = state.group if block.is_group else state
+            blocked[what] = block.until_s
+            self.next_s = min(self.next_s, block.until_s)
+            if block.by_size:
+                self._too_small.add(what)
+                self._largest_tokens = max(self._largest_tokens, need.tokens)
         return None
 
-    def next_s(self) -> float | None:
-        """Return the clock time, seconds, when to pick again; None: only after a change."""
-        while self._later:
-            time_s, entry, what = self._later[0]
-            if self._is_due_once(time_s, entry, what):
-                return time_s
-            heapq.heappop(self._later)
-        return None
+    def changed(self, state: KeyState) -> bool:
+        """Look at a key and its group anew next time; return whether the group was blocked."""
+        if not self._blocked:
+            return False
+        self._blocked.pop(state, None)
+        return self._blocked.pop(state.group, None) is not None
 
-    def _set_back(self, slot: KeyState, entry: int, blocked: Block, need: Need) -> None:
-        if blocked.by_size:
-            self._too_small[slot.group if blocked.is_group else slot] = None
-            self._largest_tokens = max(self._largest_tokens, need.tokens)
-        if blocked.is_group:
-            queue = self._in_groups.setdefault(slot.group, [])
-            heapq.heappush(queue, (slot.order, entry, slot))
-            if blocked.until_s is not None:
-                self._set_timer(slot.group, blocked.until_s)
-            return
-        if blocked.until_s is None:
-            del self._entries[slot]
-        else:
-            heapq.heappush(self._later, (blocked.until_s, entry, slot))
-        self._admit_next(slot.group)
+    def take_due(self, now_s: float) -> set[KeyState | Group]:
+        """Return the keys and groups that are worth a look now."""
+        due = {what for what, until_s in self._blocked.items() if until_s <= now_s}
+        self._look_anew(due)
+        self.next_s = min(self._blocked.values(), default=math.inf)
+        return due
 
-    def _set_timer(self, group: Group, until_s: float) -> None:
-        if until_s < self._timers.get(group, math.inf):
-            self._count += 1
-            self._timers[group] = until_s
-            heapq.heappush(self._later, (until_s, self._count, group))
-
-    def _is_due_once(self, time_s: float, entry: int, what: KeyState | Group) -> bool:
-        if isinstance(what, Group):
-            return self._timers.get(what) == time_s
-        return self._entries.get(what) == entry
-
-    def _wake(self, now_s: float) -> None:
-        while self._later and self._later[0][0] <= now_s:
-            time_s, entry, what = heapq.heappop(self._later)
-            if not self._is_due_once(time_s, entry, what):
-                continue
-            if isinstance(what, Group):
-                del self._timers[what]
-                self._admit_next(what)
-            else:
-                heapq.heappush(self._resting, (what.order, entry, what))
-
-    def _admit_next(self, group: Group) -> None:
-        """Move one key from the queue of its group to the resting: the next follows after it."""
-        queue = self._in_groups.get(group, [])
-        while queue:
-            order, entry, slot = heapq.heappop(queue)
-            if self._entries.get(slot) != entry:
-                continue
-            if order != slot.order:
-                heapq.heappush(queue, (slot.order, entry, slot))
-                continue
-            heapq.heappush(self._resting, (order, entry, slot))
-            break
-        if not queue:
-            self._in_groups.pop(group, None)
-
-    def _offer_too_small(self) -> None:
-        too_small, self._too_small, self._largest_tokens = self._too_small, {}, 0
-        for what in too_small:
-            if isinstance(what, Group):
-                self._admit_next(what)
-            elif what in self._entries:
-                self.offer(what)
+    def _look_anew(self, some: set[KeyState | Group]) -> None:
+        for what in some:
+            self._blocked.pop(what, None)
+        if some is self._too_small:
+            self._too_small, self._largest_tokens = set(), 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import queue as queues
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..calls.file_calls import current_file_calls
-from ..core.loop_calls import LoopCalls, settle_future
+from ..core.loop_calls import LoopCalls
 from ..transport import new_event_loop
 from .file_task import FileTask
 from .workers import Workers
@@ -175,8 +174,7 @@ class SideThreads:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
-        self._loop_calls = LoopCalls(loop)
-        self._loop = loop
+        self._calls = LoopCalls(loop)
         self._count = 0
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
         for _ in range(count):
@@ -190,8 +188,8 @@ class SideThreads:
 
     async def run(self, action: Callable[..., Any], *args: Any) -> Any:
         """Return what `action(*args)` returns, called on one of the threads."""
-        future = self._loop.create_future()
-        self._tasks.put((future, action, args))
+        future, settle = self._calls.future()
+        self._tasks.put((settle, action, args))
         return await future
 
     def close(self) -> None:
@@ -204,11 +202,10 @@ class SideThreads:
             task = self._tasks.get()
             if task is None:
                 return
-            future, action, args = task
+            settle, action, args = task
             value, error = None, None
             try:
                 value = action(*args)
             except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
                 error = exc
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                self._loop_calls.post(settle_future, future, error, value)
+            settle(value, error)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..batch import BatchOptions, BatchScheduler
 from ..calls.attempts import Policy
 from ..core.clock import Clock
-from ..costs.tally import CallFigures
+from ..costs.figures import Figures
 from ..keys import APIKeyManager
 from .session import RunSession
 
@@ -24,7 +24,7 @@ class Cancelled:
     #: Calls in them.
     sent: int
     #: What was answered, and is kept, before the end.
-    calls: CallFigures
+    calls: Figures
     #: Batches that could not be cancelled.
     left: int
 

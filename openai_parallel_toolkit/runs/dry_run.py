@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -14,10 +14,9 @@ from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
 from ..core.text import counted
+from ..costs.figures import COST_UNKNOWN, Figures, usd_sum
 from ..costs.prices import PriceBook
-from ..costs.tally import CallFigures
 from ..files.plan import Plan
-from ..journal import Figures
 from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
@@ -48,33 +47,29 @@ def dry_run(
     """Run process_input and process_data of every due file; nothing is sent or written.
 
     Args:
-        found: where to put what each file wants; None: nowhere.
+        found: where to put what each file would ask; None: nowhere.
     """
-    failed = 0
-    prices = PriceBook(sender.keys.settings.prices, sender.keys.settings.api_base)
-    calls = tokens = 0
+    failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
-        wanted = planned_calls(path, hooks, session, sender)
+        would = planned_calls(path, hooks, session, sender)
         if found is not None:
-            found[path] = wanted
-        calls += len(wanted.requests)
-        tokens += sum(r.prompt_tokens for r in wanted.requests)
-        cost_usd = _add(cost_usd, [prices.max_cost_usd(r) for r in wanted.requests])
-        if wanted.error is not None:
+            found[path] = would
+        calls += len(would.requests)
+        tokens += sum(request.prompt_tokens for request in would.requests)
+        cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
+        if would.error is not None:
             failed += 1
-            logger.warning(
-                "%s would fail: %s", path, sender.keys.redactor.clean(repr(wanted.error))
-            )
+            error = sender.keys.redactor.clean(repr(would.error))
+            logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         done=0,
         skipped=plan.skipped_done + plan.skipped_existing,
         failed=failed,
         aside=plan.aside,
         left=plan.due_count + plan.later - failed,
-        calls=CallFigures(),
+        calls=Figures(),
         keys=(),
-        seconds=0.0,
         output_path=session.layout.output_name,
         would_send=calls,
         would_send_tokens=tokens,
@@ -93,28 +88,23 @@ def warn_of_changed_prompts(
         return
     others = session.journal.made_by_other_hooks(hooks.version)
     sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    changed = [w for w in (planned_calls(p, hooks, session, sender) for p in sample) if w.requests]
+    planned = (planned_calls(path, hooks, session, sender) for path in sample)
+    changed = [would for would in planned if would.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
-        seen = session.journal.by_model()
-        logger.warning("%s", _changed_words(changed, len(sample), total, sender, seen))
+        logger.warning("%s", _changed_words(changed, len(sample), total, session))
 
 
 def _changed_words(
-    changed: Sequence[PlannedCalls],
-    looked_at: int,
-    total: int,
-    sender: Sender,
-    seen: Mapping[str, Figures],
+    changed: Sequence[PlannedCalls], looked_at: int, total: int, session: FolderSession
 ) -> str:
-    requests = [request for wanted in changed for request in wanted.requests]
+    requests = [request for would in changed for request in would.requests]
     files = round(total * len(changed) / looked_at)
     calls = max(files, round(total * len(requests) / looked_at))
-    prices = PriceBook(sender.keys.settings.prices, sender.keys.settings.api_base)
+    seen = session.journal.by_model()
     replies = {model: f.completion_tokens // f.answered for model, f in seen.items() if f.answered}
-    costs = [prices.likely_cost_usd(r, replies.get(r.model)) for r in requests]
-    usd = _add(Decimal(0), costs)
-    price = "cost unknown (no price is set)"
+    usd = usd_sum(session.prices.likely_cost_usd(r, replies.get(r.model)) for r in requests)
+    price = COST_UNKNOWN
     if usd is not None:
         price = f"about ${usd * total / looked_at:.4f} if their replies are as long as before"
     return (
@@ -122,13 +112,6 @@ def _changed_words(
         f"ask something else (about {counted(calls, 'call')} or more, {price}). They stay as "
         "they are; force=True (--force) works on them again and pays for what changed."
     )
-
-
-def _add(total: Decimal | None, costs: Sequence[Decimal | None]) -> Decimal | None:
-    """Add costs up; None: one of them is not known."""
-    for cost in costs:
-        total = None if total is None or cost is None else total + cost
-    return total
 
 
 def planned_calls(
@@ -164,7 +147,7 @@ def planned_calls(
     token = current_file_calls.set(file_calls)
     error: BaseException | None = None
     try:
-        with session.inputs.at_hand(path) as found, hooks.open_input(found.path) as file:
+        with session.inputs.local_copy(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
     except (KeyboardInterrupt, SystemExit):
         raise

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
 from ..core.clock import Clock
 from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
-from ..core.text import counted
+from ..core.text import counted, duration
+from ..costs.figures import usd_sum, usd_text
 from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.run_folders import lay_out
 from ..files.run_lock import state_folder_of
@@ -22,7 +23,7 @@ from .dry_run import PlannedCalls
 from .forecast import Range, forecast
 from .hooks import Hooks
 from .options import RunOptions
-from .report import RunSummary, duration
+from .report import RunSummary
 from .run import run_folder
 from .sample import Sample
 
@@ -70,23 +71,14 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text."""
-        ranges = {
-            name: _range_json(getattr(self, name), round)
-            for name in ("calls", "prompt_tokens", "completion_tokens")
-        }
-        batch, spent = self.batch_usd, self.sample_usd
-        return {
-            "files": self.files,
-            "sampled": self.sampled,
-            "failed": self.failed,
-            **ranges,
-            "cost_usd": _range_json(self.cost_usd, lambda usd: str(_usd(usd))),
-            "batch_usd": None if batch is None else str(batch),
-            "sample_usd": None if spent is None else str(spent),
-            "seconds": self.seconds,
-            "bound_by": self.bound_by,
-            "tokens_only": self.tokens_only,
-        }
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        for name in ("calls", "prompt_tokens", "completion_tokens"):
+            told[name] = told[name].as_dict(round)
+        cost = self.cost_usd
+        told["cost_usd"] = None if cost is None else cost.as_dict(lambda usd: str(_usd(usd)))
+        told["batch_usd"] = usd_text(self.batch_usd)
+        told["sample_usd"] = usd_text(self.sample_usd)
+        return told
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -147,7 +139,7 @@ def _measured(detail: FileDetail) -> Measured:
         calls=len(good),
         prompt_tokens=sum(ending.prompt_tokens or 0 for ending in good),
         completion_tokens=sum(ending.completion_tokens or 0 for ending in good),
-        cost_usd=_sum(ending.cost_usd for ending in good),
+        cost_usd=usd_sum(ending.cost_usd for ending in good),
         seconds=seconds,
     )
 
@@ -157,7 +149,7 @@ def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
         calls=len(calls.requests),
         prompt_tokens=sum(request.prompt_tokens for request in calls.requests),
         completion_tokens=sum(request.reply_tokens for request in calls.requests),
-        cost_usd=_sum(prices.likely_cost_usd(request) for request in calls.requests),
+        cost_usd=usd_sum(prices.likely_cost_usd(request) for request in calls.requests),
     )
 
 
@@ -182,7 +174,7 @@ def _estimate(
         rest = {"rest_count": sample.rest_count, "rest_size": sample.rest_bytes}
         return forecast(values, sizes, **rest)
 
-    costs = _sum(one.cost_usd for one in files)
+    costs = usd_sum(one.cost_usd for one in files)
     calls = over(lambda one: one.calls)
     prompt_tokens = over(lambda one: one.prompt_tokens)
     completion_tokens = over(lambda one: one.completion_tokens)
@@ -230,25 +222,8 @@ def _time(
     return known[bound_by], bound_by
 
 
-def _sum(costs: Iterator[Decimal | None]) -> Decimal | None:
-    """Add costs up; None: one of them is not known."""
-    total = Decimal(0)
-    for cost in costs:
-        if cost is None:
-            return None
-        total += cost
-    return total
-
-
 def _usd(amount: float) -> Decimal:
     return Decimal(str(round(amount, 6)))
-
-
-def _range_json(found: Range | None, to_json: Callable[[float], Any]) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    parts = {"likely": found.likely, "low": found.low, "high": found.high}
-    return {name: None if part is None else to_json(part) for name, part in parts.items()}
 
 
 def _lines(estimate: Estimate) -> Iterator[str]:
@@ -260,29 +235,20 @@ def _lines(estimate: Estimate) -> Iterator[str]:
     failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
     yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
     calls = "First calls" if estimate.tokens_only else "Calls"
-    yield f"{calls}: {_words(estimate.calls, '{:,.0f}')}."
+    yield f"{calls}: {estimate.calls.words('{:,.0f}')}."
     longest = ", if each is as long as it may be" if estimate.tokens_only else ""
     yield (
-        f"Tokens: {_words(estimate.prompt_tokens, '{:,.0f}')} sent, "
-        f"{_words(estimate.completion_tokens, '{:,.0f}')} received{longest}."
+        f"Tokens: {estimate.prompt_tokens.words('{:,.0f}')} sent, "
+        f"{estimate.completion_tokens.words('{:,.0f}')} received{longest}."
     )
     if estimate.cost_usd is None:
         yield "Cost: unknown (a model has no price; give prices in the config)."
     else:
         yield (
-            f"Cost: {_words(estimate.cost_usd, '${:,.4f}')}{longest}; in batch mode half: about "
+            f"Cost: {estimate.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
             f"${estimate.batch_usd:,.4f}."
         )
     if estimate.seconds is not None:
         yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
     if estimate.tokens_only:
         yield "Answers may lead to more calls; without --tokens-only a sample is paid for and told."
-
-
-def _words(found: Range, form: str) -> str:
-    likely = form.format(found.likely)
-    if found.low is None or found.high is None:
-        return f"about {likely}"
-    if found.low == found.high:
-        return likely
-    return f"about {likely} ({form.format(found.low)} to {form.format(found.high)})"

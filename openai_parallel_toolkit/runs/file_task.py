@@ -18,7 +18,7 @@ from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState
 from ..files.inputs import signature_of
 from ..files.plan import DueFile
-from ..files.publish import Finished, concerns_all
+from ..files.publish import Finished, Publisher, concerns_all
 from ..files.staging import StagedFolder
 from .folder_session import FolderSession
 from .hooks import Hooks
@@ -80,8 +80,14 @@ class FileRunner:
         self._sender = sender
         self._results = results
         self._suspension = suspension
-        self._publisher = session.publisher(
-            force=options.force, on_done=self._on_published, on_failed=self._on_not_published
+        self._publisher = Publisher(
+            session.tree,
+            session.staging,
+            session.journal,
+            on_done=self._on_published,
+            on_failed=self._on_not_published,
+            force=options.force,
+            key=session.name_key,
         )
         self._lock = threading.Lock()
         self._tasks: set[FileTask] = set()
@@ -147,7 +153,7 @@ class FileRunner:
         """Run process_input over the open file."""
         with ExitStack() as stack:
             with task.file_calls.in_call():  # no hook runs while it comes from afar
-                found = stack.enter_context(self._session.inputs.at_hand(task.path))
+                found = stack.enter_context(self._session.inputs.local_copy(task.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
             task.signature = found.signature or signature_of(os.fstat(file.fileno()))
             return self.hooks.process_input(file)
@@ -168,7 +174,7 @@ class FileRunner:
             Finished(
                 file_id=file_calls.file_id,
                 path=task.path,
-                file_calls=task.staged,
+                staged=task.staged,
                 outputs=outputs,
                 hooks_version=self.hooks.version,
                 input_signature=task.signature,
@@ -211,7 +217,7 @@ class FileRunner:
     def _is_suspended(self, task: FileTask) -> bool:
         """Let a file wait for what its hooks asked for, whatever they did after that."""
         asks = [] if task.asks is None else task.asks.open()
-        if not asks or self._suspension is None or self._session.stop.reason is not None:
+        if not asks or self._suspension is None or self._session.stop.is_closed():
             return False
         try:
             note = self._suspension.suspend(task.path, task.file_calls, asks)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from ..core.clock import Clock
-from ..core.errors import StorageError, ToolkitError
+from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
 from ..core.records import FailureNote, FileState
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
 from ..files.plan import Plan
-from ..files.publish import Finished, Publisher
 from ..files.recover import roll_forward
 from ..files.run_folders import open_inputs, open_outputs
 from ..files.run_lock import state_folder_of
@@ -66,7 +65,8 @@ class FolderSession(RunSession):
         super()._open(stack)
         self.staging = Staging(self.layout.output_root, self.state_folder)
         stack.callback(self.staging.close)
-        self._name_key = name_key(self.staging.root)
+        #: Gives equal results for names that the outputs' file system takes for the same.
+        self.name_key = name_key(self.staging.root)
         self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder))
         self.tree = stack.enter_context(
             open_outputs(self.layout, self.state_folder, self.staging.root)
@@ -83,27 +83,9 @@ class FolderSession(RunSession):
             selection,
             state_folder=self.state_folder,
             states=self,
-            key=self._name_key,
+            key=self.name_key,
             inputs=self.inputs,
             outputs=self.tree,
-        )
-
-    def publisher(
-        self,
-        *,
-        force: bool,
-        on_done: Callable[[Finished], None],
-        on_failed: Callable[[Finished, ToolkitError], None],
-    ) -> Publisher:
-        """Return what moves outputs into place; close it before the session."""
-        return Publisher(
-            self.tree,
-            self.staging,
-            self.journal,
-            on_done=on_done,
-            on_failed=on_failed,
-            force=force,
-            key=self._name_key,
         )
 
     def only_output(self) -> str:

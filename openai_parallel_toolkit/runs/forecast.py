@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 #: Files below which nothing is said of the spread, or of how sizes explain it.
 _FEWEST = 3
@@ -18,6 +19,20 @@ class Range:
     #: Two standard errors below and above, and more for small samples; None: too few files.
     low: float | None
     high: float | None
+
+    def words(self, form: str) -> str:
+        """Return it in words, each number in the form of a format string."""
+        likely = form.format(self.likely)
+        if self.low is None or self.high is None:
+            return f"about {likely}"
+        if self.low == self.high:
+            return likely
+        return f"about {likely} ({form.format(self.low)} to {form.format(self.high)})"
+
+    def as_dict(self, to_json: Callable[[float], Any]) -> dict[str, Any]:
+        """Return its numbers as JSON values."""
+        parts = {"likely": self.likely, "low": self.low, "high": self.high}
+        return {name: None if part is None else to_json(part) for name, part in parts.items()}
 
 
 def forecast(

@@ -3,92 +3,151 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from decimal import Decimal
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
-from ..core.errors import ConfigError
+from ..core.errors import UsageError
+from ..core.settings import (
+    ANY,
+    COUNT,
+    FLAG,
+    GLOBS,
+    PATH,
+    SECONDS,
+    USD,
+    WHOLE,
+    SettingKind,
+    check_settings,
+    choice,
+    setting,
+)
 
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 #: False: failures never stop a run; True: the first one does; a share below 1; or a count.
 FailOnError = bool | float | int
 
+_which = partial(setting, group="which files")
+_patience = partial(setting, group="patience")
 
-def default_threads() -> int:
+
+def _default_threads() -> int:
     """Return ten times the number of CPUs: the threads mostly wait."""
     return 10 * (os.cpu_count() or 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How a folder is to be worked on. Times are seconds; see `ParallelToolkit` for each."""
+def _failures(text: str) -> int | float:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise UsageError(
+            f"argument --fail-on-error: {text!r} is neither a count nor a share such as 0.1; give "
+            "it as --fail-on-error=N, or put a bare --fail-on-error last"
+        ) from None
 
-    input_path: str
-    output_path: str
-    file_count: int | None = None
-    num_threads: int = field(default_factory=default_threads)
-    name: str = "ParallelToolkit Progress"
-    pattern: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    recursive: bool = True
-    binary: bool = False
-    encoding: str = "utf-8"
-    output_names: OutputNames = "stem"
-    mode: Mode = "live"
-    batch: BatchOptions = field(default_factory=BatchOptions)
-    max_batch_rounds: int = 10
-    finish: Finish = "batch"
-    max_cost: Decimal | None = None
-    fail_on_error: FailOnError = False
-    max_file_attempts: int = 3
-    retry_failed: bool = False
-    force: bool = False
-    dry_run: bool = False
-    progress: bool = True
-    grace_s: float = 30.0
-    hook_timeout_s: float | None = None
-    deadline_s: float = 1800.0
-    request_timeout_s: float = 600.0
-    max_retries: int = 5
-    max_unknown: int = 1
-    state_path: str | None = None
-    log_file: str | None = None
+
+def _is_encoding(value: object) -> bool:
+    try:
+        "".encode(str(value))
+    except LookupError:
+        return False
+    return isinstance(value, str)
+
+
+_ALLOWANCE = SettingKind(
+    "False, True, a share below 1 or a count",
+    lambda value: isinstance(value, int | float) and value >= 0,
+    {"nargs": "?", "const": True, "type": _failures, "metavar": "N"},
+)
+_ENCODING = SettingKind("a text encoding that Python knows", _is_encoding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonOptions:
+    """The settings of whatever asks for many things. Times are seconds."""
+
+    input_path: str = setting(PATH)
+    output_path: str = setting(PATH)
+    max_cost: Decimal | None = setting(
+        USD, None, "what all runs of OUT may cost together; what could pass it is not sent"
+    )
+    state_path: str | None = setting(
+        PATH, None, "a local folder for the journal, instead of one at OUT", metavar="DIR"
+    )
+    log_file: str | None = setting(PATH, None, "where to append what is logged", metavar="FILE")
+    progress: bool = setting(FLAG, True, "draw no bar")
+    grace_s: float = _patience(SECONDS, 30.0, "seconds that requests in flight get after Ctrl-C")
+    deadline_s: float = _patience(SECONDS, 1800.0, "seconds for one call with all its retries")
+    request_timeout_s: float = _patience(SECONDS, 600.0, "seconds for one attempt")
+    max_retries: int = _patience(WHOLE, 5, "re-sends of a call after a server error")
+    max_unknown: int = _patience(
+        WHOLE, 1, "re-sends of a call whose answer was lost and may be billed"
+    )
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the setting."""
-        for name in ("file_count", "num_threads", "max_file_attempts", "max_batch_rounds"):
-            _require(name, getattr(self, name), "a positive whole number", _is_count)
-        for name in ("max_retries", "max_unknown"):
-            _require(name, getattr(self, name), "a whole number, 0 or more", _is_whole)
-        for name in ("grace_s", "hook_timeout_s", "deadline_s", "request_timeout_s"):
-            _require(name, getattr(self, name), "a number of seconds, 0 or more", _is_seconds)
-        _require("mode", self.mode, '"live" or "batch"', ("live", "batch").__contains__)
-        _require("finish", self.finish, '"batch" or "live"', ("batch", "live").__contains__)
-        _require(
-            "output_names", self.output_names, '"stem" or "whole"', ("stem", "whole").__contains__
-        )
-        _require(
-            "fail_on_error",
-            self.fail_on_error,
-            "False, True, a share below 1 or a count",
-            lambda v: isinstance(v, (bool, int, float)) and v >= 0,
-        )
-        _require("max_cost", self.max_cost, "an amount of USD, 0 or more", _is_amount)
-        _require("encoding", self.encoding, "a text encoding that Python knows", _is_encoding)
+        check_settings(self)
 
     @property
     def policy(self) -> Policy:
         """How patient each call is."""
-        return Policy(
-            max_retries=self.max_retries,
-            max_unknown=self.max_unknown,
-            deadline_s=self.deadline_s,
-            request_timeout_s=self.request_timeout_s,
-        )
+        return Policy(**{one.name: getattr(self, one.name) for one in fields(Policy)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(CommonOptions):
+    """How a folder is to be worked on; see `ParallelToolkit` for each setting."""
+
+    file_count: int | None = _which(COUNT, None, "work on N files, then stop")
+    pattern: Sequence[str] | None = _which(
+        GLOBS, None, "only inputs that match; may be given again"
+    )
+    exclude: Sequence[str] = _which(
+        GLOBS, tuple, "leave these inputs and folders out; may be given again"
+    )
+    recursive: bool = _which(FLAG, True, "leave out the folders inside IN")
+    retry_failed: bool = _which(FLAG, False, "also files that were put aside")
+    force: bool = _which(
+        FLAG, False, "also files that are done; answers that were paid for are reused"
+    )
+    max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
+    num_threads: int = setting(
+        COUNT, _default_threads, "files under way at a time", option="--threads"
+    )
+    mode: Mode = setting(
+        choice("live", "batch"),
+        "live",
+        "send now, or collect into batches at half price, within a day",
+    )
+    finish: Finish = setting(
+        choice("batch", "live"),
+        "batch",
+        "in batch mode: how to send what a batch came back without",
+    )
+    max_batch_rounds: int = setting(
+        COUNT, 10, "how often a file may wait for answers, in batch mode"
+    )
+    batch: BatchOptions = setting(ANY, BatchOptions)
+    dry_run: bool = setting(FLAG, False, "tell what would be done and asked; nothing is sent")
+    binary: bool = setting(FLAG, False, "open inputs as binary files")
+    encoding: str = setting(_ENCODING, "utf-8", "of text inputs (utf-8)")
+    output_names: OutputNames = setting(
+        choice("stem", "whole"), "stem", "a.txt gives a.json, or a.txt.json"
+    )
+    fail_on_error: FailOnError = setting(
+        _ALLOWANCE,
+        False,
+        "stop at the first failed file, or after more than N (a count or a share below 1)",
+    )
+    name: str = setting(ANY, "ParallelToolkit Progress")
+    hook_timeout_s: float | None = _patience(
+        SECONDS, None, "seconds of a hook's own work before it is left"
+    )
 
     def failures_allowed(self, total: int) -> float:
         """Return how many files may fail before the run is stopped."""
@@ -98,34 +157,3 @@ class RunOptions:
         if limit is True:
             return 0
         return limit * total if limit < 1 else limit
-
-
-def _require(name: str, value: object, wanted: str, is_right: Callable[[Any], bool]) -> None:
-    if value is None and name in {"file_count", "hook_timeout_s", "max_cost"}:
-        return
-    if not is_right(value):
-        raise ConfigError(f"{name}: expected {wanted}, got {value!r}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_count(value: object) -> bool:
-    return _is_whole(value) and value != 0
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, Decimal) and value.is_finite() and value >= 0
-
-
-def _is_encoding(value: object) -> bool:
-    try:
-        "".encode(str(value))
-    except LookupError:
-        return False
-    return isinstance(value, str)

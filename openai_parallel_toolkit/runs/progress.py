@@ -6,33 +6,14 @@ import shutil
 import sys
 import warnings
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..core.clock import Clock
-from ..core.text import counted
-from ..costs.budget import Funds
-from ..costs.tally import CallFigures
-from .report import duration, funds_words, money
+from ..core.text import counted, duration
+from ..costs.figures import Figures
 
 #: Rates are taken over this many seconds.
 _WINDOW_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """How a run stands at one moment."""
-
-    #: Files, or what else is counted.
-    done: int
-    failed: int
-    calls: CallFigures
-    #: For example "3 alive, 1 cooling, 1 dropped".
-    keys: str
-    #: Why nothing moves and until when; "" when it does.
-    waiting: str = ""
-    #: How max_cost stands; None: there is no cap.
-    funds: Funds | None = None
 
 
 class Display(Protocol):
@@ -98,14 +79,15 @@ def _is_notebook() -> bool:
     return type(running).__name__ == "ZMQInteractiveShell"
 
 
-class _Rates:
-    """Calls and tokens per second over the last seconds."""
+class Rates:
+    """Calls and tokens per second over the last seconds, in words."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._seen: deque[tuple[float, int, int]] = deque()
 
-    def words(self, calls: CallFigures) -> str:
+    def words(self, calls: Figures) -> str:
+        """Take in how it stands now, and return the rates."""
         now_s = self._clock.now_s()
         self._seen.append((now_s, calls.answered, calls.tokens))
         while now_s - self._seen[0][0] > _WINDOW_S and len(self._seen) > 2:
@@ -114,43 +96,6 @@ class _Rates:
         passed_s = max(now_s - then_s, 0.001)
         call_rate, token_rate = (calls.answered - answered), (calls.tokens - tokens)
         return f"{call_rate / passed_s:.1f} calls/s, {token_rate / passed_s:,.0f} tokens/s"
-
-
-class Progress:
-    """Shows a run's moments, and how fast its calls are answered."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        total: int,
-        already: int = 0,
-        clock: Clock,
-        unit: str = "file",
-        is_wanted: bool = True,
-    ) -> None:
-        self._total = total
-        self._already = already
-        self._rates = _Rates(clock)
-        self._display = make_display(
-            name, clock=clock, unit=unit, already=already, is_wanted=is_wanted
-        )
-
-    def show(self, moment: Moment) -> None:
-        """Show how it stands now; first what a narrow window must not cut off."""
-        parts = [self._rates.words(moment.calls), money(moment.calls), f"keys: {moment.keys}"]
-        if moment.funds is not None:
-            parts.insert(2, funds_words(moment.funds))
-        if moment.failed:
-            parts.insert(0, f"{moment.failed:,} failed")
-        if moment.waiting:
-            parts.insert(0, f"waiting: {moment.waiting}")
-        finished = self._already + moment.done + moment.failed
-        self._display.show(finished, self._total, ", ".join(parts))
-
-    def close(self) -> None:
-        """Leave the display as it is."""
-        self._display.close()
 
 
 class _Nothing:

@@ -27,7 +27,7 @@ from .folder_session import FolderSession
 from .hang_watchdog import HangWatchdog
 from .hooks import Hooks
 from .options import RunOptions
-from .progress import Progress
+from .progress import make_display
 from .report import RunSummary
 from .results import FileResults
 from .sample import Sample
@@ -147,20 +147,19 @@ class FolderRun:
 
     def _work_through(self) -> None:
         options, plan = self._options, self._plan
-        progress = Progress(
-            options.name,
-            total=self._already + plan.due_count,
-            already=self._already,
-            clock=self._session.clock,
-            is_wanted=options.progress,
+        total, clock = self._already + plan.due_count, self._session.clock
+        display = make_display(
+            options.name, clock=clock, already=self._already, is_wanted=options.progress
         )
 
         def look() -> None:
             self._look()
-            progress.show(self._session.moment(*self._results.counts(), self._batch_words))
+            done, failed = self._results.counts()
+            words = self._session.words(failed, self._batch_words)
+            display.show(self._already + done + failed, total, words)
 
         def see_through(files: Iterator[DueFile], count: int, *, is_alone: bool = False) -> None:
-            queue = FileQueue(files, self._is_stopping, is_alone=is_alone)
+            queue = FileQueue(files, self._session.stop.is_closed, is_alone=is_alone)
             self._see_through(queue, count, look)
 
         suspects = set(self._session.suspects)
@@ -176,14 +175,14 @@ class FolderRun:
                 self._batch_mode.work_off(
                     lambda ready: see_through(iter(ready), min(count, len(ready))),
                     look,
-                    self._is_stopping,
+                    self._session.stop.is_closed,
                 )
         finally:
             if self._batch_mode is not None:
                 self._batch_mode.close(options.grace_s)
             self._files.close()
             look()
-            progress.close()
+            display.close()
 
     def _see_through(self, queue: FileQueue, count: int, look: Callable[[], None]) -> None:
         session = self._session
@@ -216,9 +215,6 @@ class FolderRun:
             room,
         )
         return fitting
-
-    def _is_stopping(self) -> bool:
-        return self._session.is_stopping
 
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""

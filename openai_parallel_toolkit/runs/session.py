@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from ..calls.attempts import Policy
 from ..calls.run_context import RunContext
@@ -21,35 +21,18 @@ from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import storage_error
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
-from ..core.text import counted
+from ..core.text import counted, duration
 from ..costs.budget import Budget, Funds
 from ..costs.prices import PriceBook
 from ..journal import Journal
 from ..keys import APIKeyManager
-from .progress import Moment
-from .report import duration
+from .progress import Rates
+from .summary import Summary
 
 logger = logging.getLogger(__name__)
 
 
-class Told(Protocol):
-    """What a run came to."""
-
-    @property
-    def stopped(self) -> str:
-        """Why the run ended before its work did; "" when it did not."""
-        ...
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        ...
-
-    def beside_error(self) -> str:
-        """Return it in words for where the error follows that stopped the run and says why."""
-        ...
-
-
-SummaryT = TypeVar("SummaryT", bound=Told)
+SummaryT = TypeVar("SummaryT", bound=Summary)
 SessionT = TypeVar("SessionT", bound="RunSession")
 
 
@@ -60,7 +43,7 @@ class RunSession:
             session.begin(version)
             with session.signals, sender.run_open():
                 while there is work and not session.is_grace_over():
-                    session.look()  # a few times a second, and draw session.moment(...)
+                    session.look()  # a few times a second, and show session.words(...)
                 summary = ...  # with session.stopped
                 session.end(summary)
             return session.hand_over(summary)
@@ -107,6 +90,7 @@ class RunSession:
         self._keeps_journal = keeps_journal
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
+        self._rates = Rates(clock)
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
@@ -173,11 +157,6 @@ class RunSession:
 
     # While work is under way
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether nothing more is to be begun."""
-        return self.stop.reason is not None
-
     def look(self) -> None:
         """Stop the run when a signal came or the journal's disk refused."""
         if self.signals.received is not None:
@@ -187,7 +166,7 @@ class RunSession:
 
     def is_grace_over(self) -> bool:
         """Whether the run is told to stop, and what is under way has had its time."""
-        if not self.is_stopping:
+        if not self.stop.is_closed():
             return False
         now_s = self.clock.now_s()
         if self._stopping_since_s is None:
@@ -201,28 +180,32 @@ class RunSession:
                 )
         return now_s - self._stopping_since_s >= self._grace_s
 
-    def moment(self, done: int, failed: int, besides: Callable[[], str]) -> Moment:
-        """Return how the run stands.
+    def words(self, failed: int, besides: Callable[[], str]) -> str:
+        """Return how the run stands; first what a narrow window must not cut off.
 
         Args:
+            failed: files, or what else is counted.
             besides: says why nothing moves when neither keys nor money do; "" when it does.
         """
-        return Moment(
-            done=done,
-            failed=failed,
-            calls=self.context.tally.figures(),
-            keys=self.keys.counts().states,
-            waiting=self._why_waiting() or besides(),
-            funds=self.funds,
-        )
+        calls, funds = self.context.tally.figures(), self.funds
+        waiting = self._why_waiting(funds) or besides()
+        parts = [
+            f"waiting: {waiting}" if waiting else "",
+            f"{failed:,} failed" if failed else "",
+            self._rates.words(calls),
+            calls.cost.words(),
+            "" if funds is None else str(funds),
+            f"keys: {self.keys.counts().states}",
+        ]
+        return ", ".join(filter(None, parts))
 
-    def _why_waiting(self) -> str:
+    def _why_waiting(self, funds: Funds | None) -> str:
         wait = self.keys.waiting_on()
         if wait is not None and wait.until_s is not None:
             return f"{wait.reason}, {duration(wait.until_s - self.clock.now_s())} to go"
         if wait is not None:
             return wait.reason
-        is_short = self.funds is not None and self.funds.waiting
+        is_short = funds is not None and funds.waiting
         return "max_cost: answers in flight may give money back" if is_short else ""
 
     @property
@@ -245,7 +228,7 @@ class RunSession:
             return f"told to by {signal.Signals(self.signals.received).name}"
         return "" if self.stop.reason is None else str(self.stop.reason)
 
-    def end(self, summary: Told) -> None:
+    def end(self, summary: Summary) -> None:
         """Close the run's record in the journal, and forget drops of keys that were alive."""
         try:
             fingerprints = self.keys.fingerprints(self.journal.salt)

@@ -24,9 +24,7 @@ class Control:
         batches: SimBatchService,
         reset: Callable[[], None],
     ) -> None:
-        self._ledger = environment.ledger
-        self._script = environment.script
-        self._controls = environment.batch_controls
+        self._environment = environment
         self._files = files
         self._batches = batches
         self._reset = reset
@@ -49,11 +47,11 @@ class Control:
     def _read_ledger(self, request: HttpRequest) -> HttpReply:
         """Return all rows, or the totals with `?summary=1`."""
         if request.query.get("summary") == "1":
-            return json_reply(200, asdict(self._ledger.summary()))
-        return json_reply(200, rows_json(self._ledger.rows()))
+            return json_reply(200, asdict(self._environment.ledger.summary()))
+        return json_reply(200, rows_json(self._environment.ledger.rows()))
 
     def _read_script(self, _: HttpRequest) -> HttpReply:
-        return json_reply(200, [fault_fields(rule) for rule in self._script.rules()])
+        return json_reply(200, [fault_fields(rule) for rule in self._environment.script.rules()])
 
     def _write_script(self, request: HttpRequest) -> HttpReply:
         """Put a list of rules in force, or add them with `?append=1`."""
@@ -62,9 +60,9 @@ class Control:
         except ValueError as exc:
             return error_reply(400, f"Not a script: {exc}")
         if request.query.get("append") == "1":
-            self._script.append(rules)
+            self._environment.script.append(rules)
         else:
-            self._script.replace(rules)
+            self._environment.script.replace(rules)
         return self._read_script(request)
 
     def _read_batches(self, _: HttpRequest) -> HttpReply:
@@ -77,12 +75,12 @@ class Control:
             "batches": self._batches.statuses(),
             "enqueued_tokens": enqueued,
         }
-        return json_reply(200, {**self._controls.fields(), **counts})
+        return json_reply(200, {**self._environment.batch_controls.fields(), **counts})
 
     def _control_batches(self, request: HttpRequest) -> HttpReply:
         """Do what an object with some of the controls of batches says."""
         try:
-            self._controls.update(read_json(request.body))
+            self._environment.batch_controls.update(read_json(request.body))
         except ValueError as exc:
             return error_reply(400, f"Not for batches: {exc}")
         return self._read_batches(request)

@@ -55,6 +55,16 @@ class HttpReply:
         """The body, joined."""
         return b"".join(self.pieces)
 
+    def with_headers(self, *headers: tuple[str, str]) -> HttpReply:
+        """Return it with more headers."""
+        return HttpReply(
+            status=self.status,
+            pieces=self.pieces,
+            content_type=self.content_type,
+            headers=headers + self.headers,
+            is_streamed=self.is_streamed,
+        )
+
 
 def json_bytes(value: object) -> bytes:
     """Return `value` as compact ASCII JSON."""

@@ -66,12 +66,14 @@ class Limits:
 
     def take(self, tokens: int, now_s: float) -> Shortage | None:
         """Take one request of `tokens`; when it does not fit, take nothing and say why."""
+        if not self._buckets:
+            return None
         amounts = {"requests": 1, "tokens": tokens}
         waits = {
             unit: bucket.wait_s(amounts[unit], now_s) for unit, bucket in self._buckets.items()
         }
-        worst = max(waits, key=lambda unit: waits[unit], default="")
-        if worst and waits[worst] > 0:
+        worst = max(waits, key=lambda unit: waits[unit])
+        if waits[worst] > 0:
             bucket = self._buckets[worst]
             return Shortage(
                 unit=worst,

@@ -7,9 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 
 from .batches.controls import BatchControls, BatchLimits
 from .environment import Environment
@@ -169,23 +167,14 @@ def serve(
             thread alone.
     """
     stop = stop or threading.Event()
-    with _signals_set(stop), simulator:
-        ready(simulator.url)
-        stop.wait()
-
-
-@contextmanager
-def _signals_set(stop: threading.Event) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def note(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda *_: stop.set())
     try:
-        yield
+        with simulator:
+            ready(simulator.url)
+            stop.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

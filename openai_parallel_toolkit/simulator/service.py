@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from .batches.batch_service import SimBatchService
 from .batches.file_store import FileStore
@@ -15,7 +14,7 @@ from .endpoints.batches import BatchEndpoints
 from .endpoints.files import FileEndpoints
 from .environment import Environment
 from .handler import RequestHandler
-from .http_messages import HttpRequest
+from .http_messages import HttpReply, HttpRequest
 from .keys import Keyring
 from .ledger import Row
 from .request_view import RequestView
@@ -59,28 +58,28 @@ class Service:
         self.files.reset()
         self.batches.reset()
 
-    def handle(self, request: HttpRequest) -> tuple[Decision, Row | None]:
-        """Return what a request gets, and its row: a POST to the provider is billed here."""
+    def handle(self, request: HttpRequest) -> tuple[Decision, HttpReply, Row | None]:
+        """Return what is decided on a request, its reply with all headers, and its row.
+
+        A POST to the provider is billed here, and has a row.
+        """
         if request.path.startswith("/__"):
-            return Decision(reply=self._control.handle(request)), None
+            decision = Decision(reply=self._control.handle(request))
+            return decision, decision.reply, None
         is_post = request.method == "POST"
         self._ordinal += is_post
         view = self._view(request, self._ordinal if is_post else 0)
         decision = self._handler.decide(view)
         if not is_post:
-            return decision, None
+            return decision, decision.reply, None
         row = decision.row(
             view, f"req_{self._environment.seed & 0xFFFFFFFF:08x}{view.ordinal:024x}"
         )
         self.ledger.enter(row)
         if self._on_post is not None:
             self._on_post(row)
-        headers = (
-            ("x-request-id", row.request_id),
-            *decision.reply.headers,
-            *view.account.limits.headers(self._environment.clock()),
-        )
-        return replace(decision, reply=replace(decision.reply, headers=headers)), row
+        limits = view.account.limits.headers(self._environment.clock())
+        return decision, decision.reply.with_headers(("x-request-id", row.request_id), *limits), row
 
     def _view(self, request: HttpRequest, ordinal: int) -> RequestView:
         content = request.body if request.form is None else request.form.content

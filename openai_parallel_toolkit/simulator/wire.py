@@ -36,8 +36,12 @@ class _Written(web.StreamResponse):
     Headers of aiohttp's making cannot be spoilt, and cost more than the reply.
     """
 
+    def __init__(self, *, keeps_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keeps_alive
+
     async def prepare(self, request: web.BaseRequest) -> None:
-        self._keep_alive = request.keep_alive
+        pass
 
     async def write_eof(self, data: bytes = b"") -> None:
         pass
@@ -56,6 +60,7 @@ class Wire:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._kept, self._last = _Written(keeps_alive=True), _Written(keeps_alive=False)
         self._is_stopping = False
         #: What closes a connection as idle.
         self._closers: dict[asyncio.Transport, asyncio.TimerHandle] = {}
@@ -89,17 +94,18 @@ class Wire:
                 await self._answer(request, out)
             except (ConnectionError, web.RequestPayloadError):
                 out.close()  # the client is gone already
-        return _Written()
+        is_open = transport is not None and not transport.is_closing()
+        return self._kept if request.keep_alive and is_open else self._last
 
     async def _answer(self, request: web.BaseRequest, out: _Out) -> None:
         if "Expect" in request.headers:
             out.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        decision, row = self._service.handle(await _read(request))
+        decision, reply, row = self._service.handle(await _read(request))
         is_left = True
         try:
             if decision.delay_s > 0:
                 await asyncio.sleep(decision.delay_s)
-            await _deliver(out, decision.reply, decision.fault)
+            await _deliver(out, reply, decision.fault)
             is_left = False
         finally:
             if row is not None:
@@ -153,12 +159,13 @@ async def _read(request: web.BaseRequest) -> HttpRequest:
     form = None
     if request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
         form = await _form(request)
+    content = request.content
     return HttpRequest(
         method=request.method,
         path=request.path,
-        query=request.query,
+        query=request.query if request.query_string else {},
         key_value=key_value_of(request.headers),
-        body=await request.content.read(),
+        body=content.read_nowait() if content.is_eof() else await content.read(),
         form=form,
     )
 

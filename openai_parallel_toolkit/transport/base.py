@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal, Protocol
 
 from ..core.records import Lease, RawReply, Request
 
@@ -10,6 +12,7 @@ FaultKind = Literal["unsent", "unknown"]
 Phase = Literal[
     "request", "dns", "connect", "tls", "proxy", "pool", "write", "read", "body", "deadline"
 ]
+Method = Literal["GET", "POST", "DELETE"]
 
 
 class SendFault(Exception):
@@ -45,3 +48,30 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close all connections; nothing can be sent afterwards."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that goes out as multipart/form-data, streamed from disk."""
+
+    #: Name that the provider sees.
+    name: str
+    #: Where it lies.
+    path: str
+    #: Form fields before it.
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpExchange:
+    """One HTTP exchange."""
+
+    method: Method
+    #: API path without the base, for example "/files".
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    #: A JSON body; None: it has none, or is an upload.
+    body: bytes | None = None
+    upload: Upload | None = None
+    #: Where the body of a 2xx reply is written as it comes; None: it is part of the reply.
+    save_to: BinaryIO | None = None

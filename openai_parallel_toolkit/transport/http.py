@@ -11,7 +11,7 @@ import itertools
 import os
 import ssl
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -24,8 +24,7 @@ from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
 from ..core.records import Lease, RawReply, Request
 from ..core.redaction import Secret
-from .base import SendFault
-from .exchange import HttpExchange, Upload
+from .base import HttpExchange, SendFault, Upload
 from .proxies import Proxy, parse_proxy, proxy_for
 from .send_progress import Connector, SendProgress, fault_of
 from .target import key_header, url_of
@@ -51,7 +50,7 @@ class HttpTransport:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._run_id = uuid.uuid4().hex
-        self._errands = itertools.count(1)
+        self._exchange_ids = itertools.count(1)
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
         """Send as `Transport.send` says.
@@ -61,11 +60,8 @@ class HttpTransport:
             ConfigError: the environment names a proxy that cannot be used.
         """
         exchange = HttpExchange(method="POST", path=request.path, body=request.body)
-        ended = await self._attempt(exchange, lease, timeout_s, f"{self._run_id}-{lease.id}")
-        if isinstance(ended, SendFault):
-            # Raised here, where no frame of the traceback holds the plain key.
-            raise ended
-        return ended
+        request_id = f"{self._run_id}-{lease.id}"
+        return _whole(await self._attempt(exchange, lease, timeout_s, request_id))
 
     async def run(self, exchange: HttpExchange, lease: Lease, *, timeout_s: float) -> RawReply:
         """Carry out one exchange under the lease's key and return the whole reply, of any status.
@@ -82,11 +78,8 @@ class HttpTransport:
             StorageError: the file to send cannot be read, or the reply cannot be written.
             ConfigError: the environment names a proxy that cannot be used.
         """
-        request_id = f"{self._run_id}-e{next(self._errands)}"
-        ended = await self._attempt(exchange, lease, timeout_s, request_id)
-        if isinstance(ended, SendFault):
-            raise ended
-        return ended
+        request_id = f"{self._run_id}-e{next(self._exchange_ids)}"
+        return _whole(await self._attempt(exchange, lease, timeout_s, request_id))
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent afterwards."""
@@ -111,7 +104,7 @@ class HttpTransport:
         credentials = _proxy_credentials(proxy)
         if not url.startswith("https:"):
             headers.update(credentials)  # there is no CONNECT that would carry them
-        way = SendProgress()
+        progress = SendProgress()
         try:
             with _payload(exchange) as payload:
                 async with self._open_session().request(
@@ -126,7 +119,7 @@ class HttpTransport:
                 ) as reply:
                     body = await _read(reply, exchange.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            return fault_of(exc, way, route=route, request_id=request_id)
+            return fault_of(exc, progress, route=route, request_id=request_id)
         if reply.status == 407 and proxy:
             return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
         head = {name.lower(): value for name, value in reply.headers.items()}
@@ -156,6 +149,30 @@ class HttpTransport:
                 trust_env=False,
             )
         return self._session
+
+
+class EndpointTransport(HttpTransport):
+    """A Transport that sends everything to `url` with `headers`, instead of under a lease's key."""
+
+    def __init__(self, url: str, headers: Mapping[str, Secret]) -> None:
+        super().__init__()
+        self._url = url
+        self._headers = dict(headers)
+
+    def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
+        del exchange, lease
+        return self._url, {name: value.reveal() for name, value in self._headers.items()}
+
+    def _proxy_for(self, api_base: str) -> Proxy | None:
+        del api_base
+        return super()._proxy_for(self._url)
+
+
+def _whole(ended: RawReply | SendFault) -> RawReply:
+    if isinstance(ended, SendFault):
+        # Raised here, where no frame of the traceback holds the plain key.
+        raise ended
+    return ended
 
 
 @contextlib.contextmanager

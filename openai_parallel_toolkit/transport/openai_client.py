@@ -134,21 +134,11 @@ class Clients:
             return openai.OpenAI(
                 api_key=key, base_url=lease.api_base, max_retries=0, http_client=self.http
             )
-        endpoint = azure_endpoint(lease)
-        version = lease.api_version or AZURE_API_VERSION
-        if lease.azure_deployment is None:
-            return openai.AzureOpenAI(
-                api_key=key,
-                azure_endpoint=endpoint,
-                api_version=version,
-                max_retries=0,
-                http_client=self.http,
-            )
         return openai.AzureOpenAI(
             api_key=key,
-            azure_endpoint=endpoint,
+            azure_endpoint=azure_endpoint(lease),
             azure_deployment=lease.azure_deployment,
-            api_version=version,
+            api_version=lease.api_version or AZURE_API_VERSION,
             max_retries=0,
             http_client=self.http,
         )

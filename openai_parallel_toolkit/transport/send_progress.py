@@ -31,10 +31,12 @@ class SendProgress:
 
     def __init__(self) -> None:
         self.is_connected = False
-        _WAY.set(self)
+        _PROGRESS.set(self)
 
 
-_WAY: ContextVar[SendProgress | None] = ContextVar("openai_parallel_toolkit_way", default=None)
+_PROGRESS: ContextVar[SendProgress | None] = ContextVar(
+    "openai_parallel_toolkit_send_progress", default=None
+)
 
 
 class Connector(aiohttp.TCPConnector):
@@ -52,20 +54,20 @@ class Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
             raise NotConnected(exc) from exc
-        way = _WAY.get()
-        if way is not None:
-            way.is_connected = True
+        progress = _PROGRESS.get()
+        if progress is not None:
+            progress.is_connected = True
         return connection
 
 
-def fault_of(exc: Exception, way: SendProgress, *, route: str, request_id: str) -> SendFault:
+def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: str) -> SendFault:
     """Return what an error of aiohttp's says about a request.
 
     Args:
         route: address and proxy, for people.
         request_id: what the provider can find the request by.
     """
-    if isinstance(exc, asyncio.TimeoutError) and not way.is_connected:
+    if isinstance(exc, asyncio.TimeoutError) and not progress.is_connected:
         # The time for the whole ended first: it is raised further out, where no line is seen.
         exc = NotConnected(exc)
     if isinstance(exc, NotConnected):

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openai_parallel_toolkit.api.batch_folder.job import (
-    Figures,
     Job,
+    LineFigures,
     Stage,
     job_from_json,
     job_to_json,
@@ -154,7 +154,7 @@ def test_lines_that_may_be_billed_without_an_answer_that_says_so_are_in_doubt(
     (tmp_path / "error").write_text(
         result("refused", 400) + "".join(json.dumps(error) + "\n" for error in errors)
     )
-    figures = with_doubts(Figures(), [files], judge, prices)
+    figures = with_doubts(LineFigures(), [files], judge, prices)
     # A token is a byte at least, and at half the price.
     body = json.loads(line(""))["body"]
     most_usd = Decimal(len(canonical_json(body)) + 2 * 10) / 1_000_000 / 2
@@ -176,7 +176,7 @@ JOBS = st.builds(
     stage=st.sampled_from(Stage),
     lines_files=st.lists(st.integers(0, 9)).map(tuple),
     findings=st.lists(st.builds(Finding, code=st.text(), message=st.text())).map(tuple),
-    figures=st.builds(Figures, usage=st.builds(Usage), cost_usd=MONEY, doubt_usd=MONEY),
+    figures=st.builds(LineFigures, usage=st.builds(Usage), cost_usd=MONEY, doubt_usd=MONEY),
 )
 
 

@@ -112,7 +112,7 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     tracker = BatchEngine(
         journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
     ).tracker
-    (lease,) = keys.passes(batch.model)
+    (lease,) = keys.unmetered_leases(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
     tracker.enter(batch)
 
@@ -145,7 +145,7 @@ def test_a_batch_of_a_key_that_is_refused_is_left_for_a_later_run(journal, keys,
 
 
 def test_what_a_lease_for_batches_says_is_not_counted_as_lent(keys):
-    (lease,) = keys.passes("m")
+    (lease,) = keys.unmetered_leases("m")
     assert lease.need == Need(model="m", tokens=0)
     assert keys.counts().in_flight == 0
 

@@ -199,7 +199,7 @@ def test_a_forked_child_cannot_use_it_and_leaves_it_alone(bench):
         try:
             request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
         except UsageError:
-            keys._companion.resources.close()
+            keys._sender.resources.close()
             code = 0
         finally:
             os._exit(code)

@@ -35,7 +35,7 @@ class Mood(str, enum.Enum):
     BAD = "bad"
 
 
-class CallContext(pydantic.BaseModel):
+class Place(pydantic.BaseModel):
     name: str
     country: str | None = None
 
@@ -45,8 +45,8 @@ class Review(pydantic.BaseModel):
 
     mood: Mood = pydantic.Field(description="how it sounds")
     stars: int = pydantic.Field(ge=1, le=5)
-    places: list[CallContext] = []
-    home: CallContext = pydantic.Field(default=None, description="where it was")
+    places: list[Place] = []
+    home: Place = pydantic.Field(default=None, description="where it was")
     extra: dict[str, int] | None = None
 
 
@@ -78,7 +78,7 @@ class Size(pydantic.BaseModel):
     stars: int
 
 
-@pytest.mark.parametrize("kind", [Review, CallContext, Tree, Size])
+@pytest.mark.parametrize("kind", [Review, Place, Tree, Size])
 def test_the_request_carries_the_schema_as_the_openai_package_would(kind):
     body = json.loads(request_of(ChatModel("m", content="c", response_format=kind)).body)
     assert body["response_format"] == type_to_response_format_param(kind)
@@ -103,7 +103,7 @@ def test_the_name_of_the_schema_is_one_that_the_api_takes():
     assert model.payload()["response_format"]["json_schema"]["name"] == "Box_int_"
 
 
-@pytest.mark.parametrize("kind", [Review, CallContext, Point, Tree, Box[int]])
+@pytest.mark.parametrize("kind", [Review, Place, Point, Tree, Box[int]])
 @pytest.mark.parametrize("make", [
     lambda kind: ChatModel("m", content="the quick fox", response_format=kind),
     lambda kind: Gpt35Turbo("the quick fox", response_format=kind),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from openai_parallel_toolkit import (
     RequestRejected,
     UsageError,
 )
-from openai_parallel_toolkit.calls.rate_limiter import RateLimitedSender
+from openai_parallel_toolkit.calls.rate_limiter import RateLimiter
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -217,17 +218,9 @@ def test_a_request_that_is_sent_again_takes_of_the_allowance_as_well():
 
 def turns(count, tokens=10, **limits):
     """Clock times, from now, at which `count` requests of so many tokens may go."""
-    clock = FakeClock()
-    keys = APIKeyManager(["sim-key"], clock=clock)
-    limits = {"rate_limit": None, "burst": None, "token_rate_limit": None, **limits}
-    transport = FakeTransport(lambda request, lease: "ok")
-    sender = RateLimitedSender(keys, transport=transport, clock=clock, **limits)
-    try:
-        sizes = tokens if isinstance(tokens, list) else [tokens] * count
-        return [sender._book(size) - clock.now_s() for size in sizes]
-    finally:
-        sender.close()
-        keys.close()
+    limiter = RateLimiter(clock=FakeClock(), **limits)
+    sizes = tokens if isinstance(tokens, list) else [tokens] * count
+    return [limiter.wait_s(size) for size in sizes]
 
 
 def test_one_minute_s_worth_starts_at_once_and_the_rest_evenly():
@@ -428,3 +421,24 @@ def test_in_a_hook_its_answers_are_kept_for_the_file(tmp_path):
         assert sim.ledger.billed() == 5
     kept = json.loads((tmp_path / "out" / "a.json").read_text())
     assert [result["content"] for result in kept] == questions(5)
+
+
+def test_in_a_dry_run_the_whole_list_is_planned_at_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    api, transport = faked(lambda request, lease: "ok", max_workers=2)
+
+    class Sums(ParallelToolkit):
+        def process_input(self, file):
+            return file.read()
+
+        def process_data(self, data):
+            return api.get_responses_parallel(prompts(5))
+
+        def process_output(self, data, output_file_without_ext):
+            raise AssertionError
+
+    with api, closing(APIKeyManager(["sim-key"])) as manager:
+        toolkit = Sums(None, "in", "out", key_manager=manager, progress=False, dry_run=True)
+        assert toolkit.run().would_send == 5
+    assert not transport.sent

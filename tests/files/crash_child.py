@@ -15,8 +15,8 @@ import sys
 import time
 from functools import partial
 
-from house import House
 from work_fakes import FakeJournal
+from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.core.filesystem import name_key
 
@@ -24,10 +24,10 @@ EVENTS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.listdir"
 FILES = [f"{folder}{n}.txt" for folder in ("", "sub/deep/") for n in range(2)]
 
 
-def house_of(root):
-    house = House(root, FakeJournal(os.path.join(root, "journal")))
-    house.write_inputs(*FILES)
-    return house
+def fixture_of(root):
+    work = WorkFixture(root, FakeJournal(os.path.join(root, "journal")))
+    work.write_inputs(*FILES)
+    return work
 
 
 def text_of(path):
@@ -35,16 +35,16 @@ def text_of(path):
 
 
 def run(root):
-    house = house_of(root)
-    house.roll_forward()
-    plan = house.scan(key=name_key(house.staging.root))
-    publisher = house.publisher()
+    work = fixture_of(root)
+    work.roll_forward()
+    plan = work.scan(key=name_key(work.staging.root))
+    publisher = work.publisher()
     for path, _ in plan.due():
         text = text_of(path)
-        publisher.publish(house.run_hook(path, {".json": text, "/part.md": text}))
+        publisher.publish(work.run_hook(path, {".json": text, "/part.md": text}))
     publisher.close()
     plan.close()
-    assert house.failed == {}, house.failed
+    assert work.failed == {}, work.failed
 
 
 def check(root, *, complete):
@@ -52,8 +52,8 @@ def check(root, *, complete):
     for path in FILES:
         stem = path[: -len(".txt")]
         wanted.update({f"{stem}.json": text_of(path), f"{stem}/part.md": text_of(path)})
-    house = house_of(root)
-    found = {path: house.read_output(path) for path in house.outputs()}
+    work = fixture_of(root)
+    found = {path: work.read_output(path) for path in work.outputs()}
     assert all(wanted[path] == text for path, text in found.items()), "an output is not whole"
     assert not complete or found == wanted, sorted(found)
 
@@ -93,7 +93,7 @@ def kill_at(number):
 def by_events(folder, step):
     for kills, number in enumerate(range(1, 2_000, step)):
         root = os.path.join(folder, "run")
-        house_of(root)
+        fixture_of(root)
         if ended(child(root, partial(kill_at, number))):
             return kills
         check(root, complete=False)
@@ -110,7 +110,7 @@ def by_chance(folder, seed):
     chance, kills = random.Random(seed), 0
     for lap in range(25):
         root = os.path.join(folder, str(lap))
-        house_of(root)
+        fixture_of(root)
         for more in itertools.count(1):
             pid = child(root, lambda: None)
             # A little longer each time, so that a slow machine comes to an end as well.

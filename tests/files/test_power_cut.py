@@ -6,8 +6,8 @@ import random
 import shutil
 
 import pytest
-from house import House
 from work_fakes import FakeJournal, RecordingFiles
+from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.core.records import FileState
 
@@ -30,16 +30,16 @@ WORLDS_PER_CUT = 48
 def record(root, files_of=RecordingFiles):
     """Publish everything; return the log of what was done, with paths below `root`."""
     log = []
-    house = House(root, FakeJournal(log=log), files_of(log))
-    house.write_inputs(*HOOKS)
-    finished = [house.run_hook(path, outputs) for path, outputs in HOOKS.items()]
+    work = WorkFixture(root, FakeJournal(log=log), files_of(log))
+    work.write_inputs(*HOOKS)
+    finished = [work.run_hook(path, outputs) for path, outputs in HOOKS.items()]
     for file in finished:
         for output in file.outputs:
-            place = house.staging.path_of(output)
+            place = work.staging.path_of(output)
             with open(place) as written:
                 log.append(("write", place, written.read()))
-    house.publish(*finished)
-    assert house.failed == {}
+    work.publish(*finished)
+    assert work.failed == {}
     return [tuple(_below(root, part) for part in entry) for entry in log]
 
 
@@ -141,49 +141,49 @@ def test_the_next_run_finishes_whatever_a_cut_left(tmp_path):
         for path, text in world(past, chosen).items():
             os.makedirs(os.path.dirname(root / path), exist_ok=True)
             (root / path).write_text(text)
-        house = House(root, journal_of(past))
-        house.write_inputs(*HOOKS)
-        house.roll_forward()
-        assert os.listdir(house.staging.root) == []
-        due = house.due()
-        house.publish(*(house.run_hook(path, HOOKS[path]) for path in due))
-        assert house.failed == {}
-        assert {path: house.read_output(path) for path in house.outputs()} == WANTED
-        assert house.journal.open_intents == {}
+        work = WorkFixture(root, journal_of(past))
+        work.write_inputs(*HOOKS)
+        work.roll_forward()
+        assert os.listdir(work.staging.root) == []
+        due = work.due()
+        work.publish(*(work.run_hook(path, HOOKS[path]) for path in due))
+        assert work.failed == {}
+        assert {path: work.read_output(path) for path in work.outputs()} == WANTED
+        assert work.journal.open_intents == {}
         shutil.rmtree(root)
 
 
 def test_rolling_forward_twice_is_the_same_as_once(tmp_path):
-    house = House(tmp_path)
-    file = house.run_hook("a.txt", {".json": "1", ".md": "2"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
-    os.rename(house.staging.path_of(file.outputs[0]), os.path.join(house.output, "a.json"))
+    work = WorkFixture(tmp_path)
+    file = work.run_hook("a.txt", {".json": "1", ".md": "2"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
+    os.rename(work.staging.path_of(file.outputs[0]), os.path.join(work.output, "a.json"))
     again = FakeJournal()
     again.__dict__.update(
-        {k: dict(v) for k, v in house.journal.__dict__.items() if isinstance(v, dict)}
+        {k: dict(v) for k, v in work.journal.__dict__.items() if isinstance(v, dict)}
     )
-    assert house.roll_forward().done == ("a.txt",)
-    house.journal = again
-    assert house.roll_forward().done == ("a.txt",)
-    assert house.outputs() == ["a.json", "a.md"]
+    assert work.roll_forward().done == ("a.txt",)
+    work.journal = again
+    assert work.roll_forward().done == ("a.txt",)
+    assert work.outputs() == ["a.json", "a.md"]
 
 
 def test_rolling_forward_trusts_nothing_to_have_reached_the_disk(tmp_path):
     """The dead process may have made folders, written and moved without a sync."""
     log = []
-    house = House(tmp_path, FakeJournal(log=log), RecordingFiles(log))
-    file = house.run_hook("sub/new/a.txt", {".json": "1", ".md": "2"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
-    moved = os.path.join(house.output, "sub/new/a.json")
+    work = WorkFixture(tmp_path, FakeJournal(log=log), RecordingFiles(log))
+    file = work.run_hook("sub/new/a.txt", {".json": "1", ".md": "2"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
+    moved = os.path.join(work.output, "sub/new/a.json")
     os.makedirs(os.path.dirname(moved))
-    os.rename(house.staging.path_of(file.outputs[0]), moved)
+    os.rename(work.staging.path_of(file.outputs[0]), moved)
     del log[:]
-    house.roll_forward()
-    staged = house.staging.path_of(file.outputs[1])
+    work.roll_forward()
+    staged = work.staging.path_of(file.outputs[1])
     assert log.index(("sync", staged)) < log.index(
-        ("move", staged, os.path.join(house.output, "sub/new/a.md"))
+        ("move", staged, os.path.join(work.output, "sub/new/a.md"))
     )
-    places = (house.output, os.path.join(house.output, "sub"), os.path.dirname(moved))
+    places = (work.output, os.path.join(work.output, "sub"), os.path.dirname(moved))
     folders = {("sync_folder", place) for place in places}
     assert {("sync", moved), *folders} <= set(log[:-1])
     assert log[-1][0] == "done"
@@ -191,13 +191,13 @@ def test_rolling_forward_trusts_nothing_to_have_reached_the_disk(tmp_path):
 
 
 def test_outputs_that_do_not_have_their_hash_are_not_taken(tmp_path):
-    house = House(tmp_path)
-    file = house.run_hook("a.txt", {".json": "12345"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
-    with open(house.staging.path_of(file.outputs[0]), "w") as staged:
+    work = WorkFixture(tmp_path)
+    file = work.run_hook("a.txt", {".json": "12345"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
+    with open(work.staging.path_of(file.outputs[0]), "w") as staged:
         staged.write("\0" * 5)
-    rolled = house.roll_forward()
+    rolled = work.roll_forward()
     assert (rolled.done, rolled.again) == ((), ("a.txt",))
-    assert house.outputs() == []
-    house.write_inputs("a.txt")
-    assert house.due() == ["a.txt"]
+    assert work.outputs() == []
+    work.write_inputs("a.txt")
+    assert work.due() == ["a.txt"]

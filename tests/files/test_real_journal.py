@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from house import House
+from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.journal import Journal
 
@@ -38,52 +38,52 @@ class RealJournal:
 
 
 @pytest.fixture
-def house(tmp_path):
+def work(tmp_path):
     folder = tmp_path / "state"
     folder.mkdir(mode=0o700)
     journal = RealJournal(str(folder))
     journal.begin_run("v1")
-    yield House(tmp_path, journal)
+    yield WorkFixture(tmp_path, journal)
     journal.end_run("finished", {})
     journal.close()
 
 
-def test_every_record_meets_its_file_whatever_the_names(house):
-    house.write_inputs(*NASTY)
-    due = house.due()
+def test_every_record_meets_its_file_whatever_the_names(work):
+    work.write_inputs(*NASTY)
+    due = work.due()
     assert sorted(due) == sorted(NASTY)
-    house.publish(
+    work.publish(
         *(
-            house.run_hook(path, {".out": path.encode().hex() if path.isascii() else "x"})
+            work.run_hook(path, {".out": path.encode().hex() if path.isascii() else "x"})
             for path in due
         )
     )
-    assert house.failed == {}
-    plan = house.scan(in_memory=3)
+    assert work.failed == {}
+    plan = work.scan(in_memory=3)
     assert (plan.due_count, plan.skipped_done) == (0, len(NASTY))
     plan.close()
 
 
-def test_a_dead_runs_intent_is_finished(house):
-    house.write_inputs("a.txt", "b.txt")
+def test_a_dead_runs_intent_is_finished(work):
+    work.write_inputs("a.txt", "b.txt")
     for path in ("a.txt", "b.txt"):
-        file = house.run_hook(path, {".json": path})
-        house.journal.intent(file.file_id, file.outputs)
-    house.journal.flush()
-    os.unlink(house.staging.path_of(file.outputs[0]))
-    rolled = house.roll_forward()
+        file = work.run_hook(path, {".json": path})
+        work.journal.intent(file.file_id, file.outputs)
+    work.journal.flush()
+    os.unlink(work.staging.path_of(file.outputs[0]))
+    rolled = work.roll_forward()
     assert (rolled.done, rolled.again) == (("a.txt",), ("b.txt",))
-    assert house.due() == ["b.txt"]
-    house.publish(house.run_hook("b.txt", {".json": "again"}))
-    assert house.due() == []
-    assert house.outputs() == ["a.json", "b.json"]
+    assert work.due() == ["b.txt"]
+    work.publish(work.run_hook("b.txt", {".json": "again"}))
+    assert work.due() == []
+    assert work.outputs() == ["a.json", "b.json"]
 
 
-def test_a_file_that_failed_half_way_keeps_its_outputs(house):
-    house.write_inputs("a.txt")
-    os.mkdir(os.path.join(house.output, "a.md"))
-    house.publish(house.run_hook("a.txt", {".json": "1", ".md": "2"}), force=True)
-    assert house.outputs() == ["a.json"]
-    os.rmdir(os.path.join(house.output, "a.md"))
-    house.publish(house.run_hook("a.txt", {".json": "3", ".md": "4"}))
-    assert (house.read_output("a.json"), house.read_output("a.md")) == ("3", "4")
+def test_a_file_that_failed_half_way_keeps_its_outputs(work):
+    work.write_inputs("a.txt")
+    os.mkdir(os.path.join(work.output, "a.md"))
+    work.publish(work.run_hook("a.txt", {".json": "1", ".md": "2"}), force=True)
+    assert work.outputs() == ["a.json"]
+    os.rmdir(os.path.join(work.output, "a.md"))
+    work.publish(work.run_hook("a.txt", {".json": "3", ".md": "4"}))
+    assert (work.read_output("a.json"), work.read_output("a.md")) == ("3", "4")

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-from house import House
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from work_fakes import FakeJournal
+from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.core.errors import OutputConflict, StorageError, UnsafePath
 from openai_parallel_toolkit.core.records import FileState
@@ -29,7 +29,7 @@ class FarStore(LocalStore):
         super().publish(local_path, path)
 
 
-class FarHouse(House):
+class FarFixture(WorkFixture):
     def __init__(self, root, journal=None):
         super().__init__(root, journal)
         self.far = FarStore(os.path.join(self.root, "far"))
@@ -65,125 +65,125 @@ class FarHouse(House):
 
 
 @pytest.fixture
-def house(tmp_path):
-    house = FarHouse(tmp_path)
-    yield house
-    house.tree.close()
+def work(tmp_path):
+    work = FarFixture(tmp_path)
+    yield work
+    work.tree.close()
 
 
-def test_outputs_arrive_and_their_staged_copies_go(house):
-    files = [house.run_hook(f"d{n % 3}/{n}.txt", {".json": str(n), ".txt": "t"}) for n in range(20)]
-    house.publish(*files)
-    assert len(house.done) == 20
-    assert len(house.far_texts()) == 40
-    assert house.far_texts()["d1/4.json"] == "4"
-    assert house.staged() == []
+def test_outputs_arrive_and_their_staged_copies_go(work):
+    files = [work.run_hook(f"d{n % 3}/{n}.txt", {".json": str(n), ".txt": "t"}) for n in range(20)]
+    work.publish(*files)
+    assert len(work.done) == 20
+    assert len(work.far_texts()) == 40
+    assert work.far_texts()["d1/4.json"] == "4"
+    assert work.staged() == []
 
 
-def test_nothing_is_uploaded_before_the_intent_is_kept(house):
-    file = house.run_hook("a.txt", {".json": "1"})
-    house.journal.refuse[file.file_id] = StorageError("The journal's disk is full.")
-    house.publish(file)
-    assert house.far_texts() == {}
-    assert list(house.failed) == ["a.txt"]
+def test_nothing_is_uploaded_before_the_intent_is_kept(work):
+    file = work.run_hook("a.txt", {".json": "1"})
+    work.journal.refuse[file.file_id] = StorageError("The journal's disk is full.")
+    work.publish(file)
+    assert work.far_texts() == {}
+    assert list(work.failed) == ["a.txt"]
 
 
-def test_an_upload_that_is_refused_stops_the_run_like_a_full_disk(house):
-    house.far.refuses = "b."
-    files = [house.run_hook(f"{name}.txt", {".json": name}) for name in "abc"]
-    publisher = house.publish(*files)
-    assert sorted(house.done) == ["a.txt", "c.txt"]
-    assert list(house.failed) == ["b.txt"]
+def test_an_upload_that_is_refused_stops_the_run_like_a_full_disk(work):
+    work.far.refuses = "b."
+    files = [work.run_hook(f"{name}.txt", {".json": name}) for name in "abc"]
+    publisher = work.publish(*files)
+    assert sorted(work.done) == ["a.txt", "c.txt"]
+    assert list(work.failed) == ["b.txt"]
     assert isinstance(publisher.trouble, StorageError)
 
 
 @pytest.mark.parametrize("uploaded", [0, 1, 2])
 def test_an_intent_that_a_crash_left_is_finished_from_the_staged_copies(tmp_path, uploaded):
-    house = FarHouse(tmp_path, FakeJournal(str(tmp_path / "journal")))
-    file = house.run_hook("a.txt", {".json": "1", ".txt": "2"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
+    work = FarFixture(tmp_path, FakeJournal(str(tmp_path / "journal")))
+    file = work.run_hook("a.txt", {".json": "1", ".txt": "2"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
     for output in file.outputs[:uploaded]:
-        house.far.publish(house.staging.path_of(output), output.final)
-    found = house.roll_forward()  # the process died, and this is the next one
+        work.far.publish(work.staging.path_of(output), output.final)
+    found = work.roll_forward()  # the process died, and this is the next one
     assert found.done == ("a.txt",)
-    assert house.far_texts() == {"a.json": "1", "a.txt": "2"}
-    assert house.journal.states[file.file_id] is FileState.DONE
-    house.tree.close()
+    assert work.far_texts() == {"a.json": "1", "a.txt": "2"}
+    assert work.journal.states[file.file_id] is FileState.DONE
+    work.tree.close()
 
 
-def test_an_intent_whose_staged_copies_are_lost_is_due_again(house):
-    file = house.run_hook("a.txt", {".json": "1"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
-    os.unlink(house.staging.path_of(file.outputs[0]))
-    assert house.roll_forward().again == ("a.txt",)
+def test_an_intent_whose_staged_copies_are_lost_is_due_again(work):
+    file = work.run_hook("a.txt", {".json": "1"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
+    os.unlink(work.staging.path_of(file.outputs[0]))
+    assert work.roll_forward().again == ("a.txt",)
 
 
-def test_nothing_is_swept_while_the_store_refuses(house):
-    file = house.run_hook("a.txt", {".json": "1"})
-    house.journal.intent(file.file_id, file.outputs, lambda error: None)
-    house.far.refuses = "a."
+def test_nothing_is_swept_while_the_store_refuses(work):
+    file = work.run_hook("a.txt", {".json": "1"})
+    work.journal.intent(file.file_id, file.outputs, lambda error: None)
+    work.far.refuses = "a."
     with pytest.raises(StorageError):
-        house.roll_forward()
-    house.far.refuses = ""
-    assert house.roll_forward().done == ("a.txt",)
+        work.roll_forward()
+    work.far.refuses = ""
+    assert work.roll_forward().done == ("a.txt",)
 
 
-def test_what_was_there_before_the_run_is_not_replaced(house):
-    source = os.path.join(house.root, "source")
+def test_what_was_there_before_the_run_is_not_replaced(work):
+    source = os.path.join(work.root, "source")
     with open(source, "w") as file:
         file.write("not ours")
-    house.far.publish(source, "a.json")
-    house.tree.close()
-    house.open_tree()
-    house.publish(house.run_hook("a.txt", {".json": "ours"}))
-    assert isinstance(house.failed["a.txt"], OutputConflict)
-    assert house.far_texts() == {"a.json": "not ours"}
+    work.far.publish(source, "a.json")
+    work.tree.close()
+    work.open_tree()
+    work.publish(work.run_hook("a.txt", {".json": "ours"}))
+    assert isinstance(work.failed["a.txt"], OutputConflict)
+    assert work.far_texts() == {"a.json": "not ours"}
 
 
-def test_two_inputs_of_one_run_do_not_write_the_same_output(house):
-    house.publish(house.run_hook("a.txt", {".json": "first"}))
-    second = house.run_hook("b.txt", {})
-    staged = os.path.join(os.path.dirname(second.file_calls.path_without_ext), "a.json")
+def test_two_inputs_of_one_run_do_not_write_the_same_output(work):
+    work.publish(work.run_hook("a.txt", {".json": "first"}))
+    second = work.run_hook("b.txt", {})
+    staged = os.path.join(os.path.dirname(second.staged.path_without_ext), "a.json")
     with open(staged, "w") as file:
         file.write("second")
-    house.publish(house.finished("b.txt", second.file_calls))
-    assert isinstance(house.failed["b.txt"], OutputConflict)
-    assert house.far_texts() == {"a.json": "first"}
+    work.publish(work.finished("b.txt", second.staged))
+    assert isinstance(work.failed["b.txt"], OutputConflict)
+    assert work.far_texts() == {"a.json": "first"}
 
 
-def test_a_folder_of_inputs_among_the_outputs_is_closed(house):
-    house.tree.close()
-    house.open_tree(closed="in")
+def test_a_folder_of_inputs_among_the_outputs_is_closed(work):
+    work.tree.close()
+    work.open_tree(closed="in")
     with pytest.raises(UnsafePath):
-        house.tree.holds("in/x")
-    assert not house.tree.holds("inner/x")
+        work.tree.holds("in/x")
+    assert not work.tree.holds("inner/x")
 
 
 def test_a_scan_finds_far_inputs_as_it_finds_near_ones(tmp_path):
-    house = FarHouse(tmp_path)
+    work = FarFixture(tmp_path)
     paths = ["b.txt", "a/x.txt", "a/.hidden", ".git/x", "a/b/c.txt", "z.md"]
-    house.write_inputs(*paths)
-    near = house.due()
-    inputs = RemoteInputs(FarStore(house.input), house.state)
+    work.write_inputs(*paths)
+    near = work.due()
+    inputs = RemoteInputs(FarStore(work.input), work.state)
     assert [inputs.size_bytes(path) for path in near] == [1] * len(near)
-    far = house.due_from(inputs)
+    far = work.due_from(inputs)
     assert far == near == ["b.txt", "z.md", "a/x.txt", "a/b/c.txt"]
     inputs.close()
-    house.tree.close()
+    work.tree.close()
 
 
-def test_an_input_is_at_hand_under_its_name_and_gone_afterwards(tmp_path):
-    house = FarHouse(tmp_path)
-    house.write_inputs("a/my file.txt", text="hello")
-    inputs = RemoteInputs(FarStore(house.input), house.state)
-    with inputs.at_hand("a/my file.txt") as found, open(found.path) as file:
+def test_an_input_is_copied_under_its_name_and_gone_afterwards(tmp_path):
+    work = FarFixture(tmp_path)
+    work.write_inputs("a/my file.txt", text="hello")
+    inputs = RemoteInputs(FarStore(work.input), work.state)
+    with inputs.local_copy("a/my file.txt") as found, open(found.path) as file:
         assert file.read() == "hello"
         assert os.path.basename(found.path) == "my file.txt"
         assert found.signature
     assert not os.path.exists(found.path)
     inputs.close()
-    assert "fetched" not in os.listdir(house.state)
-    house.tree.close()
+    assert "fetched" not in os.listdir(work.state)
+    work.tree.close()
 
 
 PART = st.sampled_from(["a", "b", "a-b", "é", "x.txt"])

@@ -2,15 +2,15 @@ import hashlib
 import os
 
 import pytest
-from house import House
+from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.core.errors import UnsafePath
 from openai_parallel_toolkit.files.staging import Staging
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def work(tmp_path):
+    return WorkFixture(tmp_path)
 
 
 def write(path, text="x"):
@@ -19,31 +19,31 @@ def write(path, text="x"):
         file.write(text)
 
 
-def test_the_path_looks_like_the_final_one(house):
-    file_calls = house.staging.begin("sub/a")
-    assert file_calls.path_without_ext.endswith("/out/sub/a")
-    assert os.path.isdir(os.path.dirname(file_calls.path_without_ext))
+def test_the_path_looks_like_the_final_one(work):
+    staged = work.staging.begin("sub/a")
+    assert staged.path_without_ext.endswith("/out/sub/a")
+    assert os.path.isdir(os.path.dirname(staged.path_without_ext))
 
 
-def test_what_was_written_is_listed_with_size_and_hash(house):
-    file_calls = house.staging.begin("sub/a")
-    write(file_calls.path_without_ext + ".json", "{}")
-    write(file_calls.path_without_ext + "/part.txt", "")
-    write(os.path.join(os.path.dirname(file_calls.path_without_ext), "index"), "i")
-    outputs = file_calls.collect()
+def test_what_was_written_is_listed_with_size_and_hash(work):
+    staged = work.staging.begin("sub/a")
+    write(staged.path_without_ext + ".json", "{}")
+    write(staged.path_without_ext + "/part.txt", "")
+    write(os.path.join(os.path.dirname(staged.path_without_ext), "index"), "i")
+    outputs = staged.collect()
     assert [o.final for o in outputs] == ["sub/a.json", "sub/a/part.txt", "sub/index"]
     assert outputs[0].size_bytes == 2
     assert outputs[0].sha256 == hashlib.sha256(b"{}").hexdigest()
-    assert all(os.path.isfile(house.staging.path_of(o)) for o in outputs)
+    assert all(os.path.isfile(work.staging.path_of(o)) for o in outputs)
 
 
-def test_each_file_calls_has_its_own_place_and_discard_removes_it(house):
-    first, second = house.staging.begin("a"), house.staging.begin("a")
+def test_each_execution_has_its_own_folder_and_discard_removes_it(work):
+    first, second = work.staging.begin("a"), work.staging.begin("a")
     write(first.path_without_ext + ".json")
     assert second.collect() == ()
     first.discard()
     second.discard()
-    assert os.listdir(house.staging.root) == []
+    assert os.listdir(work.staging.root) == []
 
 
 def link(path):
@@ -64,13 +64,13 @@ def above(path):
 
 
 @pytest.mark.parametrize("make", [link, folder_link, hard_link, os.mkfifo, above])
-def test_only_ordinary_files_below_the_output_folder_are_taken(house, make):
-    file_calls = house.staging.begin("a")
-    make(file_calls.path_without_ext)
+def test_only_ordinary_files_below_the_output_folder_are_taken(work, make):
+    staged = work.staging.begin("a")
+    make(staged.path_without_ext)
     with pytest.raises(UnsafePath):
-        file_calls.collect()
-    file_calls.discard()
-    assert os.listdir(house.staging.root) == []
+        staged.collect()
+    staged.discard()
+    assert os.listdir(work.staging.root) == []
 
 
 def test_staging_stays_on_the_outputs_file_system(tmp_path):
@@ -83,23 +83,23 @@ def test_staging_stays_on_the_outputs_file_system(tmp_path):
     assert os.listdir(output) == []
 
 
-def test_what_dead_runs_left_is_swept(house):
-    write(house.staging.begin("sub/a").path_without_ext + ".json")
-    os.symlink("/etc", os.path.join(house.staging.root, "odd"))
-    assert Staging(house.output, house.state).sweep() == 2
-    assert os.listdir(house.staging.root) == []
+def test_what_dead_runs_left_is_swept(work):
+    write(work.staging.begin("sub/a").path_without_ext + ".json")
+    os.symlink("/etc", os.path.join(work.staging.root, "odd"))
+    assert Staging(work.output, work.state).sweep() == 2
+    assert os.listdir(work.staging.root) == []
     assert os.path.exists("/etc/passwd")
 
 
-def test_a_place_whose_outputs_all_moved_away_serves_again(house):
+def test_a_folder_whose_outputs_all_moved_away_serves_again(work):
     for number in range(3):
-        house.publish(house.run_hook(f"sub/{number}.txt", {".json": "x", ".md": "y"}))
-    assert len(os.listdir(house.staging.root)) == 1
+        work.publish(work.run_hook(f"sub/{number}.txt", {".json": "x", ".md": "y"}))
+    assert len(os.listdir(work.staging.root)) == 1
 
 
 @pytest.mark.parametrize("outputs", [{".json": "is refused"}, {"/deep.json": "in a folder"}])
-def test_a_hook_finds_nothing_of_another_where_it_writes(house, outputs):
-    house.write_output("a.json", "not ours")
-    house.publish(house.run_hook("a.txt", outputs))
-    place = house.staging.begin("b").path_without_ext
+def test_a_hook_finds_nothing_of_another_where_it_writes(work, outputs):
+    work.write_output("a.json", "not ours")
+    work.publish(work.run_hook("a.txt", outputs))
+    place = work.staging.begin("b").path_without_ext
     assert os.listdir(os.path.dirname(place)) == []

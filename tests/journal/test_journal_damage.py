@@ -10,7 +10,7 @@ import time
 from contextlib import closing
 
 import pytest
-from journal_kit import FILE, NOTE, answer, bodies, call, claim, copy_of, hash_of, output
+from journal_fixture import FILE, NOTE, answer, bodies, call, claim, copy_of, hash_of, output
 
 from openai_parallel_toolkit.core.errors import JournalError
 from openai_parallel_toolkit.core.records import FileState
@@ -19,7 +19,7 @@ from openai_parallel_toolkit.journal import Journal, JournalReader, repair, sche
 _CHILD = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from journal_kit import Journal, OK, call, claim
+from journal_fixture import Journal, OK, call, claim
 journal = Journal.open(sys.argv[1])
 journal.begin_run("v1")
 file = journal.file("a.txt")
@@ -34,11 +34,11 @@ for n in range(100000):
 @pytest.mark.crash
 @pytest.mark.parametrize("kill", range(6))
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(tmp_path, kill, request):
-    kit = os.path.dirname(__file__)
+    here = os.path.dirname(__file__)
     state = str(tmp_path / "state")
     for _ in range(30 if request.config.getoption("--full") else 2):
         child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, state, kit], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", _CHILD, state, here], stdout=subprocess.PIPE, text=True
         )
         with child:
             child.stdout.readline()

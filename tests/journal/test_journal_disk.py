@@ -5,7 +5,7 @@ import os
 import sqlite3
 
 import pytest
-from journal_kit import OK, Told, answer, bodies, call, claim
+from journal_fixture import OK, Told, answer, bodies, call, claim
 from small_disk import small_disk
 
 from openai_parallel_toolkit.core.errors import StorageError

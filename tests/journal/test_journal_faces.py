@@ -5,7 +5,7 @@ import stat
 from decimal import Decimal
 
 import pytest
-from journal_kit import (
+from journal_fixture import (
     BUSY,
     FILE,
     NOTE,

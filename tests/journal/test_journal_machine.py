@@ -7,7 +7,7 @@ from decimal import Decimal
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from journal_kit import BUSY, NOTE, OK, UNKNOWN, bodies, call, claim, copy_of, output
+from journal_fixture import BUSY, NOTE, OK, UNKNOWN, bodies, call, claim, copy_of, output
 
 from openai_parallel_toolkit.core.records import FileState
 from openai_parallel_toolkit.journal import Journal, repair

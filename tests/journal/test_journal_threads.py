@@ -5,7 +5,7 @@ import threading
 import time
 from decimal import Decimal
 
-from journal_kit import FILE, OK, answer, bodies, call, claim
+from journal_fixture import FILE, OK, answer, bodies, call, claim
 
 from openai_parallel_toolkit.journal import Journal, JournalReader
 

@@ -1,5 +1,5 @@
 import pytest
-from keys_kit import MADE, timekeepers
+from keys_kit import MADE, timers
 
 from openai_parallel_toolkit.keys import close_default_managers
 
@@ -12,6 +12,6 @@ def nothing_is_left_behind():
     close_default_managers()
     while MADE:
         MADE.pop().close()
-    for thread in timekeepers():
+    for thread in timers():
         thread.join(10)
         assert not thread.is_alive()

@@ -49,18 +49,18 @@ def manager_of(*keys, clock=None, prices=None):
     return manager
 
 
-def timekeepers():
-    return [thread for thread in threading.enumerate() if thread.name == "keys-time"]
+def timers():
+    return [thread for thread in threading.enumerate() if thread.name == "keys-timer"]
 
 
 class Asked:
     """A request for a lease, and the news of it."""
 
-    def __init__(self, manager, what=None, **more):
+    def __init__(self, manager, what=None):
         self.told = threading.Event()
         self.times_told = 0
         self.manager = manager
-        self.ticket = manager.request(what or need(), self._on_ready, **more)
+        self.request = manager.request(what or need(), self._on_ready)
 
     def _on_ready(self):
         self.times_told += 1
@@ -68,14 +68,14 @@ class Asked:
 
     @property
     def lease(self):
-        return self.ticket.lease
+        return self.request.lease
 
     @property
     def key_name(self):
-        return self.ticket.lease and self.ticket.lease.key_name
+        return self.request.lease and self.request.lease.key_name
 
     def wait(self):
         assert self.told.wait(40), "never served"
-        if self.ticket.error is not None:
-            raise self.ticket.error
-        return self.ticket.lease
+        if self.request.error is not None:
+            raise self.request.error
+        return self.request.lease

@@ -116,7 +116,7 @@ def test_those_who_wait_for_a_dropped_key_go_to_another():
     first, second = manager.lease(need()), manager.lease(need())
     asked = Asked(manager)
     manager.settle(first, DEAD)
-    assert asked.ticket.is_waiting
+    assert asked.request.is_waiting
     manager.settle(second, OK)
     assert asked.wait().key_name == "b"
 
@@ -142,7 +142,7 @@ def test_a_key_recalled_from_an_earlier_run_gets_one_request_until_one_succeeds(
     waiting = [Asked(manager), Asked(manager)]
     manager.settle(lease, UNSENT)
     assert waiting[0].wait()
-    assert waiting[1].ticket.is_waiting
+    assert waiting[1].request.is_waiting
     manager.settle(waiting[0].lease, OK)
     assert waiting[1].wait()
     assert len(names(manager, 5)) == 5

@@ -24,7 +24,7 @@ def test_requests_per_minute_let_a_minutes_worth_start_and_then_flow_evenly():
     assert "limit of requests or tokens per minute" in manager.waiting_on().reason
     clock.advance(1)
     assert asked[60].wait()
-    assert asked[61].ticket.is_waiting
+    assert asked[61].request.is_waiting
     clock.advance(1)
     assert asked[61].wait()
 
@@ -51,7 +51,7 @@ def test_a_request_larger_than_the_bucket_goes_when_the_bucket_is_full():
     assert manager.lease(need(6000))
     asked = Asked(manager, need(1))
     clock.advance(540)
-    assert asked.ticket.is_waiting
+    assert asked.request.is_waiting
     clock.advance(1)
     assert asked.wait()
 
@@ -63,7 +63,7 @@ def test_a_big_request_is_not_starved_by_small_ones():
     big = Asked(manager, need(600))
     small = Asked(manager, need(1))
     clock.advance(30)
-    assert small.ticket.is_waiting
+    assert small.request.is_waiting
     clock.advance(30)
     assert big.wait()
 
@@ -74,7 +74,7 @@ def test_when_the_big_one_gives_up_the_small_one_goes_at_once():
     manager.lease(need(600))
     big, small = Asked(manager, need(600)), Asked(manager, need(100))
     clock.advance(15)
-    big.ticket.withdraw(RuntimeError("enough"))
+    big.request.withdraw(RuntimeError("enough"))
     assert small.wait()
     assert big.times_told == 1
 
@@ -96,7 +96,7 @@ def test_after_cooling_the_key_goes_first_that_rested_longest_over_all_models():
     manager = manager_of(key("a", group="g"), key("b", group="g"), clock=clock)
     for lease in [manager.lease(need()) for _ in range(4)]:
         manager.settle(lease, limited(10))
-    Asked(manager).ticket.withdraw(RuntimeError())
+    Asked(manager).request.withdraw(RuntimeError())
     clock.advance(10)
     assert manager.lease(need(model="other")).key_name == "a"
     assert manager.lease(need()).key_name == "b"
@@ -191,7 +191,7 @@ def test_limits_are_learned_from_the_headers():
     assert len(served(asked)) == 2
     clock.advance(2)
     assert asked[2].wait()
-    assert asked[3].ticket.is_waiting
+    assert asked[3].request.is_waiting
     assert Asked(manager, need(model="other")).lease is not None
 
 

@@ -1,11 +1,10 @@
 """Who waits is served in turn, in threads and in event loops, and nothing leaks."""
 
-import asyncio
 import threading
 import time
 
 import pytest
-from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timekeepers
+from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timers
 
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import LeaseTimeout, NoUsableKey
@@ -36,7 +35,7 @@ def test_first_come_first_served():
     lease = manager.lease(need())
     asked = [Asked(manager) for _ in range(5)]
     for each in asked:
-        assert each.ticket.is_waiting
+        assert each.request.is_waiting
         manager.settle(lease, OK)
         lease = each.wait()
     assert [each.times_told for each in asked] == [1] * 5
@@ -48,7 +47,7 @@ def test_across_models_too_the_one_that_has_waited_longest_goes_first():
     first, second = (Asked(manager, need(model=model)) for model in ("x", "y"))
     manager.settle(lease, OK)
     assert first.wait()
-    assert second.ticket.is_waiting
+    assert second.request.is_waiting
 
 
 def test_a_blocking_lease_wakes_when_a_key_comes_back():
@@ -85,14 +84,22 @@ def test_a_timeout_is_told_by_the_clock():
     clock = FakeClock()
     manager = narrow(clock)
     manager.lease(need())
-    asked = Asked(manager, timeout_s=5)
+    caught = []
+
+    def ask():
+        with pytest.raises(LeaseTimeout) as error:
+            manager.lease(need(), timeout_s=5)
+        caught.append(error)
+
+    [thread] = in_threads(ask)
+    until(lambda: manager.counts().waiting == 1)
     behind = Asked(manager)
     clock.advance(4.9)
-    assert asked.ticket.is_waiting
+    assert manager.counts().waiting == 2
     clock.advance(0.1)
-    with pytest.raises(LeaseTimeout):
-        asked.wait()
-    assert behind.ticket.is_waiting
+    thread.join(40)
+    assert caught
+    assert behind.request.is_waiting
 
 
 def test_after_a_timeout_those_behind_are_served_at_once():
@@ -115,12 +122,12 @@ def test_after_a_timeout_those_behind_are_served_at_once():
     assert caught
 
 
-def test_a_withdrawn_ticket_is_told_and_leaves_the_queue():
+def test_a_withdrawn_request_is_told_and_leaves_the_queue():
     manager = narrow()
     lease = manager.lease(need())
     first, second = Asked(manager), Asked(manager)
-    first.ticket.withdraw(RuntimeError("enough"))
-    first.ticket.withdraw(RuntimeError("again"))
+    first.request.withdraw(RuntimeError("enough"))
+    first.request.withdraw(RuntimeError("again"))
     assert first.times_told == 1
     with pytest.raises(RuntimeError, match="enough"):
         first.wait()
@@ -128,40 +135,40 @@ def test_a_withdrawn_ticket_is_told_and_leaves_the_queue():
     assert second.wait()
 
 
-def test_withdrawing_a_served_ticket_gives_the_lease_back():
+def test_withdrawing_a_served_request_gives_the_lease_back():
     manager = narrow()
     asked = Asked(manager)
     behind = Asked(manager)
-    asked.ticket.withdraw(RuntimeError())
+    asked.request.withdraw(RuntimeError())
     assert asked.lease is None
     assert behind.wait()
     assert manager.counts().in_flight == 1
 
 
-def test_the_timekeeper_lives_only_while_somebody_waits_for_a_time():
+def test_the_timer_lives_only_while_somebody_waits_for_a_time():
     clock = FakeClock()
     manager = manager_of(1, clock=clock)
     manager.settle(manager.lease(need()), limited(5))
-    assert timekeepers() == []
+    assert timers() == []
     asked = Asked(manager)
-    assert len(timekeepers()) == 1
+    assert len(timers()) == 1
     clock.advance(5)
     asked.wait()
-    until(lambda: not timekeepers())
+    until(lambda: not timers())
     manager.settle(asked.lease, limited(5))
     other = Asked(manager)
-    assert len(timekeepers()) == 1
-    other.ticket.withdraw(RuntimeError())
-    until(lambda: not timekeepers())
+    assert len(timers()) == 1
+    other.request.withdraw(RuntimeError())
+    until(lambda: not timers())
 
 
-def test_close_ends_the_timekeeper():
+def test_close_ends_the_timer():
     manager = manager_of(1)
     manager.settle(manager.lease(need()), limited(5))
     asked = Asked(manager)
     manager.close()
     assert asked.told.wait(40)
-    until(lambda: not timekeepers())
+    until(lambda: not timers())
 
 
 def test_a_callback_that_fails_does_not_keep_the_others_from_being_woken(caplog):
@@ -184,67 +191,6 @@ def test_callbacks_run_without_the_lock():
     manager.on_drop(lambda *_: seen.append(repr(manager)))
     manager.settle(lease, DEAD)
     assert len(seen) == 2
-
-
-def test_an_event_loop_can_wait_for_a_key():
-    manager = narrow()
-
-    async def story():
-        lease = await manager.alease(need())
-        waiting = asyncio.create_task(manager.alease(need()))
-        await asyncio.sleep(0)
-        in_threads(lambda: manager.settle(lease, OK))[0].join()
-        return await waiting
-
-    assert asyncio.run(story()).key_name == "a"
-
-
-def test_a_cancelled_waiter_leaves_the_queue():
-    manager = narrow()
-
-    async def story():
-        lease = await manager.alease(need())
-        waiting = asyncio.create_task(manager.alease(need()))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert manager.waiting_on() is None
-        manager.settle(lease, OK)
-
-    asyncio.run(story())
-    assert manager.counts().in_flight == 0
-
-
-def test_a_lease_that_was_granted_to_a_cancelled_waiter_goes_back():
-    manager = narrow()
-
-    async def story():
-        lease = await manager.alease(need())
-        waiting = asyncio.create_task(manager.alease(need()))
-        await asyncio.sleep(0)
-        manager.settle(lease, OK)
-        assert manager.counts().in_flight == 1
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-
-    asyncio.run(story())
-    assert repr(manager) == "<APIKeyManager 1 key: 1 alive | 0 in flight, 0 waiting>"
-
-
-def test_a_lease_granted_while_its_loop_closes_does_not_harm_the_others():
-    manager = narrow()
-    lease = manager.lease(need())
-    loop = asyncio.new_event_loop()
-    waiting = loop.create_task(manager.alease(need()))
-    loop.run_until_complete(asyncio.sleep(0))
-    behind = Asked(manager)
-    waiting.cancel()
-    loop.run_until_complete(asyncio.gather(waiting, return_exceptions=True))
-    loop.close()
-    manager.settle(lease, OK)
-    assert behind.wait()
 
 
 def test_a_thousand_threads_share_a_thousand_keys():

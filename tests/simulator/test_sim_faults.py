@@ -182,6 +182,14 @@ def test_a_connection_that_was_to_be_closed_as_idle_stays_when_it_is_used():
             told += more
 
 
+@pytest.mark.parametrize("kind", ["cut_body", "close_before", "close_idle", "reset_during"])
+def test_nothing_is_bought_over_a_connection_that_was_closed(kind):
+    with simulator(Fault(kind, times=1)) as sim, connect(sim) as sock:
+        sock.sendall(raw_request(chat_body()) * 2)
+        read_to_end(sock)
+        assert sim.ledger.billed() == 1
+
+
 def test_a_reply_can_be_slow():
     with simulator(Fault("slow", seconds=0.1)) as sim:
         start = time.monotonic()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from sim_wire import address, ask, call, chat_body, connect, raw_request
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator, serve
-from openai_parallel_toolkit.simulator.command import fault_from, keys_from, latency_from
+from openai_parallel_toolkit.simulator.command import HELP, fault_from, keys_from, latency_from
 
 KEYS = (SimKey("good"), SimKey("azure", deployments=("mine",)))
 AZURE = "/openai/deployments/{}/chat/completions?api-version=2024-10-21"
@@ -205,6 +206,7 @@ def test_every_setting_can_be_given_in_a_short_text(read, kind):
         text = texts.get(str(field.type).partition(" | None")[0], "1")
         made = read(f"500:{field.name}={text}")
         assert getattr(made[0] if kind is SimKey else made, field.name) is not None
+        assert re.search(rf"\b{field.name}\b", HELP)
 
 
 @pytest.mark.parametrize(

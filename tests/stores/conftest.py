@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 import store_servers
-from remote_kit import store_of
+from remote_fixture import store_of
 
 KINDS = ("local", "s3", "abfs", "gs")
 #: The other way to reach Google's, gRPC, is not served here; read when gcsfs is imported.

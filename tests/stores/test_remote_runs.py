@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import remote_kit
-from remote_kit import Ask, Desk, numbered, store_of, texts
+import remote_fixture
+from remote_fixture import Ask, RemoteFixture, numbered, store_of, texts
 
 from openai_parallel_toolkit.core.errors import (
     ConfigError,
@@ -34,8 +34,8 @@ def sim():
 
 
 @pytest.fixture
-def desk(tmp_path, sim):
-    return Desk(tmp_path, sim)
+def places(tmp_path, sim):
+    return RemoteFixture(tmp_path, sim)
 
 
 def expected(inputs):
@@ -44,74 +44,76 @@ def expected(inputs):
 
 
 @pytest.mark.parametrize(("source", "target"), ROUTES)
-def test_a_folder_is_worked_from_any_place_to_any_other(desk, new_place, source, target):
+def test_a_folder_is_worked_from_any_place_to_any_other(places, new_place, source, target):
     inputs, outputs = new_place(source) + "/in", new_place(target) + "/out"
-    desk.fill(inputs, numbered(20))
-    summary = desk.run(inputs, outputs)
+    places.fill(inputs, numbered(20))
+    summary = places.run(inputs, outputs)
     assert (summary.done, summary.failed) == (20, 0)
     assert summary.output_path == outputs
     assert sorted(texts(outputs)) == expected(numbered(20))
-    assert desk.sim.ledger.billed() == 40
-    again = desk.run(inputs, outputs)
+    assert places.sim.ledger.billed() == 40
+    again = places.run(inputs, outputs)
     assert (again.done, again.skipped) == (0, 20)
-    assert desk.sim.ledger.billed() == 40
+    assert places.sim.ledger.billed() == 40
 
 
-def test_inputs_and_outputs_are_what_they_would_be_on_this_machine(desk, new_place, tmp_path):
+def test_inputs_and_outputs_are_what_they_would_be_on_this_machine(places, new_place, tmp_path):
     inputs, outputs = new_place("s3"), new_place("abfs")
-    desk.fill(inputs, numbered(6))
-    desk.fill(str(tmp_path / "in"), numbered(6))
-    desk.run(inputs, outputs)
-    desk.run(str(tmp_path / "in"), str(tmp_path / "out"))
+    places.fill(inputs, numbered(6))
+    places.fill(str(tmp_path / "in"), numbered(6))
+    places.run(inputs, outputs)
+    places.run(str(tmp_path / "in"), str(tmp_path / "out"))
     assert texts(outputs) == texts(str(tmp_path / "out"))
 
 
-def test_hidden_objects_are_left_out_and_patterns_hold(desk, new_place):
+def test_hidden_objects_are_left_out_and_patterns_hold(places, new_place):
     inputs, outputs = new_place("s3"), new_place("local")
     names = [".hidden", ".git/x.txt", "a/.x", "a/b.txt", "a/c.md", "skip/d.txt", "e.txt"]
-    desk.fill(inputs, dict.fromkeys(names, "x"))
-    desk.run(inputs, outputs, pattern="*.txt", exclude="skip")
+    places.fill(inputs, dict.fromkeys(names, "x"))
+    places.run(inputs, outputs, pattern="*.txt", exclude="skip")
     assert sorted(texts(outputs)) == expected(["a/b.txt", "e.txt"])
     flat = new_place("local")
-    desk.run(inputs, flat, pattern="*.txt", recursive=False)
+    places.run(inputs, flat, pattern="*.txt", recursive=False)
     assert sorted(texts(flat)) == expected(["e.txt"])
 
 
-def test_two_objects_that_would_share_one_output_are_found_before_anything_is_paid(desk, new_place):
+def test_two_objects_that_would_share_one_output_are_found_before_anything_is_paid(
+    places, new_place
+):
     inputs, outputs = new_place("s3"), new_place("local")
-    desk.fill(inputs, {"d/a.txt": "x", "d/a.md": "y"})
+    places.fill(inputs, {"d/a.txt": "x", "d/a.md": "y"})
     with pytest.raises(SharedOutput, match="output_names='whole'"):
-        desk.run(inputs, outputs)
-    assert desk.sim.ledger.billed() == 0
-    desk.run(inputs, outputs, output_names="whole")
+        places.run(inputs, outputs)
+    assert places.sim.ledger.billed() == 0
+    places.run(inputs, outputs, output_names="whole")
     assert sorted(texts(outputs)) == expected(["d/a.txt.txt", "d/a.md.txt"])
 
 
-def test_outputs_that_no_run_made_count_as_done(desk, new_place):
+def test_outputs_that_no_run_made_count_as_done(places, new_place):
     inputs, outputs = new_place("local"), new_place("s3")
-    desk.fill(inputs, {"a.txt": "x", "b.txt": "y"})
-    desk.fill(outputs, {"a.json": "made elsewhere"})
-    summary = desk.run(inputs, outputs)
+    places.fill(inputs, {"a.txt": "x", "b.txt": "y"})
+    places.fill(outputs, {"a.json": "made elsewhere"})
+    summary = places.run(inputs, outputs)
     assert (summary.done, summary.skipped) == (1, 1)
     assert texts(outputs)["a.json"] == "made elsewhere"
 
 
-def test_an_output_that_somebody_deleted_is_made_again_for_free(desk, new_place):
+def test_an_output_that_somebody_deleted_is_made_again_for_free(places, new_place):
     inputs, outputs = new_place("local"), new_place("abfs")
-    desk.fill(inputs, {"a.txt": "x", "b.txt": "y"})
-    desk.run(inputs, outputs)
+    places.fill(inputs, {"a.txt": "x", "b.txt": "y"})
+    places.run(inputs, outputs)
     before = texts(outputs)
     store_of(outputs).delete("a.json")
-    summary = desk.run(inputs, outputs)
+    summary = places.run(inputs, outputs)
     assert (summary.done, summary.skipped) == (1, 1)
     assert texts(outputs) == before
-    assert desk.sim.ledger.billed() == 4
+    assert places.sim.ledger.billed() == 4
 
 
-def test_what_others_put_under_an_output_s_name_is_not_replaced(desk, new_place):
+def test_what_others_put_under_an_output_s_name_is_not_replaced(places, new_place):
     inputs, outputs = new_place("local"), new_place("abfs")
-    desk.fill(inputs, {"a.txt": "x"})
-    desk.fill(outputs, {"other/a.json": "not ours"})
+    places.fill(inputs, {"a.txt": "x"})
+    places.fill(outputs, {"other/a.json": "not ours"})
 
     class Elsewhere(Ask):
         def process_output(self, data, output_file_without_ext):
@@ -119,23 +121,23 @@ def test_what_others_put_under_an_output_s_name_is_not_replaced(desk, new_place)
             folder.mkdir()
             (folder / "a.json").write_text("ours")
 
-    summary = desk.run(inputs, outputs, Elsewhere)
+    summary = places.run(inputs, outputs, Elsewhere)
     assert summary.failed == 1
     assert OutputConflict.__name__ in Path(summary.failures_path).read_text()
     assert texts(outputs) == {"other/a.json": "not ours"}
 
 
-def test_one_object_is_an_input_and_a_name_with_an_extension_is_its_output(desk, new_place):
+def test_one_object_is_an_input_and_a_name_with_an_extension_is_its_output(places, new_place):
     inputs, outputs = new_place("s3"), new_place("abfs")
-    desk.fill(inputs, {"d/a.txt": "x", "d/b.txt": "y"})
-    summary = desk.run(f"{inputs}/d/a.txt", f"{outputs}/named.json")
+    places.fill(inputs, {"d/a.txt": "x", "d/b.txt": "y"})
+    summary = places.run(f"{inputs}/d/a.txt", f"{outputs}/named.json")
     assert summary.done == 1
     assert sorted(texts(outputs)) == ["named.json", "named.txt"]
 
 
-def test_hooks_see_the_name_of_their_input(desk, new_place):
+def test_hooks_see_the_name_of_their_input(places, new_place):
     inputs, outputs = new_place("s3"), new_place("local")
-    desk.fill(inputs, {"d/my name.txt": "x"})
+    places.fill(inputs, {"d/my name.txt": "x"})
     seen = []
 
     class Names(Ask):
@@ -143,33 +145,33 @@ def test_hooks_see_the_name_of_their_input(desk, new_place):
             seen.append(os.path.basename(file.name))
             return file.read()
 
-    desk.run(inputs, outputs, Names)
+    places.run(inputs, outputs, Names)
     assert seen == ["my name.txt"]
 
 
-def test_fetched_inputs_and_staged_outputs_do_not_stay(desk, new_place):
+def test_fetched_inputs_and_staged_outputs_do_not_stay(places, new_place):
     inputs, outputs = new_place("s3"), new_place("abfs")
-    desk.fill(inputs, numbered(5))
-    desk.run(inputs, outputs)
+    places.fill(inputs, numbered(5))
+    places.run(inputs, outputs)
     left = [path.name for path in Path(local_root(outputs)).rglob("*") if path.is_file()]
     assert not [name for name in left if name.endswith((".txt", ".json")) and name != "run.json"]
     assert not list(Path(local_root(outputs)).rglob("fetched*"))
 
 
 @pytest.mark.parametrize("kind", ["s3", "abfs"])
-def test_outputs_among_the_inputs_are_never_input(desk, new_place, kind):
+def test_outputs_among_the_inputs_are_never_input(places, new_place, kind):
     inputs = new_place(kind)
     outputs = f"{inputs}/results/first"
-    desk.fill(inputs, {"a.txt": "x", "results/b.txt": "y"})
+    places.fill(inputs, {"a.txt": "x", "results/b.txt": "y"})
     for _ in range(2):
-        desk.run(inputs, outputs)
+        places.run(inputs, outputs)
     assert sorted(texts(outputs)) == expected(["a.txt", "results/b.txt"])
 
 
-def test_outputs_do_not_replace_inputs_that_lie_among_them(desk, new_place):
+def test_outputs_do_not_replace_inputs_that_lie_among_them(places, new_place):
     outputs = new_place("s3")
     inputs = f"{outputs}/in"
-    desk.fill(inputs, {"a.txt": "the input"})
+    places.fill(inputs, {"a.txt": "the input"})
 
     class Overwrite(Ask):
         def process_output(self, data, output_file_without_ext):
@@ -177,74 +179,74 @@ def test_outputs_do_not_replace_inputs_that_lie_among_them(desk, new_place):
             folder.mkdir()
             (folder / "a.txt").write_text("ours")
 
-    assert desk.run(inputs, outputs, Overwrite, force=True).failed == 1
+    assert places.run(inputs, outputs, Overwrite, force=True).failed == 1
     assert texts(inputs) == {"a.txt": "the input"}
 
 
-def test_outputs_may_not_go_where_the_inputs_are(desk, new_place):
+def test_outputs_may_not_go_where_the_inputs_are(places, new_place):
     inputs = new_place("s3")
     with pytest.raises(ConfigError, match="choose another"):
-        desk.run(inputs, inputs + "/")
+        places.run(inputs, inputs + "/")
 
 
-def test_a_place_without_inputs_is_told(desk, new_place):
+def test_a_place_without_inputs_is_told(places, new_place):
     with pytest.raises(ScanError, match="No input file in 's3://"):
-        desk.run(new_place("s3"), new_place("local"))
+        places.run(new_place("s3"), new_place("local"))
 
 
 @pytest.mark.parametrize("kind", ["s3", "abfs"])
 def test_a_bucket_for_outputs_that_does_not_exist_is_told_before_anything_is_paid(
-    desk, new_place, kind
+    places, new_place, kind
 ):
     inputs = new_place("local")
-    desk.fill(inputs, {"a.txt": "x"})
+    places.fill(inputs, {"a.txt": "x"})
     with pytest.raises(ConfigError, match="make it first"):
-        desk.run(inputs, new_place(kind).replace("://b", "://not"))
-    assert desk.sim.ledger.billed() == 0
+        places.run(inputs, new_place(kind).replace("://b", "://not"))
+    assert places.sim.ledger.billed() == 0
 
 
-def test_names_that_make_no_path_are_left_out_and_told(desk, new_place, caplog):
+def test_names_that_make_no_path_are_left_out_and_told(places, new_place, caplog):
     inputs, outputs = new_place("s3"), new_place("local")
-    desk.fill(inputs, {"a.txt": "x"})
+    places.fill(inputs, {"a.txt": "x"})
     store = store_of(inputs)
     store._fs.pipe_file(f"{store._place.root}/a//b.txt", b"y")
-    assert desk.run(inputs, outputs).done == 1
+    assert places.run(inputs, outputs).done == 1
     assert "1 object left out, whose name makes no path, first 'a//b.txt'" in caplog.text
 
 
-def test_where_the_state_is_is_told_once(desk, new_place, caplog):
+def test_where_the_state_is_is_told_once(places, new_place, caplog):
     inputs, outputs = new_place("local"), new_place("abfs")
-    desk.fill(inputs, {"a.txt": "x"})
+    places.fill(inputs, {"a.txt": "x"})
     with caplog.at_level(logging.WARNING):
-        desk.run(inputs, outputs)
-        desk.run(inputs, outputs)
+        places.run(inputs, outputs)
+        places.run(inputs, outputs)
     told = [record.getMessage() for record in caplog.records if outputs in record.getMessage()]
     assert len(told) == 1
     assert state_folder_of(local_root(outputs)) in told[0]
 
 
-def test_a_state_path_holds_all_that_is_local(desk, new_place, tmp_path):
+def test_a_state_path_holds_all_that_is_local(places, new_place, tmp_path):
     inputs, outputs = new_place("local"), new_place("abfs")
-    desk.fill(inputs, {"a.txt": "x"})
-    desk.run(inputs, outputs, state_path=tmp_path / "state")
+    places.fill(inputs, {"a.txt": "x"})
+    places.run(inputs, outputs, state_path=tmp_path / "state")
     assert not (tmp_path / "state-home").exists()
-    assert desk.run(inputs, outputs, state_path=tmp_path / "state").skipped == 1
+    assert places.run(inputs, outputs, state_path=tmp_path / "state").skipped == 1
 
 
-def test_a_dry_run_and_an_estimate_read_remote_inputs(desk, new_place):
+def test_a_dry_run_and_an_estimate_read_remote_inputs(places, new_place):
     inputs, outputs = new_place("abfs"), new_place("local")
-    desk.fill(inputs, numbered(6))
-    assert desk.run(inputs, outputs, dry_run=True).would_send == 6
-    toolkit = Ask(desk.config, inputs, outputs, progress=False)
+    places.fill(inputs, numbered(6))
+    assert places.run(inputs, outputs, dry_run=True).would_send == 6
+    toolkit = Ask(places.config, inputs, outputs, progress=False)
     assert toolkit.estimate(sample=2).files == 6
     assert len(texts(outputs)) == 4
 
 
-def test_the_commands_find_the_state_of_a_url(desk, new_place):
+def test_the_commands_find_the_state_of_a_url(places, new_place):
     inputs, outputs = new_place("s3"), new_place("abfs")
-    desk.fill(inputs, {"a.txt": "x", "b.txt": "y"})
-    target = f"{remote_kit.__file__}:Ask"
-    config = ["--config", str(desk.config)]
+    places.fill(inputs, {"a.txt": "x", "b.txt": "y"})
+    target = f"{remote_fixture.__file__}:Ask"
+    config = ["--config", str(places.config)]
     done = command("run", target, inputs, outputs, *config)
     assert done.returncode == 0, done.stderr
     assert f"Outputs: {outputs}" in done.stdout
@@ -270,9 +272,9 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
 
 
-def test_uploads_that_are_refused_stop_the_run_and_nothing_is_paid_twice(desk, new_place):
+def test_uploads_that_are_refused_stop_the_run_and_nothing_is_paid_twice(places, new_place):
     inputs, outputs = new_place("local"), new_place("s3", own_bucket=True)
-    desk.fill(inputs, numbered(40))
+    places.fill(inputs, numbered(40))
     bucket = outputs.split("/")[2]
 
     class Vandal(Ask):
@@ -285,39 +287,39 @@ def test_uploads_that_are_refused_stop_the_run_and_nothing_is_paid_twice(desk, n
             return found
 
     with pytest.raises(StorageError, match="nothing paid for is lost"):
-        desk.run(inputs, outputs, Vandal, num_threads=1)
-    billed = desk.sim.ledger.billed()
+        places.run(inputs, outputs, Vandal, num_threads=1)
+    billed = places.sim.ledger.billed()
     store_of(outputs)._fs.mkdir(bucket)
-    assert desk.run(inputs, outputs).failed == 0
+    assert places.run(inputs, outputs).failed == 0
     assert sorted(texts(outputs)) == expected(numbered(40))
-    assert billed <= desk.sim.ledger.billed() == 80
+    assert billed <= places.sim.ledger.billed() == 80
 
 
 def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(tmp_path, new_place):
     inputs, outputs, back = new_place("s3"), new_place("abfs"), new_place("s3")
     with Simulator([SimKey("good")], seed=7, latency=Latency(0.02)) as sim:
-        desk = Desk(tmp_path, sim)
-        desk.fill(inputs, numbered(80))
+        places = RemoteFixture(tmp_path, sim)
+        places.fill(inputs, numbered(80))
         for billed in (40, 160):
-            run_until(sim, billed, desk.config, inputs, outputs)
-        process = start(desk.config, inputs, outputs)
+            run_until(sim, billed, places.config, inputs, outputs)
+        process = start(places.config, inputs, outputs)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
         assert sorted(texts(outputs)) == expected(numbered(80))
         with JournalReader(state_folder_of(local_root(outputs))) as reader:
             lost = reader.status().totals.all_runs.unanswered
         assert sim.ledger.billed() <= 160 + lost
-        again = desk.run(inputs, outputs)
+        again = places.run(inputs, outputs)
         assert (again.done, again.skipped) == (0, 80)
         billed = sim.ledger.billed()
-        summary = desk.run(outputs, back, pattern="*.txt")
+        summary = places.run(outputs, back, pattern="*.txt")
         assert (summary.done, summary.failed) == (80, 0)
         assert sim.ledger.billed() == billed + 160
 
 
 def start(*arguments):
     return subprocess.Popen(
-        [sys.executable, remote_kit.__file__, *map(str, arguments)],
+        [sys.executable, remote_fixture.__file__, *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=environment(),

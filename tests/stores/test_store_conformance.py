@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from remote_kit import store_of
+from remote_fixture import store_of
 
 from openai_parallel_toolkit.core.errors import StorageError, UnsafePath
 from openai_parallel_toolkit.files.stores import open_store

@@ -107,11 +107,11 @@ def test_a_fake_may_answer_later() -> None:
 
 
 def test_time_that_ends_before_there_is_a_connection_leaves_the_request_unsent() -> None:
-    way = SendProgress()
+    progress = SendProgress()
     late = asyncio.TimeoutError()
-    before = fault_of(late, way, route="a.example", request_id="r-1")
-    way.is_connected = True
-    after = fault_of(late, way, route="a.example", request_id="r-1")
+    before = fault_of(late, progress, route="a.example", request_id="r-1")
+    progress.is_connected = True
+    after = fault_of(late, progress, route="a.example", request_id="r-1")
     assert (before.kind, before.phase) == ("unsent", "connect")
     assert (after.kind, after.phase) == ("unknown", "deadline")
 

@@ -1,7 +1,5 @@
 """What happens to one call, decided without sending anything."""
 
-from decimal import Decimal
-
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
@@ -10,6 +8,7 @@ from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply
 from openai_parallel_toolkit.core.redaction import Secret
+from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.transport import SendFault
 
 GOOD = RawReply(
@@ -56,7 +55,7 @@ class Story:
         self.steps = attempts.ask(
             request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
-            max_cost_usd=Decimal("0.01"),
+            prices=PriceBook({}),
             clock=self.clock,
             chance=Chance(share),
             clean=str,
@@ -88,7 +87,7 @@ class Story:
             self.timeouts.append(step.timeout_s)
             self.clock.advance(self.send_takes_s)
             return self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
-        if isinstance(step, (attempts.Keep, attempts.End)):
+        if isinstance(step, attempts.End):
             self.outcomes.append(step.outcome.kind)
         if isinstance(step, attempts.Pause):
             self.pauses.append(step.seconds)

@@ -1,6 +1,7 @@
 """What users import: the names, their words, and what importing them costs."""
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -34,8 +35,10 @@ def test_type_checkers_see_the_names_that_are_there():
         if isinstance(node, ast.ImportFrom) and node.level
         for alias in node.names
     }
-    assert seen == openai_parallel_toolkit._HOME_OF
     assert set(seen) == set(NAMES)
+    for name, home in seen.items():
+        module = importlib.import_module(f"{openai_parallel_toolkit.__name__}.{home}")
+        assert getattr(openai_parallel_toolkit, name) is getattr(module, name)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -147,16 +147,16 @@ class BatchFolder:
                 thread.start()
                 while thread.is_at_work(_LOOK_EVERY_S):
                     session.look()
-                    if session.is_stopping or self._stop_asked.is_set():
+                    if session.stop.reason is not None or self._stop_asked.is_set():
                         thread.stop()
         finally:
             thread.abandon()
             display.close()
         if thread.error is not None:
             session.stop.close(thread.error)
-        is_told = self._stop_asked.is_set() and not session.is_stopping
+        is_told = self._stop_asked.is_set() and session.stop.reason is None
         summary = run.summary(stopped="told to" if is_told else session.stopped)
-        if not session.is_stopping:
+        if session.stop.reason is None:
             session.say(str(summary))
         return summary
 

@@ -29,7 +29,7 @@ from .job_machine import JobStateMachine, in_thread
 from .pace import Pace, Stop
 from .places import Places
 from .settings import FolderSettings
-from .summary import BatchFolderSummary, Count, money
+from .summary import BatchFolderSummary
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class FolderRun:
         self._store = session.journal.batches
         self._display = display
         self._clock = session.clock
-        self._count = Count()
+        self._so_far = BatchFolderSummary()
         self._waiting: deque[tuple[Job, bool]] = deque()
         self._under_way: dict[asyncio.Task[None], JobStateMachine] = {}
         #: Jobs that cannot go on for now, and why, by their paths.
@@ -112,7 +112,8 @@ class FolderRun:
     def summary(self, **facts: Any) -> BatchFolderSummary:
         """Return how it stands."""
         jobs = [*self._jobs(), *(job for job, _ in self._left.values())]
-        return self._count.summary(
+        return replace(
+            self._so_far,
             left=len(jobs),
             batches_left=sum(self._is_out(job) for job in jobs),
             seconds=self._session.seconds,
@@ -207,7 +208,7 @@ class FolderRun:
     def _finish(self, job: Job) -> None:
         if job.lines or job.findings:  # else it was taken away before it was read
             self._finished += 1
-            self._count.add(job)
+            self._so_far = self._so_far.with_job(job)
 
     def _leave(self, job: Job, error: ToolkitError) -> None:
         self._left[job.path] = (job, error)
@@ -262,7 +263,7 @@ class FolderRun:
         answered = sum(batch.completed + batch.failed for batch in seen)
         words.append(f"{counted(len(seen), 'batch', 'batches')} with the provider")
         words.append(f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there")
-        words.append(money(self._count.summary()))
+        words.append(self._so_far.cost.words("line"))
         dropped = len(self._keys.dropped())
         return words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])
 

@@ -33,7 +33,7 @@ class Stage(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class LineFigures:
     """What came of an input's lines."""
 
     answered: int = 0
@@ -86,7 +86,7 @@ class Job:
     findings: tuple[Finding, ...] = ()
     #: How many there are in all.
     findings_count: int = 0
-    figures: Figures = field(default_factory=Figures)
+    figures: LineFigures = field(default_factory=LineFigures)
 
     def at(self, stage: Stage) -> Job:
         """Return the job at another stage."""
@@ -119,7 +119,7 @@ def job_from_json(job_id: int, plain: Mapping[str, Any]) -> Job:
         told = {
             "stage": Stage(plain["stage"]),
             "findings": tuple(Finding(**one) for one in plain["findings"]),
-            "figures": Figures(**figures),
+            "figures": LineFigures(**figures),
             "lines_files": tuple(plain["lines_files"]),
         }
         return Job(**{**plain, **told, "id": job_id})

@@ -16,16 +16,15 @@ from ...batch.service import ResultLine
 from ...batch.service.check import AZURE_URLS, OPENAI_URLS, Finding, check_file
 from ...batch.tracker import VANISHED
 from ...calls.classify import Clean
-from ...calls.responses import Answer
 from ...core.errors import StorageError
 from ...core.filesystem import private_folder
-from ...core.records import Lease, Outcome, OutcomeKind
+from ...core.records import Lease, Outcome, OutcomeKind, Reply
 from ...costs.prices import PriceBook
 from ...costs.tokens import num_tokens_from_string
 from ...files.stores import Store
 from ...journal.batch_rows import BatchRecord
 from ...transport.target import is_azure
-from .job import Figures, Job, Stage
+from .job import Job, LineFigures, Stage
 from .metadata import error_lines, metadata_of
 from .places import Places
 from .results import (
@@ -117,7 +116,7 @@ class JobFiles:
         outcomes = (self._judge(job, result)[0] for _, result in results_of(*paths))
         return next((outcome for outcome in outcomes if outcome.kind in OF_THE_KEY), None)
 
-    def _judge(self, job: Job, result: ResultLine) -> tuple[Outcome, Answer | None]:
+    def _judge(self, job: Job, result: ResultLine) -> tuple[Outcome, Reply | None]:
         path = job.url.removeprefix("/v1")
         return judge_line(result, path, wall_s=self._wall_s(), clean=self._clean)
 
@@ -163,10 +162,10 @@ class JobFiles:
         if rest is not None and not job.findings and (is_refused or not has_results):
             job = with_finding(job, rest)
 
-        def judge(result: ResultLine) -> tuple[Outcome, Answer | None]:
+        def judge(result: ResultLine) -> tuple[Outcome, Reply | None]:
             return self._judge(job, result)
 
-        figures = Figures()
+        figures = LineFigures()
         if has_results:
             figures = write_results(
                 self._original(job),

@@ -17,18 +17,18 @@ from typing import Any, BinaryIO
 from ...batch.judgement import line_cost_usd
 from ...batch.service import ResultLine, read_result
 from ...calls.models import make_request
-from ...calls.responses import Answer, parse_object, read_usage
+from ...calls.responses import parse_object, read_usage
 from ...core.errors import UsageError
-from ...core.records import Outcome, OutcomeKind, Usage
+from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import BATCH_SHARE, PriceBook
-from .job import Figures
+from .job import LineFigures
 
 _MARK = b"\xef\xbb\xbf"
 #: How often a line is asked again that may be billed and whose answer is not known.
 _MOST_UNKNOWN = 1
 
 #: Says what a line of results is, and the answer if there is one.
-Judge = Callable[[ResultLine], "tuple[Outcome, Answer | None]"]
+Judge = Callable[[ResultLine], "tuple[Outcome, Reply | None]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def write_results(
     error_path: str,
     prices: PriceBook,
     model: str,
-) -> Figures:
+) -> LineFigures:
     """Merge the rounds into one file of answers and one of errors, each line in one of them.
 
     A file that would be empty is not written. Result lines that belong to no input line are left
@@ -138,7 +138,7 @@ def write_results(
     """
     waiting = {custom_id for _, custom_id in input_lines(input_path)}
     known = frozenset(waiting)
-    figures, unmatched = Figures(), set[str]()
+    figures, unmatched = LineFigures(), set[str]()
     with _unless_empty(output_path) as output:
         for files in rounds:
             for line, result in results_of(files.output, files.error):
@@ -164,8 +164,8 @@ def write_results(
 
 
 def with_doubts(
-    figures: Figures, rounds: Sequence[RoundFiles], judge: Judge, prices: PriceBook
-) -> Figures:
+    figures: LineFigures, rounds: Sequence[RoundFiles], judge: Judge, prices: PriceBook
+) -> LineFigures:
     """Add what lines can have cost at most that may be billed while nothing says how much.
 
     There are three cases: an answer without usage, an error that is not of the line's own, and a
@@ -191,7 +191,7 @@ def with_doubts(
     return figures
 
 
-def _is_in_doubt(outcome: Outcome, answer: Answer | None) -> bool:
+def _is_in_doubt(outcome: Outcome, answer: Reply | None) -> bool:
     if answer is None:
         return outcome.kind is OutcomeKind.UNKNOWN
     return outcome.usage is None
@@ -209,7 +209,9 @@ def _most_usd(line: bytes, prices: PriceBook) -> Decimal | None:
     return None if live_usd is None else BATCH_SHARE * live_usd
 
 
-def _counted(figures: Figures, result: ResultLine, prices: PriceBook, model: str) -> Figures:
+def _counted(
+    figures: LineFigures, result: ResultLine, prices: PriceBook, model: str
+) -> LineFigures:
     raw: dict[str, Any] = parse_object(result.body) or {}
     found, before = read_usage(raw), figures.usage
     usage = found or Usage()

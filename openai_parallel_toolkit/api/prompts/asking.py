@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ...calls.responses import Answer, parse_object, read_answer
-from ...calls.run_context import RunContext
-from ...calls.sender import Call, Sender
+from ...calls.call_list import CallList
+from ...calls.responses import parse_object, read_answer
+from ...calls.run_context import Deliver, RunContext, SubmittedCall
+from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
-from ...core.records import CallId, Request
+from ...core.records import CallId, Reply, Request
 from ...journal import Journal
-from .failures import FailedLines, Failure
-from .formats import Came, output_line
-from .lines import Line
+from .failures import FailedLines, LineFailure
+from .formats import LineResult, output_line
+from .lines import PromptLine
 from .output_order import ANSWERED, OutputOrder, Repeats
 
 #: How often the caller looks around.
 TICK_S = 0.2
 
+#: A line on its way: its position in the order, and which of the equal requests it asks.
+_BegunLine = tuple[int, PromptLine, int]
 
+
+@dataclass(kw_only=True, eq=False)
 class Asking:
     """The lines of one file on their way; used by one thread alone.
 
@@ -30,134 +36,107 @@ class Asking:
     its answer waits in the journal, its failure in the file of failures.
     """
 
-    def __init__(
-        self,
-        *,
-        file_id: int,
-        journal: Journal,
-        sender: Sender,
-        context: RunContext,
-        most: int,
-        format: str,
-        failed: FailedLines,
-    ) -> None:
-        """Take what is needed.
-
-        Args:
-            file_id: stands for the input in the journal.
-            most: requests under way at a time.
-            format: of the output's lines.
-        """
-        self.answered = 0
-        self._file_id = file_id
-        self._journal = journal
-        self._sender = sender
-        self._context = context
-        self._most = most
-        self._format = format
-        self._failed = failed
-        self._turns = OutputOrder()
-        self._under_way = 0
-        self._arrived: queue.SimpleQueue[tuple[int, Line, Any]] = queue.SimpleQueue()
+    #: Stands for the input in the journal.
+    file_id: int
+    journal: Journal
+    sender: Sender
+    context: RunContext
+    #: Requests under way at a time.
+    most: int
+    #: Of the output's lines.
+    format: str
+    failed: FailedLines
+    answered: int = 0
+    _order: OutputOrder = field(default_factory=OutputOrder)
+    _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
     def work(
         self,
-        to_ask: Iterator[Line],
-        to_write: Iterator[Line],
+        to_ask: Iterator[PromptLine],
+        to_write: Iterator[PromptLine],
         out: IO[bytes],
         look: Callable[[], bool],
     ) -> None:
-        """Ask until all lines have an end, or the gate is closed and nothing is under way.
+        """Ask until all lines have an end, or the run is stopped and nothing is under way.
 
         Args:
             to_ask, to_write: the same lines, read independently.
             look: called often; False leaves what is under way to itself.
         """
         with closing(Repeats()) as repeats:
+            calls = CallList(
+                self._begun(to_ask, repeats), self._start, self.most, self._arrived.put
+            )
             while look():
-                is_begun = False
                 try:
                     self._write(to_write, out)
-                    is_begun = self._begin_next(to_ask, repeats)
-                    if not (is_begun or self._under_way):
+                    if not calls.begin():
                         return
-                    self._receive(is_patient=not is_begun)
+                    self._receive(calls)
                 except (OSError, ToolkitError) as exc:  # what is under way is still taken in
-                    self._context.stop.close(as_toolkit_error(exc, out.name))
+                    self.context.stop.close(as_toolkit_error(exc, out.name))
 
     def _is_open(self) -> bool:
-        return self._context.stop.reason is None
+        return self.context.stop.reason is None
 
-    def _begin_next(self, to_ask: Iterator[Line], repeats: Repeats) -> bool:
-        """Begin with one more line; False: there is no room or no line."""
-        has_room = self._is_open() and self._under_way < self._most
-        line = next(to_ask, None) if has_room else None
-        if line is None:
-            return False
-        self._begin(line, repeats)
-        return True
+    def _begun(self, to_ask: Iterator[PromptLine], repeats: Repeats) -> Iterator[_BegunLine]:
+        """Yield the lines with their positions while the run goes on."""
+        while self._is_open() and (line := next(to_ask, None)) is not None:
+            k = 0 if line.request is None else repeats.count(line.request.hash)
+            yield self._order.begin(k), line, k
 
-    def _begin(self, line: Line, repeats: Repeats) -> None:
-        request = line.request
-        if request is None:
+    def _start(self, begun: _BegunLine, deliver: Deliver) -> None:
+        _, line, k = begun
+        if line.request is None:
             assert line.mistake is not None
-            self._fail(self._turns.begin(0), line, line.mistake)
+            deliver(line.mistake)
             return
-        call = self._call_id(request, repeats.count(request.hash))
-        position = self._turns.begin(call.k)
-        if self._kept(call, request) is not None:
-            self._context.tally.replayed()
-            self._end(position)
-            return
+        call = self._call_id(line.request, k)
+        kept = self._kept(call, line.request)
+        if kept is None:
+            submitted = SubmittedCall(request=line.request, id=call, context=self.context)
+            self.sender.submit(submitted, deliver)
+        else:
+            self.context.tally.replayed()
+            deliver(kept)
 
-        def deliver(result: Any) -> None:
-            self._arrived.put((position, line, result))
-
-        self._under_way += 1
-        self._sender.submit(Call(request=request, id=call, context=self._context, deliver=deliver))
-
-    def _receive(self, *, is_patient: bool) -> None:
-        """Take in what has arrived; when patient, wait a moment for the first."""
-        try:
+    def _receive(self, calls: CallList[_BegunLine]) -> None:
+        """Take in what has come; wait a moment for the first."""
+        patience_s = TICK_S
+        with suppress(queue.Empty):
             while True:
-                position, line, result = self._arrived.get(is_patient, TICK_S)
-                is_patient = False
-                self._under_way -= 1
+                (position, line, _), result = self._arrived.get(timeout=patience_s)
+                patience_s = 0
+                calls.took()
                 if isinstance(result, BaseException):
                     self._not_answered(position, line, result)
                 else:
-                    self._end(position)
-        except queue.Empty:
-            return
+                    self._order.end(position, ANSWERED)
+                    self.answered += 1
 
-    def _not_answered(self, position: int, line: Line, error: BaseException) -> None:
-        is_its_own = isinstance(error, RequestFailed) or (
-            isinstance(error, NoUsableKey) and self._sender.keys.has_usable()
+    def _not_answered(self, position: int, line: PromptLine, error: BaseException) -> None:
+        is_its_own = (
+            error is line.mistake
+            or isinstance(error, RequestFailed)
+            or (isinstance(error, NoUsableKey) and self.sender.keys.has_usable())
         )
         if is_its_own and isinstance(error, ToolkitError):
-            self._fail(position, line, error)
+            failure = LineFailure.of(error, self.sender.keys.redactor.clean)
+            self._order.end(position, self.failed.add_line(line, failure))
         elif not isinstance(error, HookUnwound):
-            self._context.stop.close(error)
+            self.context.stop.close(error)
 
-    def _fail(self, position: int, line: Line, error: ToolkitError) -> None:
-        where = self._failed.add_line(line, Failure.of(error, self._sender.keys.redactor.clean))
-        self._turns.end(position, where)
-
-    def _end(self, position: int) -> None:
-        self._turns.end(position, ANSWERED)
-        self.answered += 1
-
-    def _write(self, to_write: Iterator[Line], out: IO[bytes]) -> None:
+    def _write(self, to_write: Iterator[PromptLine], out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
-        while self._is_open() and (turn := self._turns.take()) is not None:
-            out.write(output_line(self._format, *self._came(next(to_write, None), *turn)))
+        while self._is_open() and (turn := self._order.take()) is not None:
+            out.write(output_line(self.format, *self._came(next(to_write, None), *turn)))
         if self._is_open():
             out.flush()
 
-    def _came(self, line: Line | None, k: int, end: int) -> tuple[Line, Came]:
+    def _came(self, line: PromptLine | None, k: int, end: int) -> tuple[PromptLine, LineResult]:
         """Return a line and what came for it, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self._failed.failure_at(end)
+            return line, self.failed.failure_at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:
@@ -165,9 +144,9 @@ class Asking:
         raise UsageError("the input was changed meanwhile; run again: no answer is paid twice")
 
     def _call_id(self, request: Request, k: int) -> CallId:
-        return CallId(file_id=self._file_id, hash=request.hash, k=k)
+        return CallId(file_id=self.file_id, hash=request.hash, k=k)
 
-    def _kept(self, call: CallId, request: Request) -> Answer | None:
-        stored = self._journal.answer(call)
+    def _kept(self, call: CallId, request: Request) -> Reply | None:
+        stored = self.journal.answer(call)
         raw = None if stored is None else parse_object(stored.body())
         return None if raw is None else read_answer(request.path, raw)

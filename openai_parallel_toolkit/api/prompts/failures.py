@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, fields
 
 from ...core.errors import RequestFailed, ToolkitError
 from ...runs.results import FailuresFile
-from .lines import Line
+from .lines import PromptLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class LineFailure:
     """Why a line got no answer; holds no secret."""
 
     #: Class name of the error.
@@ -25,7 +25,7 @@ class Failure:
     maybe_billed: int = 0
 
     @classmethod
-    def of(cls, error: ToolkitError, clean: Callable[[str], str]) -> Failure:
+    def of(cls, error: ToolkitError, clean: Callable[[str], str]) -> LineFailure:
         """Return what an error says; `clean` takes secrets out of its words."""
         failed = error if isinstance(error, RequestFailed) else RequestFailed()
         return cls(
@@ -37,18 +37,18 @@ class Failure:
         )
 
 
-_NAMES = tuple(field.name for field in fields(Failure))
+_NAMES = tuple(field.name for field in fields(LineFailure))
 
 
 class FailedLines(FailuresFile):
     """The failed lines of a run; they stay on the disk alone."""
 
-    def add_line(self, line: Line, failure: Failure) -> int:
+    def add_line(self, line: PromptLine, failure: LineFailure) -> int:
         """Append one failure and return where it stands."""
         told = {"line": line.number, **line.ids, **asdict(failure)}
         return self.add(failure.kind, failure.message, told)
 
-    def failure_at(self, where: int) -> Failure:
+    def failure_at(self, where: int) -> LineFailure:
         """Return the failure that was added there."""
         told = self.at(where)
-        return Failure(**{name: told[name] for name in _NAMES})
+        return LineFailure(**{name: told[name] for name in _NAMES})

@@ -6,27 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...calls.responses import Answer
+from ...core.records import Reply
 from ...runs.results import json_line
-from .failures import Failure
-from .lines import EMBEDDINGS, Line
+from .failures import LineFailure
+from .lines import EMBEDDINGS, PromptLine
 
-#: What came for a line.
-Came = Answer | Failure
+#: What a line came to.
+LineResult = Reply | LineFailure
 
 
-def _flat(line: Line, came: Came) -> dict[str, Any]:
+def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
     told = {"line": line.number, **line.ids}
-    if isinstance(came, Failure):
-        return {**told, "error": {"kind": came.kind, "message": came.message}}
+    if isinstance(result, LineFailure):
+        return {**told, "error": {"kind": result.kind, "message": result.message}}
     if line.request is not None and line.request.path == EMBEDDINGS:
-        told["embedding"] = _vectors(line.body.get("input"), came.raw)
+        told["embedding"] = _vectors(line.body.get("input"), result.raw)
     else:
-        told.update(content=came.text.strip(), finish_reason=came.finish_reason)
-    calls = _tool_calls(came.raw)
+        told.update(content=result.text.strip(), finish_reason=result.finish_reason)
+    calls = _tool_calls(result.raw)
     if calls:
         told["tool_calls"] = calls
-    return {**told, "model": came.model, "usage": asdict(came.usage)}
+    return {**told, "model": result.model, "usage": asdict(result.usage)}
 
 
 def _vectors(given: Any, raw: Mapping[str, Any]) -> Any:
@@ -43,19 +43,19 @@ def _tool_calls(raw: Mapping[str, Any]) -> Any:
     return choices[0]["message"].get("tool_calls") if choices else None
 
 
-def _cookbook(line: Line, came: Came) -> list[Any]:
-    told = [f"{came.kind}: {came.message}"] if isinstance(came, Failure) else came.raw
+def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
+    told = [f"{result.kind}: {result.message}"] if isinstance(result, LineFailure) else result.raw
     more = [line.ids["metadata"]] if "metadata" in line.ids else []
     return [line.body, told, *more]
 
 
-def _batch(line: Line, came: Came) -> dict[str, Any]:
+def _batch(line: PromptLine, result: LineResult) -> dict[str, Any]:
     known = (str(line.ids[name]) for name in ("custom_id", "id", "index") if name in line.ids)
     response = error = None
-    if isinstance(came, Failure):
-        error = {"code": came.code or came.kind, "message": came.message}
+    if isinstance(result, LineFailure):
+        error = {"code": result.code or result.kind, "message": result.message}
     else:
-        response = {"status_code": 200, "request_id": "", "body": came.raw}
+        response = {"status_code": 200, "request_id": "", "body": result.raw}
     return {
         "id": f"line_{line.number}",
         "custom_id": next(known, f"line-{line.number}"),
@@ -64,7 +64,7 @@ def _batch(line: Line, came: Came) -> dict[str, Any]:
     }
 
 
-_FORMATS: dict[str, Callable[[Line, Came], Any]] = {
+_FORMATS: dict[str, Callable[[PromptLine, LineResult], Any]] = {
     "flat": _flat,
     "cookbook": _cookbook,
     "batch": _batch,
@@ -72,6 +72,6 @@ _FORMATS: dict[str, Callable[[Line, Came], Any]] = {
 FORMATS = tuple(_FORMATS)
 
 
-def output_line(format: str, line: Line, came: Came) -> bytes:
+def output_line(format: str, line: PromptLine, result: LineResult) -> bytes:
     """Return the line of the output for a line of the input."""
-    return json_line(_FORMATS[format](line, came))
+    return json_line(_FORMATS[format](line, result))

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ...calls.rate_limiter import RateLimitedSender
+from ...calls.rate_limiter import RateLimiter
+from ...calls.sender import Sender
 from ...core.clock import Clock, SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, storage_error
+from ...core.filesystem import as_toolkit_error, replace_durably, storage_error
 from ...core.records import FailureNote
-from ...costs.tally import CallFigures
+from ...costs.figures import Figures
 from ...keys import APIKeyManager
-from ...runs.progress import Progress
+from ...runs.progress import make_display
 from ...runs.session import RunSession
 from ...transport import Transport
 from .asking import TICK_S, Asking
 from .failures import FailedLines
 from .options import PromptsOptions
 from .paths import LINES, Paths, is_done
-from .source import Source
+from .source import PromptsFile
 from .summary import PromptsSummary
 
 #: A file of prompts is never put aside: each run asks its failed lines again.
@@ -64,7 +64,7 @@ class PromptsRun:
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         options, paths = self._options, self._paths
-        source = Source(options.input_path, options.defaults)
+        source = PromptsFile(options.input_path, options.defaults)
         paths.check(options.input_path)
         session = RunSession(
             paths.state,
@@ -83,21 +83,22 @@ class PromptsRun:
                     answered=0,
                     failed=0,
                     left=0,
-                    calls=CallFigures(),
+                    calls=Figures(),
                     seconds=0.0,
                     output_path=paths.output,
                     was_done=True,
                 )
-            sender = RateLimitedSender(
-                self._keys,
+            limiter = RateLimiter(
                 rate_limit=options.rate_limit,
-                burst=None,
                 token_rate_limit=options.token_rate_limit,
-                transport=self._transport,
                 clock=self._clock,
             )
+            sender = Sender(
+                self._keys, transport=self._transport, limiter=limiter, clock=self._clock
+            )
             with closing(sender):
-                return _Work(options, paths, session, sender, source, record.id, signature).work()
+                work = _Work(options, paths, session, sender, limiter, source, record.id, signature)
+                return work.work()
 
 
 class _Work:
@@ -108,8 +109,9 @@ class _Work:
         options: PromptsOptions,
         paths: Paths,
         session: RunSession,
-        sender: RateLimitedSender,
-        source: Source,
+        sender: Sender,
+        limiter: RateLimiter,
+        source: PromptsFile,
         file_id: int,
         signature: str,
     ) -> None:
@@ -117,6 +119,7 @@ class _Work:
         self._paths = paths
         self._session = session
         self._sender = sender
+        self._limiter = limiter
         self._source = source
         self._file_id = file_id
         self._signature = signature
@@ -135,12 +138,8 @@ class _Work:
             format=options.output_format,
             failed=self._failed,
         )
-        self._progress = Progress(
-            "Prompts",
-            total=self._total,
-            clock=session.clock,
-            unit="line",
-            is_wanted=options.progress,
+        self._display = make_display(
+            "Prompts", clock=session.clock, unit="line", is_wanted=options.progress
         )
 
     @property
@@ -173,14 +172,14 @@ class _Work:
                     stack.enter_context(closing(self._source.lines())) for _ in range(2)
                 )
                 self._asking.work(to_ask, to_write, out, self._look)
-                if not self._session.is_stopping:
+                if not self._session.stop.is_closed():
                     self._publish(out)
         except (OSError, ToolkitError) as exc:
             self._session.stop.close(as_toolkit_error(exc, self._paths.partial))
         finally:
             self._show()
-            self._progress.close()
-        return not self._session.is_stopping
+            self._display.close()
+        return not self._session.stop.is_closed()
 
     def _publish(self, out: IO[bytes]) -> None:
         """Give the output its name, once all of it is on the disk."""
@@ -188,13 +187,8 @@ class _Work:
             raise UsageError(
                 f"{self._source.path!r} was changed meanwhile; run again: no answer is paid twice"
             )
-        os.fsync(out.fileno())
-        os.replace(self._paths.partial, self._paths.output)
-        folder = os.open(os.path.dirname(self._paths.output), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        out.flush()
+        replace_durably(self._paths.partial, self._paths.output)
 
     def _look(self) -> bool:
         """Look around now and then; False: what is under way has had its grace."""
@@ -207,11 +201,11 @@ class _Work:
         return not self._session.is_grace_over()
 
     def _show(self) -> None:
-        counts = self._asking.answered, self._failed.count
-        self._progress.show(self._session.moment(*counts, self._why_waiting))
+        words = self._session.words(self._failed.count, self._why_waiting)
+        self._display.show(self._total - self._left, self._total, words)
 
     def _why_waiting(self) -> str:
-        if self._sender.holds_back():
+        if self._limiter.holds_back():
             return "the limit that was given"
         is_end = 0 < self._left == self._session.keys.counts().in_flight
         return f"answers to the last lines ({self._left:,})" if is_end else ""

@@ -38,7 +38,7 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PromptLine:
     """One line of the input that is not blank."""
 
     #: Counts from 1, blank lines included.
@@ -53,7 +53,7 @@ class Line:
     mistake: UsageError | None = None
 
 
-def read_line(number: int, raw: bytes, defaults: Defaults) -> Line | None:
+def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
     """Return what a line asks for; None: it is blank."""
     ids: dict[str, Any] = {}
     body: dict[str, Any] = {}
@@ -66,11 +66,11 @@ def read_line(number: int, raw: bytes, defaults: Defaults) -> Line | None:
         path, body = _asked(value, defaults)
         request = make_request(path, _checked_model(body), body)
     except UsageError as exc:
-        return Line(number=number, ids=ids, body=body, request=None, mistake=exc)
+        return PromptLine(number=number, ids=ids, body=body, request=None, mistake=exc)
     except RecursionError:
         deep = UsageError("the line is nested too deeply; flatten it")
-        return Line(number=number, ids=ids, body=body, request=None, mistake=deep)
-    return Line(number=number, ids=ids, body=body, request=request)
+        return PromptLine(number=number, ids=ids, body=body, request=None, mistake=deep)
+    return PromptLine(number=number, ids=ids, body=body, request=request)
 
 
 def _value(raw: bytes, *, is_first: bool) -> dict[str, Any] | str | None:

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Generator
 
 from ...core.errors import UsageError
-from .lines import Defaults, Line, read_line
+from .lines import Defaults, PromptLine, read_line
 
 
-class Source:
+class PromptsFile:
     """A file of prompts, one a line.
 
     Raises:
@@ -34,7 +34,7 @@ class Source:
         with open(self.path, "rb") as file:
             return sum(1 for raw in file if raw.strip())
 
-    def lines(self) -> Generator[Line, None, None]:
+    def lines(self) -> Generator[PromptLine, None, None]:
         """Yield the lines that are not blank; close the iterator when it is not used up."""
         with open(self.path, "rb") as file:
             for number, raw in enumerate(file, 1):

@@ -24,8 +24,7 @@ from ...core.clock import Clock
 from ...core.filesystem import storage_error
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
 from ...core.redaction import Redactor
-from ...transport.base import SendFault
-from ...transport.exchange import HttpExchange, Method, Upload
+from ...transport.base import HttpExchange, Method, SendFault, Upload
 from ...transport.http import HttpTransport
 from .objects import RemoteBatch, RemoteFile, batch_from, file_from
 

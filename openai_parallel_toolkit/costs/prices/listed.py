@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
@@ -71,33 +71,16 @@ def most_reply_tokens(model: str) -> int | None:
 def _price(listed: dict[str, Any]) -> ModelPrice | None:
     if listed.get(_INPUT) is None:
         return None
-    steps = {
-        step.start
-        for name in (_INPUT, _CACHED, _OUTPUT)
-        for step in getattr(listed.get(name), "tiers", ())
-    }
-    base = _flat_price(listed, lambda value: value.base)
+    values = [listed.get(name) for name in (_INPUT, _OUTPUT, _CACHED)]
+    steps = {step.start for value in values for step in getattr(value, "tiers", ())}
+    base = _flat_price(values, lambda value: value.base)
     if not steps:
         return base
     # With several steps the dearest counts from the first one on: too much rather than too little.
-    dearest = _flat_price(listed, lambda value: value.tiers[-1].price)
-    return ModelPrice(
-        input_usd=base.input_usd,
-        output_usd=base.output_usd,
-        cached_usd=base.cached_usd,
-        long_above_tokens=min(steps),
-        long=dearest,
-    )
+    dearest = _flat_price(values, lambda value: value.tiers[-1].price)
+    return replace(base, long_above_tokens=min(steps), long=dearest)
 
 
-def _flat_price(listed: dict[str, Any], of_tiers: Callable[[Any], Decimal]) -> ModelPrice:
-    amounts = {
-        name: of_tiers(value) if hasattr(value, "tiers") else value
-        for name, value in listed.items()
-        if value is not None and name in (_INPUT, _CACHED, _OUTPUT)
-    }
-    return ModelPrice(
-        input_usd=amounts[_INPUT],
-        output_usd=amounts.get(_OUTPUT, Decimal(0)),
-        cached_usd=amounts.get(_CACHED),
-    )
+def _flat_price(values: Iterable[Any], of_tiers: Callable[[Any], Decimal]) -> ModelPrice:
+    fresh, output, cached = (of_tiers(one) if hasattr(one, "tiers") else one for one in values)
+    return ModelPrice(input_usd=fresh, output_usd=output or Decimal(0), cached_usd=cached)

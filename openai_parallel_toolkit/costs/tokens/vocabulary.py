@@ -11,11 +11,14 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import secrets
 import tempfile
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import VocabularyMissing
+from ...core.filesystem import atomic_file
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -75,10 +78,10 @@ def _put_in_cache(name: str, path: str) -> None:
         return
     os.makedirs(os.path.dirname(path), exist_ok=True)
     # Renamed when whole: threads and processes may do the same at the same time.
-    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False) as file:
+    name = f"{path}.{secrets.token_hex(8)}"
+    with atomic_file(path, part=name, is_durable=False) as part, open(part, "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(found)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def _from_rs_bpe(name: str) -> bytes | None:
@@ -86,20 +89,17 @@ def _from_rs_bpe(name: str) -> bytes | None:
     if name not in _RS_BPE_TOKENS or importlib.util.find_spec("rs_bpe") is None:
         return None
     bpe = getattr(importlib.import_module("rs_bpe.bpe").openai, name)().bpe()
-    return b"".join(
-        b"%b %d\n" % (base64.b64encode(bpe.decode_tokens([rank])), rank)
-        for rank in range(_RS_BPE_TOKENS[name])
-    )
+    tokens = (bpe.decode_tokens([rank]) for rank in range(_RS_BPE_TOKENS[name]))
+    return b"".join(b"%b %d\n" % (base64.b64encode(token), n) for n, token in enumerate(tokens))
 
 
 def _from_llama_index(file_name: str) -> bytes | None:
     """Read the file inside llama-index-core, without importing that."""
     spec = importlib.util.find_spec("llama_index")
     for folder in (spec and spec.submodule_search_locations) or ():
-        path = os.path.join(folder, "core", "_static", "tiktoken_cache", file_name)
-        if os.path.exists(path):
-            with open(path, "rb") as file:
-                return file.read()
+        path = Path(folder, "core", "_static", "tiktoken_cache", file_name)
+        if path.exists():
+            return path.read_bytes()
     return None
 
 

@@ -109,11 +109,9 @@ class Field:
 
     def _from_env(self) -> str:
         name = self.value[len(_ENV) :].strip()
-        shown = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else "this name"
-        try:
+        if name in self.origin.env:
             return self.origin.env[name]
-        except KeyError:
-            pass
+        shown = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else "this name"
         raise self.error(f"the environment has no {shown}; set it, or write it into .env")
 
     def label(self) -> str:
@@ -161,7 +159,7 @@ class Field:
 
     def api_base(self) -> str:
         """Return a base URL without a trailing slash."""
-        url = self._url(("http", "https"), "https://api.openai.com/v1")
+        url = self._url("https://api.openai.com/v1")
         if "@" in urlsplit(url).netloc:
             raise self.error("holds a user name or password; keys belong into api_keys")
         if "?" in url or "#" in url:
@@ -170,23 +168,23 @@ class Field:
 
     def proxy(self) -> str:
         """Return the URL of a proxy; it may hold a password."""
-        return self._url(("http", "https"), "http://proxy.example:3128")
+        return self._url("http://proxy.example:3128")
 
-    def _url(self, schemes: tuple[str, ...], example: str) -> str:
+    def _url(self, example: str) -> str:
         url = self.text().strip()
         if "<" in url or ">" in url:
             raise self.error("is a placeholder; put your own URL there")
-        if not _is_url(url, schemes):
+        if not _is_url(url):
             raise self.error(f"expected a URL such as {example}")
         return url
 
 
-def _is_url(url: str, schemes: tuple[str, ...]) -> bool:
+def _is_url(url: str) -> bool:
     if not url.isascii() or not url.isprintable() or " " in url:
         return False
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a broken IPv6 address, a port that is no number
         return False
 

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...core.redaction import Secret
 from .fields import Field
-
-_SYNONYMS = {"max_requests_per_minute": "rpm", "max_tokens_per_minute": "tpm"}
-_KEY_FIELDS = (
-    "key",
-    "name",
-    "group",
-    "rpm",
-    "tpm",
-    "api_base",
-    "azure_deployment",
-    "api_version",
-    "max_concurrent_requests",
-    "enqueued_tokens",
-    *_SYNONYMS,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +36,20 @@ class APIKey:
 
 #: How a program may give a key: its value, an object with the fields of a config, or a record.
 GivenKey = str | Mapping[str, Any] | APIKey
+
+#: How each field of a key's object is read, besides the key itself.
+_READERS: dict[str, Callable[[Field], Any]] = {
+    "name": Field.label,
+    "group": Field.label,
+    "rpm": Field.whole_number,
+    "tpm": Field.whole_number,
+    "api_base": Field.api_base,
+    "azure_deployment": Field.label,
+    "api_version": Field.label,
+    "max_concurrent_requests": Field.whole_number,
+    "enqueued_tokens": Field.whole_number,
+}
+_SYNONYMS = {"max_requests_per_minute": "rpm", "max_tokens_per_minute": "tpm"}
 
 
 def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ...]:
@@ -95,47 +94,24 @@ def _read_key(entry: Field, default_name: str) -> APIKey:
     if isinstance(entry.value, APIKey):
         return entry.value
     if isinstance(entry.value, str):
-        return APIKey(
-            secret=Secret(entry.key(), default_name), name=default_name, group=default_name
-        )
+        return _api_key(entry.key(), {}, default_name)
     if not isinstance(entry.value, dict):
         raise entry.expected("a key, or an object with the field key")
-    return _read_object(entry, default_name)
-
-
-def _read_object(entry: Field, default_name: str) -> APIKey:
-    fields = entry.entries(_KEY_FIELDS)
+    fields = entry.entries(("key", *_READERS, *_SYNONYMS))
     if "key" not in fields:
         raise entry.error("has no field key; put the key there")
-    for synonym, short in _SYNONYMS.items():
-        if synonym in fields and short in fields:
-            raise fields[synonym].error(f"means the same as {short}; take one of them out")
-        if synonym in fields:
-            fields[short] = fields[synonym]
-    secret = fields["key"].key()
-    name = _label(fields, "name", secret) or default_name
-    return APIKey(
-        secret=Secret(secret, name),
-        name=name,
-        group=_label(fields, "group", secret) or name,
-        rpm=_whole(fields, "rpm"),
-        tpm=_whole(fields, "tpm"),
-        api_base=fields["api_base"].api_base() if "api_base" in fields else None,
-        azure_deployment=_label(fields, "azure_deployment", secret),
-        api_version=_label(fields, "api_version", secret),
-        max_concurrent_requests=_whole(fields, "max_concurrent_requests"),
-        enqueued_tokens=_whole(fields, "enqueued_tokens"),
-    )
+    secret = fields.pop("key").key()
+    given: dict[str, Any] = {}
+    for name, field in fields.items():
+        short = _SYNONYMS.get(name, name)
+        if short in given or (short != name and short in fields):
+            raise field.error(f"means the same as {short}; take one of them out")
+        given[short] = value = _READERS[short](field)
+        if isinstance(value, str) and secret in value:
+            raise field.error("holds the key itself; names are shown, so choose another")
+    return _api_key(secret, given, default_name)
 
 
-def _whole(fields: dict[str, Field], name: str) -> int | None:
-    return fields[name].whole_number() if name in fields else None
-
-
-def _label(fields: dict[str, Field], name: str, secret: str) -> str | None:
-    if name not in fields:
-        return None
-    label = fields[name].label()
-    if secret in label:
-        raise fields[name].error("holds the key itself; names are shown, so choose another")
-    return label
+def _api_key(secret: str, given: dict[str, Any], default_name: str) -> APIKey:
+    name = given.get("name") or default_name
+    return APIKey(**{"group": name, **given, "name": name, "secret": Secret(secret, name)})

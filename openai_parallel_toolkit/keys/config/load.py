@@ -16,8 +16,6 @@ from .fields import Field, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
 
-__all__ = ["DEFAULT_API_BASE", "APIKey", "ModelPrice", "Settings", "load_settings", "more_keys"]
-
 logger = logging.getLogger(__name__)
 
 DEFAULT_API_BASE = "https://api.openai.com/v1"
@@ -104,11 +102,12 @@ def _from_file(
     fields = read_json(path, origin).entries(("api_keys", "api_base", "proxy", "prices"))
     if api_keys is None and "api_keys" not in fields:
         raise Field(None, "api_keys", origin).error("is missing; give a list of at least one key")
+    prices = fields["prices"].entries() if "prices" in fields else {}
     settings = Settings(
         api_keys=read_keys(fields["api_keys"]) if api_keys is None else (),
         api_base=fields["api_base"].api_base() if "api_base" in fields else _env_base(variables),
         proxy=Secret(fields["proxy"].proxy(), "proxy") if "proxy" in fields else None,
-        prices=_read_prices(fields["prices"]) if "prices" in fields else {},
+        prices={model: _read_price(price) for model, price in prices.items()},
         source=shown,
     )
     if api_keys is not None:
@@ -118,10 +117,6 @@ def _from_file(
     if _holds_a_secret(fields):
         warn_if_others_can_read(path, shown)
     return settings
-
-
-def _read_prices(prices: Field) -> dict[str, ModelPrice]:
-    return {model: _read_price(entry) for model, entry in prices.entries().items()}
 
 
 def _read_price(entry: Field) -> ModelPrice:
@@ -147,18 +142,16 @@ def _holds_a_secret(fields: Mapping[str, Field]) -> bool:
 def _from_env(variables: Mapping[str, str], *, azure_first: bool) -> Settings | None:
     origin = Origin(name="the environment", env=variables)
     readers = [_openai_from_env, _azure_from_env]
-    for read in reversed(readers) if azure_first else readers:
-        settings = read(origin)
-        if settings is not None:
-            _tell_repairs(origin)
-            return settings
-    return None
+    found = filter(None, (read(origin) for read in (reversed(readers) if azure_first else readers)))
+    settings = next(found, None)
+    _tell_repairs(origin)
+    return settings
 
 
 def _openai_from_env(origin: Origin) -> Settings | None:
     for name in ("OPENAI_API_KEYS", "OPENAI_API_KEY"):
-        listed = [part.strip() for part in re.split(r"[,\n]", origin.env.get(name, ""))]
-        listed = [part for part in listed if part]
+        parts = re.split(r"[,\n]", origin.env.get(name, ""))
+        listed = [part.strip() for part in parts if part.strip()]
         if listed:
             keys = read_keys(Field(listed, name, origin))
             return Settings(api_keys=keys, api_base=_env_base(origin.env), source=origin.name)
@@ -172,9 +165,8 @@ def _azure_from_env(origin: Origin) -> Settings | None:
         Field(f"env:{name}", name, origin)
         for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
     )
-    entry = APIKey(
-        secret=Secret(key.key(), "key-1"), name="key-1", group="key-1", api_version=version.label()
-    )
+    (entry,) = read_keys(Field([key.key()], key.place, origin))
+    entry = replace(entry, api_version=version.label())
     return Settings(api_keys=(entry,), api_base=endpoint.api_base(), source=origin.name)
 
 

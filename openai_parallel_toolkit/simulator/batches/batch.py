@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..keys import Account
 from .controls import ENDS, BatchCourse
@@ -82,38 +81,32 @@ class EnqueuedTokens:
 
 
 class TokenQueue:
-    """Counts enqueued tokens by key and model. `_lock` guards the counts."""
+    """Counts enqueued tokens by key and model. Changed by the event loop's thread alone."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._counts: dict[tuple[str, str], EnqueuedTokens] = {}
 
     def take(self, key: str, model: str, tokens: int, limit: int | None) -> bool:
         """Return whether the limit bears so many tokens more, and count them if it does."""
-        with self._lock:
-            count = self._counts.setdefault((key, model), EnqueuedTokens())
-            wanted = count.now + tokens
-            count.peak = max(count.peak, wanted)
-            if limit is not None and wanted > limit:
-                return False
-            count.now = wanted
-            return True
+        count = self._counts.setdefault((key, model), EnqueuedTokens())
+        wanted = count.now + tokens
+        count.peak = max(count.peak, wanted)
+        if limit is not None and wanted > limit:
+            return False
+        count.now = wanted
+        return True
 
     def give_back(self, key: str, model: str, tokens: int) -> None:
         """Count so many tokens less."""
-        with self._lock:
-            self._counts[key, model].now -= tokens
+        self._counts[key, model].now -= tokens
 
     def counts(self) -> dict[str, dict[str, EnqueuedTokens]]:
-        """Return the counts of each model, by key."""
+        """Return the counts of each model, by key; any thread may ask."""
         shown: dict[str, dict[str, EnqueuedTokens]] = {}
-        with self._lock:
-            for (key, model), count in self._counts.items():
-                mine = shown.setdefault(key, {})
-                mine[model] = EnqueuedTokens(now=count.now, peak=count.peak)
+        for (key, model), count in self._counts.copy().items():
+            shown.setdefault(key, {})[model] = replace(count)
         return shown
 
     def reset(self) -> None:
         """Forget all counts."""
-        with self._lock:
-            self._counts.clear()
+        self._counts.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -15,12 +14,11 @@ from .line_processor import LineProcessor
 
 
 class SimBatchService:
-    """Runs batches in the event loop. `_lock` guards the list, which any thread may read."""
+    """Runs batches in the event loop; any thread may read the list of them."""
 
     def __init__(
         self, environment: Environment, files: FileStore, processor: LineProcessor
     ) -> None:
-        self._lock = threading.Lock()
         self._environment = environment
         self._queue = TokenQueue()
         self._lifecycle = BatchLifecycle(environment, files, processor, self._queue)
@@ -39,21 +37,20 @@ class SimBatchService:
         """Take in a batch and begin with it."""
         controls, created_s = self._environment.batch_controls, self._environment.now_s()
         course = controls.take_course()
-        with self._lock:
-            batch = SimBatch(
-                id=f"batch_{self._environment.seed & 0xFFFFFFFF:08x}{len(self._batches) + 1:024x}",
-                account=account,
-                is_azure=is_azure,
-                endpoint=endpoint,
-                input_file=input_file,
-                metadata=metadata,
-                course=course,
-                seconds=controls.seconds if course.seconds is None else course.seconds,
-                created_s=created_s,
-                expires_s=created_s + controls.window_s,
-                output_lifetime_s=output_lifetime_s,
-            )
-            self._batches[batch.id] = batch
+        batch = SimBatch(
+            id=f"batch_{self._environment.seed & 0xFFFFFFFF:08x}{len(self._batches) + 1:024x}",
+            account=account,
+            is_azure=is_azure,
+            endpoint=endpoint,
+            input_file=input_file,
+            metadata=metadata,
+            course=course,
+            seconds=controls.seconds if course.seconds is None else course.seconds,
+            created_s=created_s,
+            expires_s=created_s + controls.window_s,
+            output_lifetime_s=output_lifetime_s,
+        )
+        self._batches[batch.id] = batch
         self._go_on(batch, self._lifecycle.lead(batch))
         return batch
 
@@ -64,14 +61,12 @@ class SimBatchService:
 
     def find(self, batch_id: str, key: str) -> SimBatch | None:
         """Return a key's batch; None: the key has none of this id."""
-        with self._lock:
-            batch = self._batches.get(batch_id)
+        batch = self._batches.get(batch_id)
         return batch if batch is not None and batch.key == key else None
 
     def batches(self, key: str | None = None) -> list[SimBatch]:
         """Return batches, oldest first; a key of None means all keys."""
-        with self._lock:
-            return [batch for batch in self._batches.values() if key in (None, batch.key)]
+        return [batch for batch in list(self._batches.values()) if key in (None, batch.key)]
 
     def listed(self, key: str) -> list[SimBatch]:
         """Return those of a key's batches that are listed, oldest first."""
@@ -88,14 +83,12 @@ class SimBatchService:
 
     def reset(self) -> None:
         """Forget all batches."""
-        with self._lock:
-            self._batches.clear()
+        self._batches.clear()
         self._queue.reset()
 
     def _go_on(self, batch: SimBatch, life: Iterator[float]) -> None:
-        with self._lock:
-            if self._batches.get(batch.id) is not batch:
-                return  # forgotten
+        if self._batches.get(batch.id) is not batch:
+            return  # forgotten
         delay_s = next(life, None)
         if delay_s is not None:
             self._environment.later(delay_s, lambda: self._go_on(batch, life))

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from ..batches.batch import SimBatch
+from ..batches.file_store import StoredFile
 from ..http_messages import HttpReply, json_reply
 from ..refusals import invalid
 from ..request_view import RequestView
 
-
-class HasId(Protocol):
-    """What a page can begin after."""
-
-    @property
-    def id(self) -> str:
-        """What it is called."""
-
-
-Item = TypeVar("Item", bound=HasId)
+Item = TypeVar("Item", SimBatch, StoredFile)
 
 
 def page_of(

@@ -12,8 +12,8 @@ from random import Random
 from typing import NamedTuple
 
 from ..core.backoff import backoff_s
-from ..core.records import KeyStatus, Need
-from .bucket import LearnedLimits, TokenBucket
+from ..core.records import KeyStatus, Need, Outcome, OutcomeKind, RateHints
+from .bucket import RateLimits
 from .config import APIKey
 
 _MAX_RETRY_AFTER_S = 600.0
@@ -29,15 +29,15 @@ class BlockReason(Enum):
     WINDOW = "send fewer at a time after a rate limit"
     RATE = "are at a limit of requests or tokens per minute"
     FULL = "have as many requests in flight as they may"
-    TRIAL = "were dropped in an earlier run and are on trial"
+    HALF_OPEN = "were dropped in an earlier run and are on trial"
 
 
 class Block(NamedTuple):
     """What keeps a key from serving a request."""
 
-    why: BlockReason
-    #: Clock time, seconds, when to look again; None: after a change, not after a time.
-    until_s: float | None = None
+    reason: BlockReason
+    #: Clock time, seconds, when to look again; inf: after a change, not after a time.
+    until_s: float = math.inf
     #: Whether it keeps the whole group back.
     is_group: bool = False
     #: Whether a smaller request might be served.
@@ -53,7 +53,8 @@ class Group:
         self.cool_until_s = -math.inf
         #: Requests that may be in flight; None: no limit was hit yet.
         self.window: float | None = None
-        self.learned: dict[str, LearnedLimits] = {}
+        #: By model, as the replies' headers tell them.
+        self.learned: dict[str, RateLimits] = {}
         self._limits_in_a_row = 0
         #: The newest lease when a limit was hit: older ones belong to the same wave.
         self._wave = -1
@@ -65,9 +66,7 @@ class Group:
         if self.window is not None and self.in_flight >= int(self.window):
             return Block(BlockReason.WINDOW, is_group=True)
         learned = self.learned.get(need.model)
-        if learned is None:
-            return None
-        return _limit_block(learned.requests, learned.tokens, need, now_s, is_group=True)
+        return _rate_block(learned, need, now_s, is_group=True) if learned else None
 
     def hit_limit(
         self,
@@ -107,14 +106,14 @@ class KeyState:
     def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
         self.key = key
         self.group = group
-        #: Number of its last lease: the smallest has rested longest.
-        self.order = 0
         self.in_flight = 0
+        #: Why it is never asked again; None: it is.
         self.dropped: str | None = None
-        self.trial: str | None = None
+        #: Why an earlier run dropped it: it gets one request at a time until one succeeds.
+        self.half_open: str | None = None
+        #: Models that it does not have.
         self.not_here: set[str] = set()
-        self.requests_limit = TokenBucket(key.rpm, now_s) if key.rpm else None
-        self.tokens_limit = TokenBucket(key.tpm, now_s) if key.tpm else None
+        self.limits = RateLimits(key.rpm, key.tpm, now_s) if key.rpm or key.tpm else None
         self.requests = 0
         self.tokens = 0
         self.cost_usd = Decimal(0)
@@ -128,20 +127,16 @@ class KeyState:
         blocked = self.group.block(need, now_s)
         if blocked is not None:
             return blocked
-        if self.trial is not None and self.in_flight:
-            return Block(BlockReason.TRIAL)
-        room = self.key.max_concurrent_requests
-        if room is not None and self.in_flight >= room:
+        if self.half_open is not None and self.in_flight:
+            return Block(BlockReason.HALF_OPEN)
+        most = self.key.max_concurrent_requests
+        if most is not None and self.in_flight >= most:
             return Block(BlockReason.FULL)
-        if self.requests_limit is None and self.tokens_limit is None:
-            return None
-        return _limit_block(self.requests_limit, self.tokens_limit, need, now_s, is_group=False)
+        return _rate_block(self.limits, need, now_s) if self.limits else None
 
-    def ready_s(self, need: Need, now_s: float) -> float | None:
-        """Return when it may serve `need` if nothing changes; None: not before something does."""
-        while (blocked := self.block(need, now_s)) is not None:
-            if blocked.until_s is None:
-                return None
+    def ready_s(self, need: Need, now_s: float) -> float:
+        """Return when it may serve `need` if nothing changes; inf: not before something does."""
+        while now_s < math.inf and (blocked := self.block(need, now_s)) is not None:
             now_s = blocked.until_s
         return now_s
 
@@ -152,33 +147,55 @@ class KeyState:
         """Return why it can never serve the model asked for."""
         return "does not have the model" if self.dropped is None else self.dropped
 
-    def take(self, need: Need, lease_id: int, now_s: float) -> None:
+    def lend(self, need: Need, now_s: float) -> None:
         """Set aside what `need` asks for."""
-        self.order = lease_id
         self.in_flight += 1
         self.group.in_flight += 1
-        learned = self.group.learned.get(need.model)
-        for bucket in (self.requests_limit, learned.requests if learned else None):
-            if bucket is not None:
-                bucket.take(1, now_s)
-        self.take_tokens(need.model, need.tokens, now_s)
+        self._take(need.model, 1, need.tokens, now_s)
 
-    def take_tokens(self, model: str, tokens: int, now_s: float) -> None:
-        """Take tokens from the limits that hold for `model`; negative gives back."""
+    def settle(self, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float) -> None:
+        """Take back what was set aside for `need`, and count and learn from the outcome."""
+        usage, hints = outcome.usage, outcome.hints
+        self.in_flight -= 1
+        self.group.in_flight -= 1
+        if outcome.kind is OutcomeKind.OK:
+            self.half_open = None
+        if outcome.kind is OutcomeKind.UNSENT:
+            self._take(need.model, 0, -need.tokens, now_s)
+        else:
+            self.requests += 1
+        if usage is not None:
+            self._take(need.model, 0, usage.total_tokens - need.tokens, now_s)
+            self.tokens += usage.total_tokens
+            self.cost_usd += cost_usd or 0
+        if hints is not None:
+            self._learn(need.model, hints, now_s)
+
+    def _take(self, model: str, requests: int, tokens: int, now_s: float) -> None:
+        if self.limits is not None:
+            self.limits.take(requests, tokens, now_s)
         learned = self.group.learned.get(model)
-        for bucket in (self.tokens_limit, learned.tokens if learned else None):
-            if bucket is not None:
-                bucket.take(tokens, now_s)
+        if learned is not None:
+            learned.take(requests, tokens, now_s)
+
+    def _learn(self, model: str, hints: RateHints, now_s: float) -> None:
+        """Learn the limits that the key's owner did not give."""
+        if hints.limit_requests is None and hints.limit_tokens is None:
+            return
+        learned = self.group.learned.setdefault(model, RateLimits(None, None, now_s))
+        if self.key.rpm is None:
+            learned.learn_requests(hints, now_s)
+        if self.key.tpm is None:
+            learned.learn_tokens(hints, now_s)
 
     def status(self, now_s: float) -> KeyStatus:
         """Return how the key stands, for people."""
         cools = self.group.cool_until_s > now_s and self.dropped is None
-        state = "cooling" if cools else "alive"
-        reason = "rate limit" if cools else ""
+        state, reason = ("cooling", "rate limit") if cools else ("alive", "")
         if self.dropped is not None:
             state, reason = "dropped", self.dropped
-        elif self.trial is not None and not cools:
-            state, reason = "on trial", self.trial
+        elif self.half_open is not None and not cools:
+            state, reason = "on trial", self.half_open
         return KeyStatus(
             name=self.key.name,
             group=self.group.name,
@@ -192,14 +209,10 @@ class KeyState:
         )
 
 
-def _limit_block(
-    requests: TokenBucket | None,
-    tokens: TokenBucket | None,
-    need: Need,
-    now_s: float,
-    *,
-    is_group: bool,
+def _rate_block(
+    limits: RateLimits, need: Need, now_s: float, *, is_group: bool = False
 ) -> Block | None:
+    requests, tokens = limits.requests, limits.tokens
     requests_s = now_s if requests is None else requests.ready_s(1, now_s)
     tokens_s = now_s if tokens is None else tokens.ready_s(need.tokens, now_s)
     if requests_s <= now_s and tokens_s <= now_s:

@@ -30,7 +30,7 @@ class Ask(ParallelToolkit):
             out.write("\n".join(data))
 
 
-class Desk:
+class RemoteFixture:
     """Where a test puts inputs, a simulator's keys, and looks at outputs."""
 
     def __init__(self, root, sim):

@@ -13,7 +13,7 @@ from openai_parallel_toolkit.files.scan import scan
 from openai_parallel_toolkit.files.staging import Staging
 
 
-class House:
+class WorkFixture:
     def __init__(self, root, journal=None, files=None):
         self.root = str(root)
         self.input = os.path.join(self.root, "in")
@@ -80,20 +80,20 @@ class House:
 
     def run_hook(self, path, outputs):
         """Write `outputs` (suffix -> text) as process_output would; return what is finished."""
-        file_calls = self.staging.begin(self.layout().without_ext(path))
+        staged = self.staging.begin(self.layout().without_ext(path))
         for suffix, text in outputs.items():
-            place = file_calls.path_without_ext + suffix
+            place = staged.path_without_ext + suffix
             os.makedirs(os.path.dirname(place), exist_ok=True)
             with open(place, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
-        return self.finished(path, file_calls)
+        return self.finished(path, staged)
 
-    def finished(self, path, file_calls, outputs=None):
+    def finished(self, path, staged, outputs=None):
         return Finished(
             file_id=self.journal.id_of(path),
             path=path,
-            file_calls=file_calls,
-            outputs=file_calls.collect() if outputs is None else outputs,
+            staged=staged,
+            outputs=staged.collect() if outputs is None else outputs,
             hooks_version="v1",
             input_signature="s1",
         )

@@ -1,0 +1,132 @@
+"""Do what `attempts` decides: claim, send, record and wait, on one event loop."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.clock import Clock
+from ..core.loop_calls import LoopCalls
+from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
+from ..transport import SendFault, Transport
+from . import attempts
+from .classify import Clean
+from .run_context import SubmittedCall
+
+logger = logging.getLogger(__name__)
+
+#: Says so once when this many attempts in a row did not reach any server.
+_UNREACHABLE_AFTER = 3
+
+
+@dataclass(kw_only=True, eq=False)
+class CallDriver:
+    """Takes calls from admission to their reply; used on the event loop of `calls` alone."""
+
+    transport: Transport
+    calls: LoopCalls
+    #: Waits until an attempt may be sent, or raises what says that it never may.
+    admit: Callable[[Need, SubmittedCall], Awaitable[Lease]]
+    #: Takes the lease of an attempt back, and may raise what ends the whole call.
+    settle: Callable[[attempts.End, SubmittedCall], None]
+    #: Waits before the next attempt.
+    pause: Callable[[float, SubmittedCall], Awaitable[object]]
+    clock: Clock
+    chance: random.Random
+    #: Takes secrets out of the provider's words.
+    clean: Clean
+    #: Attempts in a row that did not reach any server.
+    unreached: int = 0
+
+    async def reply(self, call: SubmittedCall) -> Reply:
+        """Return the reply to a call, durable; raise what came instead."""
+        steps = attempts.ask(
+            call.request,
+            call.context.policy,
+            prices=call.context.prices,
+            clock=self.clock,
+            chance=self.chance,
+            clean=self.clean,
+        )
+        told: Any = None
+        while True:
+            try:
+                step = steps.send(told)
+            except StopIteration as stop:
+                reply: Reply = stop.value
+                return reply
+            told = await self._do(step, call)
+
+    async def _do(self, step: attempts.Step, call: SubmittedCall) -> Any:
+        if isinstance(step, attempts.Admit):
+            return await self.admit(step.need, call)
+        if isinstance(step, attempts.Claim):
+            return await self._claim(step.lease, call)
+        if isinstance(step, attempts.Send):
+            return await self._send(step, call)
+        if isinstance(step, attempts.End):
+            return await self._end(step, call)
+        return await self.pause(step.seconds, call)
+
+    async def _claim(self, lease: Lease, call: SubmittedCall) -> int:
+        context, attempt_id = call.context, 0
+        context.tally.sent(lease)
+        try:
+            if context.journal is not None:
+                durable, done = self.calls.durable()
+                attempt_id = context.journal.claim(
+                    call.id,
+                    key_name=lease.key_name,
+                    model=call.request.model,
+                    max_cost_usd=lease.need.max_cost_usd,
+                    done=done,
+                )
+                await durable
+            context.stop.check()
+        except BaseException:
+            outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
+            self.settle(attempts.End(lease, attempt_id, outcome), call)
+            if context.journal is not None and attempt_id:
+                context.journal.ended(attempt_id, outcome)
+            raise
+        return attempt_id
+
+    async def _send(self, step: attempts.Send, call: SubmittedCall) -> RawReply | SendFault:
+        transport = call.transport or self.transport
+        try:
+            return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
+        except SendFault as fault:
+            return fault
+        except BaseException as exc:  # a user's own `generate` may raise anything
+            outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
+            self.settle(attempts.End(step.lease, step.attempt_id, outcome), call)
+            if isinstance(exc, Exception) and call.context.journal is not None:
+                call.context.journal.ended(step.attempt_id, outcome)
+            raise
+
+    async def _end(self, end: attempts.End, call: SubmittedCall) -> None:
+        outcome, journal, durable = end.outcome, call.context.journal, None
+        self._note_reach(end)
+        if journal is not None and outcome.kind is OutcomeKind.OK:
+            durable, done = self.calls.durable()
+            body = end.ended.body if isinstance(end.ended, RawReply) else b""
+            journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)
+        elif journal is not None:
+            journal.ended(end.attempt_id, outcome)
+        self.settle(end, call)
+        if durable is not None:
+            await durable
+
+    def _note_reach(self, end: attempts.End) -> None:
+        self.unreached = self.unreached + 1 if end.outcome.kind is OutcomeKind.UNSENT else 0
+        if self.unreached == _UNREACHABLE_AFTER:
+            logger.warning(
+                "%s cannot be reached (%s); trying again. Check the url (api_base in the config) "
+                "and, behind a firewall, the proxy (HTTPS_PROXY, or proxy in the config).",
+                end.lease.api_base,
+                end.outcome.message,
+                extra={"action": "unreachable"},
+            )

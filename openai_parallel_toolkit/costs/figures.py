@@ -1,0 +1,204 @@
+"""What calls came to: counts, tokens and cost, as data, as words and as JSON values."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from ..core.records import Lease, Outcome, OutcomeKind
+from ..core.text import counted
+
+COST_UNKNOWN = "cost unknown (no price is set for the model)"
+
+
+def usd_text(amount_usd: Decimal | None) -> str | None:
+    """Return dollars as text, exactly; None: not known."""
+    return None if amount_usd is None else format(amount_usd, "f")
+
+
+def usd_sum(amounts_usd: Iterable[Decimal | None]) -> Decimal | None:
+    """Add amounts up; None: one of them is not known."""
+    total = Decimal(0)
+    for amount in amounts_usd:
+        if amount is None:
+            return None
+        total += amount
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What something cost, from what is known to what is possible, USD; unknown is never 0."""
+
+    known_usd: Decimal
+    #: `known_usd` and the most that what is in doubt can have cost.
+    max_usd: Decimal
+    #: Parts without a price: they are in neither amount.
+    unpriced: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of it."""
+        return bool(self.known_usd) or not self.unpriced
+
+    def words(self, unit: str = "call") -> str:
+        """Return it in words; `unit` is what has a price or none."""
+        if not self.is_known:
+            return COST_UNKNOWN
+        known = f"${self.known_usd:.4f}"
+        if self.max_usd > self.known_usd:
+            known += f" known, at most ${self.max_usd:.4f}"
+        return known + (
+            f" and {counted(self.unpriced, unit)} without a price" * bool(self.unpriced)
+        )
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return both amounts as JSON values; what is not known is null."""
+        return {
+            "cost_usd": usd_text(self.known_usd) if self.is_known else None,
+            "max_cost_usd": None if self.unpriced else usd_text(self.max_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What some attempts came to. An attempt is one request that was, or was about to be, sent."""
+
+    #: Whatever came of them; those that reached no server do not count.
+    sent: int = 0
+    answered: int = 0
+    #: Ended with no whole reply: maybe billed.
+    unknown: int = 0
+    #: Without an end: in flight now, or lost when their process died, then maybe billed.
+    unanswered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    #: Part of prompt_tokens.
+    cached_tokens: int = 0
+    #: Known cost.
+    cost_usd: Decimal = Decimal(0)
+    #: The most that attempts of unknown cost can have cost besides.
+    doubt_usd: Decimal = Decimal(0)
+    #: Maybe billed attempts without a price: they are in neither amount.
+    unpriced: int = 0
+    #: Calls whose answer was in the journal already.
+    replayed: int = 0
+    #: The same for each key, where it is told.
+    by_key: Mapping[str, Figures] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that were counted."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def max_cost_usd(self) -> Decimal:
+        """Known cost and all doubt, USD."""
+        return self.cost_usd + self.doubt_usd
+
+    @property
+    def cost(self) -> Cost:
+        """What they cost."""
+        return Cost(known_usd=self.cost_usd, max_usd=self.max_cost_usd, unpriced=self.unpriced)
+
+    def as_dict(self, *counts: str) -> dict[str, Any]:
+        """Return these counts and the cost as JSON values."""
+        told = {name: getattr(self, name) for name in (*counts, "unpriced")}
+        return {**told, **self.cost.as_dict()}
+
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in COUNTED})
+
+
+#: What can be added up: what an attempt changes.
+COUNTED = tuple(Figures.__dataclass_fields__)[:-2]
+
+
+@dataclass(slots=True)
+class Sums:
+    """`Figures` while they change; the fields are COUNTED."""
+
+    sent: int = 0
+    answered: int = 0
+    unknown: int = 0
+    unanswered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+    doubt_usd: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    def begin(self, max_cost_usd: Decimal | None) -> None:
+        """Count an attempt that is about to be sent; None: its price is not known."""
+        self.sent += 1
+        self.unanswered += 1
+        self.doubt(max_cost_usd, 1)
+
+    def end(self, max_cost_usd: Decimal | None, outcome: Outcome, cost_usd: Decimal | None) -> None:
+        """Count the end of an attempt that `begin` counted; `cost_usd` None: not known."""
+        kind, usage = outcome.kind, outcome.usage
+        self.unanswered -= 1
+        self.sent -= kind is OutcomeKind.UNSENT
+        self.answered += kind is OutcomeKind.OK
+        self.unknown += kind is OutcomeKind.UNKNOWN
+        if usage is not None:
+            self.prompt_tokens += usage.prompt_tokens
+            self.completion_tokens += usage.completion_tokens
+            self.cached_tokens += usage.cached_tokens
+        if cost_usd is not None:
+            self.cost_usd += cost_usd
+        if cost_usd is not None or kind not in (OutcomeKind.OK, OutcomeKind.UNKNOWN):
+            self.doubt(max_cost_usd, -1)
+
+    def doubt(self, max_cost_usd: Decimal | None, sign: int) -> None:
+        """Add (1) or take away (-1) what an attempt may cost."""
+        if max_cost_usd is None:
+            self.unpriced += sign
+        else:
+            self.doubt_usd += sign * max_cost_usd
+
+    def figures(self) -> Figures:
+        """Return how they stand now."""
+        return Figures(**{name: getattr(self, name) for name in COUNTED})
+
+
+class Tally:
+    """Adds up a run's calls as they happen; one lock guards all figures."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._replayed = 0
+        self._keys: defaultdict[str, Sums] = defaultdict(Sums)
+
+    def sent(self, lease: Lease) -> None:
+        """Count an attempt that is on its way."""
+        with self._lock:
+            self._keys[lease.key_name].sent += 1
+
+    def replayed(self) -> None:
+        """Count a call whose answer was kept."""
+        with self._lock:
+            self._replayed += 1
+
+    def ended(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None) -> None:
+        """Count an attempt's end; `cost_usd` None: not known."""
+        if outcome.kind is not OutcomeKind.OK:  # what was of no use has no tokens to tell of
+            outcome = replace(outcome, usage=None)
+        most_usd = lease.need.max_cost_usd
+        with self._lock:
+            sums = self._keys[lease.key_name]
+            sums.unanswered += 1  # in doubt from here on: what is under way is not told so
+            sums.doubt(most_usd, 1)
+            sums.end(most_usd, outcome, cost_usd)
+
+    def figures(self) -> Figures:
+        """Return how it stands now."""
+        with self._lock:
+            keys = {name: sums.figures() for name, sums in self._keys.items()}
+            replayed = self._replayed
+        return replace(sum(keys.values(), Figures()), replayed=replayed, by_key=keys)
