@@ -87,7 +87,7 @@ def paid(sim):
 @doors
 @pytest.mark.parametrize("code", [*FULL, *DEAD, "model_not_found", "internal_error"])
 def test_a_batch_that_fails_goes_again_where_it_can_be_answered(tmp_path, sim, door, code):
-    sim.steering.follow(BatchCourse("failed", code=code, message="No."))
+    sim.batch_controls.follow(BatchCourse("failed", code=code, message="No."))
     *ends, dropped = door(tmp_path, sim)
     assert ends == [3, 0, 0]
     assert sorted(paid(sim).values()) == [1, 1, 1]
@@ -113,7 +113,7 @@ def test_lines_that_were_not_answered_go_again_alone(tmp_path, sim, door, kind):
 
 @doors
 def test_what_is_lost_twice_is_not_bought_a_third_time(tmp_path, sim, door):
-    sim.steering.always_follow(BatchCourse(lost_share=1.0))
+    sim.batch_controls.always_follow(BatchCourse(lost_share=1.0))
     *ends, _ = door(tmp_path, sim)
     assert ends == [0, 3, 0]
     assert sorted(paid(sim).values()) == [2, 2, 2]

@@ -42,7 +42,7 @@ def start(root, *arguments):
 
 
 def test_batches_of_a_run_in_batch_mode_are_cancelled_and_told(bench, sim):
-    sim.steering.hold()
+    sim.batch_controls.hold()
     (bench.root / "hooks.py").write_text(HOOKS)
     for n in range(3):
         (bench.input / f"f{n}.txt").write_text(f"text {n}")

@@ -108,7 +108,7 @@ def test_no_key_is_shown_or_written(bench, sim, shell):
 
 
 def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim, shell):
-    sim.steering.hold()
+    sim.batch_controls.hold()
     bench.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json", "--json")
     until(lambda: [batch for batch in sim.batches.batches() if batch.status == "in_progress"])
@@ -125,7 +125,7 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
     assert "Under way: 1 file\n" in out
     assert "a.jsonl" in out
 
-    sim.steering.release()
+    sim.batch_controls.release()
     code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
     assert code == 0
     assert json.loads(out)["done"] == 1
@@ -133,7 +133,7 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
 
 
 def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(bench, sim, shell):
-    sim.steering.set_pace(seconds=4)
+    sim.batch_controls.set_pace(seconds=4)
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(40)])
     process = shell.start("in", "out", "--config", "config.json")
     until(lambda: "running" in bench.stages())
@@ -145,7 +145,7 @@ def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(benc
     code, out, _ = shell.give("cancel", "out", "--config", "config.json")
     assert code == 0
     assert "Told to stop: 1 batch;" in out
-    sim.steering.set_pace(seconds=0.1)
+    sim.batch_controls.set_pace(seconds=0.1)
     code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
     told = json.loads(out)
     assert told["lines_answered"] == batch.completed
@@ -245,7 +245,7 @@ def test_when_no_key_is_left_each_fact_is_told_once(bench, sim, shell):
 
 
 def test_status_tells_that_a_batch_was_cancelled(bench, sim, shell):
-    sim.steering.hold()
+    sim.batch_controls.hold()
     bench.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json")
     until(lambda: "running" in bench.stages())

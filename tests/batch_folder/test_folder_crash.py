@@ -110,7 +110,7 @@ def test_a_batch_that_is_listed_late_is_not_made_again(tmp_path):
             children.pop().kill()
 
     with Simulator([SimKey("test")], batch_seconds=0.05, on_post=on_post) as sim:
-        sim.steering.set_pace(listed_after_s=3)
+        sim.batch_controls.set_pace(listed_after_s=3)
         bench = Bench(tmp_path, sim)
         bench.put("a.jsonl")
         child = start("one", bench.input, bench.output, bench.error, bench.config)

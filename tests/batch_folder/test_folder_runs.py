@@ -103,7 +103,7 @@ def test_lines_that_fail_in_passing_are_asked_again_and_only_those(bench, sim):
 
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_a_batch_that_ends_early_keeps_its_answers_and_asks_the_rest_again(bench, sim, end):
-    sim.steering.follow(BatchCourse(end, share=0.5))
+    sim.batch_controls.follow(BatchCourse(end, share=0.5))
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(10)])
     assert bench.run().lines_answered == 10
     assert len(bench.results("a.jsonl")) == 10
@@ -114,7 +114,7 @@ def test_a_batch_that_ends_early_keeps_its_answers_and_asks_the_rest_again(bench
 
 
 def test_answers_of_a_first_batch_are_kept_when_a_second_one_is_refused(bench, sim):
-    sim.steering.follow(BatchCourse("expired", share=0.5))
+    sim.batch_controls.follow(BatchCourse("expired", share=0.5))
     sim.script.replace([Fault("400", path="/batches", at={4})])
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(6)])
     summary = bench.run()
@@ -135,7 +135,7 @@ def test_an_uploaded_file_that_has_expired_is_sent_again(bench, sim):
 
 
 def test_after_max_attempts_what_is_not_answered_is_an_error(bench, sim):
-    sim.steering.always_follow(BatchCourse("expired", share=0.5))
+    sim.batch_controls.always_follow(BatchCourse("expired", share=0.5))
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(8)])
     summary = bench.run(max_attempts=2)
     assert (summary.lines_answered, summary.lines_failed) == (6, 2)
@@ -144,7 +144,7 @@ def test_after_max_attempts_what_is_not_answered_is_an_error(bench, sim):
 
 
 def test_answers_that_the_service_lost_are_asked_again_and_strangers_are_left_out(bench, sim):
-    sim.steering.follow(BatchCourse(lost_share=0.5, strangers=2))
+    sim.batch_controls.follow(BatchCourse(lost_share=0.5, strangers=2))
     bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(4)])
     assert bench.run().lines_answered == 4
     assert set(bench.results("a.jsonl")) == {f"l{n}" for n in range(4)}
@@ -156,7 +156,7 @@ def test_a_batch_that_fails_as_a_whole_goes_to_the_error_location_with_the_reaso
     bench, sim, code, batches
 ):
     """At once where the code says that it always will, else after `max_attempts`."""
-    sim.steering.always_follow(BatchCourse("failed", code=code, message="no such model"))
+    sim.batch_controls.always_follow(BatchCourse("failed", code=code, message="no such model"))
     bench.put("a.jsonl")
     assert bench.run().failed == 1
     assert bench.results("a.jsonl", "error")[None]["code"] == code
@@ -177,7 +177,7 @@ def test_too_many_enqueued_tokens_are_waited_for_and_no_error(tmp_path):
 
 
 def test_no_more_files_than_batch_size_are_under_way(bench, sim):
-    sim.steering.set_pace(seconds=0.3)
+    sim.batch_controls.set_pace(seconds=0.3)
     for n in range(5):
         bench.put(f"{n}.jsonl")
     most = 0
@@ -362,7 +362,7 @@ def test_the_most_that_a_run_can_have_cost_is_the_cost_when_nothing_is_in_doubt(
 
 
 def test_lines_that_a_batch_lost_are_told_as_cost_that_is_not_known(bench, sim):
-    sim.steering.follow(BatchCourse(lost_share=0.5))
+    sim.batch_controls.follow(BatchCourse(lost_share=0.5))
     bench.put("a.jsonl", *[a_line(f"{n}", f"say {n}", max_tokens=9) for n in range(4)])
     summary = bench.run()
     assert (summary.lines_answered, summary.lines_failed, summary.lines_in_doubt) == (4, 0, 2)

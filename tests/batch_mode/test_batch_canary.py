@@ -46,7 +46,7 @@ def test_failures_of_every_kind_keep_the_key_to_themselves(desk, said):
         Fault("400", path="/batches", times=1, at=range(2, 5), message=ECHO),
     ]
     sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
-    sim.steering.follow(
+    sim.batch_controls.follow(
         BatchCourse("failed", message=ECHO), BatchCourse("expired", share=0.5), BatchCourse()
     )
     # One thread: the order of the files decides which of them meet a batch that fails.

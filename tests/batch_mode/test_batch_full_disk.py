@@ -129,13 +129,13 @@ def test_answers_that_there_is_no_room_for_are_fetched_again(desk, disk, caplog,
     desk.configure(sim)
     settings = place_on(desk, disk, what)
     spool = settings.get("state_path", desk.output / STATE) / "batches"
-    sim.steering.hold()
+    sim.batch_controls.hold()
 
     def fill():
         until(lambda: [b.status for b in sim.batches.batches()] == ["in_progress"] * 3)
         until(lambda: not list(spool.glob("*.jsonl")))  # the batches' ids are noted
         disk.fill()
-        sim.steering.release()
+        sim.batch_controls.release()
 
     filler = threading.Thread(target=fill)
     filler.start()

@@ -120,12 +120,12 @@ def test_a_key_that_is_topped_up_is_forgiven_when_a_batch_has_brought_answers(de
 def test_a_batch_whose_key_dies_is_left_and_taken_in_when_the_key_is_back(desk, caplog):
     sim = desk.simulate("a", "b")
     desk.inputs(10).configure(sim)
-    sim.steering.hold()
+    sim.batch_controls.hold()
 
     def kill_a():
         until(lambda: len(sim.batches.batches()) == 2)
         sim.script.append([Fault("401", method="GET", key="a")])
-        sim.steering.release()
+        sim.batch_controls.release()
 
     killer = threading.Thread(target=kill_a)
     killer.start()
@@ -144,11 +144,11 @@ def test_a_batch_whose_key_dies_is_left_and_taken_in_when_the_key_is_back(desk, 
 def test_a_rerun_without_the_key_that_owns_a_batch_says_so(desk, caplog):
     sim = desk.simulate("a", "b")
     desk.inputs(4).configure_at(sim.url, [key_fields(sim.keys[0])])
-    sim.steering.hold()
+    sim.batch_controls.hold()
     with start(desk) as child:
         until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
         child.kill()
-    sim.steering.release()
+    sim.batch_controls.release()
     desk.configure_at(sim.url, [key_fields(sim.keys[1])])
     summary = desk.run()
     assert (summary.done, summary.left, summary.calls.sent) == (0, 4, 0)
@@ -216,7 +216,7 @@ def test_a_key_that_only_its_lines_speak_against_gets_no_further_batch(desk):
 
 def test_a_key_that_may_spend_no_more_fails_its_batch_as_a_whole(desk):
     sim = desk.simulate("a", "b")
-    sim.steering.follow(BatchCourse("failed", code="billing_hard_limit_reached"))
+    sim.batch_controls.follow(BatchCourse("failed", code="billing_hard_limit_reached"))
     summary = desk.inputs(4).configure(sim).run()
     assert (summary.done, summary.calls.sent, sim.ledger.billed()) == (4, 4, 4)
     assert sorted(key.state for key in summary.keys) == ["alive", "dropped"]
@@ -224,7 +224,7 @@ def test_a_key_that_may_spend_no_more_fails_its_batch_as_a_whole(desk):
 
 def test_a_batch_of_an_earlier_run_that_was_one_too_many_goes_again(desk):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse("failed", code="token_limit_exceeded"))
+    sim.batch_controls.follow(BatchCourse("failed", code="token_limit_exceeded"))
     desk.inputs(4).configure(sim)
     with start(desk, place="batch.created:1") as child:
         child.communicate(timeout=100)
@@ -339,7 +339,7 @@ def test_a_line_fails_when_the_only_key_that_could_take_it_is_dead(desk):
 def test_a_line_of_which_nobody_says_how_large_it_may_be_is_tried_three_times(desk):
     sim = desk.simulate()
     refusal = BatchCourse("failed", code="token_limit_exceeded", message="Too much.")
-    sim.steering.always_follow(refusal)
+    sim.batch_controls.always_follow(refusal)
     summary = desk.inputs(1).configure(sim).run()
     assert (summary.done, summary.failed) == (0, 1)
     assert len(sim.batches.batches()) == 3

@@ -150,7 +150,7 @@ def test_a_batch_that_is_listed_late_is_not_made_again(desk):
     with start(desk, Twice, max_lines=4, place=PLACES["creation is not noted"]) as child:
         child.communicate(timeout=100)
     assert child.returncode == -signal.SIGKILL
-    sim.steering.set_pace(listed_after_s=1.5)
+    sim.batch_controls.set_pace(listed_after_s=1.5)
     desk.run(Twice, batch={"max_lines": 4, "listed_within_s": 4})
     assert sum(batch.total for batch in sim.batches.batches()) == 2 * FILES
     check_whole(desk, sim, expected)

@@ -64,7 +64,7 @@ def test_a_cap_holds_over_several_runs(desk):
 def test_lines_that_are_lost_may_be_billed_and_count_against_the_cap(desk):
     cap = full_cost(desk)
     sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(lost_share=0.5))
+    sim.batch_controls.always_follow(BatchCourse(lost_share=0.5))
     with pytest.raises(BudgetExceeded) as caught:
         desk.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 4})
     assert cost_of(lines_of(sim)) <= caught.value.summary.max_cost_usd <= cap
@@ -73,7 +73,7 @@ def test_lines_that_are_lost_may_be_billed_and_count_against_the_cap(desk):
 def test_money_of_lines_that_were_not_asked_comes_back(desk):
     cost = full_cost(desk)
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse("expired", share=0.25), BatchCourse("failed"))
+    sim.batch_controls.follow(BatchCourse("expired", share=0.25), BatchCourse("failed"))
     summary = desk.configure(sim).run(Short, max_cost=cost * 3)
     assert summary.done == FILES
     assert summary.funds.held_usd == 0

@@ -263,11 +263,11 @@ def test_a_run_that_stops_at_the_first_failure_tells_what_goes_on(desk):
             return super().process_data(data)
 
     sim = desk.simulate()
-    sim.steering.hold()
+    sim.batch_controls.hold()
     with pytest.raises(FilesFailed) as caught:
         desk.inputs(5).configure(sim).run(FirstFails, fail_on_error=True, batch={"max_lines": 2})
     assert caught.value.summary.batch_calls_left > 0
-    sim.steering.release()
+    sim.batch_controls.release()
     assert desk.run().done == 5
     assert sim.ledger.billed() == 5
 
@@ -305,14 +305,14 @@ def test_a_line_that_fails_once_goes_again_alone(desk):
 
 def test_lines_that_nobody_asked_for_are_passed_over(desk):
     sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(strangers=7))
+    sim.batch_controls.always_follow(BatchCourse(strangers=7))
     summary = desk.inputs(5).configure(sim).run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (5, 5, 5)
 
 
 def test_lost_lines_are_asked_again_and_counted_as_maybe_billed(desk):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse(lost_share=0.5))
+    sim.batch_controls.follow(BatchCourse(lost_share=0.5))
     expected = desk.inputs(10).live_outputs()
     summary = desk.configure(sim).run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (10, 15, 10)
@@ -324,7 +324,7 @@ def test_lost_lines_are_asked_again_and_counted_as_maybe_billed(desk):
 def test_a_line_that_is_lost_again_is_bought_no_third_time(desk):
     """`max_unknown` bounds the doubt in batches as it does live."""
     sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(lost_share=1.0))
+    sim.batch_controls.always_follow(BatchCourse(lost_share=1.0))
     summary = desk.inputs(2).configure(sim).run()
     assert summary.failed == 2
     assert {line["kind"] for line in desk.failures()} == {"OutcomeUnknown"}
@@ -337,7 +337,7 @@ def test_a_line_that_is_lost_again_is_bought_no_third_time(desk):
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_what_a_batch_did_not_come_to_goes_again(desk, end):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse(end, share=0.3))
+    sim.batch_controls.follow(BatchCourse(end, share=0.3))
     expected = desk.inputs(20).live_outputs()
     summary = desk.configure(sim).run()
     assert [batch.total for batch in sim.batches.batches()] == [20, 14]
@@ -348,7 +348,7 @@ def test_what_a_batch_did_not_come_to_goes_again(desk, end):
 
 def test_a_batch_that_failed_as_a_whole_goes_again(desk):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse("failed", message="A hiccup."))
+    sim.batch_controls.follow(BatchCourse("failed", message="A hiccup."))
     summary = desk.inputs(6).configure(sim).run()
     assert (summary.done, sim.ledger.billed()) == (6, 6)
     assert [batch.status for batch in sim.batches.batches()] == ["failed", "completed"]
@@ -357,7 +357,7 @@ def test_a_batch_that_failed_as_a_whole_goes_again(desk):
 
 def test_a_batch_that_fails_as_a_whole_each_time_fails_its_files_with_the_reason(desk):
     sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse("failed", message="No more of this."))
+    sim.batch_controls.always_follow(BatchCourse("failed", message="No more of this."))
     summary = desk.inputs(2).configure(sim).run(max_retries=1)
     assert summary.failed == 2
     assert all("No more of this." in line["message"] for line in desk.failures())
@@ -367,7 +367,7 @@ def test_a_batch_that_fails_as_a_whole_each_time_fails_its_files_with_the_reason
 @pytest.mark.parametrize("end", ["expired", "cancelled", "failed"])
 def test_what_a_batch_did_not_come_to_is_sent_live_when_told_so(desk, end):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse(end, share=0.3))
+    sim.batch_controls.follow(BatchCourse(end, share=0.3))
     expected = desk.inputs(20).live_outputs()
     summary = desk.configure(sim).run(finish="live")
     left = 20 if end == "failed" else 14

@@ -101,14 +101,14 @@ def test_answers_that_arrive_while_hooks_run_accuse_nobody(desk):
     """An old batch is taken in between a hook's asking and its being run once more."""
     sim = desk.simulate()
     desk.inputs(4).configure(sim)
-    sim.steering.hold()
+    sim.batch_controls.hold()
     with start(desk, Twice) as child:
         until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
         child.kill()
 
     class Slow(Twice):
         def process_data(self, data):
-            sim.steering.release()
+            sim.batch_controls.release()
             until(lambda: all(batch.is_over for batch in sim.batches.batches()))
             until(lambda: not sim.files.stored())
             return super().process_data(data)

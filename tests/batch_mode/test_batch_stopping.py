@@ -19,7 +19,7 @@ class Edited(Ask):
 
 def stop_while_out(desk, sim, number=signal.SIGTERM):
     """Run until a batch is out and stop; return status, what was printed and said."""
-    sim.steering.hold()
+    sim.batch_controls.hold()
     with start(desk) as child:
         until(lambda: any(batch.status == "in_progress" for batch in sim.batches.batches()))
         child.send_signal(number)
@@ -38,7 +38,7 @@ def test_a_signal_ends_the_run_and_tells_what_goes_on_remotely(desk, number, sta
     assert "Traceback" not in err
     assert "At the provider: 1 batch with 5 calls" in out
     assert "told to by" in out
-    sim.steering.release()
+    sim.batch_controls.release()
     summary = desk.run()
     assert (summary.done, summary.calls.sent, sim.ledger.billed()) == (5, 0, 5)
     assert sim.files.stored() == []
@@ -53,7 +53,9 @@ def test_a_batch_that_is_being_ordered_when_the_run_stops_is_not_ordered_again(d
             time.sleep(0.5)  # the run stops before it has the reply
 
     sim = desk.simulate(on_post=stop)
-    sim.steering.set_pace(listed_after_s=3_600)  # a rerun finds what was noted, and nothing else
+    sim.batch_controls.set_pace(
+        listed_after_s=3_600
+    )  # a rerun finds what was noted, and nothing else
     desk.inputs(5).configure(sim)
     with start(desk) as child:
         children.append(child)
@@ -67,7 +69,7 @@ def test_a_batch_that_ended_while_nobody_looked_is_taken_in(desk):
     sim = desk.simulate()
     desk.inputs(5).configure(sim)
     stop_while_out(desk, sim)
-    sim.steering.release()
+    sim.batch_controls.release()
     until(lambda: all(batch.is_over for batch in sim.batches.batches()))
     before = len(sim.batches.batches())
     summary = desk.run()
@@ -80,7 +82,7 @@ def test_hooks_that_were_edited_get_their_own_answers(desk):
     desk.inputs(5).configure(sim)
     expected = desk.live_outputs(Edited)
     stop_while_out(desk, sim)
-    sim.steering.release()
+    sim.batch_controls.release()
     summary = desk.run(Edited)
     assert summary.done == 5
     assert desk.outputs() == expected
@@ -89,10 +91,10 @@ def test_hooks_that_were_edited_get_their_own_answers(desk):
 
 def test_lines_that_edited_hooks_do_not_ask_for_are_not_sent_again(desk):
     sim = desk.simulate()
-    sim.steering.follow(BatchCourse("expired", share=0.4))
+    sim.batch_controls.follow(BatchCourse("expired", share=0.4))
     desk.inputs(5).configure(sim)
     stop_while_out(desk, sim)
-    sim.steering.release()
+    sim.batch_controls.release()
     assert desk.run(Edited).done == 5
     assert sim.ledger.billed() == 2 + 5
 
@@ -101,7 +103,7 @@ def test_edited_hooks_do_not_wait_for_a_batch_they_do_not_need(desk):
     sim = desk.simulate("a", "b")
     desk.inputs(4).configure_at(sim.url, [{"key": "sim-a", "name": "a"}])
     stop_while_out(desk, sim)
-    sim.steering.release()
+    sim.batch_controls.release()
     desk.configure_at(sim.url, [{"key": "sim-b", "name": "b"}])
     summary = desk.run(Edited)
     assert (summary.done, summary.left, summary.batches_left) == (4, 0, 1)
@@ -113,7 +115,7 @@ def test_finished_files_need_no_answers_of_an_old_batch(desk):
     desk.inputs(3).configure(sim)
     stop_while_out(desk, sim)
     assert desk.run(mode="live").done == 3
-    sim.steering.release()
+    sim.batch_controls.release()
     summary = desk.run()
     assert (summary.done, summary.skipped, summary.batches_left) == (0, 3, 0)
     assert sim.files.stored() == []

@@ -175,7 +175,7 @@ def test_no_output_is_made_without_its_answers(desk, kind):
 @pytest.mark.parametrize("kind", [ExceptBase, WritesDespite, PassesErrorsOn, ThreadOfItsOwn])
 def test_while_answers_are_out_nothing_is_there(desk, kind):
     sim = desk.simulate()
-    sim.steering.hold()
+    sim.batch_controls.hold()
     seen = []
     held = threading.Thread(target=lambda: _look_then_release(desk, sim, seen))
     held.start()
@@ -190,7 +190,7 @@ def _look_then_release(desk, sim, seen):
 
     until(lambda: any(b.status == "in_progress" for b in sim.batches.batches()))
     seen.append(desk.outputs())
-    sim.steering.release()
+    sim.batch_controls.release()
 
 
 def test_a_thread_that_asks_after_the_hooks_returned_changes_nothing(desk):
