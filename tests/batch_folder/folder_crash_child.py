@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from folder_kit import QUICK, a_line
+from folder_fixture import QUICK, a_line
 
 from openai_parallel_toolkit.api.batch_folder import BatchFolder, folder
 from openai_parallel_toolkit.core.checkpoint import EVENT

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from folder_kit import Bench, a_line
+from folder_fixture import FolderFixture, a_line
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -64,9 +64,9 @@ def by_hooks(root, sim):
 
 
 def by_folder(root, sim):
-    bench = Bench(root, sim)
-    bench.put("a.jsonl", *[a_line(text, text) for text in TEXTS])
-    told = bench.run()
+    fixture = FolderFixture(root, sim)
+    fixture.put("a.jsonl", *[a_line(text, text) for text in TEXTS])
+    told = fixture.run()
     return told.lines_answered, told.lines_failed, told.left, list(told.dropped_keys)
 
 

@@ -209,14 +209,14 @@ def test_the_journal_gives_jobs_back_with_their_batches_and_forgets_both(tmp_pat
     journal.close()
 
 
-def test_folders_of_no_known_job_are_swept_away(bench):
-    settings = bench.folder().settings
-    settings = replace(settings, state_folder=str(bench.root / "state"))
+def test_folders_of_no_known_job_are_swept_away(fixture):
+    settings = fixture.folder().settings
+    settings = replace(settings, state_folder=str(fixture.root / "state"))
     files = JobFiles(None, settings, prices=PriceBook({}), wall_s=float, clean=str)
     for token in ("kept", "gone"):
-        (bench.root / "state" / "batch_folder" / token).mkdir()
+        (fixture.root / "state" / "batch_folder" / token).mkdir()
     files.sweep([a_job(token="kept")])
-    left = (bench.root / "state" / "batch_folder").iterdir()
+    left = (fixture.root / "state" / "batch_folder").iterdir()
     assert [path.name for path in left] == ["kept"]
 
 

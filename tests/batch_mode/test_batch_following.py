@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from book_kit import MODEL, PATH, ask, form, hash_of, sent, suspend
+from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
@@ -92,16 +92,16 @@ def keys():
 
 def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     """Follow a batch, and return its provider and what the journal still has of it."""
-    book, clock = journal.batches, SystemClock()
+    store, clock = journal.batches, SystemClock()
     file_id = journal.file("a.txt").id
-    suspend(book, file_id, *[ask(file_id, str(n)) for n in range(lines)])
-    batch = form(book, book.lines(PATH, MODEL, 1000), key="key-1")
-    book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
-    (batch,) = book.open_batches()
+    suspend(store, file_id, *[ask(file_id, str(n)) for n in range(lines)])
+    batch = form(store, store.lines(PATH, MODEL, 1000), key="key-1")
+    store.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
+    (batch,) = store.open_batches()
     context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
     patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0), Random(1)
     lines = CallLines(
-        book,
+        store,
         context,
         BatchBudget(None),
         str(tmp_path),
@@ -123,7 +123,7 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
 
     asyncio.run(see_through())
     assert tracker.words() == ""
-    return provider, sent(book, batch)
+    return provider, sent(store, batch)
 
 
 def test_a_provider_that_cannot_be_reached_for_a_long_time_is_asked_until_it_can(

@@ -34,7 +34,7 @@ def a_line(custom_id, content="hello", *, model=MODEL, url="/v1/chat/completions
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
 
-class Bench:
+class FolderFixture:
     """Three folders and a config below one path."""
 
     def __init__(self, root: Path, sim: Simulator, **key) -> None:
