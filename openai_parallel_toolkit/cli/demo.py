@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from ..core.errors import StorageError, UsageError
 from ..simulator import Latency, SimKey, Simulator
 from . import console
-from .bill import bill_words
 from .load import load_toolkit
 from .run import see_through
+from .simulate import bill_words
 
 _FOLDER = "openai-parallel-toolkit-demo"
 _SEED = 7
