@@ -21,32 +21,32 @@ def load_toolkit(target: str) -> type[ParallelToolkit]:
     Raises:
         UsageError: there is no such module or class, or the module cannot be imported.
     """
-    place, colon, name = target.rpartition(":")
+    source, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
-        place, name = target, ""
-    module = _import(place)
-    return _named(module, name, place) if name else _only(module, place)
+        source, name = target, ""
+    module = _import(source)
+    return _named(module, name, source) if name else _only(module, source)
 
 
-def _import(place: str) -> ModuleType:
+def _import(source: str) -> ModuleType:
     _can_import_from(os.getcwd())
-    if os.path.isdir(place) and not os.path.isfile(os.path.join(place, "__init__.py")):
+    if os.path.isdir(source) and not os.path.isfile(os.path.join(source, "__init__.py")):
         raise UsageError(
-            f"{place!r} is a folder; first comes the module with your subclass: TARGET IN OUT"
+            f"{source!r} is a folder; first comes the module with your subclass: TARGET IN OUT"
         )
-    is_file = place.endswith(".py") or os.path.isfile(place)
-    if is_file and not os.path.isfile(place):
-        raise UsageError(f"there is no file {place!r}")
+    is_file = source.endswith(".py") or os.path.isfile(source)
+    if is_file and not os.path.isfile(source):
+        raise UsageError(f"there is no file {source!r}")
     try:
-        return _import_file(os.path.abspath(place)) if is_file else importlib.import_module(place)
+        return _import_file(os.path.abspath(source)) if is_file else importlib.import_module(source)
     except ModuleNotFoundError as exc:
-        if is_file or exc.name is None or not f"{place}.".startswith(f"{exc.name}."):
-            raise _broken(place, exc) from exc
+        if is_file or exc.name is None or not f"{source}.".startswith(f"{exc.name}."):
+            raise _broken(source, exc) from exc
         raise UsageError(
-            f"there is no module {place!r} here; give the path of its file, such as hooks.py:Mine"
+            f"there is no module {source!r} here; give the path of its file, such as hooks.py:Mine"
         ) from exc
     except (Exception, SystemExit) as exc:
-        raise _broken(place, exc) from exc
+        raise _broken(source, exc) from exc
 
 
 def _can_import_from(folder: str) -> None:
@@ -69,7 +69,7 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def _broken(place: str, error: BaseException) -> UsageError:
+def _broken(source: str, error: BaseException) -> UsageError:
     if isinstance(error, UsageError):
         return error
     where = ""
@@ -82,7 +82,7 @@ def _broken(place: str, error: BaseException) -> UsageError:
         theirs = [frame for frame in frames if _is_theirs(frame.filename)]
         if theirs:
             where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})"
-    return UsageError(f"{place} cannot be imported: {type(error).__name__}: {words}{where}")
+    return UsageError(f"{source} cannot be imported: {type(error).__name__}: {words}{where}")
 
 
 def _is_theirs(filename: str) -> bool:
@@ -90,22 +90,22 @@ def _is_theirs(filename: str) -> bool:
     return not filename.startswith(("<", *ours)) and "site-packages" not in filename
 
 
-def _named(module: ModuleType, name: str, place: str) -> type[ParallelToolkit]:
+def _named(module: ModuleType, name: str, source: str) -> type[ParallelToolkit]:
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, ParallelToolkit):
         return found
     if found is None:
-        raise UsageError(f"{place} has no class {name}{_offer(module)}")
-    raise UsageError(f"{name} in {place} is not a subclass of ParallelToolkit{_offer(module)}")
+        raise UsageError(f"{source} has no class {name}{_offer(module)}")
+    raise UsageError(f"{name} in {source} is not a subclass of ParallelToolkit{_offer(module)}")
 
 
-def _only(module: ModuleType, place: str) -> type[ParallelToolkit]:
+def _only(module: ModuleType, source: str) -> type[ParallelToolkit]:
     found = _defined_in(module)
     if not found:
-        raise UsageError(f"{place} defines no subclass of ParallelToolkit")
+        raise UsageError(f"{source} defines no subclass of ParallelToolkit")
     if len(found) > 1:
         names = ", ".join(kind.__name__ for kind in found)
-        raise UsageError(f"{place} defines {names}; say which, as in {place}:{found[0].__name__}")
+        raise UsageError(f"{source} defines {names}; say which, as in {source}:{found[0].__name__}")
     return found[0]
 
 
