@@ -13,9 +13,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..calls.attempts import Policy
-from ..calls.run_context import RunContext
-from ..calls.state_folder import lock_folder, open_journal
-from ..calls.stop_token import StopToken
+from ..calls.call_cache import lock_folder, open_journal
+from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import storage_error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from typing import IO
 
-from ...calls.rate_limiter import RateLimiter
+from ...calls.admission import RateLimiter
 from ...calls.sender import Sender
 from ...core.clock import Clock, SystemClock
 from ...core.errors import ToolkitError, UsageError
