@@ -15,8 +15,8 @@ from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
 from ..runs.options import FailOnError, Mode, OutputNames, RunOptions
-from ..runs.report import RunSummary
 from ..runs.run import run_folder
+from ..runs.summary import RunSummary
 from ..transport import Transport
 
 

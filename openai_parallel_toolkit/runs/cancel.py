@@ -11,7 +11,6 @@ from ..calls.attempts import Policy
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..costs.figures import Figures
-from ..costs.prices import PriceBook
 from ..journal import Journal
 from ..keys import APIKeyManager
 
@@ -56,7 +55,7 @@ def cancel_batches(
         context = RunContext(
             journal=journal,
             policy=Policy(max_retries=0),
-            prices=PriceBook(keys.settings.prices, keys.settings.api_base),
+            prices=keys.prices,
         )
         scheduler = BatchScheduler(
             journal=journal,

@@ -13,19 +13,15 @@ from ..core.records import OutcomeKind
 from ..core.text import counted, duration
 from ..costs.figures import usd_sum, usd_text
 from ..costs.prices import BATCH_SHARE, PriceBook
-from ..files.run_folders import lay_out
-from ..files.run_lock import state_folder_of
 from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
 from ..keys.config import APIKey
 from ..transport import Transport
 from .dry_run import PlannedCalls
-from .forecast import Range, forecast
 from .hooks import Hooks
 from .options import RunOptions
-from .report import RunSummary
 from .run import run_folder
-from .sample import Sample
+from .sample import Range, Sample, forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,33 +92,53 @@ def estimate_folder(
 ) -> Estimate:
     """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
     chosen = Sample(sample)
-    planned: dict[str, PlannedCalls] = {}
     options = replace(options, dry_run=tokens_only)
-    summary = run_folder(
-        options,
-        hooks,
-        keys,
-        transport=transport,
-        clock=clock,
-        sample=chosen,
-        planned=planned,
-    )
+    summary = run_folder(options, hooks, keys, transport=transport, clock=clock, sample=chosen)
     if tokens_only:
-        prices = PriceBook(keys.settings.prices, keys.settings.api_base)
-        found = {p: _expected(calls, prices) for p, calls in planned.items() if not calls.error}
+        planned = chosen.planned.items()
+        found = {path: _expected(p, keys.prices) for path, p in planned if not p.error}
     else:
-        found = dict(_measure(options, chosen))
-    return _estimate(chosen, found, summary, keys.settings.api_keys, options)
+        found = dict(_measure(chosen))
+    if chosen.all_count and not found:
+        raise FilesFailed(
+            "no file of the sample was finished, so nothing can be forecast; mend what "
+            f"{summary.failures_path or 'the warnings'} tells",
+            summary=summary,
+        )
+    sizes, files = [chosen.sizes[path] for path in found], list(found.values())
 
+    def over(value: Callable[[Measured], float]) -> Range:
+        rest = {"rest_count": chosen.rest_count, "rest_size": chosen.rest_bytes}
+        return forecast([value(one) for one in files], sizes, **rest)
 
-def _measure(options: RunOptions, sample: Sample) -> Iterator[tuple[str, Measured]]:
-    layout = lay_out(
-        options.input_path,
-        options.output_path,
-        output_names=options.output_names,
-        state_path=options.state_path,
+    costs = usd_sum(one.cost_usd for one in files)
+    calls = over(lambda one: one.calls)
+    prompt_tokens = over(lambda one: one.prompt_tokens)
+    completion_tokens = over(lambda one: one.completion_tokens)
+    share = chosen.rest_count / max(1, chosen.all_count)
+    amounts = {
+        "rpm": calls.likely * share,
+        "tpm": (prompt_tokens.likely + completion_tokens.likely) * share,
+    }
+    times = _times(files, chosen.rest_count, amounts, keys.settings.api_keys, options.num_threads)
+    bound_by = max(times, key=times.__getitem__, default="")
+    return Estimate(
+        files=chosen.all_count,
+        sampled=len(files),
+        failed=summary.failed,
+        calls=calls,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost_usd=None if costs is None else over(lambda one: float(one.cost_usd or 0)),
+        seconds=times.get(bound_by),
+        bound_by=bound_by,
+        sample_usd=None if tokens_only else costs,
+        tokens_only=tokens_only,
     )
-    with JournalReader(state_folder_of(layout.output_root, options.state_path)) as reader:
+
+
+def _measure(sample: Sample) -> Iterator[tuple[str, Measured]]:
+    with JournalReader(sample.state_folder) as reader:
         for path in sample.sizes:
             detail = reader.file(path)
             if detail.failure is None:
@@ -153,73 +169,25 @@ def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
     )
 
 
-def _estimate(
-    sample: Sample,
-    found: Mapping[str, Measured],
-    summary: RunSummary,
-    keys: Sequence[APIKey],
-    options: RunOptions,
-) -> Estimate:
-    if sample.all_count and not found:
-        raise FilesFailed(
-            "no file of the sample was finished, so nothing can be forecast; mend what "
-            f"{summary.failures_path or 'the warnings'} tells",
-            summary=summary,
-        )
-    sizes = [sample.sizes[path] for path in found]
-    files = list(found.values())
-
-    def over(value: Callable[[Measured], float]) -> Range:
-        values = [value(one) for one in files]
-        rest = {"rest_count": sample.rest_count, "rest_size": sample.rest_bytes}
-        return forecast(values, sizes, **rest)
-
-    costs = usd_sum(one.cost_usd for one in files)
-    calls = over(lambda one: one.calls)
-    prompt_tokens = over(lambda one: one.prompt_tokens)
-    completion_tokens = over(lambda one: one.completion_tokens)
-    tokens = prompt_tokens.likely + completion_tokens.likely
-    share = sample.rest_count / max(1, sample.all_count)
-    seconds, bound_by = _time(files, sample, calls.likely * share, tokens * share, keys, options)
-    return Estimate(
-        files=sample.all_count,
-        sampled=len(files),
-        failed=summary.failed,
-        calls=calls,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        cost_usd=None if costs is None else over(lambda one: float(one.cost_usd or 0)),
-        seconds=seconds,
-        bound_by=bound_by,
-        sample_usd=None if options.dry_run else costs,
-        tokens_only=options.dry_run,
-    )
-
-
-def _time(
+def _times(
     files: Sequence[Measured],
-    sample: Sample,
-    calls: float,
-    tokens: float,
+    rest_count: int,
+    amounts: Mapping[str, float],
     keys: Sequence[APIKey],
-    options: RunOptions,
-) -> tuple[float | None, str]:
-    """Return the seconds that the rest takes, and what sets them."""
-    known: dict[str, float] = {}
+    num_threads: int,
+) -> dict[str, float]:
+    """Return the seconds that the rest takes, by what may set them."""
+    times: dict[str, float] = {}
     seen = [one.seconds for one in files if one.seconds is not None]
     if seen:
-        threads = min(options.num_threads, max(1, sample.rest_count))
-        known[f"{counted(threads, 'file')} under way at a time"] = (
-            sample.rest_count * sum(seen) / len(seen) / threads
-        )
-    for name, amount in (("rpm", calls), ("tpm", tokens)):
+        threads = min(num_threads, max(1, rest_count))
+        under_way = f"{counted(threads, 'file')} under way at a time"
+        times[under_way] = rest_count * sum(seen) / len(seen) / threads
+    for name, amount in amounts.items():
         limits = [getattr(key, name) for key in keys]
         if limits and all(limits):
-            known[f"the keys' {name}"] = 60 * amount / sum(limits)
-    if not known:
-        return None, ""
-    bound_by = max(known, key=known.__getitem__)
-    return known[bound_by], bound_by
+            times[f"the keys' {name}"] = 60 * amount / sum(limits)
+    return times
 
 
 def _usd(amount: float) -> Decimal:
