@@ -85,9 +85,12 @@ class Tallies:
 
     def _figures(self, db: sqlite3.Connection, staged: StagedTallies, account: Account) -> Figures:
         figures = staged.tallies.get(account)
-        if figures is None:
-            figures = replace(self._kept.get(account) or _read(db, account))
-            staged.tallies[account] = figures
+        if figures is None and account in self._kept:
+            figures = replace(self._kept[account])
+        elif figures is None:
+            row = db.execute(_SELECT, account).fetchone()
+            figures = Figures() if row is None else Figures(**figures_facts(row))
+        staged.tallies[account] = figures
         return figures
 
     def _find(self, db: sqlite3.Connection, staged: StagedTallies, attempt_id: int) -> Open | None:
@@ -103,8 +106,3 @@ class Tallies:
             )
         *account, most_usd, ended_id = row
         return None if ended_id is not None else ((*account,), decimal(most_usd))
-
-
-def _read(db: sqlite3.Connection, account: Account) -> Figures:
-    row = db.execute(_SELECT, account).fetchone()
-    return Figures() if row is None else Figures(**figures_facts(row))

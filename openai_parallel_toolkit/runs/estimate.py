@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from ..core.clock import Clock
 from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
 from ..core.text import counted, duration
@@ -77,7 +76,37 @@ class Estimate:
         return told
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        if not self.files:
+            yield "No file is due, so there is nothing to forecast."
+            return
+        spent = "" if self.sample_usd is None else f" for ${self.sample_usd:.4f}"
+        done = "looked at, nothing was sent" if self.tokens_only else f"worked on{spent}"
+        failed = f"; {self.failed:,} more failed" if self.failed else ""
+        yield f"Sample: {self.sampled:,} of {counted(self.files, 'file')}, {done}{failed}."
+        calls = "First calls" if self.tokens_only else "Calls"
+        yield f"{calls}: {self.calls.words('{:,.0f}')}."
+        longest = ", if each is as long as it may be" if self.tokens_only else ""
+        yield (
+            f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
+            f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
+        )
+        if self.cost_usd is None:
+            yield "Cost: unknown (a model has no price; give prices in the config)."
+        else:
+            yield (
+                f"Cost: {self.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
+                f"${self.batch_usd:,.4f}."
+            )
+        if self.seconds is not None:
+            yield f"Time: about {duration(self.seconds)} more, set by {self.bound_by}."
+        if self.tokens_only:
+            yield (
+                "Answers may lead to more calls; without --tokens-only a sample is paid for and "
+                "told."
+            )
 
 
 def estimate_folder(
@@ -88,12 +117,11 @@ def estimate_folder(
     sample: float | None,
     tokens_only: bool,
     transport: Transport | None = None,
-    clock: Clock,
 ) -> Estimate:
     """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
     chosen = Sample(sample)
     options = replace(options, dry_run=tokens_only)
-    summary = run_folder(options, hooks, keys, transport=transport, clock=clock, sample=chosen)
+    summary = run_folder(options, hooks, keys, transport=transport, sample=chosen)
     if tokens_only:
         planned = chosen.planned.items()
         found = {path: _expected(p, keys.prices) for path, p in planned if not p.error}
@@ -192,31 +220,3 @@ def _times(
 
 def _usd(amount: float) -> Decimal:
     return Decimal(str(round(amount, 6)))
-
-
-def _lines(estimate: Estimate) -> Iterator[str]:
-    if not estimate.files:
-        yield "No file is due, so there is nothing to forecast."
-        return
-    spent = "" if estimate.sample_usd is None else f" for ${estimate.sample_usd:.4f}"
-    done = "looked at, nothing was sent" if estimate.tokens_only else f"worked on{spent}"
-    failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
-    yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
-    calls = "First calls" if estimate.tokens_only else "Calls"
-    yield f"{calls}: {estimate.calls.words('{:,.0f}')}."
-    longest = ", if each is as long as it may be" if estimate.tokens_only else ""
-    yield (
-        f"Tokens: {estimate.prompt_tokens.words('{:,.0f}')} sent, "
-        f"{estimate.completion_tokens.words('{:,.0f}')} received{longest}."
-    )
-    if estimate.cost_usd is None:
-        yield "Cost: unknown (a model has no price; give prices in the config)."
-    else:
-        yield (
-            f"Cost: {estimate.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
-            f"${estimate.batch_usd:,.4f}."
-        )
-    if estimate.seconds is not None:
-        yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
-    if estimate.tokens_only:
-        yield "Answers may lead to more calls; without --tokens-only a sample is paid for and told."

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 from ..calls.sender import Sender
-from ..core.clock import Clock
 from ..core.errors import ConfigError
 from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
@@ -49,7 +48,6 @@ def run_folder(
     keys: APIKeyManager,
     *,
     transport: Transport | None = None,
-    clock: Clock,
     sample: Sample | None = None,
 ) -> RunSummary:
     """Run the hooks over every file that is due; see `ParallelToolkit.run`.
@@ -65,7 +63,7 @@ def run_folder(
         output_names=options.output_names,
         state_path=options.state_path,
     )
-    with FolderSession(layout, options, keys, clock) as session, ExitStack() as stack:
+    with FolderSession(layout, options, keys) as session, ExitStack() as stack:
         plan = session.plan(options.part(Selection))
         stack.callback(plan.close)
         if sample is not None:
@@ -174,7 +172,8 @@ class FolderRun:
                 self._look()
                 watchdog.look()
         finally:
-            self._files.abandon_all()
+            for task in self._files.tasks():  # ignore whatever they do from now on
+                task.file_calls.is_abandoned = True
             workers.close()
 
     def _fitting(self, count: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from statistics import StatisticsError, correlation, linear_regression
 from typing import Any
 
 from ..files.inputs import Inputs
@@ -88,8 +90,8 @@ class Range:
 
     def as_dict(self, to_json: Callable[[float], Any]) -> dict[str, Any]:
         """Return its numbers as JSON values."""
-        parts = {"likely": self.likely, "low": self.low, "high": self.high}
-        return {name: None if part is None else to_json(part) for name, part in parts.items()}
+        parts = asdict(self).items()
+        return {name: None if part is None else to_json(part) for name, part in parts}
 
 
 def forecast(
@@ -105,7 +107,7 @@ def forecast(
         return Range(likely=measured, low=measured, high=measured)
     mean, mean_size = measured / count, math.fsum(sizes) / count
     spread = math.fsum((size - mean_size) ** 2 for size in sizes)
-    slope = _slope(values, sizes, mean, mean_size, spread)
+    slope = _slope(values, sizes)
     off = rest_size / rest_count - mean_size
     likely = measured + rest_count * (mean + slope * off)
     if count < _FEWEST_TO_SPREAD:
@@ -121,15 +123,9 @@ def forecast(
     return Range(likely=likely, low=max(measured, likely - margin), high=likely + margin)
 
 
-def _slope(
-    values: Sequence[float], sizes: Sequence[float], mean: float, mean_size: float, spread: float
-) -> float:
+def _slope(values: Sequence[float], sizes: Sequence[float]) -> float:
     """Return by how much a value grows with a file's size; 0: size explains less than half."""
-    if len(values) <= _FEWEST_TO_SPREAD or not spread:
-        return 0.0
-    together = math.fsum(
-        (value - mean) * (size - mean_size) for value, size in zip(values, sizes, strict=True)
-    )
-    variation = math.fsum((value - mean) ** 2 for value in values)
-    explains = variation and together**2 / (spread * variation)
-    return together / spread if explains > 0.5 else 0.0
+    with suppress(StatisticsError):  # all values or all sizes are equal
+        if len(values) > _FEWEST_TO_SPREAD and correlation(sizes, values) ** 2 > 0.5:
+            return linear_regression(sizes, values).slope
+    return 0.0

@@ -19,7 +19,7 @@ from ...runs.session import RunSession
 from .lines import PromptLine
 from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
-from .results import FailedLines, LineFailure, LineResult, output_line
+from .results import FailedLines, LineResult, output_line
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -116,8 +116,8 @@ class Asking:
             or (isinstance(error, NoUsableKey) and self.sender.keys.has_usable())
         )
         if is_its_own and isinstance(error, ToolkitError):
-            failure = LineFailure.of(error, self.sender.keys.redactor.clean)
-            self._order.end(position, self.failed.add_line(line, failure))
+            where = self.failed.add_line(line, error, self.sender.keys.redactor.clean)
+            self._order.end(position, where)
         elif not isinstance(error, HookUnwound):
             self.session.stop.close(error)
 
@@ -134,7 +134,7 @@ class Asking:
     ) -> tuple[PromptLine, LineResult]:
         """Return a line and what it came to, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self.failed.failure_at(end)
+            return line, self.failed.at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:

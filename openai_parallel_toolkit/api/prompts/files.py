@@ -59,18 +59,20 @@ class Paths:
     """Where the output and what belongs to it lies."""
 
     def __init__(self, options: PromptsOptions) -> None:
+        self._options = options
         self.output = os.path.realpath(options.output_path)
         #: The output while it is not whole.
         self.partial = f"{self.output}.partial"
         self.errors = f"{self.output.removesuffix('.jsonl')}.errors.jsonl"
         self.state = os.path.abspath(options.state_path or f"{self.output}.state")
 
-    def check(self, input_path: str) -> None:
+    def check(self) -> None:
         """Refuse to write over what is not ours.
 
         Raises:
             UsageError: the output is the input, a folder, or a file that somebody else wrote.
         """
+        input_path = self._options.input_path
         if os.path.realpath(input_path) in {self.output, self.errors, self.partial}:
             raise UsageError(f"{input_path!r} would be written over; name another output")
         if os.path.isdir(self.output):
@@ -84,19 +86,18 @@ class Paths:
                     "another output"
                 )
 
+    def is_done(self, record: FileRecord, signature: str) -> bool:
+        """Tell whether the output is whole and made of this input.
 
-def is_done(record: FileRecord, paths: Paths, options: PromptsOptions, signature: str) -> bool:
-    """Tell whether the output is whole and made of this input.
-
-    Raises:
-        UsageError: it is whole and was made with other settings, so that all would be asked anew.
-    """
-    if options.force or record.state is not FileState.DONE:
-        return False
-    if record.hooks_version != options.version:
-        raise UsageError(
-            f"{paths.output!r} was made with another model, system message or parameters, so "
-            "every line would be asked and paid again; name another output, or give --force "
-            "(force=True)"
-        )
-    return record.input_signature == signature and os.path.exists(paths.output)
+        Raises:
+            UsageError: it was made with other settings, so that all would be asked anew.
+        """
+        if self._options.force or record.state is not FileState.DONE:
+            return False
+        if record.hooks_version != self._options.version:
+            raise UsageError(
+                f"{self.output!r} was made with another model, system message or parameters, so "
+                "every line would be asked and paid again; name another output, or give --force "
+                "(force=True)"
+            )
+        return record.input_signature == signature and os.path.exists(self.output)

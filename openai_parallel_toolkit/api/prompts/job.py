@@ -9,7 +9,7 @@ from typing import IO
 
 from ...calls.rate_limiter import RateLimiter
 from ...calls.sender import Sender
-from ...core.clock import Clock, SystemClock
+from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
 from ...core.records import FailureNote
@@ -19,7 +19,7 @@ from ...runs.session import RunSession
 from ...runs.summary import CallsSummary
 from ...transport import Transport
 from .asking import TICK_S, Asking
-from .files import LINES, Paths, PromptsFile, is_done
+from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
 from .results import FailedLines
 
@@ -72,18 +72,16 @@ class PromptsRun:
         keys: APIKeyManager,
         *,
         transport: Transport | None = None,
-        clock: Clock | None = None,
     ) -> None:
         """Prepare; nothing is read or sent yet.
 
         Args:
             transport: what sends; None: HTTP.
-            clock: None: the system's.
         """
         self._options = options
         self._keys = keys
         self._transport = transport
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._paths = Paths(options)
 
     def run(self) -> PromptsSummary:
@@ -97,7 +95,7 @@ class PromptsRun:
         """
         options, paths = self._options, self._paths
         self._source = PromptsFile(options.input_path, options.defaults)
-        paths.check(options.input_path)
+        paths.check()
         self._session = session = RunSession(
             paths.state,
             self._keys,
@@ -110,7 +108,7 @@ class PromptsRun:
         with session:
             self._signature = f"{self._source.signature()}:{options.output_format}"
             record = session.journal.file(LINES)
-            if is_done(record, paths, options, self._signature):
+            if paths.is_done(record, self._signature):
                 return PromptsSummary(output_path=paths.output, was_done=True)
             self._limiter = RateLimiter(
                 rate_limit=options.rate_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Any
 
 from ...core.errors import RequestFailed, ToolkitError
@@ -11,59 +11,33 @@ from ...core.records import Reply
 from ...runs.results import FailuresFile, json_line
 from .lines import EMBEDDINGS, PromptLine
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineFailure:
-    """Why a line got no answer; holds no secret."""
-
-    #: Class name of the error.
-    kind: str
-    message: str
-    #: The provider's error code, or a short word of ours; "" when there is none.
-    code: str = ""
-    #: HTTP status; None: no reply came.
-    status: int | None = None
-    #: Attempts that may have been billed although no answer came.
-    maybe_billed: int = 0
-
-    @classmethod
-    def of(cls, error: ToolkitError, clean: Callable[[str], str]) -> LineFailure:
-        """Return what an error says; `clean` takes secrets out of its words."""
-        failed = error if isinstance(error, RequestFailed) else RequestFailed()
-        return cls(
-            kind=type(error).__name__,
-            message=clean(error.message),
-            code=failed.code,
-            status=failed.status,
-            maybe_billed=failed.maybe_billed,
-        )
-
-
-_NAMES = tuple(field.name for field in fields(LineFailure))
+#: What a line came to: its answer, or what the file of failures tells of it.
+LineResult = Reply | Mapping[str, Any]
 
 
 class FailedLines(FailuresFile):
     """The failed lines of a run; they stay on the disk alone."""
 
-    def add_line(self, line: PromptLine, failure: LineFailure) -> int:
-        """Append one failure and return where it stands."""
-        told = {"line": line.number, **line.ids, **asdict(failure)}
-        return self.add(failure.kind, failure.message, told)
-
-    def failure_at(self, where: int) -> LineFailure:
-        """Return the failure that was added there."""
-        told = self.at(where)
-        return LineFailure(**{name: told[name] for name in _NAMES})
-
-
-#: What a line came to.
-LineResult = Reply | LineFailure
+    def add_line(self, line: PromptLine, error: ToolkitError, clean: Callable[[str], str]) -> int:
+        """Append why a line failed and return where it stands; `clean` takes secrets out."""
+        failed = error if isinstance(error, RequestFailed) else RequestFailed()
+        kind, message = type(error).__name__, clean(error.message)
+        told = {
+            "line": line.number,
+            **line.ids,
+            "kind": kind,
+            "message": message,
+            "code": failed.code,
+            "status": failed.status,
+            "maybe_billed": failed.maybe_billed,
+        }
+        return self.add(kind, message, told)
 
 
 def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
     told = {"line": line.number, **line.ids}
-    if isinstance(result, LineFailure):
-        return {**told, "error": {"kind": result.kind, "message": result.message}}
+    if not isinstance(result, Reply):
+        return {**told, "error": {"kind": result["kind"], "message": result["message"]}}
     if line.request is not None and line.request.path == EMBEDDINGS:
         told["embedding"] = _vectors(line.body.get("input"), result.raw)
     else:
@@ -89,7 +63,9 @@ def _tool_calls(raw: Mapping[str, Any]) -> Any:
 
 
 def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
-    told = [f"{result.kind}: {result.message}"] if isinstance(result, LineFailure) else result.raw
+    told: Any = (
+        result.raw if isinstance(result, Reply) else [f"{result['kind']}: {result['message']}"]
+    )
     more = [line.ids["metadata"]] if "metadata" in line.ids else []
     return [line.body, told, *more]
 
@@ -97,10 +73,10 @@ def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
 def _batch(line: PromptLine, result: LineResult) -> dict[str, Any]:
     known = (str(line.ids[name]) for name in ("custom_id", "id", "index") if name in line.ids)
     response = error = None
-    if isinstance(result, LineFailure):
-        error = {"code": result.code or result.kind, "message": result.message}
-    else:
+    if isinstance(result, Reply):
         response = {"status_code": 200, "request_id": "", "body": result.raw}
+    else:
+        error = {"code": result["code"] or result["kind"], "message": result["message"]}
     return {
         "id": f"line_{line.number}",
         "custom_id": next(known, f"line-{line.number}"),
