@@ -1,6 +1,6 @@
 """Run folders of files through OpenAI-compatible models over many keys, and pay once.
 
-Start with `ParallelToolkit`; every other door is listed in `__all__`.
+Start with `ParallelToolkit`; every other name is listed in `__all__`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The front door: a folder of files in, a folder of outputs out."""
+"""ParallelToolkit: a folder of files in, a folder of outputs out."""
 
 from __future__ import annotations
 

@@ -1,159 +1,150 @@
-"""Take in what a batch brought: answers are kept, refusals told, and the rest goes again."""
+"""The door of hooks' calls: their lines go out, answers are kept, and the rest goes again."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import contextlib
 import itertools
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..calls.attempts import Policy
-from ..calls.classify import Clean, classify
+from ..calls.classify import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply
-from ..costs.prices import BATCH_SHARE
-from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent, Stage
+from ..core.filesystem import storage_error
+from ..core.records import Lease, Need, Outcome, OutcomeKind, canonical_json
+from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent
 from ..journal.batch_store import BatchStore
 from .batch_budget import BatchBudget
-from .service import BatchIssue, BatchService, RemoteBatch, ResultLine, read_result
-from .submit import attempt_of
+from .judgement import OF_THE_KEY, UNCOUNTED, BatchEnd, judge_line, line_cost_usd
+from .service import ResultLine, line_url, read_result, request_line
 
 _PAGE = 200
-#: Lines that a batch did not come to before it ended; they are not billed.
-#: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
-_NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
-#: What is wrong with the key, and not with the line.
-_OF_THE_KEY = frozenset({OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE})
 
 
-class Collector:
-    """Reads the results of batches into the journal; all of it can be done again after a crash."""
+class CallLines:
+    """The lines of batches are hooks' calls; all of it can be done again after a crash."""
 
     def __init__(
         self,
-        book: BatchStore,
+        store: BatchStore,
         context: RunContext,
-        purse: BatchBudget,
+        budget: BatchBudget,
+        folder: str,
         *,
         clock: Clock,
         clean: Clean,
         policy: Policy,
     ) -> None:
-        """`policy` says how often a line is sent again before it is given up."""
-        self._book = book
+        """Work in `folder`; `policy` says how often a line is sent before it is given up."""
+        self._store = store
         self._context = context
-        self._purse = purse
+        self._budget = budget
+        self._folder = folder
         self._clock = clock
         self._clean = clean
         self._policy = policy
+        #: Batches whose lines this run has counted as sent.
+        self._counted: set[int] = set()
 
-    async def collect(
-        self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, path: str
+    # -- there ---------------------------------------------------------------------------------
+
+    def lines_path(self, batch: BatchRecord, lease: Lease) -> str:
+        path = self._path(batch, "input")
+        _write(path, self._lines(batch, lease))
+        return path
+
+    def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
+        del batch, lease
+        return None
+
+    def cannot_import(self, batch: BatchRecord) -> None:
+        """Nothing is imported."""
+
+    def metadata(self, batch: BatchRecord) -> Mapping[str, str]:
+        del batch
+        return {}
+
+    def sent(self, batch: BatchRecord, lease: Lease) -> None:
+        self.clear(batch)
+        self._counted.add(batch.id)
+        for _ in range(batch.lines):
+            self._context.tally.sent(lease)
+
+    def _lines(self, batch: BatchRecord, lease: Lease) -> Iterable[bytes]:
+        url = line_url(lease, batch.path)
+        deployment = lease.azure_deployment
+        for attempt_id, body in self._store.bodies(batch):
+            named = body
+            if deployment is not None and deployment != batch.model:
+                named = canonical_json({**json.loads(body), "model": deployment})
+            yield request_line(custom_id(attempt_id), url, named)
+
+    # -- and back ------------------------------------------------------------------------------
+
+    def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
+        return self._path(batch, "output"), self._path(batch, "error")
+
+    def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
+        results = (result for path in paths for page in _pages(path) for _, result in _read(page))
+        return sum(self._judge(batch, result)[1] is not None for result in results)
+
+    async def take_in(
+        self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
     ) -> Outcome | None:
-        """Keep what a batch that is over has brought; `path` is where its files are put.
-
-        Returns what a line was told that speaks against the batch's key; None: nothing.
-        """
         blame = None
-        for file_id in (remote.output_file_id, remote.error_file_id):
-            if file_id is not None:
-                await service.download(file_id, path)
-                checkpoint("batch.downloaded")
-                for lines in _pages(path):
-                    blame = self._take_in(batch, lines, service.lease) or blame
-                    await asyncio.sleep(0)
-                os.unlink(path)
-        checkpoint("batch.results_kept")
-        self._end_rest(batch, remote, service.lease)
-        self._book.move_on(batch, Stage.COLLECTED)
+        for path in paths:
+            for lines in _pages(path):
+                results = dict(_read(lines))
+                known = self._store.find(batch, list(results))
+                ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
+                self._settle(batch, ends, lease)
+                against = (one.outcome for one in ends if one.outcome.kind in OF_THE_KEY)
+                blame = blame or next(against, None)
+                await asyncio.sleep(0)
+        # By their place in the file, the lines that no result spoke of.
+        pages = self._store.sent(batch)
+        if end.refused:  # all together: after a crash in between, the numbers would be others
+            pages = iter([list(itertools.chain.from_iterable(pages))])
+        numbers = itertools.count(1)
+        for page in pages:
+            outcomes = ((sent, end.refused.get(next(numbers), end.rest)) for sent in page)
+            ends = [self._end(sent, outcome, is_last=end.is_last) for sent, outcome in outcomes]
+            self._settle(batch, ends, lease)
         return blame
 
-    def _end_rest(self, batch: BatchRecord, remote: RemoteBatch, lease: Lease) -> None:
-        """End the lines that no result spoke of."""
-        blamed = {issue.line: issue for issue in remote.errors if issue.line is not None}
-        numbers = itertools.count(1)
-        for page in self._book.sent(batch):
-            ends = []
-            for sent in page:
-                issue = blamed.get(next(numbers))
-                outcome = self._left_out(remote) if issue is None else self._refused(issue)
-                ends.append(self._end(sent, outcome, None))
-            self.settle(batch, ends, lease)
+    def clear(self, batch: BatchRecord) -> None:
+        for what in ("input", "output", "error"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(batch, what))
 
-    def _refused(self, issue: BatchIssue) -> Outcome:
-        told = self._clean(issue.message)
-        return Outcome(kind=OutcomeKind.REJECTED, code=issue.code or "invalid_line", message=told)
-
-    def _left_out(self, remote: RemoteBatch) -> Outcome:
-        """Return how a line ended of which the results say nothing."""
-        if remote.status == "completed":
-            told = "the batch is completed, and its results say nothing of this line"
-            return Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=told)
-        issue = next(iter(remote.errors), None)
-        return Outcome(
-            kind=OutcomeKind.BUSY,
-            code=(issue.code if issue else "") or f"batch_{remote.status}",
-            message=self._clean(issue.message) if issue else f"the batch is {remote.status}",
-        )
-
-    def give_up(self, batch: BatchRecord, outcome: Outcome, lease: Lease) -> None:
-        """End all lines of a batch alike: it was refused as a whole, or has vanished."""
-        for page in self._book.sent(batch):
-            self.settle(batch, [self._end(sent, outcome, None) for sent in page], lease)
-
-    def put_back(self, batch: BatchRecord, counted: Lease | None = None) -> None:
-        """Queue the lines of a batch that the provider does not have, as if nothing had been.
-
-        Args:
-            counted: under which they were counted as sent; None: they were not.
-        """
+    def put_back(self, batch: BatchRecord) -> None:
+        """Queue the lines of a batch that was not made again."""
         outcome = Outcome(kind=OutcomeKind.UNSENT, code="no_batch")
-        for page in self._book.sent(batch):
-            ends = [LineEnd(sent=sent, outcome=outcome, cost_usd=None) for sent in page]
-            self._book.settle(ends, is_sent=False)
-            self._purse.settle(batch.id, ends)
-            if counted is not None:
-                for _ in ends:
-                    self._context.tally.ended(counted, outcome, None)
+        for page in self._store.sent(batch):
+            self._store.settle([self._end(sent, outcome) for sent in page])
 
-    def settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
-        """Make the ends of lines durable and count them."""
-        if not ends:
-            return
-        self._book.settle(ends)
-        self._purse.settle(batch.id, ends)
-        for end in ends:
-            need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
-            owned = dataclasses.replace(lease, need=need)
-            self._context.tally.ended(owned, end.outcome, end.cost_usd)
-
-    def _take_in(self, batch: BatchRecord, lines: Sequence[bytes], lease: Lease) -> Outcome | None:
-        results = dict(_read(lines))
-        known = self._book.find(batch, list(results))
-        ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
-        self.settle(batch, ends, lease)
-        return next((end.outcome for end in ends if end.outcome.kind in _OF_THE_KEY), None)
+    def _judge(self, batch: BatchRecord, result: ResultLine) -> tuple[Outcome, object | None]:
+        wall_s = self._clock.wall_s()
+        return judge_line(result, batch.path, wall_s=wall_s, clean=self._clean)
 
     def _result(self, batch: BatchRecord, sent: Sent, result: ResultLine) -> LineEnd:
-        if result.status is None:
-            kind = OutcomeKind.BUSY if result.code in _NOT_ASKED else OutcomeKind.UNKNOWN
-            told = self._clean(result.message)
-            return self._end(sent, Outcome(kind=kind, code=result.code, message=told), None)
-        reply = RawReply(
-            status=result.status, headers={"x-request-id": result.request_id}, body=result.body
-        )
-        outcome, answer = classify(
-            reply, batch.path, wall_s=self._clock.wall_s(), clean=self._clean
-        )
-        return self._end(sent, outcome, result.body if answer is not None else None, batch.model)
+        outcome, answer = self._judge(batch, result)
+        if answer is None:
+            return self._end(sent, outcome)
+        prices = self._context.prices
+        cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage)
+        return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=result.body)
 
-    def _end(self, sent: Sent, outcome: Outcome, body: bytes | None, model: str = "") -> LineEnd:
+    def _end(self, sent: Sent, outcome: Outcome, *, is_last: bool = False) -> LineEnd:
+        is_counted = outcome.kind not in UNCOUNTED
+        is_final = is_last or outcome.kind is OutcomeKind.REJECTED
         refusal = None
-        is_rejected = outcome.kind is OutcomeKind.REJECTED
-        if body is None and (is_rejected or sent.sends > self._most_retries(outcome)):
+        if is_counted and (is_final or sent.sends > self._most_retries(outcome)):
             refusal = Refusal(
                 kind=outcome.kind,
                 code=outcome.code,
@@ -161,14 +152,50 @@ class Collector:
                 status=outcome.status,
                 attempts=sent.sends,
             )
-        live_usd = self._context.prices.cost_usd(model, outcome.usage) if body is not None else None
-        cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
-        return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=body, refusal=refusal)
+        return LineEnd(
+            sent=sent, outcome=outcome, cost_usd=None, refusal=refusal, is_counted=is_counted
+        )
 
     def _most_retries(self, outcome: Outcome) -> int:
         if outcome.kind is OutcomeKind.UNKNOWN:  # each of them may be billed
             return min(self._policy.max_unknown, self._policy.max_retries)
         return self._policy.max_retries
+
+    def _settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
+        """Make the ends of lines durable and count them."""
+        if not ends:
+            return
+        self._store.settle(ends)
+        self._budget.settle(batch.id, ends)
+        for end in ends:
+            if end.outcome.kind is OutcomeKind.UNSENT and batch.id not in self._counted:
+                continue
+            need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
+            self._context.tally.ended(replace(lease, need=need), end.outcome, end.cost_usd)
+
+    def _path(self, batch: BatchRecord, what: str) -> str:
+        return os.path.join(self._folder, f"{batch.token}.{what}.jsonl")
+
+
+def custom_id(attempt_id: int) -> str:
+    """Return what a line is called in its batch."""
+    return f"attempt-{attempt_id}"
+
+
+def attempt_of(custom_id: str) -> int | None:
+    """Return the attempt that a line stands for; None: it is none of ours."""
+    head, _, number = custom_id.partition("-")
+    return int(number) if head == "attempt" and number.isdecimal() else None
+
+
+def _write(path: str, lines: Iterable[bytes]) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:
+            checkpoint("batch.writing")
+            file.writelines(lines)
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
 
 
 def _pages(path: str) -> Iterator[list[bytes]]:

@@ -9,7 +9,7 @@ from ..calls.run_context import RunContext, SubmittedCall
 from ..calls.sender import Sender
 from ..core.errors import HookUnwound, RequestFailed
 from ..core.records import Reply
-from ..journal.batch_rows import Refusal, Straggler
+from ..journal.batch_rows import Refusal, ReturnedLine
 from ..journal.batch_store import BatchStore
 
 #: Sent at a time.
@@ -19,11 +19,11 @@ _MOST = 200
 class LiveFallback:
     """Used by the batch scheduler's thread alone; answers are delivered from the sender's."""
 
-    def __init__(self, book: BatchStore, live: Sender, context: RunContext) -> None:
-        self._book = book
+    def __init__(self, store: BatchStore, live: Sender, context: RunContext) -> None:
+        self._store = store
         self._live = live
         self._context = context
-        self._under_way: dict[int, Straggler] = {}
+        self._under_way: dict[int, ReturnedLine] = {}
         self._came: deque[tuple[int, Reply | BaseException]] = deque()
         self._last_id = 0
 
@@ -39,7 +39,7 @@ class LiveFallback:
         """
         self._take_in()
         room = _MOST - len(self._under_way)
-        for line in self._book.stragglers(self._last_id, room) if room else ():
+        for line in self._store.returned_lines(self._last_id, room) if room else ():
             self._last_id = line.id
             self._under_way[line.id] = line
             call = SubmittedCall(request=line.request, id=line.call, context=self._context)
@@ -67,12 +67,12 @@ class LiveFallback:
             elif not isinstance(result, HookUnwound):
                 self._context.stop.close(result)
         if ends:
-            self._book.end_stragglers(ends)
+            self._store.end_returned(ends)
         if not self._under_way:
             self._last_id = 0  # those that come back later may be older
 
 
-def _refusal(line: Straggler, error: RequestFailed) -> Refusal:
+def _refusal(line: ReturnedLine, error: RequestFailed) -> Refusal:
     return Refusal(
         kind=error.outcome,
         code=error.code,

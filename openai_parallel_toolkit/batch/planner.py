@@ -10,9 +10,10 @@ from ..core.errors import ConfigError, ToolkitError
 from ..core.records import Lease, Need, OutcomeKind
 from ..journal.batch_rows import Line, Queued, Refusal
 from ..journal.batch_store import BatchStore
-from ..keys import APIKeyManager
 from .batch_budget import BatchBudget
+from .key_clients import KeyClients
 from .options import BatchOptions
+from .service.check import MAX_EMBEDDINGS
 from .token_quota import Bound, EnqueuedTokenQuota
 
 #: A line's frame in its file: id, method and URL.
@@ -34,52 +35,42 @@ class BatchPlanner:
     def __init__(
         self,
         *,
-        book: BatchStore,
-        keys: APIKeyManager,
-        allowance: EnqueuedTokenQuota,
-        purse: BatchBudget,
+        store: BatchStore,
+        clients: KeyClients,
+        quota: EnqueuedTokenQuota,
+        budget: BatchBudget,
         options: BatchOptions,
         clock: Clock,
         is_fresh: bool,
     ) -> None:
-        """Stand ready.
-
-        Args:
-            is_fresh: only calls that were in no batch yet are chosen.
-        """
-        self._book = book
-        self._keys = keys
-        self._allowance = allowance
-        self._purse = purse
+        """`is_fresh`: only calls that were in no batch yet are chosen."""
+        self._store = store
+        self._clients = clients
+        self._quota = quota
+        self._budget = budget
         self._options = options
         self._clock = clock
         self._is_fresh = is_fresh
-        #: Keys that have no Batch API for a model, by (key, model).
-        self._without: set[tuple[str, str]] = set()
         #: Why something is queued that cannot leave; "": nothing is.
         self.waiting = ""
 
     def queued(self) -> list[Queued]:
         """Return what waits for a batch, by path and model."""
-        return self._book.queued(is_fresh=self._is_fresh)
-
-    def avoid(self, key_name: str, model: str) -> None:
-        """Give a key no more batches of a model."""
-        self._without.add((key_name, model))
+        return self._store.queued(is_fresh=self._is_fresh)
 
     def set_aside(self, queued: Queued) -> bool:
         """Take out lines that no key can ever take; return whether there was one.
 
         They are sent live where lines that were in a batch are, and refused elsewhere.
         """
-        passes = self._passes(queued.model)
-        bounds = {one.key_name: self._allowance.bound(one.key_name, queued.model) for one in passes}
+        leases = self._clients.leases(queued.model)
+        bounds = {one.key_name: self._quota.bound(one.key_name, queued.model) for one in leases}
         if not bounds:
             return False
         name = max(bounds, key=lambda name: bounds[name].tokens)
         bound, is_found = bounds[name], False
         while queued.most_tokens > bound.tokens and (
-            lines := self._book.lines(
+            lines := self._store.lines(
                 queued.path,
                 queued.model,
                 _PAGE,
@@ -88,7 +79,7 @@ class BatchPlanner:
             )
         ):
             is_found = True
-            self._book.set_aside(
+            self._store.set_aside(
                 {
                     line.id: None if self._is_fresh else _too_large(line, queued.model, name, bound)
                     for line in lines
@@ -107,29 +98,30 @@ class BatchPlanner:
         """
         lease, room = self._owner(queued.model)
         if not room:
-            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            self.waiting = f"no room for more batches of {queued.model} now"
             return None
         options = self._options
         is_full = (
             queued.lines >= options.max_lines
             or queued.size_bytes >= options.max_bytes
+            or queued.inputs >= MAX_EMBEDDINGS
             or queued.tokens >= room
         )
         waited_s = self._clock.wall_s() - queued.oldest_wall_s
         if not (is_full or is_flush or waited_s >= options.max_age_s):
             return None
-        lines = self._book.lines(
+        lines = self._store.lines(
             queued.path,
             queued.model,
             options.max_lines,
             is_fresh=self._is_fresh,
-            up_to_tokens=self._allowance.bound(lease.key_name, queued.model).tokens,
+            up_to_tokens=self._quota.bound(lease.key_name, queued.model).tokens,
         )
-        fitting = self._fitting(lines, room, self._allowance.most(lease.key_name, queued.model))
+        fitting = self._fitting(lines, room, self._quota.most(lease.key_name, queued.model))
         if not fitting:
-            self.waiting = f"no room for more tokens in batches of {queued.model}"
+            self.waiting = f"no room for more batches of {queued.model} now"
             return None
-        affordable = self._purse.affordable(fitting, queued.model)
+        affordable = self._budget.affordable(fitting, queued.model)
         if not affordable:
             self.waiting = "max_cost: batches at work may give money back"
             return None
@@ -137,34 +129,35 @@ class BatchPlanner:
 
     def _owner(self, model: str) -> tuple[Lease, float]:
         """Return the key that gets the next batch, and how many tokens it has room for."""
-        passes = self._passes(model)
-        if not passes:
+        leases = self._clients.leases(model)
+        if not leases:
             raise self._nobody(model)
-        return self._allowance.choose(passes, model, self._clock.now_s())
-
-    def _passes(self, model: str) -> list[Lease]:
-        passes = self._keys.unmetered_leases(model)
-        return [lease for lease in passes if (lease.key_name, model) not in self._without]
+        return self._quota.choose(leases, model, self._clock.now_s())
 
     def _fitting(self, lines: Sequence[Line], room: float, most: float) -> Sequence[Line]:
         """Return as many of the first lines as fit; one that never fits goes alone."""
-        size_bytes = tokens = 0
+        size_bytes = tokens = inputs = 0
         for count, line in enumerate(lines):
             size_bytes += line.size_bytes + _FRAME_BYTES
             tokens += line.tokens
-            is_too_large = bool(count) and size_bytes > self._options.max_bytes
+            inputs += line.inputs
+            is_too_large = bool(count) and (
+                size_bytes > self._options.max_bytes or inputs > MAX_EMBEDDINGS
+            )
             if is_too_large or (tokens > room and (count or tokens <= most)):
                 return lines[:count]
         return lines
 
     def _nobody(self, model: str) -> ToolkitError:
-        if self._without:
+        barred = self._clients.barred(model)
+        if barred is not None:
             return ConfigError(
                 f"no key has a Batch API for {model}: the server does not know the address or the "
-                'model; use mode="live", or keys of a provider that has both',
+                f'model ({barred.code}: {barred.message}); use mode="live", or keys of a provider '
+                "that has both",
                 model=model,
             )
-        ticket = self._keys.request(Need(model=model, tokens=0), lambda: None)
+        ticket = self._clients.keys.request(Need(model=model, tokens=0), lambda: None)
         ticket.withdraw(ConfigError())
         return ticket.error if isinstance(ticket.error, ToolkitError) else ConfigError()
 

@@ -13,22 +13,20 @@ from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
-from ..core.records import Lease
 from ..core.text import counted
 from ..journal import Journal
 from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
 from ..keys import APIKeyManager
-from ..transport import new_event_loop
-from ..transport.http import HttpTransport
+from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
-from .collect import Collector
+from .cancel import cancel_batch
+from .collect import CallLines
+from .engine import BatchEngine
 from .live_fallback import LiveFallback
 from .options import BatchOptions
 from .planner import BatchPlanner
-from .service import MARK, BatchService
-from .submit import Submitter
-from .token_quota import EnqueuedTokenQuota
-from .tracker import BatchTracker
+from .service import MARK, BatchService, ServiceRefusal
+from .tracker import OutOfReach
 
 logger = logging.getLogger(__name__)
 
@@ -52,62 +50,52 @@ class BatchScheduler:
         options: BatchOptions,
         folder: str,
         clock: Clock,
-        stragglers: LiveFallback | None = None,
+        live_fallback: LiveFallback | None = None,
         cancels: bool = False,
         chance: Random | None = None,
     ) -> None:
-        """Stand ready.
+        """Prepare; `start` begins.
 
         Args:
             folder: for files on their way, private.
-            stragglers: what sends such lines live; None: they go into further batches.
+            live_fallback: sends lines live that came back without an answer; None: they go into
+                further batches.
             cancels: cancel what earlier runs left, keep what it brought, and form nothing.
         """
-        self._book = journal.batches
-        self._salt = journal.salt
-        self._keys = keys
+        self._store = journal.batches
         self._context = context
-        self._clock = clock
-        self._chance = chance or Random()
-        self._stragglers = stragglers
+        self._live_fallback = live_fallback
         self._cancels = cancels
-        self._purse = BatchBudget(context.budget)
-        allowance = EnqueuedTokenQuota(keys.settings.api_keys, pause_s=options.longest_poll_s)
-        self._former = BatchPlanner(
-            book=self._book,
-            keys=keys,
-            allowance=allowance,
-            purse=self._purse,
+        self._budget = BatchBudget(context.budget)
+        self._lines = CallLines(
+            self._store,
+            context,
+            self._budget,
+            private_folder(folder),
+            clock=clock,
+            clean=keys.redactor.clean,
+            policy=context.policy,
+        )
+        engine = BatchEngine(
+            journal,
+            keys,
+            self._lines,
+            window=options.window,
+            patience=options.patience,
+            clock=clock,
+            chance=chance or Random(),
+        )
+        self._clients, self._tracker = engine.clients, engine.tracker
+        self._listed_within_s = options.listed_within_s
+        self._planner = BatchPlanner(
+            store=self._store,
+            clients=engine.clients,
+            quota=engine.quota,
+            budget=self._budget,
             options=options,
             clock=clock,
-            is_fresh=stragglers is not None,
+            is_fresh=live_fallback is not None,
         )
-        self._follower = BatchTracker(
-            journal=journal,
-            keys=keys,
-            context=context,
-            submitter=Submitter(
-                self._book,
-                private_folder(folder),
-                window=options.window,
-                listed_within_s=options.listed_within_s,
-                chance=self._chance,
-            ),
-            collector=Collector(
-                self._book,
-                context,
-                self._purse,
-                clock=clock,
-                clean=keys.redactor.clean,
-                policy=context.policy,
-            ),
-            allowance=allowance,
-            avoid=self._former.avoid,
-            options=options,
-            clock=clock,
-            cancels=cancels,
-        )
-        self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._tasks: set[asyncio.Task[None]] = set()
         #: Something has come back or been given up; cleared by who looks for ready files.
         self.changed = threading.Event()
@@ -116,7 +104,7 @@ class BatchScheduler:
         self._settled = 0
         self._loop = new_event_loop()
         self._wake = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="batch-lane", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="batch-scheduler", daemon=True)
 
     # -- from other threads --------------------------------------------------------------------
 
@@ -140,11 +128,11 @@ class BatchScheduler:
 
     def standing(self) -> Standing:
         """Return what waits, here and remotely."""
-        return self._book.standing()
+        return self._store.standing()
 
     def words(self) -> str:
         """Say what is waited for; "": nothing is."""
-        return "; ".join(part for part in (self._follower.words(), self._former.waiting) if part)
+        return "; ".join(part for part in (self._tracker.words(), self._planner.waiting) if part)
 
     def close(self, *, grace_s: float) -> None:
         """Stop; what runs remotely runs on. A request on its way gets `grace_s` seconds."""
@@ -177,10 +165,10 @@ class BatchScheduler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._transport.close()
+        await self._clients.close()
 
     async def _main(self) -> None:
-        for batch in self._book.open_batches():
+        for batch in self._store.open_batches():
             self._adopt(batch)
         while self._context.stop.reason is None:
             self._wake.clear()
@@ -193,7 +181,7 @@ class BatchScheduler:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
 
     def _is_busy_live(self) -> bool:
-        return self._stragglers is not None and self._stragglers.is_busy()
+        return self._live_fallback is not None and self._live_fallback.is_busy()
 
     # Forming
 
@@ -201,48 +189,48 @@ class BatchScheduler:
         """Form what can leave; return whether anything is still queued."""
         if self._cancels:
             return False
-        self._former.waiting = ""
+        self._planner.waiting = ""
         is_left = False
-        if any([self._former.set_aside(one) for one in self._former.queued()]):  # noqa: C419
+        if any([self._planner.set_aside(one) for one in self._planner.queued()]):  # noqa: C419
             self.changed.set()
-        if self._stragglers is not None:
-            is_left = self._stragglers.send(self._came_live)
-        while any([self._form(one, is_flush=is_flush) for one in self._former.queued()]):  # noqa: C419
+        if self._live_fallback is not None:
+            is_left = self._live_fallback.send(self._came_live)
+        while any([self._form(one, is_flush=is_flush) for one in self._planner.queued()]):  # noqa: C419
             pass
-        return is_left or bool(self._former.queued())
+        return is_left or bool(self._planner.queued())
 
     def _form(self, queued: Queued, *, is_flush: bool) -> bool:
         """Form one batch of what is queued for a model; False: none can leave now."""
         try:
-            chosen = self._former.choose(queued, is_flush=is_flush)
+            chosen = self._planner.choose(queued, is_flush=is_flush)
         except ToolkitError as exc:
             self._context.stop.close(exc)
             return False
         if chosen is None:
             return False
-        batch = self._book.form(
+        key_name = chosen.lease.key_name
+        batch = self._store.form(
             chosen.lines,
-            key_name=chosen.lease.key_name,
-            fingerprint=self._keys.fingerprints(self._salt)[chosen.lease.key_name],
+            key_name=key_name,
+            fingerprint=self._clients.fingerprint(key_name),
             path=queued.path,
             model=queued.model,
             token=f"{MARK}-{uuid.uuid4().hex}",
         )
-        self._purse.hold(batch.id, chosen.lines)
-        self._begin(batch, chosen.lease, is_doubtful=False)
+        self._budget.hold(batch.id, chosen.lines)
+        self._begin(batch, self._clients.service(chosen.lease), is_doubtful=False)
         return True
 
     # Seeing a batch through
 
     def _adopt(self, batch: BatchRecord) -> None:
         """Go on with a batch of an earlier run, under the key that made it."""
-        fingerprints = self._keys.fingerprints(self._salt)
-        owners = [name for name, mark in fingerprints.items() if mark == batch.fingerprint]
-        passes = {lease.key_name: lease for lease in self._keys.unmetered_leases(batch.model)}
-        lease = next((passes[name] for name in owners if name in passes), None)
-        if lease is None and batch.stage is Stage.FORMED:
-            self._follower.dissolve(batch)
-        elif lease is None:
+        service = self._clients.owner(batch)
+        if service is not None:
+            self._begin(batch, service, is_doubtful=True)
+        elif batch.stage is Stage.FORMED:  # nothing is ordered yet
+            self._put_back(batch)
+        else:
             logger.warning(
                 "batch %d with %s belongs to the key %s, which is not there or is dropped: "
                 "it cannot be looked after; add the key and run again",
@@ -251,16 +239,38 @@ class BatchScheduler:
                 batch.key_name,
                 extra={"action": "batch_without_key"},
             )
-        else:
-            self._begin(batch, lease, is_doubtful=True)
 
-    def _begin(self, batch: BatchRecord, lease: Lease, *, is_doubtful: bool) -> None:
-        service = BatchService(self._transport, lease, clock=self._clock, chance=self._chance)
-        self._follower.enter(batch)
-        work = self._follower.see_through(batch, service, is_doubtful=is_doubtful)
-        task = self._loop.create_task(work)
+    def _put_back(self, batch: BatchRecord) -> None:
+        self._lines.put_back(batch)
+        self._tracker.dissolve(batch)
+
+    def _begin(self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool) -> None:
+        self._tracker.enter(batch)
+        task = self._loop.create_task(self._follow(batch, service, is_doubtful=is_doubtful))
         self._tasks.add(task)
         task.add_done_callback(self._over)
+
+    async def _follow(
+        self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
+    ) -> None:
+        try:
+            if self._cancels and batch.stage is not Stage.COLLECTED:
+                within_s = self._listed_within_s
+                found = await cancel_batch(self._store, batch, service, within_s=within_s)
+                if found is None:
+                    self._put_back(batch)
+                    return
+                batch = found
+            batch = await self._tracker.see_through(batch, service, is_doubtful=is_doubtful)
+            if batch.stage is Stage.COLLECTED:
+                await self._tracker.tidy(batch, service)
+        except (OutOfReach, ServiceRefusal, SendFault) as why:
+            logger.warning(
+                "batch %d cannot be looked after: %s; the next run comes back to it",
+                batch.id,
+                why,
+                extra={"action": "batch_out_of_reach"},
+            )
 
     def _over(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -272,7 +282,7 @@ class BatchScheduler:
     # LiveFallback
 
     def _came_live(self) -> None:
-        """A straggler got its answer; called from another thread."""
+        """A line that was sent live got its answer; called from another thread."""
         self._call_up()
         self.changed.set()
 

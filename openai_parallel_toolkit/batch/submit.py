@@ -9,40 +9,44 @@ looked for during a while before it is made again.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
-import json
 import logging
-import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
+from typing import Protocol
 
+from ..core.backoff import backoff_s
 from ..core.checkpoint import checkpoint
-from ..core.filesystem import storage_error
-from ..core.records import Lease, Outcome, OutcomeKind, canonical_json
-from ..core.text import counted
+from ..core.clock import Clock
+from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, Stage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
+from .judgement import PASSING, blame_of
+from .options import Patience
 from .service import (
     MARK,
     BatchService,
     RemoteBatch,
+    RemoteFile,
     ServiceRefusal,
+    Trouble,
+    asked_pause_s,
     find_batch,
     line_url,
     look_until_listed,
-    request_line,
 )
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
-#: What a file is called that cannot be used yet, and how often to look, seconds.
-_NOT_YET = frozenset({"pending", "running"})
-_LOOK_S = 1.0
-_WORTH_REPEATING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
+#: What a file is called that cannot be used yet.
+_NOT_YET = frozenset({"pending", "running", "notRunning"})
+#: How often a file is sent that the service loses again.
+_MOST_UPLOADS = 2
+NOT_IMPORTED = (
+    "Azure cannot read it from its storage, so it is sent from here; give the resource's managed "
+    "identity the role Storage Blob Data Contributor"
+)
 
 
 class NotMade(Exception):
@@ -53,44 +57,49 @@ class NotMade(Exception):
         self.outcome = outcome
 
 
+class Lines(Protocol):
+    """Where the lines of batches come from."""
+
+    def lines_path(self, batch: BatchRecord, lease: Lease) -> str:
+        """Return the file of a batch's lines; blocking."""
+        ...
+
+    def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
+        """Return where the service can read that file by itself; None: it has to be sent."""
+        ...
+
+    def cannot_import(self, batch: BatchRecord) -> None:
+        """Note that the service could not."""
+        ...
+
+    def metadata(self, batch: BatchRecord) -> Mapping[str, str]:
+        """Return what is kept with a batch besides its token."""
+        ...
+
+
 class Submitter:
-    """Uploads and creates batches; `folder` is where their files are written meanwhile."""
+    """Uploads and creates batches."""
 
     def __init__(
         self,
-        book: BatchStore,
-        folder: str,
+        store: BatchStore,
+        lines: Lines,
         *,
         window: str,
-        listed_within_s: float,
+        patience: Patience,
+        clock: Clock,
         chance: Random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._book = book
-        self._folder = folder
+        self._store = store
+        self._lines = lines
         self._window = window
-        self._listed_within_s = listed_within_s
-        #: Tokens of batches that are looked for.
-        self._sought: set[str] = set()
+        self._patience = patience
+        self._clock = clock
         self._chance = chance
-        self._sleep = sleep
-
-    def words(self) -> str:
-        """Say what is looked for; "": nothing is."""
-        if not self._sought:
-            return ""
-        what = counted(len(self._sought), "batch", "batches")
-        return f"looking whether {what} of before were made, up to {self._listed_within_s:g} s"
-
-    def path_of(self, batch: BatchRecord, what: str) -> str:
-        """Return where a file of a batch lies on this machine."""
-        return os.path.join(self._folder, f"{batch.token}.{what}.jsonl")
-
-    def clear(self, batch: BatchRecord) -> None:
-        """Remove the files of a batch from this machine."""
-        for what in ("input", "result"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path_of(batch, what))
+        self._pause = pause
+        #: What each batch on its way waits for, in words, by its id.
+        self.waits: dict[int, str] = {}
 
     async def submit(
         self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
@@ -102,153 +111,197 @@ class Submitter:
 
         Raises:
             NotMade: the provider does not want it.
-            ServiceRefusal: it could not be found out whether the provider has it.
+            ServiceRefusal, SendFault: it was busy or away for too long, or could not tell whether
+                it has the batch.
         """
-        longest_s = 1.0
+        since_s, failures, uploads = self._clock.now_s(), 0, 0
+        limit_s = self._patience.submit_s
         while True:
             try:
                 return await self._next_steps(batch, service, is_doubtful)
-            except ServiceRefusal as refusal:
-                if refusal.outcome.kind not in _WORTH_REPEATING:
+            except (ServiceRefusal, SendFault) as exc:
+                batch = self._store.reload(batch)
+                is_lost = _lost_file(exc, batch)
+                uploads += is_lost
+                if uploads == _MOST_UPLOADS or not (is_lost or _is_passing(exc)):
                     raise
-                trouble: Exception = refusal
-            except SendFault as fault:
-                trouble = fault
-            if longest_s == 1.0:
+                trouble = exc
+            failures += 1
+            spent_s = self._clock.now_s() - since_s
+            pause_s = asked_pause_s(trouble) or self._pause_s(failures)
+            if limit_s is not None and spent_s + pause_s > limit_s:
+                raise trouble
+            if failures == 1:
                 logger.warning("batch %d is not accepted yet (%s); trying again", batch.id, trouble)
-            await self._sleep(_FIRST_PAUSE_S + self._chance.random() * longest_s)
-            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
-            batch, is_doubtful = self.as_noted(batch), True
+            self.waits[batch.id] = service.waits_until(
+                trouble, None if limit_s is None else limit_s - spent_s
+            )
+            try:
+                await self._pause(pause_s)
+            finally:
+                del self.waits[batch.id]
+            is_doubtful = not is_lost and (is_doubtful or _may_have_happened(trouble))
+            if is_lost:
+                batch = self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+
+    def _pause_s(self, failures: int) -> float:
+        cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.poll_s)
+        return first_s + backoff_s(failures, self._chance.random(), base_s=first_s, cap_s=cap_s)
 
     async def _next_steps(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
-        found = await self._search(batch, service) if is_doubtful else None
+        found = await self._find(batch, service) if is_doubtful else None
         if found is not None:
-            return self._created(batch, found)
+            return found
         try:
             return await self._make(batch, service, is_doubtful)
         except ServiceRefusal as refusal:
-            if refusal.outcome.kind in _WORTH_REPEATING:
-                raise
-            raise NotMade(refusal.outcome) from refusal
+            is_blame = blame_of(refusal.outcome) is not None
+            if not _lost_file(refusal, self._store.reload(batch)) and (
+                is_blame or refusal.outcome.kind not in PASSING
+            ):
+                raise NotMade(refusal.outcome) from refusal
+            raise
 
-    async def find(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
-        """Return a batch that an earlier process may have made, as the provider has it.
-
-        Raises:
-            NotMade: the provider does not have it.
-        """
-        found = await self._search(batch, service)
-        if found is None:
-            raise NotMade(Outcome(kind=OutcomeKind.UNSENT, code="not_made"))
-        return self._created(batch, found)
-
-    def _created(self, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
-        checkpoint("batch.create_answered")
-        file_id, remote_id = remote.input_file_id, remote.id
-        self._book.move_on(batch, Stage.CREATED, input_file_id=file_id, remote_id=remote_id)
-        self.clear(batch)
-        return dataclasses.replace(
-            batch, stage=Stage.CREATED, input_file_id=file_id, remote_id=remote_id
-        )
-
-    async def _search(self, batch: BatchRecord, service: BatchService) -> RemoteBatch | None:
-        """Look for a batch that may have been made: for a while, if there was a file for it."""
-
-        async def look() -> RemoteBatch | None:
-            return await find_batch(
-                service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
-            )
-
-        within_s = 0.0 if batch.input_file_id is None else self._listed_within_s
-        self._sought.add(batch.token)
+    async def _find(self, batch: BatchRecord, service: BatchService) -> BatchRecord | None:
+        within_s = self._patience.listed_within_s
+        self.waits[batch.id] = f"looking whether its batch was made before, up to {within_s:g} s"
         try:
-            found = await look_until_listed(look, within_s=within_s, pause=self._sleep)
+            return await find_made(
+                self._store, batch, service, within_s=within_s, pause=self._pause
+            )
         finally:
-            self._sought.discard(batch.token)
-        if found is not None:
-            logger.info("batch %d is there already: %s", batch.id, found.id)
-        return found
+            del self.waits[batch.id]
 
     async def _make(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
     ) -> BatchRecord:
-        file_id = await self._upload(batch, service, is_doubtful)
+        file = await self._upload(batch, service, is_doubtful)
+        checkpoint("batch.upload_answered")
+        batch = self._store.move_on(batch, Stage.UPLOADED, input_file_id=file.id)
         try:
-            await self._until_processed(file_id, service)
+            is_usable = await self._is_processed(batch, service)
         except asyncio.CancelledError:
-            self._book.move_on(batch, Stage.FORMED)  # nobody has asked for it yet
+            self._store.move_on(batch, Stage.FORMED)  # nobody has asked for it yet
             raise
-        order = asyncio.ensure_future(self._order(batch, service, file_id))
+        if not is_usable:
+            return await self._make(await self._not_read(batch, service), service, False)
+        creation = asyncio.ensure_future(self._create(batch, service))
         try:
-            return await asyncio.shield(order)
+            return await asyncio.shield(creation)
         except asyncio.CancelledError:
             # It may be paid for, so what comes of it is noted before this ends.
             try:
-                await order
-            except ServiceRefusal as refusal:
-                if refusal.outcome.kind not in _WORTH_REPEATING:
-                    raise
-            except SendFault as fault:
-                logger.debug("batch %d is in doubt: %s", batch.id, fault)
+                await creation
+            except (ServiceRefusal, SendFault) as exc:
+                logger.debug("batch %d is in doubt: %s", batch.id, exc)
             raise
 
-    async def _order(self, batch: BatchRecord, service: BatchService, file_id: str) -> BatchRecord:
-        url = line_url(service.lease, batch.path)
-        metadata = {MARK: batch.token}
-        made = await service.create(file_id, url, window=self._window, metadata=metadata)
-        return self._created(batch, made)
+    async def _create(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
+        made = await service.create(
+            batch.input_file_id or "",
+            line_url(service.lease, batch.path),
+            window=self._window,
+            metadata={MARK: batch.token, **self._lines.metadata(batch)},
+        )
+        return note_created(self._store, batch, made)
 
-    async def _upload(self, batch: BatchRecord, service: BatchService, is_doubtful: bool) -> str:
+    async def _upload(
+        self, batch: BatchRecord, service: BatchService, is_doubtful: bool
+    ) -> RemoteFile:
         name = f"{batch.token}.jsonl"
-        twins = [f for f in await service.files() if f.name == name] if is_doubtful else []
-        if twins:
-            file_id = twins[0].id
-        else:
-            path = self.path_of(batch, "input")
-            await asyncio.to_thread(_write, path, self._lines(batch, service.lease))
-            checkpoint("batch.uploading")
-            file_id = (await service.upload(name, path)).id
-        checkpoint("batch.upload_answered")
-        self._book.move_on(batch, Stage.UPLOADED, input_file_id=file_id)
-        return file_id
+        for file in await service.files() if is_doubtful else ():
+            if file.name == name and file.status != "error":
+                return file
+        url = self._lines.import_url(batch, service.lease)
+        if url is not None:
+            try:
+                return await service.import_file(name, url)
+            except ServiceRefusal as refusal:
+                if refusal.outcome.kind not in {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}:
+                    raise
+                logger.warning("%s: %s (%s)", name, NOT_IMPORTED, refusal)
+                self._lines.cannot_import(batch)
+        path = await asyncio.to_thread(self._lines.lines_path, batch, service.lease)
+        checkpoint("batch.uploading")
+        return await service.upload(name, path)
 
-    async def _until_processed(self, file_id: str, service: BatchService) -> None:
-        """Wait until a file may be used: Azure looks through it first."""
-        while (await service.file(file_id)).status in _NOT_YET:
-            await self._sleep(_LOOK_S)
+    async def _is_processed(self, batch: BatchRecord, service: BatchService) -> bool:
+        """Wait until a file may be used, which Azure looks through first; False: it cannot be."""
+        looks = 0
+        self.waits[batch.id] = "the service reads the file"
+        try:
+            while (file := await service.file(batch.input_file_id or "")).status in _NOT_YET:
+                looks += 1
+                await self._pause(min(self._patience.longest_poll_s, 0.5 * looks))
+        except ServiceRefusal as refusal:
+            if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
+                raise
+            return True  # the one that shall make a batch of it knows better
+        finally:
+            del self.waits[batch.id]
+        return file.status != "error"
 
-    def _lines(self, batch: BatchRecord, lease: Lease) -> Iterable[bytes]:
-        url = line_url(lease, batch.path)
-        deployment = lease.azure_deployment
-        for attempt_id, body in self._book.bodies(batch):
-            named = body
-            if deployment is not None and deployment != batch.model:
-                named = canonical_json({**json.loads(body), "model": deployment})
-            yield request_line(custom_id(attempt_id), url, named)
+    async def _not_read(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
+        """Go back to send a file that the service could not read from its storage.
 
-    def as_noted(self, batch: BatchRecord) -> BatchRecord:
-        """Return a batch as the journal has it."""
-        return next(one for one in self._book.open_batches() if one.id == batch.id)
-
-
-def custom_id(attempt_id: int) -> str:
-    """Return what a line is called in its batch."""
-    return f"attempt-{attempt_id}"
+        Raises:
+            NotMade: it was sent.
+        """
+        await service.delete(batch.input_file_id or "")
+        if self._lines.import_url(batch, service.lease) is None:
+            told = "the service could not read the uploaded file"
+            raise NotMade(Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
+        logger.warning("%s: %s", batch.token, NOT_IMPORTED)
+        self._lines.cannot_import(batch)
+        return self._store.move_on(batch, Stage.FORMED, input_file_id=None)
 
 
-def attempt_of(custom_id: str) -> int | None:
-    """Return the attempt that a line stands for; None: it is none of ours."""
-    head, _, number = custom_id.partition("-")
-    return int(number) if head == "attempt" and number.isdecimal() else None
+async def find_made(
+    store: BatchStore,
+    batch: BatchRecord,
+    service: BatchService,
+    *,
+    within_s: float,
+    pause: Callable[[float], Awaitable[None]],
+) -> BatchRecord | None:
+    """Return a batch that may have been made, as the provider has it; None: it is not there.
+
+    If there was a file for it, it is looked for during `within_s` seconds.
+    """
+
+    async def look() -> RemoteBatch | None:
+        return await find_batch(
+            service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
+        )
+
+    within_s = 0.0 if batch.input_file_id is None else within_s
+    found = await look_until_listed(look, within_s=within_s, pause=pause)
+    if found is None:
+        return None
+    logger.info("batch %d is there already: %s", batch.id, found.id)
+    return note_created(store, batch, found)
 
 
-def _write(path: str, lines: Iterable[bytes]) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            checkpoint("batch.writing")
-            file.writelines(lines)
-    except OSError as exc:
-        raise storage_error(exc, path) from exc
+def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:
+    """Note that the provider has a batch, and return it so."""
+    checkpoint("batch.create_answered")
+    file_id = remote.input_file_id or batch.input_file_id
+    return store.move_on(batch, Stage.CREATED, remote_id=remote.id, input_file_id=file_id)
+
+
+def _lost_file(trouble: Trouble, batch: BatchRecord) -> bool:
+    """Return whether the service says that it does not have a file that it took."""
+    file_id = batch.input_file_id
+    return file_id is not None and isinstance(trouble, ServiceRefusal) and trouble.misses(file_id)
+
+
+def _is_passing(trouble: Trouble) -> bool:
+    return isinstance(trouble, SendFault) or trouble.outcome.kind in PASSING
+
+
+def _may_have_happened(trouble: Trouble) -> bool:
+    if isinstance(trouble, SendFault):
+        return trouble.kind == "unknown"
+    return not trouble.outcome.is_limit

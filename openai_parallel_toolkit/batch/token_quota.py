@@ -39,13 +39,19 @@ _NO_BOUND = Bound(math.inf, "")
 class EnqueuedTokenQuota:
     """Tokens that wait in batches, and how many may. Used by the scheduler's thread alone."""
 
-    def __init__(self, keys: Iterable[APIKey], *, pause_s: float = 60.0) -> None:
+    def __init__(
+        self, keys: Iterable[APIKey], *, pause_s: float = 60.0, longest_pause_s: float | None = None
+    ) -> None:
         """Count nothing yet.
 
         Args:
-            pause_s: how long a line waits that stood alone and was refused all the same.
+            pause_s: how long waits what cannot be made smaller and was refused; then longer.
+            longest_pause_s: at most; None: always the same.
         """
         self._pause_s = pause_s
+        self._longest_pause_s = pause_s if longest_pause_s is None else longest_pause_s
+        #: Refusals in a row of what cannot be made smaller.
+        self._in_a_row: Counter[Account] = Counter()
         self._groups = {key.name: key.group or key.name for key in keys}
         self._given = {key.name: key.enqueued_tokens for key in keys}
         self._enqueued: Counter[Account] = Counter()
@@ -64,6 +70,14 @@ class EnqueuedTokenQuota:
         ever = [-self._ever[lease.key_name] for lease in passes]
         best = max(range(len(passes)), key=lambda n: (rooms[n], now[n], ever[n]))
         return passes[best], rooms[best]
+
+    def is_free(self, key_name: str, model: str) -> bool:
+        """Return whether nothing is known to wait under a key."""
+        return not self._enqueued[self._account(key_name, model)]
+
+    def taken(self, batch: BatchRecord) -> None:
+        """Note that a batch was accepted: the next refusal is a first one."""
+        del self._in_a_row[self._account(batch.key_name, batch.model)]
 
     def most(self, key_name: str, model: str) -> float:
         """Return the tokens that may wait at a time under a key, in the best case."""
@@ -96,6 +110,9 @@ class EnqueuedTokenQuota:
             is_alone: its key has no other batch at work, as far as the provider shows.
         """
         account = self._account(batch.key_name, batch.model)
+        if batch.job_id is not None:  # a file goes as it is
+            self._close(account, now_s, self._pause_s)
+            return
         others = self._enqueued[account]
         # Half of it may fit beside the others; half of a single line cannot be sent.
         half = batch.tokens / 2 if batch.lines > 1 or not others else 0.0
@@ -104,7 +121,17 @@ class EnqueuedTokenQuota:
             return
         if batch.lines == 1 and self._is_proof(account, batch, message, is_alone=is_alone):
             return
-        self._closed_until_s[account] = now_s + (self._pause_s if batch.lines == 1 else 0.0)
+        if batch.lines == 1:
+            self._close(account, now_s, self._pause_s)
+
+    def failed(self, batch: BatchRecord, now_s: float, pause_s: float) -> None:
+        """Let nothing go for a while, longer each time, to where a batch failed for no reason."""
+        self._close(self._account(batch.key_name, batch.model), now_s, pause_s)
+
+    def _close(self, account: Account, now_s: float, pause_s: float) -> None:
+        longer_s = pause_s * 2.0 ** min(self._in_a_row[account], 20)
+        self._in_a_row[account] += 1
+        self._closed_until_s[account] = now_s + min(self._longest_pause_s, longer_s)
 
     def _is_proof(
         self, account: Account, batch: BatchRecord, message: str, *, is_alone: bool

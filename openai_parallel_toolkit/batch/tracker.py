@@ -1,140 +1,177 @@
-"""See a batch through: to its provider, until it is over, and its answers into the journal."""
+"""See a batch through: to its provider, until it is over, and what it brought to where it belongs.
+
+    FORMED ── upload ── UPLOADED ── create ── CREATED ── take in ── COLLECTED ── tidy ── CLOSED
+
+Each stage is durable before the next step is begun. A batch that was refused as a whole is CLOSED.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Protocol
 
-from ..calls.classify import DEAD_CODES, NOT_HERE_CODES
-from ..calls.run_context import RunContext
+from ..calls.classify import Clean
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
-from ..core.records import Outcome, OutcomeKind
+from ..core.records import Lease, Outcome, OutcomeKind
 from ..core.text import counted
-from ..journal import Journal
 from ..journal.batch_rows import BatchRecord, Stage
-from ..keys import APIKeyManager
+from ..journal.batch_store import BatchStore
 from ..transport import SendFault
-from .collect import Collector
-from .options import BatchOptions
+from .judgement import OF_THE_KEY, PASSING, BatchEnd, ended_batch, refused_batch
+from .key_clients import KeyClients
+from .options import Patience
 from .service import BatchService, RemoteBatch, ServiceRefusal
-from .submit import NotMade, Submitter
+from .submit import Lines, NotMade, Submitter
 from .token_quota import EnqueuedTokenQuota
 
 logger = logging.getLogger(__name__)
 
-#: What providers say when a batch is one too many for the tokens that may wait.
-_TOO_MANY = frozenset({"token_limit_exceeded", "TokenLimitExceeded"})
-#: What they say when it is the key that cannot have the batch.
-_KINDS_OF_CODES = {
-    **dict.fromkeys(DEAD_CODES, OutcomeKind.KEY_DEAD),
-    **dict.fromkeys(NOT_HERE_CODES, OutcomeKind.NOT_HERE),
-}
-#: Failures of a service that pass.
-_PASSING = frozenset({OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN})
+#: Status of a batch that its provider does not have any more; it may be billed.
+VANISHED = "vanished"
+
+
+class OutOfReach(Exception):
+    """A batch is there, or may be, and cannot be looked after now; a later run comes back to it."""
+
+
+class Door(Lines, Protocol):
+    """Where batches' lines come from, and where what comes of them goes."""
+
+    def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
+        """Return where the answers and the errors of a batch are put on this machine."""
+        ...
+
+    def sent(self, batch: BatchRecord, lease: Lease) -> None:
+        """Count the lines of a batch that was just made."""
+        ...
+
+    def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
+        """Return how many lines of results were answered; blocking."""
+        ...
+
+    async def take_in(
+        self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
+    ) -> Outcome | None:
+        """Keep what a batch brought, and end the lines of which its results say nothing.
+
+        Args:
+            paths: files of results; none where there are no results.
+
+        Returns what a line was told that speaks against the batch's key; None: nothing.
+        """
+        ...
+
+    def clear(self, batch: BatchRecord) -> None:
+        """Remove what lies on this machine for a batch that is closed."""
+        ...
 
 
 class BatchTracker:
-    """Sees batches through, each under the key that owns it."""
+    """Sees batches through, each under the key that owns it; belongs to one event loop."""
 
     def __init__(
         self,
-        *,
-        journal: Journal,
-        keys: APIKeyManager,
-        context: RunContext,
+        store: BatchStore,
+        door: Door,
+        clients: KeyClients,
         submitter: Submitter,
-        collector: Collector,
-        allowance: EnqueuedTokenQuota,
-        avoid: Callable[[str, str], None],
-        options: BatchOptions,
+        quota: EnqueuedTokenQuota,
+        *,
+        patience: Patience,
         clock: Clock,
-        cancels: bool,
+        chance: Random,
+        clean: Clean,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Stand ready.
-
-        Args:
-            avoid: told of a key and a model for which it has no Batch API.
-            cancels: batches are cancelled, and none is made.
-        """
-        self._journal = journal
-        self._book = journal.batches
-        self._keys = keys
-        self._context = context
+        self._store = store
+        self._door = door
+        self._clients = clients
         self._submitter = submitter
-        self._collector = collector
-        self._allowance = allowance
-        self._avoid = avoid
-        self._options = options
+        self._quota = quota
+        self._patience = patience
         self._clock = clock
-        self._cancels = cancels
-        #: How each batch under way stood when it was last looked at.
-        self._seen: dict[int, RemoteBatch | None] = {}
+        self._chance = chance
+        self._clean = clean
+        self._pause = pause
+        #: How each batch under way stood when it was last looked at, by its id.
+        self.seen: dict[int, RemoteBatch | None] = {}
+        #: Why batches cannot be looked at, by their ids.
+        self._away: dict[int, str] = {}
 
-    def enter(self, batch: BatchRecord) -> None:
-        """Count a batch that is about to be seen through."""
-        if batch.stage is not Stage.COLLECTED:
-            self._allowance.enter(batch)
-            self._seen[batch.id] = None
-
-    def dissolve(self, batch: BatchRecord) -> None:
-        """Queue the lines of a batch again whose file is not up, so that nothing is ordered yet."""
-        self._collector.put_back(batch)
-        self._submitter.clear(batch)
-        self._book.move_on(batch, Stage.CLOSED)
-
-    async def see_through(
-        self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
-    ) -> None:
-        """Follow a batch, which was entered, to its end.
-
-        Args:
-            is_doubtful: an earlier process may have brought it further than is noted.
-        """
-        try:
-            if batch.remote_id is None:
-                batch = await self._submit(batch, service, is_doubtful)
-            if batch.stage is Stage.CREATED:
-                await self._wait_and_collect(batch, service, is_counted=not is_doubtful)
-            self._count_out(batch)
-            await self._tidy(batch, service)
-        except NotMade as refusal:
-            await self._not_made(batch, service, refusal.outcome)
-        except ServiceRefusal as refusal:
-            self._out_of_reach(batch, service, refusal.outcome)
-        except SendFault as fault:
-            self._leave(batch, str(fault))
-        finally:
-            self._count_out(batch)
+    # -- what is shown -------------------------------------------------------------------------
 
     def words(self) -> str:
-        """Say what is at work; "": nothing is."""
-        sought = self._submitter.words()
-        seen = list(self._seen.values())
-        if sought or not seen:
-            return sought
+        """Say what is at work, and why it waits; "": nothing is."""
+        seen = list(self.seen.values())
         known = [one for one in seen if one is not None]
         ended = sum(one.completed + one.failed for one in known)
         total = sum(one.total for one in known)
-        what = f"{counted(len(seen), 'batch', 'batches')} at work"
-        return f"{what}, {ended:,} of {counted(total, 'call')} answered" if total else what
+        what = f"{counted(len(seen), 'batch', 'batches')} at work" if seen else ""
+        if total:
+            what += f", {ended:,} of {counted(total, 'call')} answered"
+        return "; ".join(filter(None, (self.waits, what)))
+
+    @property
+    def waits(self) -> str:
+        """What is waited for besides batches at work; "": nothing is."""
+        waits = (*self._submitter.waits.values(), self._clients.waits, *self._away.values())
+        return next(filter(None, waits), "")
+
+    # -- one batch -----------------------------------------------------------------------------
+
+    def enter(self, batch: BatchRecord) -> None:
+        """Count a batch that is about to be seen through."""
+        if batch.stage in {Stage.FORMED, Stage.UPLOADED, Stage.CREATED}:
+            self._quota.enter(batch)
+            self.seen[batch.id] = None
+
+    async def see_through(
+        self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
+    ) -> BatchRecord:
+        """Follow a batch, which was entered, until it is COLLECTED or CLOSED, and return it so.
+
+        Args:
+            is_doubtful: an earlier process may have brought it further than is noted.
+
+        Raises:
+            OutOfReach: it cannot be followed now.
+        """
+        try:
+            if batch.stage in {Stage.FORMED, Stage.UPLOADED}:
+                batch = await self._submit(batch, service, is_doubtful=is_doubtful)
+            if batch.stage is Stage.CREATED:
+                batch = await self._wait_and_collect(batch, service)
+        except NotMade as refusal:
+            batch = self._store.reload(batch)
+            end = refused_batch(refusal.outcome)
+            return await self._end(batch, end, service, is_made=False)
+        except ServiceRefusal as refusal:
+            if refusal.outcome.kind is OutcomeKind.KEY_DEAD:
+                self._clients.blame(service.lease.key_name, batch.model, refusal.outcome)
+            raise OutOfReach(str(refusal)) from refusal
+        except SendFault as fault:
+            raise OutOfReach(str(fault)) from fault
+        finally:
+            self._count_out(batch)
+        return batch
 
     def _count_out(self, batch: BatchRecord) -> None:
-        if self._seen.pop(batch.id, False) is not False:
-            self._allowance.leave(batch)
+        if self.seen.pop(batch.id, False) is not False:
+            self._quota.leave(batch)
+        self._away.pop(batch.id, None)
 
     async def _submit(
-        self, batch: BatchRecord, service: BatchService, is_doubtful: bool
+        self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
     ) -> BatchRecord:
-        if self._cancels:
-            return await self._submitter.find(batch, service)
         batch = await self._submitter.submit(batch, service, is_doubtful=is_doubtful)
         if not is_doubtful:
-            for _ in range(batch.lines):
-                self._context.tally.sent(service.lease)
+            self._door.sent(batch, service.lease)
         logger.info(
             "batch %d: %s to %s as %s",
             batch.id,
@@ -145,26 +182,25 @@ class BatchTracker:
         )
         return batch
 
-    async def _wait_and_collect(
-        self, batch: BatchRecord, service: BatchService, *, is_counted: bool
-    ) -> None:
+    async def _wait_and_collect(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
         """Wait until a batch is over and take in what it brought, however long it takes."""
-        assert batch.remote_id is not None
-        if self._cancels:
-            await service.cancel(batch.remote_id)
-        pause_s, is_told = self._options.poll_s, False
+        looks, is_told = 0, False
         while True:
             try:
-                remote = await service.batch(batch.remote_id)
-                self._seen[batch.id] = remote
+                remote = await service.batch(batch.remote_id or "")
+                self.seen[batch.id] = remote
+                self._away.pop(batch.id, None)
                 checkpoint("batch.polled")
                 if remote.is_over:
                     checkpoint("batch.over")
-                    await self._take_in(batch, remote, service, is_counted=is_counted)
-                    return
+                    return await self._take_in(batch, await service.whole_batch(remote), service)
             except (SendFault, ServiceRefusal) as trouble:
-                if isinstance(trouble, ServiceRefusal) and trouble.outcome.kind not in _PASSING:
-                    raise
+                if isinstance(trouble, ServiceRefusal):
+                    if trouble.outcome.kind is OutcomeKind.NOT_HERE:
+                        return await self._vanished(batch, service, trouble.outcome)
+                    if trouble.outcome.kind not in PASSING:
+                        raise
+                self._away[batch.id] = service.waits_until(trouble, None)
                 if not is_told:
                     logger.warning(
                         "batch %d cannot be asked for (%s); it goes on remotely, and is asked for "
@@ -174,110 +210,119 @@ class BatchTracker:
                         extra={"action": "batch_unreachable"},
                     )
                 is_told = True
-            await asyncio.sleep(pause_s)
-            pause_s = min(1.5 * pause_s, max(self._options.longest_poll_s, pause_s))
+            longest_s = max(self._patience.longest_poll_s, self._patience.poll_s)
+            pause_s = min(longest_s, self._patience.poll_s * 1.5 ** min(looks, 50))
+            await self._pause(pause_s * (0.8 + 0.2 * self._chance.random()))
+            looks += 1
+
+    async def _vanished(
+        self, batch: BatchRecord, service: BatchService, outcome: Outcome
+    ) -> BatchRecord:
+        """End a batch that the provider does not have any more, and which may be billed whole."""
+        lost = replace(outcome, kind=OutcomeKind.UNKNOWN)
+        batch = replace(batch, told=replace(batch.told, status=VANISHED))
+        return await self._end(batch, BatchEnd(rest=lost, is_last=True), service, is_made=True)
 
     async def _take_in(
-        self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
-    ) -> None:
-        if await self._is_put_back(batch, remote, service, is_counted=is_counted):
-            return
-        path = self._submitter.path_of(batch, "result")
-        blame = await self._collector.collect(batch, remote, service, path)
-        if blame is not None:
-            self._blame(batch, service, blame)
-        elif remote.completed:
-            self._forgive(service.lease.key_name)
-
-    async def _is_put_back(
-        self, batch: BatchRecord, remote: RemoteBatch, service: BatchService, *, is_counted: bool
-    ) -> bool:
-        """Queue its lines anew if the provider found that the key cannot have such a batch."""
-        for issue in remote.errors:
-            if issue.code in _TOO_MANY:
-                await self._one_too_many(batch, service, issue.message, is_counted=is_counted)
-                return True
-            kind = _KINDS_OF_CODES.get(issue.code)
-            if kind is not None:
-                outcome = Outcome(kind=kind, code=issue.code, message=issue.message)
-                self._blame(batch, service, outcome)
-                self._collector.put_back(batch, service.lease if is_counted else None)
-                self._book.move_on(batch, Stage.COLLECTED)
-                return True
-        return False
-
-    async def _one_too_many(
-        self, batch: BatchRecord, service: BatchService, told: str, *, is_counted: bool
-    ) -> None:
-        """The provider has no room for it: it goes again, in a smaller batch or later."""
-        is_alone = batch.lines == 1 and await _is_idle(service)
-        self._collector.put_back(batch, service.lease if is_counted else None)
-        self._book.move_on(batch, Stage.COLLECTED)
-        self._count_out(batch)
-        message = self._keys.redactor.clean(told)
-        self._allowance.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
-
-    def _blame(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
-        """Let a key alone that is dead, or for the model that it does not have."""
-        name = service.lease.key_name
-        if outcome.kind is OutcomeKind.KEY_DEAD:
-            self._keys.drop(name, outcome)
-        elif outcome.kind is OutcomeKind.NOT_HERE:
-            self._avoid(name, batch.model)
-
-    def _forgive(self, name: str) -> None:
-        """Take a key off trial that has brought answers, and forget that it was dropped."""
-        if any(key.name == name and key.state == "on trial" for key in self._keys.status()):
-            self._keys.restore(name)
-            self._journal.key_restored(self._keys.fingerprints(self._journal.salt)[name])
-
-    async def _tidy(self, batch: BatchRecord, service: BatchService) -> None:
-        """Delete what the batch has left at the provider, now that its answers are kept."""
-        assert batch.remote_id is not None
-        try:
-            remote = await service.batch(batch.remote_id)
-            for file_id in (batch.input_file_id, remote.output_file_id, remote.error_file_id):
-                if file_id is not None:
-                    await service.delete(file_id)
-        except (ServiceRefusal, SendFault) as exc:
-            logger.warning("files of batch %d could not be deleted: %s", batch.id, exc)
-        self._submitter.clear(batch)
-        self._book.move_on(batch, Stage.CLOSED)
-
-    async def _not_made(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
-        """Draw the consequence of a refusal: for the key, the model or the lines."""
-        if outcome.code in _TOO_MANY:
-            await self._one_too_many(batch, service, outcome.message, is_counted=False)
-        elif outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE, OutcomeKind.UNSENT}:
-            self._blame(batch, service, outcome)
-            self._collector.put_back(batch)
-        else:
-            self._collector.give_up(batch, outcome, service.lease)
-        noted = self._submitter.as_noted(batch)
-        if noted.input_file_id is not None:
-            with contextlib.suppress(ServiceRefusal, SendFault):
-                await service.delete(noted.input_file_id)
-        self._submitter.clear(batch)
-        self._book.move_on(batch, Stage.CLOSED)
-
-    def _out_of_reach(self, batch: BatchRecord, service: BatchService, outcome: Outcome) -> None:
-        """It is there, or may be, and its key cannot ask for it any more."""
-        if outcome.kind is OutcomeKind.KEY_DEAD:
-            self._keys.drop(service.lease.key_name, outcome)
-        if outcome.kind is OutcomeKind.NOT_HERE and batch.remote_id is not None:
-            lost = dataclasses.replace(outcome, kind=OutcomeKind.UNKNOWN)
-            self._collector.give_up(batch, lost, service.lease)
-            self._book.move_on(batch, Stage.CLOSED)
-        else:
-            self._leave(batch, outcome.message)
-
-    def _leave(self, batch: BatchRecord, why: str) -> None:
-        logger.warning(
-            "batch %d cannot be looked after: %s; the next run comes back to it",
-            batch.id,
-            why,
-            extra={"action": "batch_out_of_reach"},
+        self, batch: BatchRecord, remote: RemoteBatch, service: BatchService
+    ) -> BatchRecord:
+        paths = []
+        ids = (remote.output_file_id, remote.error_file_id)
+        for file_id, path in zip(ids, self._door.result_paths(batch), strict=True):
+            if file_id is not None:
+                await service.download(file_id, path)
+                checkpoint("batch.downloaded")
+                paths.append(path)
+        answers = await asyncio.to_thread(self._door.count_answers, batch, paths)
+        end = ended_batch(remote, answers, clean=self._clean)
+        told = replace(
+            batch.told,
+            status=remote.status,
+            output_file_id=remote.output_file_id,
+            error_file_id=remote.error_file_id,
+            total=remote.total,
+            completed=remote.completed,
+            failed=remote.failed,
+            created_wall_s=remote.created_wall_s,
+            ended_wall_s=remote.ended_wall_s,
         )
+        batch = replace(batch, told=told)
+        batch = await self._end(batch, end, service, is_made=True, paths=paths)
+        if remote.completed and not batch.told.is_blamed:
+            self._clients.forgive(service.lease.key_name)
+        return batch
+
+    async def _end(
+        self,
+        batch: BatchRecord,
+        end: BatchEnd,
+        service: BatchService,
+        *,
+        is_made: bool,
+        paths: Sequence[str] = (),
+    ) -> BatchRecord:
+        """Take in what came of a batch, note it, and draw the consequences for its key."""
+        is_full = end.blame is not None and end.blame.kind is OutcomeKind.BUSY
+        is_alone = is_full and batch.lines == 1 and await _is_idle(service)
+        blame = await self._door.take_in(batch, end, service.lease, paths) or end.blame
+        checkpoint("batch.results_kept")
+        told = replace(
+            batch.told,
+            rest=end.rest.kind.value,
+            code=end.rest.code,
+            message=end.rest.message,
+            is_blamed=blame is not None,
+        )
+        batch = self._store.move_on(batch, Stage.COLLECTED, told=told)
+        if blame is not None and blame.kind in OF_THE_KEY:
+            self._clients.blame(service.lease.key_name, batch.model, blame)
+        if is_full:
+            self._count_out(batch)
+            message = self._clean(end.rest.message)
+            self._quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
+        elif end.rest.kind is OutcomeKind.BUSY and batch.told.status == "failed":
+            self._quota.failed(batch, self._clock.now_s(), self._patience.poll_s)
+        elif batch.told.completed:
+            self._quota.taken(batch)
+        return batch if is_made else await self._close_unmade(batch, service)
+
+    async def _close_unmade(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
+        if batch.input_file_id is not None:
+            with contextlib.suppress(ServiceRefusal, SendFault):
+                await service.delete(batch.input_file_id)
+        return self.close(batch)
+
+    def dissolve(self, batch: BatchRecord) -> BatchRecord:
+        """Close a batch of which nothing is ordered yet; its lines go again."""
+        told = replace(batch.told, rest=OutcomeKind.UNSENT.value, is_blamed=True)
+        return self.close(replace(batch, told=told))
+
+    def close(self, batch: BatchRecord) -> BatchRecord:
+        """Close a batch of which nothing is left at the provider."""
+        self._door.clear(batch)
+        return self._store.move_on(batch, Stage.CLOSED)
+
+    async def tidy(self, batch: BatchRecord, service: BatchService | None) -> None:
+        """Delete what a batch has left at the provider, now that its results are safe."""
+        told = batch.told
+        for file_id in (batch.input_file_id, told.output_file_id, told.error_file_id):
+            if file_id is not None:
+                why = await _delete(service, file_id)
+                if why:
+                    said = (file_id, batch.key_name, why)
+                    logger.warning("the remote file %s of key %s was not deleted: %s", *said)
+        self.close(batch)
+
+
+async def _delete(service: BatchService | None, file_id: str) -> str:
+    """Delete a file; return why that did not work, or ""."""
+    if service is None:
+        return "its key cannot be used"
+    try:
+        await service.delete(file_id)
+    except (ServiceRefusal, SendFault) as exc:
+        return str(exc)
+    return ""
 
 
 async def _is_idle(service: BatchService) -> bool:

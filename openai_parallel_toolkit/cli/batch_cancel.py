@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Callable
 
 from ..api.batch_folder.config import read_keys
-from ..api.batch_folder.standing import FolderCancelled, cancel_folder, has_folder
+from ..api.batch_folder.status import FolderCancelled, cancel_folder, has_folder
 from ..batch import BatchOptions
 from ..core.clock import Clock, SystemClock
 from ..core.text import counted
-from ..files.run_lock import RunLock
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.cancel import Cancelled, cancel_batches
 from . import console
@@ -77,14 +76,11 @@ def _cancel_mode(
     folder: str, keys: APIKeyManager, *, look: Callable[[str], None], as_json: bool
 ) -> int:
     """Cancel what `run --mode batch` has at the provider."""
-    lock = RunLock(folder)
-    lock.acquire()
     try:
         came_to = cancel_batches(
             folder, keys, options=BatchOptions(), clock=SystemClock(), look=look
         )
     finally:
-        lock.release()
         close_unless_default(keys)
     if as_json:
         counts = {"cancelled": came_to.batches, "calls": came_to.sent, "left": came_to.left}

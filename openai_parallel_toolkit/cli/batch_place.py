@@ -6,7 +6,7 @@ import argparse
 import os
 
 from ..api.batch_folder.config import VARIABLE, Plan, read_plan
-from ..api.batch_folder.standing import has_folder
+from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
 from .place import state_folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..api.batch_folder.standing import Standing, has_folder, standings
+from ..api.batch_folder.status import JobStatus, has_folder, job_statuses
 from ..core.errors import UsageError
 from ..core.text import counted
 from ..files.run_lock import RunLock
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = state_of(arguments)
     if not has_folder(folder):
         raise UsageError(f"no BatchFolder has worked there; use `status {arguments.places[0]}`")
-    found, holder = standings(folder), RunLock(folder).holder()
+    found, holder = job_statuses(folder), RunLock(folder).holder()
     if arguments.json:
         told = [one.as_dict() for one in found]
         console.say_json(
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 _HEAD = ("File", "stage", "lines", "key", "batch", "since")
 
 
-def _row(one: Standing) -> tuple[str, ...]:
+def _row(one: JobStatus) -> tuple[str, ...]:
     since = words.moment(one.taken_wall_s)
     batch = one.batch_id or "-"
     return words.clean(one.path), one.stage, f"{one.lines:,}", words.clean(one.key), batch, since

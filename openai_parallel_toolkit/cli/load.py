@@ -22,10 +22,10 @@ def load_toolkit(target: str) -> type[ParallelToolkit]:
     Raises:
         UsageError: there is no such module or class, or the module cannot be imported.
     """
-    place, colon, name = target.rpartition(":")
+    source, colon, name = target.rpartition(":")
     if not colon or not name.isidentifier():
-        place, name = target, ""
-    module = _import(place)
+        source, name = target, ""
+    module = _import(source)
     found = [
         value
         for value in vars(module).values()
@@ -35,14 +35,14 @@ def load_toolkit(target: str) -> type[ParallelToolkit]:
     if name:
         offer, named = f"; it defines {names}" if names else "", getattr(module, name, None)
         if named is None:
-            raise UsageError(f"{place} has no class {name}{offer}")
+            raise UsageError(f"{source} has no class {name}{offer}")
         if not _is_toolkit(named):
-            raise UsageError(f"{name} in {place} is not a subclass of ParallelToolkit{offer}")
+            raise UsageError(f"{name} in {source} is not a subclass of ParallelToolkit{offer}")
         return named
     if not found:
-        raise UsageError(f"{place} defines no subclass of ParallelToolkit")
+        raise UsageError(f"{source} defines no subclass of ParallelToolkit")
     if len(found) > 1:
-        raise UsageError(f"{place} defines {names}; say which, as in {place}:{found[0].__name__}")
+        raise UsageError(f"{source} defines {names}; say which, as in {source}:{found[0].__name__}")
     return found[0]
 
 
@@ -50,25 +50,25 @@ def _is_toolkit(value: object) -> TypeGuard[type[ParallelToolkit]]:
     return isinstance(value, type) and issubclass(value, ParallelToolkit)
 
 
-def _import(place: str) -> ModuleType:
+def _import(source: str) -> ModuleType:
     _can_import_from(os.getcwd())
-    if os.path.isdir(place) and not os.path.isfile(os.path.join(place, "__init__.py")):
+    if os.path.isdir(source) and not os.path.isfile(os.path.join(source, "__init__.py")):
         raise UsageError(
-            f"{place!r} is a folder; first comes the module with your subclass: TARGET IN OUT"
+            f"{source!r} is a folder; first comes the module with your subclass: TARGET IN OUT"
         )
-    is_file = place.endswith(".py") or os.path.isfile(place)
-    if is_file and not os.path.isfile(place):
-        raise UsageError(f"there is no file {place!r}")
+    is_file = source.endswith(".py") or os.path.isfile(source)
+    if is_file and not os.path.isfile(source):
+        raise UsageError(f"there is no file {source!r}")
     try:
-        return _import_file(os.path.abspath(place)) if is_file else importlib.import_module(place)
+        return _import_file(os.path.abspath(source)) if is_file else importlib.import_module(source)
     except ModuleNotFoundError as exc:
-        if is_file or exc.name is None or not f"{place}.".startswith(f"{exc.name}."):
-            raise _broken(place, exc) from exc
+        if is_file or exc.name is None or not f"{source}.".startswith(f"{exc.name}."):
+            raise _broken(source, exc) from exc
         raise UsageError(
-            f"there is no module {place!r} here; give the path of its file, such as hooks.py:Mine"
+            f"there is no module {source!r} here; give the path of its file, such as hooks.py:Mine"
         ) from exc
     except (Exception, SystemExit) as exc:
-        raise _broken(place, exc) from exc
+        raise _broken(source, exc) from exc
 
 
 def _can_import_from(folder: str) -> None:
@@ -91,7 +91,7 @@ def _import_file(path: str) -> ModuleType:
     return module
 
 
-def _broken(place: str, error: BaseException) -> UsageError:
+def _broken(source: str, error: BaseException) -> UsageError:
     if isinstance(error, UsageError):
         return error
     where = ""
@@ -104,7 +104,7 @@ def _broken(place: str, error: BaseException) -> UsageError:
         theirs = [frame for frame in frames if _is_theirs(frame.filename)]
         if theirs:
             where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})"
-    return UsageError(f"{place} cannot be imported: {type(error).__name__}: {words}{where}")
+    return UsageError(f"{source} cannot be imported: {type(error).__name__}: {words}{where}")
 
 
 def _is_theirs(filename: str) -> bool:

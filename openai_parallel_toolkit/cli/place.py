@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..api.batch_folder.standing import has_folder
+from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
 from ..core.filesystem import storage_error
 from ..files.run_folders import local_root, parent_of
 from ..files.run_lock import STATE_FOLDER, RunLock, state_folder_of
+from ..journal import JournalReader
 from ..journal.schema import FILE_NAME
 
 
@@ -66,12 +67,20 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
         UsageError: no run has begun there, or only BatchFolder has worked there.
     """
     folder = state_folder(output_path, state_path)
-    if has_folder(folder) and not os.path.exists(os.path.join(folder, FILE_NAME)):
+    if has_folder(folder) and not _has_runs(folder):
         raise UsageError(
             f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
             "`batch failures ERR`"
         )
     return folder
+
+
+def _has_runs(folder: str) -> bool:
+    """Return whether hooks or prompts were run there, and not only batch files."""
+    if not os.path.exists(os.path.join(folder, FILE_NAME)):
+        return False
+    with JournalReader(folder) as journal:
+        return journal.has_files()
 
 
 @contextmanager

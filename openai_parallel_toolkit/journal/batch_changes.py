@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from .batch_rows import Ask, BatchRecord, Line, LineEnd, Ready, Refusal, Stage
+from .batch_rows import Ask, BatchRecord, Line, LineEnd, Ready, Refusal, Told
 from .columns import join, text, usd
 from .operations import Change, packed
 
@@ -18,9 +18,10 @@ OPEN = "failure IS NULL"
 _LIVE = -1
 _QUEUE = (
     "INSERT INTO lines (file_id, hash, k, try, path, model, tokens, reply_tokens, max_cost_usd, "
-    "size_bytes, queued_wall_s, sends, is_asked, encoding, crc, body) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 1, ?12, ?13, ?14 WHERE NOT EXISTS "
-    "(SELECT 1 FROM answers WHERE file_id = ?1 AND hash = ?2 AND k = ?3 AND try = ?4) "
+    "size_bytes, queued_wall_s, inputs, sends, is_asked, encoding, crc, body) "
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 1, ?13, ?14, ?15 "
+    "WHERE NOT EXISTS (SELECT 1 FROM answers "
+    "WHERE file_id = ?1 AND hash = ?2 AND k = ?3 AND try = ?4) "
     "ON CONFLICT (file_id, hash, k, try) DO UPDATE SET is_asked = 1"
 )
 _READY = (
@@ -56,7 +57,7 @@ def _row(ask: Ask, wall_s: float) -> tuple[object, ...]:
     return (
         *(call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
         *(text(request.path), text(request.model), request.prompt_tokens, request.reply_tokens),
-        *(usd(ask.max_cost_usd), len(request.body), wall_s),
+        *(usd(ask.max_cost_usd), len(request.body), wall_s, ask.inputs),
         *(encoding, zlib.crc32(stored), stored),
     )
 
@@ -76,7 +77,8 @@ def taken_up(limit: int, found: list[Ready]) -> Change:
 
 def formed(batch: BatchRecord, lines: Sequence[Line], attempt_ids: Sequence[int]) -> Change:
     """A batch is made of queued lines."""
-    row = tuple({**asdict(batch), "stage": batch.stage.value}.values())
+    kept = {"stage": batch.stage.value, "told": _json(batch.told)}
+    row = tuple({**asdict(batch), **kept}.values())
     rows = [(batch.id, attempt, line.id) for attempt, line in zip(attempt_ids, lines, strict=True)]
 
     def change(db: sqlite3.Connection) -> None:
@@ -88,30 +90,44 @@ def formed(batch: BatchRecord, lines: Sequence[Line], attempt_ids: Sequence[int]
     return change
 
 
-def moved_on(
-    batch_id: int, stage: Stage, input_file_id: str | None, remote_id: str | None
-) -> Change:
+def moved_on(batch: BatchRecord) -> Change:
     """A batch has come so far."""
+    row = (batch.stage.value, batch.input_file_id, batch.remote_id, _json(batch.told), batch.id)
 
     def change(db: sqlite3.Connection) -> None:
         db.execute(
-            "UPDATE batches SET stage = ?, input_file_id = coalesce(?, input_file_id), "
-            "remote_id = coalesce(?, remote_id) WHERE id = ?",
-            (stage.value, input_file_id, remote_id, batch_id),
+            "UPDATE batches SET stage = ?, input_file_id = ?, remote_id = ?, told = ? WHERE id = ?",
+            row,
         )
 
     return change
 
 
-def settled(ends: Sequence[LineEnd], *, is_sent: bool = True) -> Change:
-    """Lines are answered and gone, refused, or queued again if a file still asks for them.
+def job_saved(job_id: int, facts: Mapping[str, object]) -> Change:
+    """So much is known of a job."""
+    kept = text(json.dumps(facts))
 
-    Args:
-        is_sent: False: that they were in a batch does not count.
-    """
+    def change(db: sqlite3.Connection) -> None:
+        db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job_id, kept))
+
+    return change
+
+
+def job_forgotten(job_id: int) -> Change:
+    """A job has come to its end, and so have its batches."""
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM batches WHERE job_id = ?", (job_id,))
+        db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+
+    return change
+
+
+def settled(ends: Sequence[LineEnd]) -> Change:
+    """Lines are answered and gone, refused, or queued again if a file still asks for them."""
     gone = [(end.sent.attempt_id,) for end in ends if end.body is not None]
     back = [
-        (_kept(end.refusal), 0 if is_sent else 1, end.sent.attempt_id)
+        (_kept(end.refusal), 0 if end.is_counted else 1, end.sent.attempt_id)
         for end in ends
         if end.body is None
     ]
@@ -140,7 +156,7 @@ def set_aside(refusals: Mapping[int, Refusal | None]) -> Change:
     return change
 
 
-def stragglers_ended(ends: Mapping[int, Refusal | None]) -> Change:
+def returned_ended(ends: Mapping[int, Refusal | None]) -> Change:
     """Lines that were sent live are answered and gone (None), or refused."""
     gone = [(line_id,) for line_id, refusal in ends.items() if refusal is None]
     refused = [(_kept(refusal), line_id) for line_id, refusal in ends.items() if refusal]
@@ -153,6 +169,8 @@ def stragglers_ended(ends: Mapping[int, Refusal | None]) -> Change:
 
 
 def _kept(refusal: Refusal | None) -> str | None:
-    if refusal is None:
-        return None
-    return text(json.dumps({**asdict(refusal), "kind": refusal.kind.value}))
+    return None if refusal is None else _json(refusal)
+
+
+def _json(facts: Refusal | Told) -> str:
+    return text(json.dumps(asdict(facts)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
@@ -17,6 +17,8 @@ class Ask(NamedTuple):
     request: Request
     #: None: the price is not known.
     max_cost_usd: Decimal | None
+    #: Embeddings that it asks for; 1 for what is no embedding.
+    inputs: int = 1
 
 
 class Queued(NamedTuple):
@@ -29,6 +31,8 @@ class Queued(NamedTuple):
     tokens: int
     #: Of the one that has the most.
     most_tokens: int
+    #: Embeddings that they ask for.
+    inputs: int
     #: When the first of them was queued, seconds since 1970.
     oldest_wall_s: float
 
@@ -43,9 +47,11 @@ class Line(NamedTuple):
     #: Of its prompt, estimated.
     tokens: int
     max_cost_usd: Decimal | None
+    #: Embeddings that it asks for.
+    inputs: int = 1
 
 
-class Straggler(NamedTuple):
+class ReturnedLine(NamedTuple):
     """A queued call that a batch did not answer, or cannot take."""
 
     id: int
@@ -58,15 +64,40 @@ class Straggler(NamedTuple):
 class Stage(str, Enum):
     """How far a batch has come, as far as is durable."""
 
-    #: Its lines are chosen and claimed; perhaps uploaded.
+    #: Its lines and its key are chosen; perhaps uploaded.
     FORMED = "formed"
     #: Its file is there; perhaps created.
     UPLOADED = "uploaded"
     #: The provider works on it.
     CREATED = "created"
-    #: Its answers are kept; remote files are perhaps still there.
+    #: Its results are kept; remote files are perhaps still there.
     COLLECTED = "collected"
     CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the provider said of a batch, and how its lines ended that it did not speak of."""
+
+    #: As it was said last.
+    status: str = ""
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    #: Lines: all, answered, failed.
+    total: int = 0
+    completed: int = 0
+    failed: int = 0
+    created_wall_s: float = 0.0
+    #: None: it is not over.
+    ended_wall_s: float | None = None
+    #: Whether it was cancelled here, so that the rest is not asked again.
+    is_cancelled: bool = False
+    #: How lines ended of which no result speaks, an OutcomeKind, and why; "": not known yet.
+    rest: str = ""
+    code: str = ""
+    message: str = ""
+    #: Whether it speaks against the key, so that it does not count as an attempt.
+    is_blamed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +125,9 @@ class BatchRecord:
     remote_id: str | None
     #: Seconds since 1970-01-01 UTC.
     formed_wall_s: float
+    #: The input whose lines it carries; None: they are calls of hooks.
+    job_id: int | None = None
+    told: Told = field(default_factory=Told)
 
 
 class Sent(NamedTuple):
@@ -131,6 +165,8 @@ class LineEnd:
     body: bytes | None = None
     #: Why it is given up; None: it is answered, or goes again.
     refusal: Refusal | None = None
+    #: False: that it was in a batch does not count.
+    is_counted: bool = True
 
 
 class Ready(NamedTuple):

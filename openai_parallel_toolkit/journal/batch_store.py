@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -22,10 +23,11 @@ from .batch_rows import (
     Queued,
     Ready,
     Refusal,
+    ReturnedLine,
     Sent,
     Stage,
     Standing,
-    Straggler,
+    Told,
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
@@ -39,7 +41,7 @@ _QUEUED = {False: _WAITING, True: f"{_WAITING} AND sends = 0"}
 
 
 class BatchStore:
-    """Lines, batches and rounds. What writes is durable on return, `suspend` excepted.
+    """Lines, batches, rounds and jobs. What writes is durable on return, `suspend` excepted.
 
     A line's id in its batch is that of its attempt, which is never given twice: whatever a batch
     of an earlier run brings, it is known whose answer it is.
@@ -112,7 +114,8 @@ class BatchStore:
         """
         rows = self._source.rows(
             "SELECT path, model, count(*), sum(size_bytes), sum(tokens), max(tokens), "  # noqa: S608
-            f"min(queued_wall_s) FROM lines WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
+            "sum(inputs), min(queued_wall_s) FROM lines "
+            f"WHERE {_QUEUED[is_fresh]} GROUP BY path, model"
         )
         return [Queued(*row) for row in rows]
 
@@ -128,21 +131,23 @@ class BatchStore:
     ) -> list[Line]:
         """Return queued lines, the first to be queued first; `is_fresh` as for `queued`."""
         rows = self._source.rows(
-            "SELECT id, file_id, hash, k, try, size_bytes, tokens, max_cost_usd FROM lines "  # noqa: S608
+            "SELECT id, file_id, hash, k, try, size_bytes, tokens, max_cost_usd, "  # noqa: S608
+            # It lies behind the body, which need not be read where it is always 1.
+            "CASE path WHEN '/embeddings' THEN inputs ELSE 1 END FROM lines "
             f"WHERE {_QUEUED[is_fresh]} AND path = ? AND model = ? AND tokens > ? AND tokens <= ? "
             "ORDER BY id LIMIT ?",
             (path, model, above_tokens, up_to_tokens, limit),
         )
         return [
-            Line(id, _call(*call), size_bytes, tokens, decimal(most))
-            for id, *call, size_bytes, tokens, most in rows
+            Line(id, _call(*call), size_bytes, tokens, decimal(most), inputs)
+            for id, *call, size_bytes, tokens, most, inputs in rows
         ]
 
     def set_aside(self, refusals: Mapping[int, Refusal | None]) -> None:
         """Put queued lines into no batch: they are refused, or sent live (None), by their id."""
         self._write([changes.set_aside(refusals)])
 
-    def stragglers(self, after: int, limit: int) -> list[Straggler]:
+    def returned_lines(self, after: int, limit: int) -> list[ReturnedLine]:
         """Return queued lines that came back from a batch or are set aside, from a line on."""
         rows = self._source.rows(
             "SELECT id, file_id, hash, k, try, path, model, tokens, reply_tokens, sends, encoding, "
@@ -150,49 +155,62 @@ class BatchStore:
             "AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return [_straggler(*row) for row in rows]
+        return [_returned_line(*row) for row in rows]
 
-    def end_stragglers(self, ends: Mapping[int, Refusal | None]) -> None:
+    def end_returned(self, ends: Mapping[int, Refusal | None]) -> None:
         """Note what came of lines that were sent live: None is an answer, which is kept."""
-        self._write([changes.stragglers_ended(ends)])
+        self._write([changes.returned_ended(ends)])
 
-    def form(
-        self,
-        lines: Sequence[Line],
-        *,
-        key_name: str,
-        fingerprint: str,
-        path: str,
-        model: str,
-        token: str,
-    ) -> BatchRecord:
-        """Make a batch of queued lines, and claim an attempt for each."""
+    def form(self, lines: Sequence[Line], **facts: str) -> BatchRecord:
+        """Make a batch of queued lines, and claim an attempt for each.
+
+        Args:
+            facts: its key_name, fingerprint, path, model and token.
+        """
         checkpoint("batch.forming")
-        (last,) = self._source.rows("SELECT max(id) FROM batches")[0]
-        wall_s, run_id = self._clock.wall_s(), self._run_id()
         attempt_ids = list(islice(self._attempt_ids, len(lines)))
-        batch = BatchRecord(
-            id=(last or 0) + 1,
-            run_id=run_id,
-            key_name=key_name,
-            fingerprint=fingerprint,
-            path=path,
-            model=model,
-            token=token,
-            lines=len(lines),
-            tokens=sum(line.tokens for line in lines),
-            stage=Stage.FORMED,
-            input_file_id=None,
-            remote_id=None,
-            formed_wall_s=wall_s,
-        )
+        tokens = sum(line.tokens for line in lines)
+        batch = self._record(len(lines), tokens, None, facts)
+        key_name, model = batch.key_name, batch.model
+        wall_s = batch.formed_wall_s
         claims = [
-            Claimed(attempt, run_id, line.call, key_name, model, line.max_cost_usd, wall_s)
+            Claimed(attempt, batch.run_id, line.call, key_name, model, line.max_cost_usd, wall_s)
             for attempt, line in zip(attempt_ids, lines, strict=True)
         ]
         self._write([*claims, changes.formed(batch, lines, attempt_ids)])
         checkpoint("batch.formed")
         return batch
+
+    def form_round(
+        self, job_id: int, job: Mapping[str, Any], *, lines: int, tokens: int, **facts: str
+    ) -> BatchRecord:
+        """Make a batch of a job's lines, and save what is known of the job, together."""
+        checkpoint("batch.forming")
+        batch = self._record(lines, tokens, job_id, facts)
+        self._write([changes.job_saved(job_id, job), changes.formed(batch, (), ())])
+        checkpoint("batch.formed")
+        return batch
+
+    def _record(
+        self, lines: int, tokens: int, job_id: int | None, facts: Mapping[str, str]
+    ) -> BatchRecord:
+        return BatchRecord(
+            id=self._first_free("batches"),
+            run_id=self._run_id(),
+            lines=lines,
+            tokens=tokens,
+            stage=Stage.FORMED,
+            input_file_id=None,
+            remote_id=None,
+            formed_wall_s=self._clock.wall_s(),
+            job_id=job_id,
+            told=Told(),
+            **facts,
+        )
+
+    def _first_free(self, table: str) -> int:
+        (last,) = self._source.rows(f"SELECT max(id) FROM {table}")[0]  # noqa: S608
+        return (last or 0) + 1
 
     def bodies(self, batch: BatchRecord) -> Iterator[tuple[int, bytes]]:
         """Yield attempt and body of a batch's lines, in the order of the attempts."""
@@ -209,22 +227,45 @@ class BatchStore:
     # Batches under way
 
     def open_batches(self) -> list[BatchRecord]:
-        """Return the batches that are not closed, the oldest first."""
-        rows = self._source.rows("SELECT * FROM batches WHERE stage <> 'closed' ORDER BY id")
-        with self._source.understood():
-            return [_batch(row) for row in rows]
+        """Return the batches of hooks' calls that are not closed, the oldest first."""
+        return self._source.batch_records("job_id IS NULL AND stage <> 'closed'")
 
-    def move_on(
-        self,
-        batch: BatchRecord,
-        stage: Stage,
-        *,
-        input_file_id: str | None = None,
-        remote_id: str | None = None,
-    ) -> None:
-        """Note how far a batch has come; what is None stays as it was."""
-        self._write([changes.moved_on(batch.id, stage, input_file_id, remote_id)])
+    def rounds_of(self, job_id: int) -> list[BatchRecord]:
+        """Return the batches of a job, the oldest first."""
+        return self._source.batch_records("job_id = ?", job_id)
+
+    def reload(self, batch: BatchRecord) -> BatchRecord:
+        """Return a batch as it is noted now."""
+        return self._source.batch_records("id = ?", batch.id)[0]
+
+    def move_on(self, batch: BatchRecord, stage: Stage, **facts: Any) -> BatchRecord:
+        """Note how far a batch has come, and fields of it that have changed; return it so."""
+        batch = replace(batch, stage=stage, **facts)
+        self._write([changes.moved_on(batch)])
         checkpoint(f"batch.{stage.value}")
+        return batch
+
+    # Jobs
+
+    def jobs(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return the ids of the jobs that are under way, and what is known of each."""
+        return self._source.jobs()
+
+    def add_job(self, facts: Mapping[str, Any]) -> int:
+        """Note a job, and return its id."""
+        job_id = self._first_free("jobs")
+        self.save_job(job_id, facts)
+        return job_id
+
+    def save_job(self, job_id: int, facts: Mapping[str, Any]) -> None:
+        """Note what is known of a job."""
+        self._write([changes.job_saved(job_id, facts)])
+        checkpoint("job.saved")
+
+    def forget_job(self, job_id: int) -> None:
+        """Forget a job and its batches."""
+        self._write([changes.job_forgotten(job_id)])
+        checkpoint("job.forgotten")
 
     def sent(self, batch: BatchRecord) -> Iterator[list[Sent]]:
         """Yield the lines of a batch that have no end yet, a page at a time."""
@@ -247,12 +288,8 @@ class BatchStore:
         )
         return {row[0]: _sent(*row) for row in rows}
 
-    def settle(self, ends: Sequence[LineEnd], *, is_sent: bool = True) -> None:
-        """Note the ends of attempts: answered, given up, or to be sent again.
-
-        Args:
-            is_sent: False: the batch was never made, and the sending does not count.
-        """
+    def settle(self, ends: Sequence[LineEnd]) -> None:
+        """Note the ends of attempts: answered, given up, or to be sent again."""
         wall_s = self._clock.wall_s()
         operations: list[Operation] = [
             Ended(
@@ -264,7 +301,7 @@ class BatchStore:
             )
             for end in ends
         ]
-        self._write([*operations, changes.settled(ends, is_sent=is_sent)])
+        self._write([*operations, changes.settled(ends)])
         checkpoint("batch.lines_settled")
 
     def _write(self, operations: Sequence[Operation]) -> None:
@@ -293,7 +330,7 @@ def _sent(attempt_id: int, *columns: Any) -> Sent:
     return Sent(attempt_id, _call(*call), decimal(most), sends)
 
 
-def _straggler(id: int, *columns: Any) -> Straggler:
+def _returned_line(id: int, *columns: Any) -> ReturnedLine:
     *call, path, model, tokens, reply_tokens, sends, encoding, crc, body = columns
     identity = _call(*call)
     stored = AnswerRecord(attempt_id=id, encoding=encoding, crc=crc, stored=body)
@@ -306,13 +343,7 @@ def _straggler(id: int, *columns: Any) -> Straggler:
         reply_tokens=reply_tokens,
         reply_limit_tokens=reply_tokens,
     )
-    return Straggler(id, identity, request, max(sends, 0))
-
-
-def _batch(row: Sequence[Any]) -> BatchRecord:
-    names = BatchRecord.__dataclass_fields__
-    values = dict(zip(names, row, strict=True))
-    return BatchRecord(**{**values, "stage": Stage(values["stage"])})
+    return ReturnedLine(id, identity, request, max(sends, 0))
 
 
 def _refusal(kept: str) -> Refusal:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from ..core.filesystem import path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile
 from ..costs.figures import Figures
-from .batch_rows import Standing
+from .batch_rows import BatchRecord, Stage, Standing, Told
 from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
 from .rows import AnswerRecord, FileRecord, RunRecord, RunTotals
@@ -170,12 +171,24 @@ class JournalQueries:
         )
         return _answer(rows[0]) if rows else None
 
+    def batch_records(self, condition: str, *values: object) -> list[BatchRecord]:
+        """Return batches, the oldest first."""
+        rows = self.rows(f"SELECT * FROM batches WHERE {condition} ORDER BY id", values)  # noqa: S608
+        with self.understood():
+            return [_batch(row) for row in rows]
+
+    def jobs(self) -> list[tuple[int, Mapping[str, Any]]]:
+        """Return ids and facts of the jobs that are under way."""
+        rows = self.rows("SELECT id, facts FROM jobs ORDER BY id")
+        with self.understood():
+            return [(job_id, json.loads(facts)) for job_id, facts in rows]
+
     def standing(self) -> Standing:
         """Return what waits in batch mode; counts rows."""
         queued = self.one("SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL")
         batches, lines = self.rows(
             "SELECT count(*), coalesce(sum(lines), 0) FROM batches "
-            "WHERE stage NOT IN ('collected', 'closed')"
+            "WHERE job_id IS NULL AND stage NOT IN ('collected', 'closed')"
         )[0]
         suspended = self.one("SELECT count(*) FROM rounds WHERE is_suspended")
         return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)
@@ -220,3 +233,9 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
 def _answer(columns: Sequence[Any]) -> AnswerRecord:
     attempt_id, encoding, crc, body = columns
     return AnswerRecord(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
+
+
+def _batch(row: Sequence[Any]) -> BatchRecord:
+    values = dict(zip(BatchRecord.__dataclass_fields__, row, strict=True))
+    kept = {"stage": Stage(values["stage"]), "told": Told(**json.loads(values["told"]))}
+    return BatchRecord(**{**values, **kept})

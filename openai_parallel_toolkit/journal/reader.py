@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
 from ..core.errors import JournalError, UsageError
 from ..core.records import FailureNote, FileState, OutcomeKind
+from .batch_rows import BatchRecord
 from .columns import decimal, join
 from .disk import faults_told
 from .queries import PAGE, JournalQueries, add_up, totals
@@ -60,6 +61,17 @@ class JournalReader(JournalQueries):
             dropped=dict(self.rows("SELECT name, reason FROM dropped_keys")),
             batches=self.standing(),
         )
+
+    def has_files(self) -> bool:
+        """Return whether the hooks of any file were ever started."""
+        return bool(self.rows("SELECT 1 FROM files LIMIT 1"))
+
+    def jobs_and_batches(self) -> list[tuple[int, Mapping[str, Any], BatchRecord | None]]:
+        """Return the jobs that are under way: id, what is known of it, its last batch."""
+        last: dict[int | None, BatchRecord] = {
+            batch.job_id: batch for batch in self.batch_records("job_id IS NOT NULL")
+        }
+        return [(id, facts, last.get(id)) for id, facts in self.jobs()]
 
     def failures(self) -> Iterator[FileFailure]:
         """Yield the files that failed, then those put aside, each in the order they were met."""

@@ -47,6 +47,7 @@ _TABLES = (
     "dropped_keys",
     "lines",
     "batches",
+    "jobs",
 )
 
 

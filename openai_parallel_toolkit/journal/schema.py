@@ -102,8 +102,21 @@ _STEP_2 = (
     "CREATE INDEX rounds_suspended ON rounds (file_id) WHERE is_suspended",
 )
 
+#: For folders of batch files: a job is one input on its way, and its batches are its rounds. What
+#: the provider said of a batch is JSON, and so is what is known of a job.
+_STEP_3 = (
+    "ALTER TABLE lines ADD COLUMN inputs INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE batches ADD COLUMN job_id INTEGER",
+    "ALTER TABLE batches ADD COLUMN told TEXT NOT NULL DEFAULT '{}'",
+    "DROP INDEX lines_queued",
+    """CREATE INDEX lines_queued ON lines (path, model, size_bytes, tokens, queued_wall_s, inputs)
+        WHERE batch_id IS NULL AND failure IS NULL""",
+    "CREATE INDEX batches_by_job ON batches (job_id) WHERE job_id IS NOT NULL",
+    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL)",
+)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3)
 VERSION = len(STEPS)
 
 

@@ -44,7 +44,7 @@ class BatchMode:
             options=options.batch,
             folder=os.path.join(session.state_folder, "batches"),
             clock=clock,
-            stragglers=LiveFallback(journal.batches, live, context) if finishes_live else None,
+            live_fallback=LiveFallback(journal.batches, live, context) if finishes_live else None,
         )
         self.suspender = BatchSuspension(
             hooks=hooks,

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from ..batch import BatchOptions, BatchScheduler
 from ..calls.attempts import Policy
-from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..costs.figures import Figures
-from ..journal import Journal
 from ..keys import APIKeyManager
+from .session import RunSession
 
 _TICK_S = 0.2
 
@@ -40,25 +39,19 @@ def cancel_batches(
 ) -> Cancelled:
     """Cancel all batches that a folder has at the provider and wait until they are over.
 
-    The caller holds the run lock.
-
     Args:
         look: called a few times a second, with what is waited for in words.
 
     Raises:
+        RunLocked: a run is on.
         ToolkitError: the disk, the journal or the keys refused.
     """
-    journal = Journal.open(state_folder, clock=clock)
-    try:
-        journal.begin_run("")
-        before = journal.batches.standing()
-        context = RunContext(
-            journal=journal,
-            policy=Policy(max_retries=0),
-            prices=keys.prices,
-        )
+    with RunSession(state_folder, keys, clock=clock, policy=Policy(max_retries=0)) as session:
+        session.begin("")
+        context, store = session.context, session.journal.batches
+        before = store.standing()
         scheduler = BatchScheduler(
-            journal=journal,
+            journal=session.journal,
             keys=keys,
             context=context,
             options=options,
@@ -77,10 +70,8 @@ def cancel_batches(
             scheduler.close(grace_s=_TICK_S)
         if context.stop.reason is not None:
             raise context.stop.reason
-        after = journal.batches.standing()
-        journal.end_run("cancelled batches", {})
-    finally:
-        journal.close()
+        after = store.standing()
+        session.journal.end_run("cancelled batches", {})
     return Cancelled(
         batches=before.batches - after.batches,
         sent=before.in_batches - after.in_batches,

@@ -13,6 +13,8 @@ from ..core.text import brief, counted, duration
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
 
+#: Why a run stopped, where the error follows that says it in full.
+SEE_THE_ERROR = "see the error."
 _MOST_KEYS = 20
 
 
@@ -35,7 +37,7 @@ class Summary(ABC):
 
     def beside_error(self) -> str:
         """Return it in words for where the error follows that stopped the run and says why."""
-        return str(replace(self, stopped="see the error."))
+        return str(replace(self, stopped=SEE_THE_ERROR))
 
     def time_words(self, *counts: tuple[int, str]) -> str:
         """Return the counts that are not 0, the first one always, how long it took and its end."""

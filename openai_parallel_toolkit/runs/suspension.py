@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Mapping
 
 from ..batch import BatchScheduler
+from ..batch.service.check import inputs_of
 from ..calls.file_calls import FileCalls
 from ..calls.sender import Sender
 from ..core.errors import (
@@ -66,7 +68,7 @@ class PendingRequests:
         with self._lock:
             if self._is_closed:
                 return RunStopping()
-            self._open.append(Ask(call_id, request, cost_usd))
+            self._open.append(Ask(call_id, request, cost_usd, _inputs_of(request)))
         return NotAnsweredYet()
 
     def close(self) -> bool:
@@ -125,8 +127,8 @@ class BatchSuspension:
 
     def suspend(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> FailureNote | None:
         """Let a file wait for its asks; return why it cannot, else None."""
-        book = self._journal.batches
-        rounds, last = book.round_of(file_calls.file_id)
+        store = self._journal.batches
+        rounds, last = store.round_of(file_calls.file_id)
         marks = [last[n : n + _MARK_BYTES] for n in range(0, len(last), _MARK_BYTES)]
         if marks and not any(file_calls.has_asked(mark) for mark in marks):
             return _note(_UNSTEADY)
@@ -141,7 +143,7 @@ class BatchSuspension:
                 raise error  # kept by the journal as its trouble
             self._scheduler.changed.set()
 
-        book.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
+        store.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
         return None
 
     def ready(self) -> list[DueFile]:
@@ -164,6 +166,11 @@ class BatchSuspension:
         with self._lock:
             self._is_steady = self._is_steady or is_same
         return is_same
+
+
+def _inputs_of(request: Request) -> int:
+    is_embedding = request.path == "/embeddings"
+    return inputs_of(json.loads(request.body)) if is_embedding else 1
 
 
 _UNSTEADY = (

@@ -76,7 +76,7 @@ class Simulator:
             raise
         self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         #: How batches go.
-        self.steering = BatchControls(seconds=batch_seconds, window_s=batch_window_s)
+        self.batch_controls = BatchControls(seconds=batch_seconds, window_s=batch_window_s)
         # Files and batches have dates, which go as the clock goes.
         epoch_s = time.time() - clock()
         environment = Environment(
@@ -85,7 +85,7 @@ class Simulator:
             latency=latency if isinstance(latency, Latency) else Latency(latency),
             script=self.script,
             ledger=self.ledger,
-            batch_controls=self.steering,
+            batch_controls=self.batch_controls,
             batch_limits=batch_limits,
             clock=clock,
             now_s=lambda: epoch_s + clock(),

@@ -1,9 +1,9 @@
-"""One simulator and one bench for each test."""
+"""One simulator and one fixture for each test."""
 
 from __future__ import annotations
 
 import pytest
-from folder_kit import Bench
+from folder_fixture import FolderFixture
 
 from openai_parallel_toolkit.simulator import Simulator
 
@@ -15,5 +15,5 @@ def sim():
 
 
 @pytest.fixture
-def bench(tmp_path, sim):
-    return Bench(tmp_path, sim)
+def fixture(tmp_path, sim):
+    return FolderFixture(tmp_path, sim)

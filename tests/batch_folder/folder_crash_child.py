@@ -1,6 +1,6 @@
-"""Runs BatchFolders in forked children, each killed at another file event and then run again.
+"""Runs BatchFolders in forked children, each killed at another step and then run again.
 
-    folder_crash_child.py ROOT CONFIG STEP     kill at event 1, 1 + STEP, ... until none is killed
+    folder_crash_child.py ROOT CONFIG STEP     kill at step 1, 1 + STEP, ... until none is killed
     folder_crash_child.py one INPUT OUTPUT ERROR CONFIG     one run, for others to kill
 
 Prints how often it killed.
@@ -11,9 +11,10 @@ import signal
 import sys
 from pathlib import Path
 
-from folder_kit import QUICK, a_line
+from folder_fixture import QUICK, a_line
 
 from openai_parallel_toolkit.api.batch_folder import BatchFolder, folder
+from openai_parallel_toolkit.core.checkpoint import EVENT
 from openai_parallel_toolkit.transport import http
 
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "shutil.copyfile", "shutil.rmtree"}
@@ -42,7 +43,7 @@ def killer(root, number):
 
     def watch(event, arguments):
         nonlocal seen
-        if event in EVENTS and str(arguments[0]).startswith(root):
+        if event == EVENT or (event in EVENTS and str(arguments[0]).startswith(root)):
             seen += 1
             if seen == number:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -41,13 +41,13 @@ def start(root, *arguments):
     )
 
 
-def test_batches_of_a_run_in_batch_mode_are_cancelled_and_told(bench, sim):
-    sim.steering.hold()
-    (bench.root / "hooks.py").write_text(HOOKS)
+def test_batches_of_a_run_in_batch_mode_are_cancelled_and_told(fixture, sim):
+    sim.batch_controls.hold()
+    (fixture.root / "hooks.py").write_text(HOOKS)
     for n in range(3):
-        (bench.input / f"f{n}.txt").write_text(f"text {n}")
+        (fixture.input / f"f{n}.txt").write_text(f"text {n}")
     config = ("--config", "config.json")
-    process = start(bench.root, "run", "hooks.py", "in", "out", "--mode", "batch", *config)
+    process = start(fixture.root, "run", "hooks.py", "in", "out", "--mode", "batch", *config)
     limit_s = time.monotonic() + 20
     while not [batch for batch in sim.batches.batches() if batch.status == "in_progress"]:
         assert time.monotonic() < limit_s, process.communicate()
@@ -57,7 +57,7 @@ def test_batches_of_a_run_in_batch_mode_are_cancelled_and_told(bench, sim):
     process.communicate()
     # The service takes its time: meanwhile it is told what is waited for.
     sim.script.replace([Fault("slow", method="GET", seconds=3.0, times=1)])
-    process = start(bench.root, "batch", "cancel", "out", *config, "--json")
+    process = start(fixture.root, "batch", "cancel", "out", *config, "--json")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "cancelling, which may take minutes: 1 batch at work\n" in err

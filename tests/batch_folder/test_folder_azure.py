@@ -10,7 +10,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from folder_kit import QUICK, Bench, a_line
+from folder_fixture import QUICK, FolderFixture, a_line
 
 from openai_parallel_toolkit import BatchFolder, ConfigError
 from openai_parallel_toolkit.api.batch_folder.config import read_plan
@@ -26,22 +26,22 @@ def sim():
 
 
 @pytest.fixture
-def bench(tmp_path, sim):
-    bench = Bench(tmp_path, sim)
+def fixture(tmp_path, sim):
+    fixture = FolderFixture(tmp_path, sim)
     key = {"key": "sim-azure", "name": "azure", "azure_deployment": "mine", "api_version": VERSION}
-    bench.give_keys(key, api_base=sim.azure_endpoint)
-    return bench
+    fixture.give_keys(key, api_base=sim.azure_endpoint)
+    return fixture
 
 
-def put(bench, name="a.jsonl", model="mine", count=3):
+def put(fixture, name="a.jsonl", model="mine", count=3):
     lines = [a_line(f"l{n}", f"t {n}", model=model, url="/chat/completions") for n in range(count)]
-    return bench.put(name, *lines)
+    return fixture.put(name, *lines)
 
 
-def ours(bench, **more):
-    """A batch.json of the bench."""
+def ours(fixture, **more):
+    """A batch.json of the fixture."""
     told = {"config_path": "config.json", "input_path": "in", "output_path": "out"}
-    path = bench.root / "batch.json"
+    path = fixture.root / "batch.json"
     path.write_text(json.dumps({**told, "error_path": "err", **more}))
     return BatchFolder(path, progress=False, pace=QUICK)
 
@@ -68,24 +68,26 @@ def web(folder):
         server.server_close()
 
 
-def test_azure_batches_are_sent_collected_and_cleaned_up(bench, sim):
-    put(bench, "deep/a.jsonl")
-    assert bench.run().lines_answered == 3
-    assert len(bench.results("deep/a.jsonl")) == 3
+def test_azure_batches_are_sent_collected_and_cleaned_up(fixture, sim):
+    put(fixture, "deep/a.jsonl")
+    assert fixture.run().lines_answered == 3
+    assert len(fixture.results("deep/a.jsonl")) == 3
     assert [batch.endpoint for batch in sim.batches.batches()] == ["/chat/completions"]
     assert sim.files.stored() == []
 
 
-def test_a_deployment_that_does_not_exist_fails_with_the_services_words(bench, sim):
-    put(bench, model="other")
-    assert bench.run().failed == 1
-    assert "other" in bench.results("a.jsonl", "error")[1]["message"]
+def test_a_deployment_that_does_not_exist_fails_with_the_services_words(fixture, sim):
+    put(fixture, model="other")
+    assert fixture.run().failed == 1
+    [line] = fixture.results("a.jsonl", "error").values()
+    assert line["code"] == "model_not_found"
+    assert "other" in line["message"]
 
 
-def test_inputs_that_azure_reads_by_itself_are_not_sent(bench, sim):
-    put(bench, "deep/a b.jsonl")
-    with web(bench.input) as (address, asked):
-        assert ours(bench, import_base=address).run().lines_answered == 3
+def test_inputs_that_azure_reads_by_itself_are_not_sent(fixture, sim):
+    put(fixture, "deep/a b.jsonl")
+    with web(fixture.input) as (address, asked):
+        assert ours(fixture, import_base=address).run().lines_answered == 3
     assert asked == ["/deep/a%20b.jsonl"]
     posts = [row.path for row in sim.ledger.rows() if row.ordinal]
     assert posts == ["/openai/files/import", "/openai/batches"]
@@ -93,12 +95,12 @@ def test_inputs_that_azure_reads_by_itself_are_not_sent(bench, sim):
 
 
 @pytest.mark.parametrize("why", ["it cannot be read", "it is refused"])
-def test_what_azure_cannot_read_is_sent_and_the_role_is_named(bench, sim, caplog, why):
-    put(bench)
+def test_what_azure_cannot_read_is_sent_and_the_role_is_named(fixture, sim, caplog, why):
+    put(fixture)
     if why == "it is refused":
         sim.script.replace([Fault("400", path="/files/import")])
-    with web(bench.root / "in" / "nothing") as (address, _), caplog.at_level(logging.WARNING):
-        assert ours(bench, import_base=address).run().lines_answered == 3
+    with web(fixture.root / "in" / "nothing") as (address, _), caplog.at_level(logging.WARNING):
+        assert ours(fixture, import_base=address).run().lines_answered == 3
     assert "Storage Blob Data Contributor" in caplog.text
     assert sim.files.stored() == []
 

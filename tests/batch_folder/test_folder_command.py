@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from folder_kit import a_line
+from folder_fixture import a_line
 
 from openai_parallel_toolkit.simulator import Fault
 
@@ -19,10 +19,10 @@ HOME = Path(__file__).parents[2]
 
 
 class Shell:
-    """Gives commands in a bench's folder."""
+    """Gives commands in a fixture's folder."""
 
-    def __init__(self, bench):
-        self.root = bench.root
+    def __init__(self, fixture):
+        self.root = fixture.root
 
     def start(self, *arguments, env=None):
         return subprocess.Popen(
@@ -42,8 +42,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(bench):
-    return Shell(bench)
+def shell(fixture):
+    return Shell(fixture)
 
 
 def until(is_so):
@@ -53,36 +53,36 @@ def until(is_so):
         time.sleep(0.02)
 
 
-def test_three_folders_and_a_config_are_enough(bench, sim, shell):
-    bench.put("a.jsonl")
+def test_three_folders_and_a_config_are_enough(fixture, sim, shell):
+    fixture.put("a.jsonl")
     code, out, _ = shell.give("in", "out", "err", "--config", "config.json", "--no-progress")
     assert code == 0
     assert "Files: 1 done" in out
-    assert len(bench.results("a.jsonl")) == 3
+    assert len(fixture.results("a.jsonl")) == 3
 
 
-def test_a_file_says_all_of_it_and_its_paths_start_beside_it(bench, sim, shell):
-    bench.put("a.jsonl")
+def test_a_file_says_all_of_it_and_its_paths_start_beside_it(fixture, sim, shell):
+    fixture.put("a.jsonl")
     told = {"config_path": "config.json", "input_path": "in", "output_path": "out"}
-    (bench.root / "batch.json").write_text(json.dumps({**told, "batch_size": 2}))
-    code, out, _ = shell.give("--config", bench.root / "batch.json", "--json")
+    (fixture.root / "batch.json").write_text(json.dumps({**told, "batch_size": 2}))
+    code, out, _ = shell.give("--config", fixture.root / "batch.json", "--json")
     assert code == 0
     assert json.loads(out)["lines_answered"] == 3
     code, out, _ = shell.give(env={"APP_CONFIG": "batch.json"})
     assert code == 0
 
 
-def test_failures_are_the_exit_status_and_lie_in_errors_unless_told_otherwise(bench, sim, shell):
-    bench.put("a.jsonl", "{")
+def test_failures_are_the_exit_status_and_lie_in_errors_unless_told_otherwise(fixture, sim, shell):
+    fixture.put("a.jsonl", "{")
     code, _, _ = shell.give("in", "out", "--config", "config.json", "--no-progress")
     assert code == 1
-    assert list((bench.output / "errors").glob("a_2*/a_error.jsonl"))
+    assert list((fixture.output / "errors").glob("a_2*/a_error.jsonl"))
 
 
-def test_failures_of_all_files_are_one_list(bench, sim, shell):
+def test_failures_of_all_files_are_one_list(fixture, sim, shell):
     sim.script.replace([Fault("400", path="#line", marker="poison")])
-    bench.put("a.jsonl", a_line("good"), a_line("bad", "poison"))
-    bench.put("deep/b.jsonl", a_line("x"), "{")
+    fixture.put("a.jsonl", a_line("good"), a_line("bad", "poison"))
+    fixture.put("deep/b.jsonl", a_line("x"), "{")
     shell.give("in", "out", "err", "--config", "config.json")
     code, out, _ = shell.give("failures", "err")
     assert code == 0
@@ -95,24 +95,24 @@ def test_failures_of_all_files_are_one_list(bench, sim, shell):
     ]
 
 
-def test_no_key_is_shown_or_written(bench, sim, shell):
-    bench.give_keys("sim-canary-5417", "sim-test")
-    bench.put("a.jsonl")
+def test_no_key_is_shown_or_written(fixture, sim, shell):
+    fixture.give_keys("sim-canary-5417", "sim-test")
+    fixture.put("a.jsonl")
     code, out, err = shell.give("in", "out", "err", "--config", "config.json")
     assert code == 0
     assert "dropped" in err
-    bench.config.unlink()
-    written = "".join(path.read_text() for path in bench.root.rglob("*.json*") if path.is_file())
+    fixture.config.unlink()
+    written = "".join(path.read_text() for path in fixture.root.rglob("*.json*") if path.is_file())
     for key in ("canary-5417", "sim-test"):
         assert key not in out + err + written
 
 
-def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim, shell):
-    sim.steering.hold()
-    bench.put("a.jsonl")
+def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(fixture, sim, shell):
+    sim.batch_controls.hold()
+    fixture.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json", "--json")
     until(lambda: [batch for batch in sim.batches.batches() if batch.status == "in_progress"])
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in fixture.stages())
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
@@ -125,23 +125,18 @@ def test_ctrl_c_leaves_batches_running_and_the_next_run_collects_them(bench, sim
     assert "Under way: 1 file\n" in out
     assert "a.jsonl" in out
 
-    sim.steering.release()
+    sim.batch_controls.release()
     code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
     assert code == 0
     assert json.loads(out)["done"] == 1
     assert len(sim.batches.batches()) == 1
 
 
-def state_of(bench):
-    jobs = bench.output / ".openai_parallel_toolkit" / "batch_folder" / "jobs"
-    return "".join(path.read_text() for path in jobs.glob("*.json"))
-
-
-def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(bench, sim, shell):
-    sim.steering.set_pace(seconds=4)
-    bench.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(40)])
+def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(fixture, sim, shell):
+    sim.batch_controls.set_pace(seconds=4)
+    fixture.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(40)])
     process = shell.start("in", "out", "--config", "config.json")
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in fixture.stages())
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode == 143
@@ -150,7 +145,7 @@ def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(benc
     code, out, _ = shell.give("cancel", "out", "--config", "config.json")
     assert code == 0
     assert "Told to stop: 1 batch;" in out
-    sim.steering.set_pace(seconds=0.1)
+    sim.batch_controls.set_pace(seconds=0.1)
     code, out, _ = shell.give("in", "out", "--config", "config.json", "--json")
     told = json.loads(out)
     assert told["lines_answered"] == batch.completed
@@ -158,8 +153,8 @@ def test_cancel_stops_what_is_at_the_provider_and_what_was_answered_is_kept(benc
     assert len(sim.batches.batches()) == 1
 
 
-def test_where_nothing_is_at_the_provider_cancel_says_so(bench, sim, shell):
-    bench.put("a.jsonl")
+def test_where_nothing_is_at_the_provider_cancel_says_so(fixture, sim, shell):
+    fixture.put("a.jsonl")
     shell.give("in", "out", "--config", "config.json")
     code, out, _ = shell.give("cancel", "out", "--config", "config.json")
     assert code == 0
@@ -169,23 +164,24 @@ def test_where_nothing_is_at_the_provider_cancel_says_so(bench, sim, shell):
     assert "No input was there" in out
 
 
-def test_status_of_a_run_points_to_the_one_of_batch_folders(bench, sim, shell):
-    bench.put("a.jsonl")
+def test_status_of_a_run_points_to_the_one_of_batch_folders(fixture, sim, shell):
+    fixture.put("a.jsonl")
     shell.give("in", "out", "--config", "config.json")
     asked = [sys.executable, "-m", "openai_parallel_toolkit", "status", "out"]
     env = {**os.environ, "PYTHONPATH": str(HOME)}
     result = subprocess.run(
-        asked, check=False, cwd=bench.root, env=env, capture_output=True, text=True
+        asked, check=False, cwd=fixture.root, env=env, capture_output=True, text=True
     )
     assert result.returncode == 2
     assert "use `batch status OUT`" in result.stderr
 
 
-def test_templates_of_both_forms_are_written_and_never_over_something(bench, shell):
+def test_templates_of_both_forms_are_written_and_never_over_something(fixture, shell):
     code, _, err = shell.give("--init", "here")
     assert code == 0
     names = {
-        str(path.relative_to(bench.root / "here")) for path in bench.root.rglob("here/**/*.json")
+        str(path.relative_to(fixture.root / "here"))
+        for path in fixture.root.rglob("here/**/*.json")
     }
     assert names == {
         "batch.json",
@@ -226,7 +222,7 @@ def test_a_template_that_was_not_filled_in_is_told_by_file_and_field(shell, form
         (("in", "out", "--config", "missing.json"), "missing.json"),
     ],
 )
-def test_a_mistake_is_one_line(bench, shell, arguments, told):
+def test_a_mistake_is_one_line(fixture, shell, arguments, told):
     if "--config" not in arguments and arguments[0] not in {"status", "cancel", "failures"}:
         arguments += ("--config", "config.json")
     code, _, err = shell.give(*arguments)
@@ -235,10 +231,10 @@ def test_a_mistake_is_one_line(bench, shell, arguments, told):
     assert err.count("\n") == 1
 
 
-def test_when_no_key_is_left_each_fact_is_told_once(bench, sim, shell):
-    bench.give_keys("sim-nobody")
+def test_when_no_key_is_left_each_fact_is_told_once(fixture, sim, shell):
+    fixture.give_keys("sim-nobody")
     for name in ("a.jsonl", "b.jsonl"):
-        bench.put(name)
+        fixture.put(name)
     for more in ((), ("--no-progress",)):
         code, out, err = shell.give("in", "out", "--config", "config.json", *more)
         assert code == 4
@@ -249,11 +245,11 @@ def test_when_no_key_is_left_each_fact_is_told_once(bench, sim, shell):
         assert "Stopped: see the error." in out
 
 
-def test_status_tells_that_a_batch_was_cancelled(bench, sim, shell):
-    sim.steering.hold()
-    bench.put("a.jsonl")
+def test_status_tells_that_a_batch_was_cancelled(fixture, sim, shell):
+    sim.batch_controls.hold()
+    fixture.put("a.jsonl")
     process = shell.start("in", "out", "--config", "config.json")
-    until(lambda: '"running"' in state_of(bench))
+    until(lambda: "running" in fixture.stages())
     process.terminate()
     process.communicate(timeout=30)
     _, out, _ = shell.give("status", "out")

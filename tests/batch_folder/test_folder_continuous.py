@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from folder_kit import a_line
+from folder_fixture import a_line
 
 from openai_parallel_toolkit.api.batch_folder.inbox import Inbox
 from openai_parallel_toolkit.api.batch_folder.places import Places
@@ -46,20 +46,32 @@ def test_what_is_under_way_is_not_taken_again(inbox, tmp_path):
     assert names(inbox.look({"a.jsonl"})) == []
 
 
-def test_files_that_arrive_are_worked_on_until_it_is_stopped(bench, sim):
-    bench.put("first.jsonl")
-    folder = bench.folder(continuous=True)
-    watch = HangWatchdog(folder)
-    watch.until(lambda: list(bench.output.glob("first_2*/first.jsonl")))
-    bench.put("deep/second.jsonl")
-    watch.until(lambda: list(bench.output.glob("deep/second_2*/second.jsonl")))
-    assert len(bench.results("deep/second.jsonl")) == 3
+def test_files_that_the_pattern_does_not_take_are_named_once_with_the_setting(
+    inbox, tmp_path, caplog
+):
+    for name in ("a.jsonl", "b.json", "c.txt", ".hidden"):
+        (tmp_path / "in" / name).write_text("1\n")
+    inbox.look(())
+    inbox.look(())
+    [told] = [record.getMessage() for record in caplog.records]
+    assert "2 files are left" in told
+    assert "'*.jsonl': b.json, c.txt; give another one with pattern (--pattern)" in told
+
+
+def test_files_that_arrive_are_worked_on_until_it_is_stopped(fixture, sim):
+    fixture.put("first.jsonl")
+    folder = fixture.folder(continuous=True)
+    watch = FolderThread(folder)
+    watch.until(lambda: list(fixture.output.glob("first_2*/first.jsonl")))
+    fixture.put("deep/second.jsonl")
+    watch.until(lambda: list(fixture.output.glob("deep/second_2*/second.jsonl")))
+    assert len(fixture.results("deep/second.jsonl")) == 3
     summary = watch.stop()
     assert (summary.done, summary.left) == (2, 0)
     assert sim.files.stored() == []
 
 
-class HangWatchdog:
+class FolderThread:
     """Runs a folder on a thread until it is stopped."""
 
     def __init__(self, folder):
@@ -84,26 +96,26 @@ class HangWatchdog:
         return self._summary
 
 
-def test_two_hundred_nested_files_with_mistakes_among_them_and_more_that_arrive(bench, sim):
+def test_two_hundred_nested_files_with_mistakes_among_them_and_more_that_arrive(fixture, sim):
     sim.script.replace([Fault("400", path="#line", marker="poison")])
     names = [f"d{n % 5}/e{n % 3}/f{n:03}.jsonl" for n in range(200)]
     for name in names[:150]:
-        bench.put(name)
+        fixture.put(name)
     for name in names[150:153]:
-        bench.put(name, a_line("x"), "{ malformed")
-    bench.put(names[153], a_line("good"), a_line("bad", "poison"))
-    watch = HangWatchdog(bench.folder(continuous=True, batch_size=20))
+        fixture.put(name, a_line("x"), "{ malformed")
+    fixture.put(names[153], a_line("good"), a_line("bad", "poison"))
+    watch = FolderThread(fixture.folder(continuous=True, batch_size=20))
     for name in names[154:]:
-        bench.put(name)
-    watch.until(lambda: not bench.waiting(), within_s=120)
-    watch.until(lambda: not bench.kept())
+        fixture.put(name)
+    watch.until(lambda: not fixture.waiting(), within_s=120)
+    watch.until(lambda: not fixture.kept())
     summary = watch.stop()
     assert (summary.done, summary.partly_failed, summary.failed) == (197, 1, 3)
     assert summary.lines_answered == 196 * 3 + 1
     for name in (names[0], names[199]):
-        assert len(bench.results(name)) == bench.metadata(name)["lines"]["answered"] == 3
+        assert len(fixture.results(name)) == fixture.metadata(name)["lines"]["answered"] == 3
     for name in names[150:153]:
-        assert bench.results(name, "error")[2]["code"] == "malformed_line"
-    assert set(bench.results(names[153], "error")) == {"bad"}
+        assert fixture.results(name, "error")[2]["code"] == "malformed_line"
+    assert set(fixture.results(names[153], "error")) == {"bad"}
     assert sim.files.stored() == []
     assert len(sim.batches.batches()) == 197

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from folder_kit import QUICK, Bench
+from folder_fixture import QUICK, FolderFixture, jobs_in
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -32,15 +32,15 @@ def start(*arguments):
 
 
 @pytest.mark.crash
-def test_killed_at_any_file_event_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
+def test_killed_at_any_step_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
     step = 1 if pytestconfig.getoption("--full") else 17
     faults = [
         Fault("400", path="#line", marker="poison"),
         Fault("429", path="#line", marker="stumble", times=1, per_payload=True),
     ]
     with Simulator([SimKey("one"), SimKey("two")], batch_seconds=0.05, faults=faults) as sim:
-        bench = Bench(tmp_path, sim)
-        child = start(tmp_path / "runs", bench.config, step)
+        fixture = FolderFixture(tmp_path, sim)
+        child = start(tmp_path / "runs", fixture.config, step)
         told, complaints = child.communicate(timeout=600)
         assert child.returncode == 0, complaints
         assert int(told) >= 150 // step
@@ -69,8 +69,8 @@ def check_one(root):
             assert (path.parent / f"{stem}.jsonl").exists(), (root, name)
             assert json.loads((path.parent / f"{stem}_metadata.json").read_text())
     assert not list((root / "in").rglob("*.jsonl")), root
-    state = root / "out" / ".openai_parallel_toolkit" / "batch_folder"
-    assert not [*(state / "jobs").iterdir(), *(state / "work").iterdir()], root
+    state = root / "out" / ".openai_parallel_toolkit"
+    assert not [*jobs_in(state), *(state / "batch_folder").iterdir()], root
 
 
 @pytest.mark.crash
@@ -83,12 +83,12 @@ def test_killed_while_a_post_is_on_its_way_a_rerun_takes_over_what_it_made(tmp_p
             child.kill()
 
     with Simulator([SimKey("test")], batch_seconds=0.05, on_post=on_post) as sim:
-        bench = Bench(tmp_path, sim)
-        bench.put("a.jsonl")
-        bench.put("b.jsonl")
+        fixture = FolderFixture(tmp_path, sim)
+        fixture.put("a.jsonl")
+        fixture.put("b.jsonl")
         for _ in range(10):
             kill_at = len([row for row in sim.ledger.rows() if row.ordinal]) + 1
-            child = start("one", bench.input, bench.output, bench.error, bench.config)
+            child = start("one", fixture.input, fixture.output, fixture.error, fixture.config)
             child.communicate(timeout=60)
             if child.returncode == 0:
                 break
@@ -96,8 +96,8 @@ def test_killed_while_a_post_is_on_its_way_a_rerun_takes_over_what_it_made(tmp_p
         assert len(sim.batches.batches()) == 2
         assert sim.ledger.summary().lines.billed == 6
         assert sim.files.stored() == []
-        assert bench.waiting() == []
-        assert len(bench.results("a.jsonl")) == len(bench.results("b.jsonl")) == 3
+        assert fixture.waiting() == []
+        assert len(fixture.results("a.jsonl")) == len(fixture.results("b.jsonl")) == 3
 
 
 @pytest.mark.crash
@@ -110,13 +110,13 @@ def test_a_batch_that_is_listed_late_is_not_made_again(tmp_path):
             children.pop().kill()
 
     with Simulator([SimKey("test")], batch_seconds=0.05, on_post=on_post) as sim:
-        sim.steering.set_pace(listed_after_s=3)
-        bench = Bench(tmp_path, sim)
-        bench.put("a.jsonl")
-        child = start("one", bench.input, bench.output, bench.error, bench.config)
+        sim.batch_controls.set_pace(listed_after_s=3)
+        fixture = FolderFixture(tmp_path, sim)
+        fixture.put("a.jsonl")
+        child = start("one", fixture.input, fixture.output, fixture.error, fixture.config)
         children.append(child)
         child.communicate(timeout=60)
-        assert bench.run(pace=dataclasses.replace(QUICK, listed_within_s=60)).done == 1
+        assert fixture.run(pace=dataclasses.replace(QUICK, listed_within_s=60)).done == 1
         assert len(sim.batches.batches()) == 1
         assert sim.ledger.summary().lines.billed == 3
         assert sim.files.stored() == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
 
-import batch_desk
+import batch_fixture
 
 from openai_parallel_toolkit import BatchOptions, RunStopped
 from openai_parallel_toolkit.core.checkpoint import EVENT
@@ -33,8 +33,8 @@ def die_at(place):
 def main(config, source, target, kind, max_lines, place):
     if place:
         die_at(place)
-    options = BatchOptions(**batch_desk.QUICK, max_lines=int(max_lines))
-    hooks = getattr(batch_desk, kind)
+    options = BatchOptions(**batch_fixture.QUICK, max_lines=int(max_lines))
+    hooks = getattr(batch_fixture, kind)
     toolkit = hooks(config, source, target, mode="batch", num_threads=4, batch=options)
     try:
         summary = toolkit.run()

@@ -6,7 +6,7 @@ import secrets
 import sqlite3
 
 import pytest
-from batch_desk import start
+from batch_fixture import start
 
 from openai_parallel_toolkit import NoUsableKey
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey
@@ -19,17 +19,17 @@ ECHO = f"Incorrect API key provided: {KEY}. Authorization: Bearer {KEY}"
 
 
 @pytest.fixture
-def said(desk, caplog):
+def said(fixture, caplog):
     """Collects what is said; at the end nothing anywhere may hold the key."""
     caplog.set_level(logging.DEBUG)
     things = {}
     yield things
     things["log"] = caplog.text.encode()
-    for path in desk.root.rglob("*"):
-        if path.is_file() and path != desk.config:
+    for path in fixture.root.rglob("*"):
+        if path.is_file() and path != fixture.config:
             things[str(path)] = path.read_bytes()
         things[f"the name of {path}"] = str(path).encode()
-    with sqlite3.connect(desk.state / "journal.sqlite3") as db:
+    with sqlite3.connect(fixture.state / "journal.sqlite3") as db:
         for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
             things[f"table {table}"] = repr(list(db.execute(f"SELECT * FROM {table}"))).encode()
     db.close()
@@ -37,7 +37,7 @@ def said(desk, caplog):
     assert [(name, form) for name, text in things.items() for form in FORMS if form in text] == []
 
 
-def test_failures_of_every_kind_keep_the_key_to_themselves(desk, said):
+def test_failures_of_every_kind_keep_the_key_to_themselves(fixture, said):
     faults = [
         Fault("400", marker="file 1:", path="#line", message=ECHO),
         Fault("500", marker="file 2:", path="#line", message=ECHO),
@@ -45,16 +45,16 @@ def test_failures_of_every_kind_keep_the_key_to_themselves(desk, said):
         Fault("503", path="/files", times=1, message=ECHO),
         Fault("400", path="/batches", times=1, at=range(2, 5), message=ECHO),
     ]
-    sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
-    sim.steering.follow(
+    sim = fixture.simulate(SimKey("good", value=KEY), faults=faults)
+    sim.batch_controls.follow(
         BatchCourse("failed", message=ECHO), BatchCourse("expired", share=0.5), BatchCourse()
     )
     # One thread: the order of the files decides which of them meet a batch that fails.
     summary = (
-        desk.inputs(8)
+        fixture.inputs(8)
         .configure(sim)
         .run(
-            log_file=desk.root / "toolkit.log",
+            log_file=fixture.root / "toolkit.log",
             batch={"max_lines": 3},
             max_retries=2,
             num_threads=1,
@@ -63,35 +63,35 @@ def test_failures_of_every_kind_keep_the_key_to_themselves(desk, said):
     said["summary"] = repr((summary, str(summary), summary.as_dict())).encode()
     assert {"400", "500", "503"} <= {row.fault for row in sim.ledger.rows()}
     assert summary.failed >= 2
-    assert (desk.root / "toolkit.log").stat().st_size > 0
+    assert (fixture.root / "toolkit.log").stat().st_size > 0
 
 
-def test_a_dead_key_is_told_by_its_name(desk, said):
+def test_a_dead_key_is_told_by_its_name(fixture, said):
     faults = [Fault("401", path="/files", message=ECHO)]
-    sim = desk.simulate(SimKey("good", value=KEY), faults=faults)
+    sim = fixture.simulate(SimKey("good", value=KEY), faults=faults)
     with pytest.raises(NoUsableKey) as caught:
-        desk.inputs(3).configure(sim).run()
+        fixture.inputs(3).configure(sim).run()
     said["error"] = repr((caught.value, str(caught.value), vars(caught.value))).encode()
     assert b"good" in said["error"]
 
 
 @pytest.mark.parametrize("place", ["batch.uploading:1", "batch.downloaded:1"])
 def test_files_on_their_way_hold_no_key_and_lie_in_a_folder_of_their_owners_alone(
-    desk, said, place
+    fixture, said, place
 ):
-    sim = desk.simulate(SimKey("good", value=KEY))
-    desk.inputs(4).configure(sim)
-    with start(desk, place=place) as child:
+    sim = fixture.simulate(SimKey("good", value=KEY))
+    fixture.inputs(4).configure(sim)
+    with start(fixture, place=place) as child:
         said["stdout"], said["stderr"] = child.communicate(timeout=100)
-    (spooled, *_) = (desk.state / "batches").iterdir()
+    (spooled, *_) = (fixture.state / "batches").iterdir()
     assert spooled.stat().st_size > 0
     assert spooled.parent.stat().st_mode & 0o077 == 0
 
 
-def test_what_goes_to_the_provider_holds_the_prompts_alone(desk, said):
-    sim = desk.simulate(SimKey("good", value=KEY))
-    desk.inputs(2).configure(sim).run()
+def test_what_goes_to_the_provider_holds_the_prompts_alone(fixture, said):
+    sim = fixture.simulate(SimKey("good", value=KEY))
+    fixture.inputs(2).configure(sim).run()
     for batch in sim.batches.batches():
         said[batch.id] = batch.input_file.content + repr(batch.metadata).encode()
-        assert str(desk.root).encode() not in said[batch.id]
+        assert str(fixture.root).encode() not in said[batch.id]
         assert b"f000" not in said[batch.id], "the name of the input is nobody's business"

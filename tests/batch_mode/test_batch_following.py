@@ -1,20 +1,21 @@
 """A batch is waited for as long as it takes, also while its provider cannot be reached."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
-from book_kit import MODEL, PATH, ask, form, hash_of, sent, suspend
+from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
 
 from openai_parallel_toolkit import APIKeyManager
-from openai_parallel_toolkit.batch import BatchOptions
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
-from openai_parallel_toolkit.batch.collect import Collector
+from openai_parallel_toolkit.batch.collect import CallLines
+from openai_parallel_toolkit.batch.engine import BatchEngine
+from openai_parallel_toolkit.batch.options import Patience
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
-from openai_parallel_toolkit.batch.submit import Submitter
-from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
-from openai_parallel_toolkit.batch.tracker import BatchTracker
+from openai_parallel_toolkit.batch.tracker import OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
 from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
@@ -63,6 +64,12 @@ class Provider:
         Path(path).write_bytes(b"")  # noqa: ASYNC240 - it is small
         return 0
 
+    async def whole_batch(self, remote):
+        return remote
+
+    def waits_until(self, trouble, seconds):
+        return f"{trouble}"
+
     async def delete(self, file_id):
         self.deleted.append(file_id)
 
@@ -85,33 +92,38 @@ def keys():
 
 def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     """Follow a batch, and return its provider and what the journal still has of it."""
-    book, clock = journal.batches, SystemClock()
+    store, clock = journal.batches, SystemClock()
     file_id = journal.file("a.txt").id
-    suspend(book, file_id, *[ask(file_id, str(n)) for n in range(lines)])
-    batch = form(book, book.lines(PATH, MODEL, 1000), key="key-1")
-    book.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
-    (batch,) = book.open_batches()
-    context, options = RunContext(journal=journal, prices=PriceBook({})), BatchOptions(poll_s=0.0)
-    follower = BatchTracker(
-        journal=journal,
-        keys=keys,
-        context=context,
-        submitter=Submitter(book, str(tmp_path), window="24h", listed_within_s=0, chance=None),
-        collector=Collector(
-            book, context, BatchBudget(None), clock=clock, clean=str, policy=Policy(max_retries=3)
-        ),
-        allowance=EnqueuedTokenQuota(keys.settings.api_keys),
-        avoid=lambda key, model: None,
-        options=options,
+    suspend(store, file_id, *[ask(file_id, str(n)) for n in range(lines)])
+    batch = form(store, store.lines(PATH, MODEL, 1000), key="key-1")
+    store.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
+    (batch,) = store.open_batches()
+    context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
+    patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0), Random(1)
+    lines = CallLines(
+        store,
+        context,
+        BatchBudget(None),
+        str(tmp_path),
         clock=clock,
-        cancels=False,
+        clean=str,
+        policy=context.policy,
     )
+    tracker = BatchEngine(
+        journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
+    ).tracker
     (lease,) = keys.unmetered_leases(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
-    follower.enter(batch)
-    asyncio.run(follower.see_through(batch, provider, is_doubtful=True))
-    assert follower.words() == ""
-    return provider, sent(book, batch)
+    tracker.enter(batch)
+
+    async def see_through():
+        with contextlib.suppress(OutOfReach):
+            ended = await tracker.see_through(batch, provider, is_doubtful=True)
+            await tracker.tidy(ended, provider)
+
+    asyncio.run(see_through())
+    assert tracker.words() == ""
+    return provider, sent(store, batch)
 
 
 def test_a_provider_that_cannot_be_reached_for_a_long_time_is_asked_until_it_can(

@@ -6,7 +6,7 @@ from random import Random
 from typing import ClassVar
 
 import pytest
-from batch_desk import STATE, Ask, billed_twice, lines_of, question, until
+from batch_fixture import STATE, Ask, billed_twice, lines_of, question, until
 from small_disk import small_disk
 
 from openai_parallel_toolkit import Gpt35Turbo, StorageError, multi_process_one, request_openai_api
@@ -52,29 +52,29 @@ def bulky(**meanwhile):
     return type("Bulky", (Bulky,), {"meanwhile": meanwhile})
 
 
-def expected_outputs(desk):
+def expected_outputs(fixture):
     """What a run on a large disk writes."""
-    return desk.live_outputs(bulky())
+    return fixture.live_outputs(bulky())
 
 
-def place_on(desk, disk, what):
+def place_on(fixture, disk, what):
     """Put a part of the run's files on the small disk; return the settings that say so."""
     if what == "journal":
         return {"state_path": disk.path / "state"}
     if what == "files on their way":
-        desk.state.mkdir(parents=True, mode=0o700)
-        (desk.state / "batches").symlink_to(disk.path)
+        fixture.state.mkdir(parents=True, mode=0o700)
+        (fixture.state / "batches").symlink_to(disk.path)
         return {}
-    desk.output = disk.path / "out"
+    fixture.output = disk.path / "out"
     if what == "outputs":
-        return {"state_path": desk.root / "state"}
+        return {"state_path": fixture.root / "state"}
     return {}
 
 
-def stops(desk, disk, caplog, kind, **settings):
+def stops(fixture, disk, caplog, kind, **settings):
     """Run until the disk is full, and see what the run says of it; return its summary."""
     with pytest.raises(StorageError) as caught:
-        desk.run(kind, batch={"max_lines": 30}, **settings)
+        fixture.run(kind, batch={"max_lines": 30}, **settings)
     assert str(disk.path) in os.path.realpath(caught.value.path)
     assert code_of(caught.value) == 5
     assert not [record for record in caplog.records if record.exc_info], "it needs no traceback"
@@ -84,16 +84,16 @@ def stops(desk, disk, caplog, kind, **settings):
     return summary
 
 
-def goes_on(desk, disk, sim, expected, **settings):
+def goes_on(fixture, disk, sim, expected, **settings):
     """Run again with room enough: all is done, was bought once, and nothing is left anywhere."""
     disk.enlarge()
-    summary = desk.run(bulky(), batch={"max_lines": 30}, **settings)
+    summary = fixture.run(bulky(), batch={"max_lines": 30}, **settings)
     assert (summary.failed, summary.left, summary.batches_left) == (0, 0, 0)
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
     assert billed_twice(sim) == {}
     assert (sim.ledger.billed(), len(lines_of(sim))) == (CALLS, CALLS)
     assert sim.files.stored() == []
-    state = settings.get("state_path", desk.output / STATE)
+    state = settings.get("state_path", fixture.output / STATE)
     assert not list((state / "batches").glob("*.jsonl*"))
     with JournalReader(str(state)) as journal:
         totals = journal.status().totals.all_runs
@@ -107,57 +107,61 @@ def goes_on(desk, disk, sim, expected, **settings):
         ("files on their way", "asking"),
     ],
 )
-def test_a_disk_that_is_full_before_batches_are_out_stops_the_run(desk, disk, caplog, what, path):
+def test_a_disk_that_is_full_before_batches_are_out_stops_the_run(
+    fixture, disk, caplog, what, path
+):
     once = threading.Lock()
 
     def fill(row):
         if row.path.endswith(path) and once.acquire(blocking=False):
             disk.fill()
 
-    sim = desk.simulate(on_post=fill)
-    expected = expected_outputs(desk.inputs(FILES))
-    desk.configure(sim)
-    settings = place_on(desk, disk, what)
-    stops(desk, disk, caplog, bulky(asking=disk.fill) if path == "asking" else bulky(), **settings)
-    goes_on(desk, disk, sim, expected, **settings)
+    sim = fixture.simulate(on_post=fill)
+    expected = expected_outputs(fixture.inputs(FILES))
+    fixture.configure(sim)
+    settings = place_on(fixture, disk, what)
+    stops(
+        fixture, disk, caplog, bulky(asking=disk.fill) if path == "asking" else bulky(), **settings
+    )
+    goes_on(fixture, disk, sim, expected, **settings)
 
 
 @pytest.mark.parametrize("what", ["journal", "files on their way", "all"])
-def test_answers_that_there_is_no_room_for_are_fetched_again(desk, disk, caplog, what):
-    sim = desk.simulate()
-    expected = expected_outputs(desk.inputs(FILES))
-    desk.configure(sim)
-    settings = place_on(desk, disk, what)
-    spool = settings.get("state_path", desk.output / STATE) / "batches"
-    sim.steering.hold()
+def test_answers_that_there_is_no_room_for_are_fetched_again(fixture, disk, caplog, what):
+    sim = fixture.simulate()
+    expected = expected_outputs(fixture.inputs(FILES))
+    fixture.configure(sim)
+    settings = place_on(fixture, disk, what)
+    spool = settings.get("state_path", fixture.output / STATE) / "batches"
+    sim.batch_controls.hold()
 
     def fill():
         until(lambda: [b.status for b in sim.batches.batches()] == ["in_progress"] * 3)
         until(lambda: not list(spool.glob("*.jsonl")))  # the batches' ids are noted
         disk.fill()
-        sim.steering.release()
+        sim.batch_controls.release()
 
     filler = threading.Thread(target=fill)
     filler.start()
-    stops(desk, disk, caplog, bulky(), **settings)
+    stops(fixture, disk, caplog, bulky(), **settings)
     filler.join()
     assert sim.batches.batches() != []
-    goes_on(desk, disk, sim, expected, **settings)
+    goes_on(fixture, disk, sim, expected, **settings)
     assert len(sim.batches.batches()) == 3
 
 
 @pytest.mark.parametrize("what", ["outputs", "all"])
-def test_outputs_that_there_is_no_room_for_are_written_by_the_next_run(desk, disk, caplog, what):
-    sim = desk.simulate()
-    expected = expected_outputs(desk.inputs(FILES))
-    desk.configure(sim)
-    settings = place_on(desk, disk, what)
-    assert stops(desk, disk, caplog, bulky(writing=disk.fill), **settings).left > 0
+def test_outputs_that_there_is_no_room_for_are_written_by_the_next_run(fixture, disk, caplog, what):
+    sim = fixture.simulate()
+    expected = expected_outputs(fixture.inputs(FILES))
+    fixture.configure(sim)
+    settings = place_on(fixture, disk, what)
+    assert stops(fixture, disk, caplog, bulky(writing=disk.fill), **settings).left > 0
     assert sim.ledger.billed() == CALLS
-    goes_on(desk, disk, sim, expected, **settings)
+    goes_on(fixture, disk, sim, expected, **settings)
 
 
-def test_questions_that_there_is_no_room_for_are_asked_by_the_next_run(desk, disk, caplog):
+def test_questions_that_there_is_no_room_for_are_asked_by_the_next_run(fixture, disk, caplog):
     """They are more than what the journal has set aside for the last answers."""
 
     class Large(Ask):
@@ -168,9 +172,9 @@ def test_questions_that_there_is_no_room_for_are_asked_by_the_next_run(desk, dis
                 self.fill.pop()()
             return request_openai_api(question(Random(data).randbytes(200_000).hex()))
 
-    sim = desk.simulate()
-    desk.inputs(20).configure(sim)
-    settings = place_on(desk, disk, "journal")
-    stops(desk, disk, caplog, Large, **settings)
+    sim = fixture.simulate()
+    fixture.inputs(20).configure(sim)
+    settings = place_on(fixture, disk, "journal")
+    stops(fixture, disk, caplog, Large, **settings)
     disk.enlarge()
-    assert (desk.run(Large, **settings).done, sim.ledger.billed()) == (20, 20)
+    assert (fixture.run(Large, **settings).done, sim.ledger.billed()) == (20, 20)

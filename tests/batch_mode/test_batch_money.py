@@ -5,7 +5,7 @@ import threading
 from decimal import Decimal
 
 import pytest
-from batch_desk import Ask, cost_of, lines_of, question
+from batch_fixture import Ask, cost_of, lines_of, question
 
 from openai_parallel_toolkit import (
     BudgetExceeded,
@@ -29,18 +29,18 @@ class Short(Ask):
         return request_openai_api(Gpt35Turbo(content=data, max_tokens=40))
 
 
-def full_cost(desk):
+def full_cost(fixture):
     """What the whole job costs in batches; twelve lines cost less than one may cost twice."""
-    sim = desk.simulate()
-    summary = desk.inputs(FILES).configure(sim).run(Short, output=desk.root / "unbounded")
+    sim = fixture.simulate()
+    summary = fixture.inputs(FILES).configure(sim).run(Short, output=fixture.root / "unbounded")
     return summary.cost_usd
 
 
-def test_a_cap_that_bears_half_the_job_is_not_passed(desk):
-    cap = full_cost(desk) * Decimal("0.75")
-    sim = desk.simulate()
+def test_a_cap_that_bears_half_the_job_is_not_passed(fixture):
+    cap = full_cost(fixture) * Decimal("0.75")
+    sim = fixture.simulate()
     with pytest.raises(BudgetExceeded) as caught:
-        desk.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 2})
+        fixture.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 2})
     summary = caught.value.summary
     assert 0 < summary.done < FILES
     assert summary.done + summary.left == FILES
@@ -48,58 +48,58 @@ def test_a_cap_that_bears_half_the_job_is_not_passed(desk):
     assert summary.funds.spent_usd == cost_of(lines_of(sim))
 
 
-def test_a_cap_holds_over_several_runs(desk):
-    cap = full_cost(desk) * Decimal("0.75")
-    sim = desk.simulate()
-    desk.configure(sim)
+def test_a_cap_holds_over_several_runs(fixture):
+    cap = full_cost(fixture) * Decimal("0.75")
+    sim = fixture.simulate()
+    fixture.configure(sim)
     for _ in range(3):
         with pytest.raises(BudgetExceeded):
-            desk.run(Short, max_cost=cap, batch={"max_lines": 2})
+            fixture.run(Short, max_cost=cap, batch={"max_lines": 2})
         assert cost_of(lines_of(sim)) <= cap
-    assert desk.run(Short, max_cost=cap * 10).left == 0
-    assert len(desk.outputs()) == FILES
+    assert fixture.run(Short, max_cost=cap * 10).left == 0
+    assert len(fixture.outputs()) == FILES
     assert sim.ledger.billed() == FILES
 
 
-def test_lines_that_are_lost_may_be_billed_and_count_against_the_cap(desk):
-    cap = full_cost(desk)
-    sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(lost_share=0.5))
+def test_lines_that_are_lost_may_be_billed_and_count_against_the_cap(fixture):
+    cap = full_cost(fixture)
+    sim = fixture.simulate()
+    sim.batch_controls.always_follow(BatchCourse(lost_share=0.5))
     with pytest.raises(BudgetExceeded) as caught:
-        desk.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 4})
+        fixture.configure(sim).run(Short, max_cost=cap, batch={"max_lines": 4})
     assert cost_of(lines_of(sim)) <= caught.value.summary.max_cost_usd <= cap
 
 
-def test_money_of_lines_that_were_not_asked_comes_back(desk):
-    cost = full_cost(desk)
-    sim = desk.simulate()
-    sim.steering.follow(BatchCourse("expired", share=0.25), BatchCourse("failed"))
-    summary = desk.configure(sim).run(Short, max_cost=cost * 3)
+def test_money_of_lines_that_were_not_asked_comes_back(fixture):
+    cost = full_cost(fixture)
+    sim = fixture.simulate()
+    sim.batch_controls.follow(BatchCourse("expired", share=0.25), BatchCourse("failed"))
+    summary = fixture.configure(sim).run(Short, max_cost=cost * 3)
     assert summary.done == FILES
     assert summary.funds.held_usd == 0
     assert summary.funds.spent_usd == summary.cost_usd == cost
 
 
-def test_a_cap_without_a_price_is_refused_before_anything_is_sent(desk):
-    sim = desk.simulate()
-    desk.inputs(2).configure(sim, prices={})
+def test_a_cap_without_a_price_is_refused_before_anything_is_sent(fixture):
+    sim = fixture.simulate()
+    fixture.inputs(2).configure(sim, prices={})
 
     class Unpriced(Ask):
         def process_data(self, data):
             return request_openai_api(Gpt35Turbo(content=data, model="nobody-knows"))
 
     with pytest.raises(ConfigError, match="nobody-knows"):
-        desk.run(Unpriced, max_cost=1)
+        fixture.run(Unpriced, max_cost=1)
     assert sim.ledger.rows() == []
 
 
-def test_without_a_cap_an_unknown_price_is_told_as_unknown(desk):
+def test_without_a_cap_an_unknown_price_is_told_as_unknown(fixture):
     class Unpriced(Ask):
         def process_data(self, data):
             return request_openai_api(Gpt35Turbo(content=data, model="nobody-knows"))
 
-    sim = desk.simulate()
-    summary = desk.inputs(2).configure(sim, prices={}).run(Unpriced)
+    sim = fixture.simulate()
+    summary = fixture.inputs(2).configure(sim, prices={}).run(Unpriced)
     assert (summary.done, summary.calls.unpriced) == (2, 2)
     assert "cost unknown" in str(summary)
 
@@ -107,7 +107,7 @@ def test_without_a_cap_an_unknown_price_is_told_as_unknown(desk):
 # What cannot be had in batches
 
 
-def test_a_generate_of_ones_own_says_why_it_cannot_be_batched(desk):
+def test_a_generate_of_ones_own_says_why_it_cannot_be_batched(fixture):
     class Own(OpenAIModel):
         def __init__(self, content):
             self.content = content
@@ -119,14 +119,14 @@ def test_a_generate_of_ones_own_says_why_it_cannot_be_batched(desk):
         def process_data(self, data):
             return request_openai_api(Own(data))
 
-    sim = desk.simulate()
-    summary = desk.inputs(2).configure(sim).run(AsksOwn)
+    sim = fixture.simulate()
+    summary = fixture.inputs(2).configure(sim).run(AsksOwn)
     assert summary.failed == 2
-    assert all(line["kind"] == "UsageError" for line in desk.failures())
-    assert all('mode="live"' in line["message"] for line in desk.failures())
+    assert all(line["kind"] == "UsageError" for line in fixture.failures())
+    assert all('mode="live"' in line["message"] for line in fixture.failures())
 
 
-def test_a_call_outside_the_hooks_says_why_it_gets_no_answer(desk):
+def test_a_call_outside_the_hooks_says_why_it_gets_no_answer(fixture):
     class AsksOutside(Ask):
         def process_data(self, data):
             errors = []
@@ -142,28 +142,28 @@ def test_a_call_outside_the_hooks_says_why_it_gets_no_answer(desk):
             thread.join()
             return errors[0]
 
-    sim = desk.simulate()
-    desk.inputs(1).configure(sim).run(AsksOutside)
-    (text,) = desk.outputs().values()
+    sim = fixture.simulate()
+    fixture.inputs(1).configure(sim).run(AsksOutside)
+    (text,) = fixture.outputs().values()
     assert b"CarryingPool" in text
     assert sim.ledger.rows() == []
 
 
-def test_a_transport_of_ones_own_does_not_go_with_batches(desk):
-    sim = desk.simulate()
+def test_a_transport_of_ones_own_does_not_go_with_batches(fixture):
+    sim = fixture.simulate()
     with pytest.raises(ConfigError, match="transport="):
-        desk.inputs(1).configure(sim).run(transport=FakeTransport(lambda request: "hello"))
+        fixture.inputs(1).configure(sim).run(transport=FakeTransport(lambda request: "hello"))
 
 
-def test_a_reply_tells_the_live_price_whatever_carried_it(desk):
+def test_a_reply_tells_the_live_price_whatever_carried_it(fixture):
     """What a hook makes of an answer does not depend on the mode of the run."""
 
     class Costs(Ask):
         def process_data(self, data):
             return str(request_reply(question(data)).cost_usd)
 
-    sim = desk.simulate()
-    expected = desk.inputs(2).live_outputs(Costs)
-    summary = desk.configure(sim).run(Costs)
-    assert desk.outputs() == expected
+    sim = fixture.simulate()
+    expected = fixture.inputs(2).live_outputs(Costs)
+    summary = fixture.configure(sim).run(Costs)
+    assert fixture.outputs() == expected
     assert summary.cost_usd * 2 == sum(Decimal(json.loads(text)) for text in expected.values())

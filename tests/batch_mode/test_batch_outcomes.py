@@ -5,7 +5,7 @@ import json
 
 import pydantic
 import pytest
-from batch_desk import Ask, Chain, billed_twice, cost_of, lines_of, live_calls, question, until
+from batch_fixture import Ask, Chain, billed_twice, cost_of, lines_of, live_calls, question, until
 
 from openai_parallel_toolkit import (
     BatchOptions,
@@ -38,78 +38,78 @@ class AskMany(Ask):
 
 
 @pytest.mark.parametrize("kind", [Ask, AskAsync, AskMany, Chain])
-def test_outputs_are_those_of_live_mode_byte_for_byte(desk, kind):
-    sim = desk.simulate()
-    expected = desk.inputs(12).live_outputs(kind)
-    summary = desk.configure(sim).run(kind)
-    assert desk.outputs() == expected
+def test_outputs_are_those_of_live_mode_byte_for_byte(fixture, kind):
+    sim = fixture.simulate()
+    expected = fixture.inputs(12).live_outputs(kind)
+    summary = fixture.configure(sim).run(kind)
+    assert fixture.outputs() == expected
     assert len(expected) == summary.done == 12
     assert live_calls(sim) == []
     assert billed_twice(sim) == {}
     assert sim.files.stored() == []
 
 
-def test_summary_and_journal_count_half_the_price(desk):
-    sim = desk.simulate()
-    summary = desk.inputs(12).configure(sim).run(Chain)
+def test_summary_and_journal_count_half_the_price(fixture):
+    sim = fixture.simulate()
+    summary = fixture.inputs(12).configure(sim).run(Chain)
     lines = lines_of(sim)
     assert (summary.calls.sent, summary.calls.answered, len(lines)) == (36, 36, 36)
     assert summary.calls.cost_usd == summary.calls.max_cost_usd == cost_of(lines) > 0
     assert summary.calls.tokens == sum(r.prompt_tokens + r.completion_tokens for r in lines)
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         kept = journal.status().totals.all_runs
     assert (kept.sent, kept.answered, kept.unanswered) == (36, 36, 0)
     assert kept.cost_usd == kept.max_cost_usd == summary.calls.cost_usd
 
 
-def test_a_second_run_sends_nothing(desk):
-    sim = desk.simulate()
-    desk.inputs(5).configure(sim).run()
+def test_a_second_run_sends_nothing(fixture):
+    sim = fixture.simulate()
+    fixture.inputs(5).configure(sim).run()
     before = len(sim.ledger.rows())
-    summary = desk.run()
+    summary = fixture.run()
     assert (summary.done, summary.skipped, summary.calls.sent) == (0, 5, 0)
     assert len(sim.ledger.rows()) == before
 
 
-def test_answers_of_batches_are_replayed_in_live_mode_and_the_other_way_round(desk):
-    sim = desk.simulate()
-    desk.inputs(4).configure(sim).run()
-    live = desk.run(mode="live", force=True)
+def test_answers_of_batches_are_replayed_in_live_mode_and_the_other_way_round(fixture):
+    sim = fixture.simulate()
+    fixture.inputs(4).configure(sim).run()
+    live = fixture.run(mode="live", force=True)
     assert (live.done, live.calls.sent, live.calls.replayed) == (4, 0, 4)
-    batch = desk.run(force=True)
+    batch = fixture.run(force=True)
     assert (batch.done, batch.calls.sent, batch.calls.replayed) == (4, 0, 4)
     assert sim.ledger.billed() == 4
 
 
-def test_full_batches_leave_while_hooks_still_run(desk):
-    sim = desk.simulate()
-    summary = desk.inputs(20).configure(sim).run(batch={"max_lines": 6})
+def test_full_batches_leave_while_hooks_still_run(fixture):
+    sim = fixture.simulate()
+    summary = fixture.inputs(20).configure(sim).run(batch={"max_lines": 6})
     assert summary.done == 20
     assert sorted(batch.total for batch in sim.batches.batches()) == [2, 6, 6, 6]
 
 
-def test_a_batch_holds_no_more_bytes_than_max_bytes(desk):
-    sim = desk.simulate()
-    summary = desk.inputs(10).configure(sim).run(batch={"max_bytes": 1500})
+def test_a_batch_holds_no_more_bytes_than_max_bytes(fixture):
+    sim = fixture.simulate()
+    summary = fixture.inputs(10).configure(sim).run(batch={"max_bytes": 1500})
     assert summary.done == 10
     sizes = [len(batch.input_file.content) for batch in sim.batches.batches()]
     assert len(sizes) > 1
     assert max(sizes) <= 1500
 
 
-def test_each_model_has_batches_of_its_own(desk):
+def test_each_model_has_batches_of_its_own(fixture):
     class TwoModels(Ask):
         def process_data(self, data):
             other = Gpt35Turbo(content=data, model="gpt-4o-mini")
             return [*multi_process_one([("p", data)], Gpt35Turbo), request_openai_api(other)]
 
-    sim = desk.simulate()
-    assert desk.inputs(4).configure(sim).run(TwoModels).done == 4
+    sim = fixture.simulate()
+    assert fixture.inputs(4).configure(sim).run(TwoModels).done == 4
     assert {batch.model for batch in sim.batches.batches()} == {"gpt-3.5-turbo", "gpt-4o-mini"}
 
 
-def test_a_batch_that_is_not_full_leaves_when_its_oldest_line_is_old_enough(desk):
-    sim = desk.simulate()
+def test_a_batch_that_is_not_full_leaves_when_its_oldest_line_is_old_enough(fixture):
+    sim = fixture.simulate()
 
     class WaitsForAnother(Ask):
         def process_data(self, data):
@@ -117,70 +117,70 @@ def test_a_batch_that_is_not_full_leaves_when_its_oldest_line_is_old_enough(desk
                 until(lambda: lines_of(sim))
             return super().process_data(data)
 
-    summary = desk.inputs(3).configure(sim).run(WaitsForAnother, batch={"max_age_s": 0.1})
+    summary = fixture.inputs(3).configure(sim).run(WaitsForAnother, batch={"max_age_s": 0.1})
     assert summary.done == 3
     assert len(sim.batches.batches()) > 1
 
 
-def test_equal_calls_of_a_file_are_lines_of_their_own(desk):
+def test_equal_calls_of_a_file_are_lines_of_their_own(fixture):
     class Samples(Ask):
         def process_data(self, data):
             return multi_process_one([("p", data)] * 3, Gpt35Turbo)
 
-    sim = desk.simulate()
-    assert desk.inputs(2).configure(sim).run(Samples).done == 2
+    sim = fixture.simulate()
+    assert fixture.inputs(2).configure(sim).run(Samples).done == 2
     assert sim.ledger.billed() == 6
     assert sorted(billed_twice(sim).values()) == [3, 3]
-    assert (desk.run(Samples, force=True).calls.sent, sim.ledger.billed()) == (0, 6)
+    assert (fixture.run(Samples, force=True).calls.sent, sim.ledger.billed()) == (0, 6)
 
 
 @pytest.mark.parametrize(
     ("model", "path"),
     [(EmbeddingModel, "/v1/embeddings"), (ResponsesModel, "/v1/responses")],
 )
-def test_other_apis_are_batched_as_well(desk, model, path):
+def test_other_apis_are_batched_as_well(fixture, model, path):
     class Other(Ask):
         def process_data(self, data):
             return request_openai_api(model("some-model", data))
 
-    sim = desk.simulate()
-    expected = desk.inputs(2).live_outputs(Other)
-    assert desk.configure(sim).run(Other).done == 2
-    assert desk.outputs() == expected
+    sim = fixture.simulate()
+    expected = fixture.inputs(2).live_outputs(Other)
+    assert fixture.configure(sim).run(Other).done == 2
+    assert fixture.outputs() == expected
     assert {batch.endpoint for batch in sim.batches.batches()} == {path}
 
 
 # Rounds
 
 
-def test_a_hook_with_three_dependent_steps_takes_three_rounds(desk):
-    sim = desk.simulate()
-    assert desk.inputs(6).configure(sim).run(Chain).done == 6
+def test_a_hook_with_three_dependent_steps_takes_three_rounds(fixture):
+    sim = fixture.simulate()
+    assert fixture.inputs(6).configure(sim).run(Chain).done == 6
     assert [batch.total for batch in sim.batches.batches()] == [6, 6, 6]
 
 
-def test_a_file_that_needs_more_rounds_than_allowed_fails_with_advice(desk):
-    sim = desk.simulate()
-    summary = desk.inputs(3).configure(sim).run(Chain, max_batch_rounds=2)
+def test_a_file_that_needs_more_rounds_than_allowed_fails_with_advice(fixture):
+    sim = fixture.simulate()
+    summary = fixture.inputs(3).configure(sim).run(Chain, max_batch_rounds=2)
     assert (summary.done, summary.failed) == (0, 3)
-    assert all("multi_process_one" in line["message"] for line in desk.failures())
+    assert all("multi_process_one" in line["message"] for line in fixture.failures())
     assert sim.ledger.billed() == 6
     # What was answered is kept, and the next run has rounds of its own.
-    assert desk.run(Chain, max_batch_rounds=2).done == 3
+    assert fixture.run(Chain, max_batch_rounds=2).done == 3
     assert billed_twice(sim) == {}
 
 
-def test_a_file_that_needs_more_rounds_than_allowed_is_finished_live_when_told_so(desk):
-    sim = desk.simulate()
-    expected = desk.inputs(3).live_outputs(Chain)
-    summary = desk.configure(sim).run(Chain, max_batch_rounds=2, finish="live")
+def test_a_file_that_needs_more_rounds_than_allowed_is_finished_live_when_told_so(fixture):
+    sim = fixture.simulate()
+    expected = fixture.inputs(3).live_outputs(Chain)
+    summary = fixture.configure(sim).run(Chain, max_batch_rounds=2, finish="live")
     assert summary.done == 3
     assert (len(lines_of(sim)), len(live_calls(sim))) == (6, 3)
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
     assert summary.calls.cost_usd == cost_of([*lines_of(sim), *live_calls(sim)])
 
 
-def test_each_validation_retry_takes_a_round(desk):
+def test_each_validation_retry_takes_a_round(fixture):
     """No answer can be valid, so that every try is made."""
 
     class Never(pydantic.BaseModel):
@@ -195,32 +195,32 @@ def test_each_validation_retry_takes_a_round(desk):
         def process_data(self, data):
             return request_openai_api(Gpt35Turbo(content=data, response_format=Never))
 
-    sim = desk.simulate()
-    summary = desk.inputs(2).configure(sim).run(Structured)
+    sim = fixture.simulate()
+    summary = fixture.inputs(2).configure(sim).run(Structured)
     assert (summary.failed, summary.left) == (2, 0)
-    assert {line["kind"] for line in desk.failures()} == {"InvalidAnswer"}
+    assert {line["kind"] for line in fixture.failures()} == {"InvalidAnswer"}
     assert [batch.total for batch in sim.batches.batches()] == [2, 2, 2]
 
 
 # Lines that fail
 
 
-def test_a_refused_line_is_told_to_its_hook_and_costs_nothing(desk):
-    sim = desk.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
-    summary = desk.inputs(4).configure(sim).run()
+def test_a_refused_line_is_told_to_its_hook_and_costs_nothing(fixture):
+    sim = fixture.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
+    summary = fixture.inputs(4).configure(sim).run()
     assert (summary.done, summary.failed, summary.left) == (3, 1, 0)
-    (line,) = desk.failures()
+    (line,) = fixture.failures()
     assert (line["file"], line["kind"]) == ("f001.txt", "RequestRejected")
     assert "temperature" in line["message"]
     assert (len(lines_of(sim)), sim.ledger.billed()) == (4, 3)
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         assert journal.status().totals.all_runs.max_cost_usd == cost_of(lines_of(sim))
     sim.script.replace([])
-    again = desk.run()
+    again = fixture.run()
     assert (again.done, again.calls.sent) == (1, 1), "a rerun asks again"
 
 
-def test_a_hook_may_catch_a_refusal_and_write_an_output(desk):
+def test_a_hook_may_catch_a_refusal_and_write_an_output(fixture):
     class Catches(Ask):
         def process_data(self, data):
             try:
@@ -228,13 +228,13 @@ def test_a_hook_may_catch_a_refusal_and_write_an_output(desk):
             except RequestRejected as exc:
                 return f"refused with {exc.status}"
 
-    sim = desk.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
-    summary = desk.inputs(3).configure(sim).run(Catches)
+    sim = fixture.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
+    summary = fixture.inputs(3).configure(sim).run(Catches)
     assert (summary.done, summary.failed) == (3, 0)
-    assert json.loads(desk.outputs()["f001.json"]) == "refused with 400"
+    assert json.loads(fixture.outputs()["f001.json"]) == "refused with 400"
 
 
-def test_a_hook_may_ask_for_something_else_after_a_refusal(desk):
+def test_a_hook_may_ask_for_something_else_after_a_refusal(fixture):
     class FallsBack(Ask):
         def process_data(self, data):
             try:
@@ -242,19 +242,19 @@ def test_a_hook_may_ask_for_something_else_after_a_refusal(desk):
             except RequestRejected:
                 return request_openai_api(question(f"shorter: {data[:4]}"))
 
-    sim = desk.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
-    summary = desk.inputs(3).configure(sim).run(FallsBack)
+    sim = fixture.simulate(faults=[Fault("400", marker="file 1:", path="#line")])
+    summary = fixture.inputs(3).configure(sim).run(FallsBack)
     assert (summary.done, summary.failed, sim.ledger.billed()) == (3, 0, 3)
 
 
-def test_a_line_whose_answer_is_of_no_use_is_asked_again(desk):
-    sim = desk.simulate(faults=[Fault("no_choices", marker="file 1:", path="#line", times=1)])
-    summary = desk.inputs(3).configure(sim).run()
+def test_a_line_whose_answer_is_of_no_use_is_asked_again(fixture):
+    sim = fixture.simulate(faults=[Fault("no_choices", marker="file 1:", path="#line", times=1)])
+    summary = fixture.inputs(3).configure(sim).run()
     assert (summary.done, summary.calls.unknown, sim.ledger.billed()) == (3, 1, 4)
     assert summary.calls.cost_usd < cost_of(lines_of(sim)) <= summary.calls.max_cost_usd
 
 
-def test_a_run_that_stops_at_the_first_failure_tells_what_goes_on(desk):
+def test_a_run_that_stops_at_the_first_failure_tells_what_goes_on(fixture):
     class FirstFails(Ask):
         def process_data(self, data):
             if "file 0:" in data:
@@ -262,25 +262,25 @@ def test_a_run_that_stops_at_the_first_failure_tells_what_goes_on(desk):
                 raise ValueError("no good")
             return super().process_data(data)
 
-    sim = desk.simulate()
-    sim.steering.hold()
+    sim = fixture.simulate()
+    sim.batch_controls.hold()
     with pytest.raises(FilesFailed) as caught:
-        desk.inputs(5).configure(sim).run(FirstFails, fail_on_error=True, batch={"max_lines": 2})
+        fixture.inputs(5).configure(sim).run(FirstFails, fail_on_error=True, batch={"max_lines": 2})
     assert caught.value.summary.batch_calls_left > 0
-    sim.steering.release()
-    assert desk.run().done == 5
+    sim.batch_controls.release()
+    assert fixture.run().done == 5
     assert sim.ledger.billed() == 5
 
 
-def test_one_refused_item_of_many_does_not_cost_the_others(desk):
-    sim = desk.simulate(faults=[Fault("400", marker="3 text of file 0:", path="#line")])
-    summary = desk.inputs(2).configure(sim).run(AskMany)
+def test_one_refused_item_of_many_does_not_cost_the_others(fixture):
+    sim = fixture.simulate(faults=[Fault("400", marker="3 text of file 0:", path="#line")])
+    summary = fixture.inputs(2).configure(sim).run(AskMany)
     assert (summary.done, summary.failed) == (1, 1)
     sim.script.replace([])
-    assert (desk.run(AskMany).calls.sent, sim.ledger.billed()) == (1, 10)
+    assert (fixture.run(AskMany).calls.sent, sim.ledger.billed()) == (1, 10)
 
 
-def test_a_line_that_fails_every_time_is_given_up_after_max_retries(desk):
+def test_a_line_that_fails_every_time_is_given_up_after_max_retries(fixture):
     class Catches(Ask):
         def process_data(self, data):
             try:
@@ -288,46 +288,46 @@ def test_a_line_that_fails_every_time_is_given_up_after_max_retries(desk):
             except RequestFailed as exc:
                 return [exc.status, exc.attempts, exc.maybe_billed]
 
-    sim = desk.simulate(faults=[Fault("500", marker="file 1:", path="#line")])
-    summary = desk.inputs(3).configure(sim).run(Catches, max_retries=2)
+    sim = fixture.simulate(faults=[Fault("500", marker="file 1:", path="#line")])
+    summary = fixture.inputs(3).configure(sim).run(Catches, max_retries=2)
     assert summary.done == 3
-    assert json.loads(desk.outputs()["f001.json"]) == [500, 3, 0]
+    assert json.loads(fixture.outputs()["f001.json"]) == [500, 3, 0]
     assert (len(lines_of(sim)), sim.ledger.billed()) == (5, 2)
 
 
-def test_a_line_that_fails_once_goes_again_alone(desk):
-    sim = desk.simulate(faults=[Fault("503", marker="file 1:", path="#line", times=1)])
-    expected = desk.inputs(5).live_outputs()
-    assert desk.configure(sim).run().done == 5
+def test_a_line_that_fails_once_goes_again_alone(fixture):
+    sim = fixture.simulate(faults=[Fault("503", marker="file 1:", path="#line", times=1)])
+    expected = fixture.inputs(5).live_outputs()
+    assert fixture.configure(sim).run().done == 5
     assert [batch.total for batch in sim.batches.batches()] == [5, 1]
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
 
 
-def test_lines_that_nobody_asked_for_are_passed_over(desk):
-    sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(strangers=7))
-    summary = desk.inputs(5).configure(sim).run()
+def test_lines_that_nobody_asked_for_are_passed_over(fixture):
+    sim = fixture.simulate()
+    sim.batch_controls.always_follow(BatchCourse(strangers=7))
+    summary = fixture.inputs(5).configure(sim).run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (5, 5, 5)
 
 
-def test_lost_lines_are_asked_again_and_counted_as_maybe_billed(desk):
-    sim = desk.simulate()
-    sim.steering.follow(BatchCourse(lost_share=0.5))
-    expected = desk.inputs(10).live_outputs()
-    summary = desk.configure(sim).run()
+def test_lost_lines_are_asked_again_and_counted_as_maybe_billed(fixture):
+    sim = fixture.simulate()
+    sim.batch_controls.follow(BatchCourse(lost_share=0.5))
+    expected = fixture.inputs(10).live_outputs()
+    summary = fixture.configure(sim).run()
     assert (summary.done, summary.calls.sent, summary.calls.answered) == (10, 15, 10)
     assert (summary.calls.unknown, sim.ledger.billed()) == (5, 15)
     assert summary.calls.cost_usd < cost_of(lines_of(sim)) <= summary.calls.max_cost_usd
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
 
 
-def test_a_line_that_is_lost_again_is_bought_no_third_time(desk):
+def test_a_line_that_is_lost_again_is_bought_no_third_time(fixture):
     """`max_unknown` bounds the doubt in batches as it does live."""
-    sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse(lost_share=1.0))
-    summary = desk.inputs(2).configure(sim).run()
+    sim = fixture.simulate()
+    sim.batch_controls.always_follow(BatchCourse(lost_share=1.0))
+    summary = fixture.inputs(2).configure(sim).run()
     assert summary.failed == 2
-    assert {line["kind"] for line in desk.failures()} == {"OutcomeUnknown"}
+    assert {line["kind"] for line in fixture.failures()} == {"OutcomeUnknown"}
     assert sim.ledger.billed() == 4
 
 
@@ -335,46 +335,46 @@ def test_a_line_that_is_lost_again_is_bought_no_third_time(desk):
 
 
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
-def test_what_a_batch_did_not_come_to_goes_again(desk, end):
-    sim = desk.simulate()
-    sim.steering.follow(BatchCourse(end, share=0.3))
-    expected = desk.inputs(20).live_outputs()
-    summary = desk.configure(sim).run()
+def test_what_a_batch_did_not_come_to_goes_again(fixture, end):
+    sim = fixture.simulate()
+    sim.batch_controls.follow(BatchCourse(end, share=0.3))
+    expected = fixture.inputs(20).live_outputs()
+    summary = fixture.configure(sim).run()
     assert [batch.total for batch in sim.batches.batches()] == [20, 14]
     assert (summary.done, summary.calls.unknown, sim.ledger.billed()) == (20, 0, 20)
     assert billed_twice(sim) == {}
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
 
 
-def test_a_batch_that_failed_as_a_whole_goes_again(desk):
-    sim = desk.simulate()
-    sim.steering.follow(BatchCourse("failed", message="A hiccup."))
-    summary = desk.inputs(6).configure(sim).run()
+def test_a_batch_that_failed_as_a_whole_goes_again(fixture):
+    sim = fixture.simulate()
+    sim.batch_controls.follow(BatchCourse("failed", message="A hiccup."))
+    summary = fixture.inputs(6).configure(sim).run()
     assert (summary.done, sim.ledger.billed()) == (6, 6)
     assert [batch.status for batch in sim.batches.batches()] == ["failed", "completed"]
     assert sim.files.stored() == []
 
 
-def test_a_batch_that_fails_as_a_whole_each_time_fails_its_files_with_the_reason(desk):
-    sim = desk.simulate()
-    sim.steering.always_follow(BatchCourse("failed", message="No more of this."))
-    summary = desk.inputs(2).configure(sim).run(max_retries=1)
+def test_a_batch_that_fails_as_a_whole_each_time_fails_its_files_with_the_reason(fixture):
+    sim = fixture.simulate()
+    sim.batch_controls.always_follow(BatchCourse("failed", message="No more of this."))
+    summary = fixture.inputs(2).configure(sim).run(max_retries=1)
     assert summary.failed == 2
-    assert all("No more of this." in line["message"] for line in desk.failures())
+    assert all("No more of this." in line["message"] for line in fixture.failures())
     assert len(sim.batches.batches()) == 2
 
 
 @pytest.mark.parametrize("end", ["expired", "cancelled", "failed"])
-def test_what_a_batch_did_not_come_to_is_sent_live_when_told_so(desk, end):
-    sim = desk.simulate()
-    sim.steering.follow(BatchCourse(end, share=0.3))
-    expected = desk.inputs(20).live_outputs()
-    summary = desk.configure(sim).run(finish="live")
+def test_what_a_batch_did_not_come_to_is_sent_live_when_told_so(fixture, end):
+    sim = fixture.simulate()
+    sim.batch_controls.follow(BatchCourse(end, share=0.3))
+    expected = fixture.inputs(20).live_outputs()
+    summary = fixture.configure(sim).run(finish="live")
     left = 20 if end == "failed" else 14
     assert (len(sim.batches.batches()), len(live_calls(sim))) == (1, left)
     assert (summary.done, sim.ledger.billed()) == (20, 20)
     assert summary.calls.cost_usd == cost_of(r for r in sim.ledger.rows() if r.billed)
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
 
 
 def test_impossible_options_name_the_field():

@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from batch_desk import Ask, billed_twice, question
+from batch_fixture import Ask, billed_twice, question
 
 from openai_parallel_toolkit import CarryingPool, arequest_openai_api, request_openai_api
 
@@ -161,39 +161,39 @@ if sys.version_info >= (3, 11):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_output_is_made_without_its_answers(desk, kind):
+def test_no_output_is_made_without_its_answers(fixture, kind):
     """What lies under the final name is right from the first moment on."""
-    sim = desk.simulate()
-    expected = desk.inputs(6).live_outputs(kind)
+    sim = fixture.simulate()
+    expected = fixture.inputs(6).live_outputs(kind)
     assert WRONG.encode() not in b"".join(expected.values())
-    summary = desk.configure(sim).run(kind)
+    summary = fixture.configure(sim).run(kind)
     assert (summary.done, summary.failed, summary.left) == (6, 0, 0)
-    assert desk.outputs() == expected
+    assert fixture.outputs() == expected
     assert billed_twice(sim) == {}
 
 
 @pytest.mark.parametrize("kind", [ExceptBase, WritesDespite, PassesErrorsOn, ThreadOfItsOwn])
-def test_while_answers_are_out_nothing_is_there(desk, kind):
-    sim = desk.simulate()
-    sim.steering.hold()
+def test_while_answers_are_out_nothing_is_there(fixture, kind):
+    sim = fixture.simulate()
+    sim.batch_controls.hold()
     seen = []
-    held = threading.Thread(target=lambda: _look_then_release(desk, sim, seen))
+    held = threading.Thread(target=lambda: _look_then_release(fixture, sim, seen))
     held.start()
-    summary = desk.inputs(4).configure(sim).run(kind)
+    summary = fixture.inputs(4).configure(sim).run(kind)
     held.join()
     assert summary.done == 4
     assert seen == [{}]
 
 
-def _look_then_release(desk, sim, seen):
-    from batch_desk import until
+def _look_then_release(fixture, sim, seen):
+    from batch_fixture import until
 
     until(lambda: any(b.status == "in_progress" for b in sim.batches.batches()))
-    seen.append(desk.outputs())
-    sim.steering.release()
+    seen.append(fixture.outputs())
+    sim.batch_controls.release()
 
 
-def test_a_thread_that_asks_after_the_hooks_returned_changes_nothing(desk):
+def test_a_thread_that_asks_after_the_hooks_returned_changes_nothing(fixture):
     """Its answer was never waited for: live it would have been too late as well."""
     late = threading.Event()
     threads = []
@@ -212,27 +212,27 @@ def test_a_thread_that_asks_after_the_hooks_returned_changes_nothing(desk):
         def process_output(self, data, output_file_without_ext):
             super().process_output(data, output_file_without_ext)
 
-    sim = desk.simulate()
-    summary = desk.inputs(2).configure(sim).run(AsksTooLate)
+    sim = fixture.simulate()
+    summary = fixture.inputs(2).configure(sim).run(AsksTooLate)
     late.set()
     for pool, future in threads:
         assert future.exception() is not None
         pool.shutdown()
     assert (summary.done, summary.left) == (2, 0)
     assert sim.ledger.rows() == []
-    assert {json.loads(text) for text in desk.outputs().values()} == {"needs no answer"}
+    assert {json.loads(text) for text in fixture.outputs().values()} == {"needs no answer"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_dry_run_counts_what_such_a_hook_asks_for(desk, kind):
-    sim = desk.simulate()
-    summary = desk.inputs(3).configure(sim).run(kind, dry_run=True)
+def test_a_dry_run_counts_what_such_a_hook_asks_for(fixture, kind):
+    sim = fixture.simulate()
+    summary = fixture.inputs(3).configure(sim).run(kind, dry_run=True)
     assert summary.failed == 0
     assert (summary.would_send > 0) is (kind is not WritesDespite), "its output hook is not run"
     assert sim.ledger.rows() == []
 
 
-def test_finally_and_with_run_in_every_round(desk):
+def test_finally_and_with_run_in_every_round(fixture):
     entered = []
 
     class Counts(Ask):
@@ -242,6 +242,6 @@ def test_finally_and_with_run_in_every_round(desk):
             finally:
                 entered.append(data)
 
-    sim = desk.simulate()
-    assert desk.inputs(3).configure(sim).run(Counts).done == 3
+    sim = fixture.simulate()
+    assert fixture.inputs(3).configure(sim).run(Counts).done == 3
     assert len(entered) >= 6

@@ -126,7 +126,9 @@ class FakeService:
         return web.json_response(found) if found else refusal(404, "not_found")
 
     async def _content(self, request: web.Request) -> web.StreamResponse:
-        content = self.contents[request.match_info["id"]]
+        content = self.contents.get(request.match_info["id"])
+        if content is None:
+            return refusal(404, "not_found")
         reply = web.StreamResponse(headers={"content-length": str(len(content))})
         await reply.prepare(request)
         for start in range(0, len(content), 65536):

@@ -112,3 +112,51 @@ def test_any_bytes_are_judged_and_every_finding_has_a_line_of_the_file(pieces):
     seen = check_file(io.BytesIO(content))
     assert seen.is_good == (seen.findings_count == 0)
     assert all(1 <= (one.line or 1) <= content.count(b"\n") + 1 for one in seen.findings)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_in_another_encoding_is_told_by_its_name(encoding):
+    [finding] = check(a_line().decode().encode(encoding)).findings
+    assert (finding.code, finding.line) == ("wrong_encoding", None)
+    assert encoding[:6].upper() in finding.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":NaN}',
+        b'{"a":-Infinity}',
+        b'{"a":1e999}',
+        b'{"a":"\\ud83d"}',
+        b'{"a":"\\uDE00\\uD83D"}',
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_providers_do_not_take_for_json_is_refused(text):
+    assert found(a_line("a"), text + b"\n") == [("malformed_line", 2)]
+
+
+@pytest.mark.parametrize("text", [b'{"a":"\xff"}\n', b'{"a":"\xed\xa0\xbd"}\n'])
+def test_bytes_that_are_not_utf_8_are_refused(text):
+    [finding] = check(a_line("a"), text).findings
+    assert (finding.code, finding.line) == ("malformed_line", 2)
+    assert "UTF-8" in finding.message
+
+
+def test_both_halves_of_a_character_are_one():
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "\U0001f600"}]}
+    assert b"\\ud83d\\ude00" in a_line(body=body)
+    assert check(a_line(body=body)).is_good
+
+
+def embed(custom_id, given):
+    body = {"model": "e", "input": given}
+    return a_line(custom_id, url="/v1/embeddings", body=body)
+
+
+def test_inputs_of_embeddings_are_counted():
+    assert check(embed("a", ["x"] * 2_048), embed("b", [1] * 3_000)).is_good
+    assert found(embed("a", ["x"] * 2_049)) == [("too_many_inputs", 1)]
+    many = [embed(str(n), [[1], [2]] * 1_000) for n in range(25)]
+    assert check(*many).is_good
+    assert found(*many, embed("more", "x")) == [("too_many_inputs", None)]

@@ -1,16 +1,16 @@
-"""A desk to give commands at, and the servers that they ask."""
+"""A workspace to give commands in, and the servers that they ask."""
 
 import threading
 
 import pytest
-from cli_desk import Desk
+from cli_workspace import Workspace
 
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(tmp_path)
+def workspace(tmp_path):
+    return Workspace(tmp_path)
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ COMMANDS = [
 ]
 
 
-def test_help_names_the_commands_and_the_exit_statuses(desk):
+def test_help_names_the_commands_and_the_exit_statuses(workspace):
     before = os.times()
-    result = desk.give("--help")
+    result = workspace.give("--help")
     after = os.times()
     # Of the processor, some 0.05 s; the heavy packages alone would take ten times as much.
     assert after.children_user - before.children_user < 0.3
@@ -35,8 +35,8 @@ def test_help_names_the_commands_and_the_exit_statuses(desk):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(desk, command):
-    result = desk.give(command, "--help")
+def test_every_command_has_help(workspace, command):
+    result = workspace.give(command, "--help")
     assert result.code == 0
     assert result.out.startswith(f"usage: openai-parallel-toolkit {command}")
 
@@ -49,12 +49,14 @@ def test_every_command_has_help(desk, command):
         ("cancel", {"--help", "--config", "--state-path", "--no-progress", "--json"}),
     ],
 )
-def test_the_words_of_batch_have_help_of_their_own_with_the_options_that_apply(desk, word, options):
-    result = desk.give("batch", word, "--help")
+def test_the_words_of_batch_have_help_of_their_own_with_the_options_that_apply(
+    workspace, word, options
+):
+    result = workspace.give("batch", word, "--help")
     assert result.code == 0
     assert result.out.startswith(f"usage: openai-parallel-toolkit batch {word}")
     assert set(re.findall(r"--[a-z-]+", result.out)) - {"--mode"} == options
 
 
-def test_the_version_is_told(desk):
-    assert desk.give("--version").out.count(".") == 2
+def test_the_version_is_told(workspace):
+    assert workspace.give("--version").out.count(".") == 2

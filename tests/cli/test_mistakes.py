@@ -56,12 +56,12 @@ MISTAKES = {
 
 
 @pytest.fixture
-def cluttered(desk):
+def cluttered(workspace):
     """A folder with everything that can be wrong in it."""
-    desk.write("raises.py", RAISES).write("broken.py", "def").write("two.py", TWO)
-    desk.write("bare.py", BARE).write("stubborn.py", STUBBORN)
-    desk.write("lacks.py", "import no_such_package").write("empty.json", '{"api_keys": []}')
-    return desk.write("config.json", json.dumps({"api_keys": ["env:HOME"]}))
+    workspace.write("raises.py", RAISES).write("broken.py", "def").write("two.py", TWO)
+    workspace.write("bare.py", BARE).write("stubborn.py", STUBBORN)
+    workspace.write("lacks.py", "import no_such_package").write("empty.json", '{"api_keys": []}')
+    return workspace.write("config.json", json.dumps({"api_keys": ["env:HOME"]}))
 
 
 @pytest.mark.parametrize(("command", "told"), MISTAKES.values(), ids=MISTAKES)

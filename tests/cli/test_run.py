@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from cli_desk import until
+from cli_workspace import until
 
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
@@ -37,72 +37,72 @@ class Quiet(Mine):
 """
 
 
-def test_every_file_is_worked_on_and_a_second_run_skips_all(desk, sim):
-    first = desk.inputs(3).configure(sim).run()
+def test_every_file_is_worked_on_and_a_second_run_skips_all(workspace, sim):
+    first = workspace.inputs(3).configure(sim).run()
     assert first.code == 0
     assert "3 done" in first.out
-    assert len(desk.outputs()) == 3
-    second = desk.run()
+    assert len(workspace.outputs()) == 3
+    second = workspace.run()
     assert second.code == 0
     assert "3 skipped" in second.out
     assert sim.ledger.billed() == 3
 
 
-def test_the_summary_is_json_alone_on_standard_output(desk, sim):
-    result = desk.inputs(3).configure(sim).run("--json")
+def test_the_summary_is_json_alone_on_standard_output(workspace, sim):
+    result = workspace.inputs(3).configure(sim).run("--json")
     assert result.json["done"] == 3
     assert result.json["calls"]["sent"] == 3
     assert "a hook speaks" in result.err
 
 
-def test_a_dry_run_tells_what_would_be_asked_and_sends_nothing(desk, sim):
-    result = desk.inputs(3).configure(sim).run("--dry-run")
+def test_a_dry_run_tells_what_would_be_asked_and_sends_nothing(workspace, sim):
+    result = workspace.inputs(3).configure(sim).run("--dry-run")
     assert result.code == 0
     assert "3 files would be worked on and first send 3 calls" in result.out
     assert sim.ledger.hits() == 0
 
 
-def test_settings_reach_the_toolkit_by_name(desk, sim):
-    desk.inputs(4).configure(sim).write("in/skip.md", "not a text")
-    result = desk.run(
+def test_settings_reach_the_toolkit_by_name(workspace, sim):
+    workspace.inputs(4).configure(sim).write("in/skip.md", "not a text")
+    result = workspace.run(
         "--pattern=*.txt", "--exclude=f03*", "--file-count=2", "--output-names=whole", "--threads=1"
     )
     assert result.code == 0
-    assert desk.outputs() == ["f00.txt.json", "f01.txt.json"]
+    assert workspace.outputs() == ["f00.txt.json", "f01.txt.json"]
 
 
-def test_settings_that_are_not_given_are_left_to_the_subclass(desk, sim):
-    desk.inputs(2).configure(sim).write(
+def test_settings_that_are_not_given_are_left_to_the_subclass(workspace, sim):
+    workspace.inputs(2).configure(sim).write(
         "whole.py",
         "from hooks import Mine\nclass Whole(Mine):\n"
         "    def __init__(self, *a, output_names='whole', **k):\n"
         "        super().__init__(*a, output_names=output_names, **k)\n",
     )
-    assert desk.give("run", "whole.py", "in", "out").code == 0
-    assert desk.outputs() == ["f00.txt.json", "f01.txt.json"]
+    assert workspace.give("run", "whole.py", "in", "out").code == 0
+    assert workspace.outputs() == ["f00.txt.json", "f01.txt.json"]
 
 
-def test_a_run_with_failed_files_exits_with_1(desk, sim):
-    desk.inputs(2).configure(sim)
-    (desk.root / "in" / "bad.txt").write_bytes(b"\xff\xfe\xff")
-    result = desk.run("--no-progress", env={"LC_ALL": "C"})
+def test_a_run_with_failed_files_exits_with_1(workspace, sim):
+    workspace.inputs(2).configure(sim)
+    (workspace.root / "in" / "bad.txt").write_bytes(b"\xff\xfe\xff")
+    result = workspace.run("--no-progress", env={"LC_ALL": "C"})
     assert result.code == 1
     assert "2 done" in result.out
     assert "1 failed" in result.out
-    assert desk.run("--fail-on-error").code == 1
+    assert workspace.run("--fail-on-error").code == 1
 
 
-def test_a_run_without_a_usable_key_exits_with_4(desk, sim):
-    result = desk.inputs(2).configure(sim, "empty").run()
+def test_a_run_without_a_usable_key_exits_with_4(workspace, sim):
+    result = workspace.inputs(2).configure(sim, "empty").run()
     assert result.code == 4
     assert "Traceback" not in result.err
 
 
-def test_a_second_run_is_told_who_holds_the_folder_and_exits_with_3(desk, holding_sim, let_go):
-    desk.inputs(2).configure(holding_sim)
-    with desk.start_run() as first:
+def test_a_second_run_is_told_who_holds_the_folder_and_exits_with_3(workspace, holding_sim, let_go):
+    workspace.inputs(2).configure(holding_sim)
+    with workspace.start_run() as first:
         until(lambda: holding_sim.ledger.hits() > 0)
-        second = desk.run()
+        second = workspace.run()
         assert second.code == 3
         assert f"Process {first.pid}" in second.mistake
         let_go.set()
@@ -113,7 +113,7 @@ def test_a_second_run_is_told_who_holds_the_folder_and_exits_with_3(desk, holdin
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_stops_the_run_and_the_next_one_pays_only_for_the_rest(desk, number, code):
+def test_a_signal_stops_the_run_and_the_next_one_pays_only_for_the_rest(workspace, number, code):
     started = []
 
     def send(row):
@@ -121,29 +121,29 @@ def test_a_signal_stops_the_run_and_the_next_one_pays_only_for_the_rest(desk, nu
             started[0].send_signal(number)
 
     with Simulator([SimKey("good")], latency=0.7, on_post=send) as sim:
-        desk.inputs(6).configure(sim)
-        with desk.start_run("--threads=2", "--no-progress", "--json") as process:
+        workspace.inputs(6).configure(sim)
+        with workspace.start_run("--threads=2", "--no-progress", "--json") as process:
             started.append(process)
             out, err = process.communicate(timeout=60)
         assert process.returncode == code
         assert b"Traceback" not in err
         assert b"run it again to go on" in err
         assert number.name.encode() in out
-        assert len(desk.outputs()) < 6
-        assert desk.run().code == 0
-        assert len(desk.outputs()) == 6
+        assert len(workspace.outputs()) < 6
+        assert workspace.run().code == 0
+        assert len(workspace.outputs()) == 6
         assert sim.ledger.billed() == 6
 
 
 @pytest.fixture
-def hanging(desk, sim):
+def hanging(workspace, sim):
     """A run whose hook hangs in a pool of its own."""
     started = []
-    desk.inputs(1).configure(sim).write("hangs.py", HANG)
+    workspace.inputs(1).configure(sim).write("hangs.py", HANG)
 
     def start(*more):
-        started.append(desk.start("run", "hangs.py:Hangs", "in", "out", *more))
-        until((desk.root / "hanging").exists)
+        started.append(workspace.start("run", "hangs.py:Hangs", "in", "out", *more))
+        until((workspace.root / "hanging").exists)
         return started[0]
 
     yield start
@@ -172,19 +172,19 @@ def test_a_second_signal_leaves_at_once(hanging):
     assert b"Traceback" not in err
 
 
-def test_a_hook_that_hangs_is_given_up_and_the_run_ends(desk, sim):
-    desk.inputs(1).configure(sim).write("hangs.py", HANG)
-    result = desk.give("run", "hangs.py:Hangs", "in", "out", "--hook-timeout=1")
+def test_a_hook_that_hangs_is_given_up_and_the_run_ends(workspace, sim):
+    workspace.inputs(1).configure(sim).write("hangs.py", HANG)
+    result = workspace.give("run", "hangs.py:Hangs", "in", "out", "--hook-timeout=1")
     assert result.code == 1
     assert "1 failed" in result.out
 
 
-def test_a_reader_that_goes_away_is_no_crash(desk, sim):
-    desk.inputs(3).configure(sim).write("quiet.py", QUIET)
+def test_a_reader_that_goes_away_is_no_crash(workspace, sim):
+    workspace.inputs(3).configure(sim).write("quiet.py", QUIET)
     read, write = os.pipe()
     os.close(read)
-    with desk.start("run", "quiet.py", "in", "out", "--no-progress", stdout=write) as process:
+    with workspace.start("run", "quiet.py", "in", "out", "--no-progress", stdout=write) as process:
         os.close(write)
         _, err = process.communicate(timeout=40)
     assert (process.returncode, err) == (0, b"")
-    assert len(desk.outputs()) == 3
+    assert len(workspace.outputs()) == 3

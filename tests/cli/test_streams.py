@@ -16,28 +16,28 @@ def closed_pipe():
 
 
 @pytest.mark.parametrize("gone", [("stdout",), ("stderr",), ("stdout", "stderr")], ids="+".join)
-def test_readers_that_have_gone_cost_no_work(desk, sim, gone):
-    desk.inputs(FILES).configure(sim)
+def test_readers_that_have_gone_cost_no_work(workspace, sim, gone):
+    workspace.inputs(FILES).configure(sim)
     streams = {name: closed_pipe() for name in gone}
     try:
-        with desk.start_run(**streams) as command:
+        with workspace.start_run(**streams) as command:
             command.communicate(timeout=30)
     finally:
         for writing in streams.values():
             os.close(writing)
     assert command.returncode == 0
-    assert len(desk.outputs()) == sim.ledger.billed() == FILES
+    assert len(workspace.outputs()) == sim.ledger.billed() == FILES
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
-def test_streams_that_were_never_there_cost_no_work(desk, sim, closed):
-    desk.inputs(FILES).configure(sim)
+def test_streams_that_were_never_there_cost_no_work(workspace, sim, closed):
+    workspace.inputs(FILES).configure(sim)
 
     def close():
         for number in closed:
             os.close(number)
 
-    with desk.start_run(stdin=subprocess.DEVNULL, preexec_fn=close) as command:
+    with workspace.start_run(stdin=subprocess.DEVNULL, preexec_fn=close) as command:
         command.communicate(timeout=30)
     assert command.returncode == 0
-    assert len(desk.outputs()) == sim.ledger.billed() == FILES
+    assert len(workspace.outputs()) == sim.ledger.billed() == FILES

@@ -65,8 +65,7 @@ def test_batches_that_never_succeed_end_at_the_error_location(folder, aimock, ou
     summary = folder.run(aimock.url_for(outcome), max_attempts=2)
     assert (summary.done, summary.failed, summary.left) == (0, FILES, 0)
     assert len(list((folder.root / "err").rglob("*_error.jsonl"))) == FILES
-    attempts = 1 if outcome == "failed" else 2
-    assert len(aimock.kept("batches")) == FILES * attempts
+    assert len(aimock.kept("batches")) == FILES * 2
     assert aimock.kept("files") == []
 
 

@@ -279,7 +279,7 @@ def test_batches_are_listed_newest_first_and_belong_to_their_key(sim, api):
 
 
 def test_tokens_of_batches_that_are_not_over_count_against_the_keys_limit(sim):
-    sim.steering.hold()
+    sim.batch_controls.hold()
     with client(sim, "narrow") as narrow:
         first = start(narrow, line("a", body("x" * 200)))
         until(narrow.batches.retrieve, first.id, "in_progress")
@@ -291,7 +291,7 @@ def test_tokens_of_batches_that_are_not_over_count_against_the_keys_limit(sim):
             "Limit: 100 enqueued tokens."
         )
         other_model = start(narrow, line("a", body("x" * 200, model="gpt-4o")))
-        sim.steering.release()
+        sim.batch_controls.release()
         assert ended(narrow, first).status == "completed"
         assert ended(narrow, other_model).status == "completed"
         assert run(narrow, line("a", body("x" * 200))).status == "completed"
@@ -301,18 +301,18 @@ def test_tokens_of_batches_that_are_not_over_count_against_the_keys_limit(sim):
 
 
 def test_a_held_batch_stays_in_progress_until_it_is_released(sim, api):
-    sim.steering.hold()
+    sim.batch_controls.hold()
     batch = until(api.batches.retrieve, start(api, lines(3)).id, "in_progress")
     time.sleep(0.05)
     held = api.batches.retrieve(batch.id)
     assert (held.status, held.request_counts.completed) == ("in_progress", 0)
     assert sim.batches.statuses() == {"in_progress": 1}
-    sim.steering.release()
+    sim.batch_controls.release()
     assert ended(api, batch).status == "completed"
 
 
 def test_a_cancelled_batch_keeps_what_was_answered(sim, api):
-    sim.steering.follow(BatchCourse("completed", seconds=10.0))
+    sim.batch_controls.follow(BatchCourse("completed", seconds=10.0))
     batch = start(api, lines(20))
     while not api.batches.retrieve(batch.id).request_counts.completed:
         time.sleep(0.005)
@@ -330,7 +330,7 @@ def test_a_cancelled_batch_keeps_what_was_answered(sim, api):
 
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_a_batch_can_end_early_with_a_share_of_its_lines(sim, api, end):
-    sim.steering.follow(BatchCourse(end, share=0.3))
+    sim.batch_controls.follow(BatchCourse(end, share=0.3))
     over = run(api, lines(20))
     assert (over.status, over.request_counts.completed) == (end, 6)
     assert len(results(api, over.output_file_id)) == 6
@@ -343,7 +343,7 @@ def test_a_batch_can_end_early_with_a_share_of_its_lines(sim, api, end):
 
 def test_a_batch_expires_when_its_window_is_over():
     with Simulator(KEYS, batch_seconds=0.02, batch_window_s=0.2) as sim, client(sim) as api:
-        sim.steering.hold()
+        sim.batch_controls.hold()
         over = run(api, lines(2))
         assert (over.status, over.output_file_id) == ("expired", None)
         assert len(results(api, over.error_file_id)) == 2
@@ -351,7 +351,7 @@ def test_a_batch_expires_when_its_window_is_over():
 
 def test_a_batch_can_fail_as_a_whole(sim, api):
     failing = BatchCourse("failed", code="token_limit_exceeded", message="No room.")
-    sim.steering.always_follow(failing)
+    sim.batch_controls.always_follow(failing)
     over = run(api, lines(2))
     assert over.status == "failed"
     assert over.failed_at
@@ -359,7 +359,7 @@ def test_a_batch_can_fail_as_a_whole(sim, api):
 
 
 def test_results_can_be_lost_and_strangers_added(sim, api):
-    sim.steering.follow(BatchCourse(lost_share=0.5, strangers=2))
+    sim.batch_controls.follow(BatchCourse(lost_share=0.5, strangers=2))
     over = run(api, lines(10))
     found = set(results(api, over.output_file_id))
     assert len(found & {f"c{number}" for number in range(10)}) == 5

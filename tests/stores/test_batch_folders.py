@@ -13,7 +13,7 @@ from openai_parallel_toolkit.files.stores import open_store
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 sys.path.append(str(Path(__file__).parents[1] / "batch_folder"))
-from folder_kit import QUICK, a_line
+from folder_fixture import QUICK, a_line
 
 LINES = [a_line(f"l{n}", f"text {n}", model="mine", url="/chat/completions") for n in range(3)]
 

@@ -6,27 +6,23 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 from ...core.clock import Clock, SystemClock
-from ...core.errors import RunStopped, ToolkitError
-from ...core.filesystem import private_folder, refuse_network
-from ...core.signals import StopSignals
-from ...files.run_lock import RunLock
 from ...keys import APIKeyManager, close_unless_default
+from ...runs.progress import make_display
+from ...runs.session import RunSession
 from ...transport import new_event_loop
 from .config import Plan, read_plan
-from .display import make_display
+from .folder_run import FolderRun
 from .pace import Pace
 from .places import Places
 from .settings import FolderSettings
-from .shelf import Shelf
-from .shift import Shift
 from .summary import BatchFolderSummary
 
+_NAME = "BatchFolder"
 _LOOK_EVERY_S = 0.1
 _LAST_WAIT_S = 5.0
 
@@ -124,64 +120,52 @@ class BatchFolder:
             StorageError: the disk or a store refused.
             ConfigError: a place cannot be used.
         """
-        state_folder = private_folder(self.settings.state_folder)
-        refuse_network(state_folder)
-        lock = RunLock(state_folder, clock=self._clock)
-        lock.acquire()
-        try:
-            places = self._plan.open_places()
-            try:
-                return self._run(places)
-            finally:
-                places.close()
-        finally:
-            lock.release()
-
-    def _run(self, places: Places) -> BatchFolderSummary:
         keys = APIKeyManager(settings=self.settings.keys, clock=self._clock)
-        display = make_display(self._clock, is_wanted=self.settings.progress)
-        shift = Shift(
-            self.settings,
-            places,
-            keys,
-            shelf=Shelf(self.settings.state_folder),
-            display=display,
-            clock=self._clock,
-            chance=random.Random(),
+        session = RunSession(
+            self.settings.state_folder, keys, clock=self._clock, prints=self.settings.progress
         )
-        crew = _Crew(shift)
         try:
-            with StopSignals() as signals:
-                crew.start()
-                while crew.is_at_work(_LOOK_EVERY_S):
-                    if signals.received is not None or self._stop_asked.is_set():
-                        crew.stop()
+            with session:
+                session.begin("")
+                places = self._plan.open_places()
+                try:
+                    summary = self._run(places, session)
+                finally:
+                    places.close()
+                session.end(summary)
+            return session.hand_over(summary)
         finally:
-            crew.abandon()
-            display.close()
             close_unless_default(keys)
-        stopped = "told to" if self._stop_asked.is_set() else ""
-        if signals.received is not None:
-            stopped = f"told to by {signal.Signals(signals.received).name}"
-        error = crew.error
-        is_told = isinstance(error, ToolkitError)
-        summary = shift.summary(stopped=str(error) if is_told else stopped)
-        if self.settings.progress:
-            print(summary.beside_error() if is_told else summary)  # noqa: T201 - for people
-        if isinstance(error, ToolkitError):
-            error.summary = error.summary or summary
-        if error is not None:
-            raise error
-        if signals.received is not None:
-            raise RunStopped(128 + signals.received, summary)
+
+    def _run(self, places: Places, session: RunSession) -> BatchFolderSummary:
+        is_wanted = self.settings.progress
+        display = make_display(_NAME, clock=self._clock, every_s=60.0, is_wanted=is_wanted)
+        run = FolderRun(self.settings, places, session, display=display, chance=random.Random())
+        thread = _RunThread(run)
+        try:
+            with session.signals:
+                thread.start()
+                while thread.is_at_work(_LOOK_EVERY_S):
+                    session.look()
+                    if session.stop.reason is not None or self._stop_asked.is_set():
+                        thread.stop()
+        finally:
+            thread.abandon()
+            display.close()
+        if thread.error is not None:
+            session.stop.close(thread.error)
+        is_told = self._stop_asked.is_set() and session.stop.reason is None
+        summary = run.summary(stopped="told to" if is_told else session.stopped)
+        if session.stop.reason is None:
+            session.say(str(summary))
         return summary
 
 
-class _Crew:
-    """Carries a Shift on a thread with an event loop of its own, so that notebooks work."""
+class _RunThread:
+    """Carries a FolderRun on a thread with an event loop of its own, so that notebooks work."""
 
-    def __init__(self, shift: Shift) -> None:
-        self._shift = shift
+    def __init__(self, run: FolderRun) -> None:
+        self._work = run
         self._loop = new_event_loop()
         #: What ended the work before it was done; None: nothing.
         self.error: BaseException | None = None
@@ -197,12 +181,12 @@ class _Crew:
 
     def stop(self) -> None:
         """Have the work end in good order."""
-        self._tell(self._shift.stop.ask)
+        self._tell(self._work.stop.ask)
 
     def abandon(self) -> None:
         """End the work at once, if it still goes on."""
         if self._thread.is_alive():
-            self._tell(self._shift.drop)
+            self._tell(self._work.drop)
             self._thread.join(_LAST_WAIT_S)
 
     def _tell(self, act: Callable[[], None]) -> None:
@@ -212,7 +196,7 @@ class _Crew:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._shift.work())
+            self._loop.run_until_complete(self._work.work())
         except BaseException as exc:  # noqa: BLE001 - raised again by the one who waits
             self.error = exc
         finally:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from ...core.text import counted
 from ...files.stores import Store, StoredObject
 from .places import Places
+
+logger = logging.getLogger(__name__)
+
+#: Files that are named of those that no pattern takes.
+_MOST_NAMED = 5
 
 
 class Inbox:
@@ -24,6 +31,7 @@ class Inbox:
             if (below := _below(store, places.input)) is not None
         ]
         self._seen: dict[str, str] = {}
+        self._has_named = False
         #: Whether the last look saw files that may still grow.
         self.is_unsettled = False
 
@@ -33,7 +41,10 @@ class Inbox:
         Args:
             known: paths that are under way already.
         """
-        found = [one for one in self._store.list() if self._is_input(one.path)]
+        seen = [one for one in self._store.list() if self._is_ours(one.path)]
+        found = [one for one in seen if self._matches(one.path)]
+        if len(found) < len(seen):
+            self._name_others([one.path for one in seen if not self._matches(one.path)])
         fresh = [one for one in found if one.path not in known]
         if not self._waits_for_whole:
             return fresh
@@ -42,12 +53,28 @@ class Inbox:
         self._seen = {one.path: one.signature for one in fresh}
         return ready
 
-    def _is_input(self, path: str) -> bool:
-        if not fnmatch.fnmatchcase(posixpath.basename(path), self._pattern):
-            return False
+    def _matches(self, path: str) -> bool:
+        return fnmatch.fnmatchcase(posixpath.basename(path), self._pattern)
+
+    def _is_ours(self, path: str) -> bool:
         if any(part.startswith(".") for part in path.split("/")):
             return False
         return not any(path.startswith(f"{folder}/") for folder in self._never)
+
+    def _name_others(self, paths: Sequence[str]) -> None:
+        """Say once which files are left, and what would take them."""
+        if self._has_named:
+            return
+        self._has_named = True
+        rest = len(paths) - _MOST_NAMED
+        named = ", ".join(paths[:_MOST_NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+        logger.warning(
+            "%s left, because the pattern is %r: %s; give another one with pattern (--pattern)",
+            f"{counted(len(paths), 'file is', 'files are')}",
+            self._pattern,
+            named,
+            extra={"action": "files_not_matched"},
+        )
 
 
 def _below(inner: Store, outer: Store) -> str | None:

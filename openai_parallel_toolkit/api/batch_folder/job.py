@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
 from ...batch.service.check import Finding
+from ...core.errors import JournalError
 from ...core.records import Usage
 
 
@@ -17,17 +18,13 @@ class Stage(str, Enum):
 
     #: It was chosen; nothing else was done.
     TAKEN = "taken"
-    #: It was checked; the lines to ask lie in the work folder.
+    #: It was checked; the lines to ask lie in its folder.
     READY = "ready"
-    #: A key was chosen, and the lines may be on their way there.
-    SENDING = "sending"
-    #: They lie with the provider, and a batch may be made of them.
-    SENT = "sent"
-    #: The batch is known.
+    #: A batch of them is on its way, and knows how far it is.
     RUNNING = "running"
-    #: It is over, and its results lie in the work folder.
+    #: It is over, and its results lie in the folder.
     COLLECTED = "collected"
-    #: What comes of the input is known, and lies in the work folder.
+    #: What comes of the input is known, and lies in the folder.
     SETTLED = "settled"
     #: It lies in its place; what is left over is being deleted.
     PUBLISHED = "published"
@@ -36,39 +33,13 @@ class Stage(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One batch of an input's lines: of all of them, or of those that the last one left."""
-
-    #: Of the key that owns it.
-    key_name: str
-    #: Recognises that key, whatever it is called in the next run.
-    fingerprint: str
-    #: None: not sent yet.
-    input_file_id: str | None = None
-    #: How often the service refused the batch because too much was enqueued.
-    refused: int = 0
-    #: None: not created yet.
-    batch_id: str | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    #: As the service said last.
-    status: str = ""
-    #: Lines: all, answered, failed.
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    created_wall_s: float = 0.0
-    ended_wall_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class LineFigures:
     """What came of an input's lines."""
 
     answered: int = 0
     failed: int = 0
     #: Result lines that belong to no line of the input.
-    strangers: int = 0
+    unmatched: int = 0
     usage: Usage = field(default_factory=Usage)
     #: At batch prices, of those answers whose model has a price.
     cost_usd: Decimal = Decimal(0)
@@ -84,8 +55,10 @@ class Figures:
 class Job:
     """One input on its way."""
 
+    #: In the journal.
+    id: int
     #: Unique; stands in the names of remote files and in the metadata of batches.
-    id: str
+    token: str
     #: Below the input folder.
     path: str
     #: Of the input when it was read.
@@ -94,10 +67,14 @@ class Job:
     folder: str
     taken_wall_s: float
     stage: Stage = Stage.TAKEN
-    #: Whether its batch was cancelled here, so that the rest is not asked again.
-    is_cancelled: bool = False
-    #: Whether the service could not read the input by itself.
+    #: Whether the service could not, or must not, read the input by itself.
     is_import_refused: bool = False
+    #: Whether it begins with a byte order mark.
+    has_mark: bool = False
+    #: Which file of lines is asked: 0 is the input, others hold what is left of it.
+    lines_file: int = 0
+    #: Which one each of its batches had.
+    lines_files: tuple[int, ...] = ()
     lines: int = 0
     size_bytes: int = 0
     #: URL of its lines.
@@ -105,21 +82,11 @@ class Job:
     model: str = ""
     #: None: not counted.
     prompt_tokens: int | None = None
-    rounds: tuple[Round, ...] = ()
     #: Why the whole input failed; empty when it did not.
     findings: tuple[Finding, ...] = ()
     #: How many there are in all.
     findings_count: int = 0
-    figures: Figures = field(default_factory=Figures)
-
-    @property
-    def last(self) -> Round:
-        """The round that is under way."""
-        return self.rounds[-1]
-
-    def with_round(self, **changes: Any) -> Job:
-        """Return the job with the last round changed."""
-        return replace(self, rounds=(*self.rounds[:-1], replace(self.last, **changes)))
+    figures: LineFigures = field(default_factory=LineFigures)
 
     def at(self, stage: Stage) -> Job:
         """Return the job at another stage."""
@@ -131,33 +98,33 @@ _MONEY = ("cost_usd", "doubt_usd")
 
 
 def job_to_json(job: Job) -> dict[str, Any]:
-    """Return a job as JSON values."""
+    """Return a job as JSON values, without its id."""
     plain = asdict(job)
+    del plain["id"]
     for name in _MONEY:
         plain["figures"][name] = str(plain["figures"][name])
     return plain
 
 
-def job_from_json(plain: Mapping[str, Any]) -> Job:
-    """Return what `job_to_json` was given; fields it does not know are passed over.
+def job_from_json(job_id: int, plain: Mapping[str, Any]) -> Job:
+    """Return what `job_to_json` was given.
 
     Raises:
-        KeyError, TypeError, ValueError: it was something else.
+        JournalError: it was something else.
     """
-    figures = dict(plain["figures"])
-    figures["usage"] = Usage(**figures["usage"])
-    figures.update({name: Decimal(figures[name]) for name in _MONEY if name in figures})
-    return Job(
-        **{
-            **_known(Job, plain),
+    try:
+        figures = dict(plain["figures"])
+        figures["usage"] = Usage(**figures["usage"])
+        figures.update({name: Decimal(figures[name]) for name in _MONEY})
+        told = {
             "stage": Stage(plain["stage"]),
-            "rounds": tuple(Round(**_known(Round, one)) for one in plain["rounds"]),
-            "findings": tuple(Finding(**_known(Finding, one)) for one in plain["findings"]),
-            "figures": Figures(**_known(Figures, figures)),
+            "findings": tuple(Finding(**one) for one in plain["findings"]),
+            "figures": LineFigures(**figures),
+            "lines_files": tuple(plain["lines_files"]),
         }
-    )
-
-
-def _known(kind: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in fields(kind)}
-    return {name: value for name, value in plain.items() if name in names}
+        return Job(**{**plain, **told, "id": job_id})
+    except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
+        raise JournalError(
+            f"job {job_id} in the journal is not what this version writes: {exc}; use the version "
+            "that wrote it, or another state_path."
+        ) from exc

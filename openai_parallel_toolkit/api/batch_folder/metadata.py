@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from .job import Job, Round
+from ...journal.batch_rows import BatchRecord
+from .job import Job
 
 
-def metadata_of(job: Job, *, input_url: str, ended_wall_s: float) -> bytes:
+def metadata_of(
+    job: Job, rounds: Sequence[BatchRecord], *, input_url: str, ended_wall_s: float
+) -> bytes:
     """Return a JSON document; times are ISO 8601 in UTC, money is USD as text.
 
     `batch_id` and the file ids are those of the last batch; all of them stand under `batches`.
     """
-    last = job.rounds[-1] if job.rounds else None
+    last = rounds[-1] if rounds else None
     figures = job.figures
     told = {
         "input": job.path,
         "input_url": input_url,
-        "status": "failed" if job.findings else last.status if last else "",
-        "batch_id": last and last.batch_id,
+        "status": "failed" if job.findings else last.told.status if last else "",
+        "batch_id": last and last.remote_id,
         "input_file_id": last and last.input_file_id,
-        "output_file_id": last and last.output_file_id,
-        "error_file_id": last and last.error_file_id,
+        "output_file_id": last and last.told.output_file_id,
+        "error_file_id": last and last.told.error_file_id,
         "endpoint": job.url,
         "model": job.model,
         "size_bytes": job.size_bytes,
@@ -32,7 +36,7 @@ def metadata_of(job: Job, *, input_url: str, ended_wall_s: float) -> bytes:
             "total": job.lines,
             "answered": figures.answered,
             "failed": figures.failed,
-            "strangers": figures.strangers,
+            "strangers": figures.unmatched,
         },
         "tokens": {
             "counted_prompt": job.prompt_tokens,
@@ -46,7 +50,7 @@ def metadata_of(job: Job, *, input_url: str, ended_wall_s: float) -> bytes:
         "lines_without_price": figures.unpriced,
         "taken": _moment(job.taken_wall_s),
         "ended": _moment(ended_wall_s),
-        "batches": [_round(one) for one in job.rounds],
+        "batches": [_round(one) for one in rounds],
         "findings": [asdict(finding) for finding in job.findings],
         "findings_count": job.findings_count,
     }
@@ -62,19 +66,20 @@ def error_lines(job: Job) -> bytes:
     return b"".join(json.dumps(one).encode() + b"\n" for one in told)
 
 
-def _round(one: Round) -> dict[str, Any]:
+def _round(batch: BatchRecord) -> dict[str, Any]:
+    told = batch.told
     return {
-        "batch_id": one.batch_id,
-        "status": one.status,
-        "key": one.key_name,
-        "input_file_id": one.input_file_id,
-        "output_file_id": one.output_file_id,
-        "error_file_id": one.error_file_id,
-        "total": one.total,
-        "completed": one.completed,
-        "failed": one.failed,
-        "created": _moment(one.created_wall_s),
-        "ended": _moment(one.ended_wall_s),
+        "batch_id": batch.remote_id,
+        "status": told.status,
+        "key": batch.key_name,
+        "input_file_id": batch.input_file_id,
+        "output_file_id": told.output_file_id,
+        "error_file_id": told.error_file_id,
+        "total": told.total,
+        "completed": told.completed,
+        "failed": told.failed,
+        "created": _moment(told.created_wall_s),
+        "ended": _moment(told.ended_wall_s),
     }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 
-from ...batch.service import LISTED_WITHIN_S
+from ...batch.options import Patience
+from ...batch.service import BELIEVED_S, LISTED_WITHIN_S
 from ...core.errors import RunStopping
 
 
@@ -27,10 +27,27 @@ class Pace:
     #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
     #: for before it is made again: services may list it late.
     listed_within_s: float = LISTED_WITHIN_S
+    #: For how long a file or batch that was just made is looked for when the service says that it
+    #: is not there.
+    believed_s: float = BELIEVED_S
     #: For how long what the service refuses in passing, or does not answer, is tried again.
     patience_s: float = 600.0
     #: What a step that is under way gets when the run is stopped.
     grace_s: float = 30.0
+
+    @property
+    def patience(self) -> Patience:
+        """The times of one batch."""
+        return Patience(
+            poll_s=self.first_poll_s,
+            longest_poll_s=self.longest_poll_s,
+            listed_within_s=self.listed_within_s,
+            believed_s=self.believed_s,
+            retry_s=self.patience_s,
+            submit_s=self.patience_s,
+            full_s=self.first_limit_s,
+            longest_full_s=self.longest_limit_s,
+        )
 
 
 class Stop:
@@ -68,18 +85,3 @@ class Stop:
         except asyncio.TimeoutError:
             return
         raise RunStopping
-
-
-class Backoff:
-    """Waits that double from `first_s` up to `longest_s`."""
-
-    def __init__(self, first_s: float, longest_s: float, chance: random.Random) -> None:
-        self._next_s = first_s
-        self._longest_s = longest_s
-        self._chance = chance
-
-    def next_s(self) -> float:
-        """Return the next wait; a fifth of it is chance, so that many do not move in step."""
-        wait_s = self._next_s * (0.8 + 0.2 * self._chance.random())
-        self._next_s = min(2 * self._next_s, self._longest_s)
-        return wait_s

@@ -7,41 +7,46 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, BinaryIO
 
+from ...batch.judgement import line_cost_usd
 from ...batch.service import ResultLine, read_result
 from ...calls.models import make_request
 from ...calls.responses import parse_object, read_usage
 from ...core.errors import UsageError
-from ...core.records import Usage
+from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import BATCH_SHARE, PriceBook
-from .job import Figures
-from .shelf import sync
+from .job import LineFigures
 
-#: HTTP statuses of lines that may well be answered when asked again.
-_PASSING = frozenset({408, 409, 425, 429})
-#: Lines that a batch did not come to before it ended; they are not billed.
-#: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
-_NOT_ASKED = frozenset({"batch_expired", "batch_cancelled"})
-_NOT_ANSWERED = {
-    "code": "not_answered",
-    "message": "The batch ended without an answer or an error for this line.",
-}
+_MARK = b"\xef\xbb\xbf"
+#: How often a line is asked again that may be billed and whose answer is not known.
+_MOST_UNKNOWN = 1
+
+#: Says what a line of results is, and the answer if there is one.
+Judge = Callable[[ResultLine], "tuple[Outcome, Reply | None]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFiles:
     """Where one round's lines and results lie; each result may be missing."""
 
-    input: str
+    lines: str
     output: str
     error: str
-    #: Whether a line that the results say nothing of may be billed all the same.
-    is_silence_doubtful: bool = False
+    #: How lines ended of which the results say nothing.
+    rest: Outcome
+    #: Whether those are not asked again.
+    is_last: bool = False
+
+    @property
+    def has_results(self) -> bool:
+        """Whether any are there."""
+        return os.path.exists(self.output) or os.path.exists(self.error)
 
 
 @dataclass(slots=True)
@@ -50,110 +55,151 @@ class Sorted:
 
     answered: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    _unknown: Counter[str] = field(default_factory=Counter)
 
     def is_open(self, custom_id: str) -> bool:
         """Whether a line has neither an answer nor a lasting refusal."""
         return custom_id not in self.answered and custom_id not in self.refused
 
+    def failed(self, custom_id: str, outcome: Outcome, *, is_last: bool = False) -> None:
+        """Note that a line got no answer."""
+        if outcome.kind is OutcomeKind.UNKNOWN:
+            self._unknown[custom_id] += 1
+            is_last = is_last or self._unknown[custom_id] > _MOST_UNKNOWN
+        if is_last or outcome.kind is OutcomeKind.REJECTED:
+            self.refused.add(custom_id)
 
-def sort_results(rounds: Sequence[RoundFiles]) -> Sorted:
+
+def sort_results(rounds: Sequence[RoundFiles], judge: Judge) -> Sorted:
     """Read all results of an input's rounds."""
     found = Sorted()
     for files in rounds:
-        for _, result in _results(files):
-            if is_answer(result):
+        said = set()
+        for _, result in results_of(files.output, files.error):
+            outcome, answer = judge(result)
+            said.add(result.custom_id)
+            if answer is not None:
                 found.answered.add(result.custom_id)
-            elif _is_lasting(result):
-                found.refused.add(result.custom_id)
+            else:
+                found.failed(result.custom_id, outcome)
+        for _, custom_id in input_lines(files.lines):
+            if custom_id not in said:
+                found.failed(custom_id, files.rest, is_last=files.is_last)
     return found
 
 
 def write_rest(input_path: str, rest_path: str, found: Sorted) -> int:
     """Write the lines that are still open to `rest_path`; return how many they are."""
     count = 0
-    with open(input_path, "rb") as source, open(rest_path, "wb") as rest:
-        for line, custom_id in _input_lines(source):
+    with open(rest_path, "wb") as rest:
+        for line, custom_id in input_lines(input_path):
             if found.is_open(custom_id):
-                rest.write(line.rstrip(b"\r\n") + b"\n")
+                rest.write(line)
                 count += 1
         sync(rest)
     return count
 
 
+def write_refused(
+    lines_path: str, error_path: str, refused: Mapping[int, Outcome], *, is_more: bool
+) -> None:
+    """Write as results what lines were told, by their number, that made a whole batch fail.
+
+    Args:
+        is_more: what is there is kept.
+    """
+    with open(error_path, "ab" if is_more else "wb") as errors:
+        for number, (_, custom_id) in enumerate(input_lines(lines_path), start=1):
+            if number in refused:
+                told = {"code": refused[number].code, "message": refused[number].message}
+                reply = {"status_code": 400, "request_id": "", "body": {"error": told}}
+                line = {"custom_id": custom_id, "response": reply, "error": None}
+                errors.write(json.dumps(line).encode() + b"\n")
+        sync(errors)
+
+
 def write_results(
     input_path: str,
     rounds: Sequence[RoundFiles],
+    judge: Judge,
     *,
     output_path: str,
     error_path: str,
     prices: PriceBook,
-) -> Figures:
+    model: str,
+) -> LineFigures:
     """Merge the rounds into one file of answers and one of errors, each line in one of them.
 
     A file that would be empty is not written. Result lines that belong to no input line are left
     out and counted.
+
+    Args:
+        model: of all lines.
     """
-    with open(input_path, "rb") as source:
-        waiting = {custom_id for _, custom_id in _input_lines(source)}
+    waiting = {custom_id for _, custom_id in input_lines(input_path)}
     known = frozenset(waiting)
-    figures, strangers = Figures(), set[str]()
+    figures, unmatched = LineFigures(), set[str]()
     with _unless_empty(output_path) as output:
         for files in rounds:
-            for line, result in _results(files):
+            for line, result in results_of(files.output, files.error):
                 if result.custom_id not in known:
-                    strangers.add(result.custom_id)
-                elif is_answer(result) and result.custom_id in waiting:
+                    unmatched.add(result.custom_id)
+                elif result.custom_id in waiting and judge(result)[1] is not None:
                     waiting.discard(result.custom_id)
                     output.write(line)
-                    figures = _counted(figures, result, prices)
+                    figures = _counted(figures, result, prices, model)
     failed = len(waiting)
     with _unless_empty(error_path) as errors:
         for files in reversed(rounds):  # the last word on each line
-            for line, result in _results(files):
+            for line, result in results_of(files.output, files.error):
                 if result.custom_id in waiting:
                     waiting.discard(result.custom_id)
                     errors.write(line)
+        rest = rounds[-1].rest
+        told = {"code": rest.code, "message": rest.message}
         for custom_id in sorted(waiting):
-            silent = {"custom_id": custom_id, "response": None, "error": _NOT_ANSWERED}
+            silent = {"custom_id": custom_id, "response": None, "error": told}
             errors.write(json.dumps(silent).encode() + b"\n")
-    return replace(figures, failed=failed, strangers=len(strangers))
+    return replace(figures, failed=failed, unmatched=len(unmatched))
 
 
-def with_doubts(figures: Figures, rounds: Sequence[RoundFiles], prices: PriceBook) -> Figures:
+def with_doubts(
+    figures: LineFigures, rounds: Sequence[RoundFiles], judge: Judge, prices: PriceBook
+) -> LineFigures:
     """Add what lines can have cost at most that may be billed while nothing says how much.
 
     There are three cases: an answer without usage, an error that is not of the line's own, and a
     line of which a batch that worked, or was lost, says nothing.
     """
     for files in rounds:
+        is_silence_doubtful = files.rest.kind is OutcomeKind.UNKNOWN
         doubts = {
-            result.custom_id: _is_in_doubt(result)  # the last word on each line
-            for _, result in _results(files)
+            result.custom_id: _is_in_doubt(*judge(result))  # the last word on each line
+            for _, result in results_of(files.output, files.error)
         }
-        if not (files.is_silence_doubtful or any(doubts.values())):
+        if not (is_silence_doubtful or any(doubts.values())):
             continue
-        with open(files.input, "rb") as source:
-            for line, custom_id in _input_lines(source):
-                if doubts.get(custom_id, files.is_silence_doubtful):
-                    most_usd = _most_usd(line, prices)
-                    figures = replace(
-                        figures,
-                        in_doubt=figures.in_doubt + 1,
-                        doubt_usd=figures.doubt_usd + (most_usd or 0),
-                        unpriced=figures.unpriced + (most_usd is None),
-                    )
+        for line, custom_id in input_lines(files.lines):
+            if doubts.get(custom_id, is_silence_doubtful):
+                most_usd = _most_usd(line, prices)
+                figures = replace(
+                    figures,
+                    in_doubt=figures.in_doubt + 1,
+                    doubt_usd=figures.doubt_usd + (most_usd or 0),
+                    unpriced=figures.unpriced + (most_usd is None),
+                )
     return figures
 
 
-def _is_in_doubt(result: ResultLine) -> bool:
-    if result.status is None:
-        return result.code not in _NOT_ASKED
-    return is_answer(result) and read_usage(parse_object(result.body) or {}) is None
+def _is_in_doubt(outcome: Outcome, answer: Reply | None) -> bool:
+    if answer is None:
+        return outcome.kind is OutcomeKind.UNKNOWN
+    return outcome.usage is None
 
 
 def _most_usd(line: bytes, prices: PriceBook) -> Decimal | None:
     """Return the most that a line of an input can have cost; None: that is not known."""
-    raw = parse_object(line.removeprefix(b"\xef\xbb\xbf")) or {}
+    raw = parse_object(line) or {}
     body, url = raw.get("body"), str(raw.get("url")).removeprefix("/v1")
     try:
         model = str(body["model"]) if isinstance(body, dict) else ""
@@ -163,21 +209,13 @@ def _most_usd(line: bytes, prices: PriceBook) -> Decimal | None:
     return None if live_usd is None else BATCH_SHARE * live_usd
 
 
-def is_answer(result: ResultLine) -> bool:
-    """Whether a line was answered with what it asked for."""
-    return result.status is not None and 200 <= result.status < 300
-
-
-def _is_lasting(result: ResultLine) -> bool:
-    status = result.status
-    return status is not None and 400 <= status < 500 and status not in _PASSING
-
-
-def _counted(figures: Figures, result: ResultLine, prices: PriceBook) -> Figures:
+def _counted(
+    figures: LineFigures, result: ResultLine, prices: PriceBook, model: str
+) -> LineFigures:
     raw: dict[str, Any] = parse_object(result.body) or {}
     found, before = read_usage(raw), figures.usage
     usage = found or Usage()
-    cost_usd = prices.cost_usd(str(raw.get("model") or ""), found)
+    cost_usd = line_cost_usd(prices, model, result.body, found)
     return replace(
         figures,
         answered=figures.answered + 1,
@@ -186,14 +224,15 @@ def _counted(figures: Figures, result: ResultLine, prices: PriceBook) -> Figures
             completion_tokens=before.completion_tokens + usage.completion_tokens,
             cached_tokens=before.cached_tokens + usage.cached_tokens,
         ),
-        cost_usd=figures.cost_usd + BATCH_SHARE * (cost_usd or 0),
+        cost_usd=figures.cost_usd + (cost_usd or 0),
         # Without usage it is in doubt.
         unpriced=figures.unpriced + (found is not None and cost_usd is None),
     )
 
 
-def _results(files: RoundFiles) -> Iterator[tuple[bytes, ResultLine]]:
-    for path in (files.output, files.error):
+def results_of(*paths: str) -> Iterator[tuple[bytes, ResultLine]]:
+    """Yield the lines of result files, those that are there, and what they say."""
+    for path in paths:
         with suppress(FileNotFoundError), open(path, "rb") as file:
             for line in file:
                 result = read_result(line)
@@ -201,11 +240,27 @@ def _results(files: RoundFiles) -> Iterator[tuple[bytes, ResultLine]]:
                     yield line.rstrip(b"\r\n") + b"\n", result
 
 
-def _input_lines(source: BinaryIO) -> Iterator[tuple[bytes, str]]:
-    for line in source:
-        raw = parse_object(line.removeprefix(b"\xef\xbb\xbf"))
-        if raw is not None:
-            yield line, str(raw.get("custom_id"))
+def input_lines(path: str) -> Iterator[tuple[bytes, str]]:
+    """Yield the lines of a batch file, without a byte order mark, and their custom_ids."""
+    with open(path, "rb") as source:
+        for line in source:
+            plain = line.removeprefix(_MARK).rstrip(b"\r\n") + b"\n"
+            raw = parse_object(plain)
+            if raw is not None:
+                yield plain, str(raw.get("custom_id"))
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Write a small file and bring it to the disk; a crash may leave a part of it."""
+    with open(path, "wb") as file:
+        file.write(content)
+        sync(file)
+
+
+def sync(file: BinaryIO) -> None:
+    """Bring what was written to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 @contextmanager

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from ...core.text import brief, counted, duration
+from ...core.text import brief, counted
+from ...costs.figures import Cost
+from ...runs.summary import SEE_THE_ERROR, Summary
 from .job import Job
 
 _REASONS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchFolderSummary:
+class BatchFolderSummary(Summary):
     """What a run did. Files are counted once each; money is USD at batch prices."""
 
     #: Files whose results, whole or with lines that failed, are in their place.
@@ -39,114 +41,78 @@ class BatchFolderSummary:
     lines_in_doubt: int = 0
     #: Answers, and lines in doubt, whose price is not known.
     lines_without_price: int = 0
-    seconds: float = 0.0
     #: Batches that go on at the provider, for the next run to collect.
     batches_left: int = 0
     #: Why files are left, one sentence each.
     reasons: tuple[str, ...] = ()
     #: Why keys were dropped, by their names.
     dropped_keys: dict[str, str] = field(default_factory=dict)
-    #: Why the run ended before its work did; "" when it did not.
-    stopped: str = ""
     output_path: str = ""
     error_path: str = ""
 
+    @property
+    def cost(self) -> Cost:
+        """What the lines cost."""
+        unpriced = self.lines_without_price
+        return Cost(known_usd=self.cost_usd, max_usd=self.max_cost_usd, unpriced=unpriced)
+
+    def with_job(self, job: Job) -> BatchFolderSummary:
+        """Return it with a job counted that came to its end."""
+        figures = job.figures
+        is_done = figures.answered > 0
+        return replace(
+            self,
+            done=self.done + is_done,
+            failed=self.failed + (not is_done),
+            partly_failed=self.partly_failed + (is_done and figures.failed > 0),
+            lines_answered=self.lines_answered + figures.answered,
+            lines_failed=self.lines_failed + (figures.failed or (0 if is_done else job.lines)),
+            prompt_tokens=self.prompt_tokens + figures.usage.prompt_tokens,
+            completion_tokens=self.completion_tokens + figures.usage.completion_tokens,
+            cost_usd=self.cost_usd + figures.cost_usd,
+            max_cost_usd=self.max_cost_usd + figures.cost_usd + figures.doubt_usd,
+            lines_without_price=self.lines_without_price + figures.unpriced,
+            lines_in_doubt=self.lines_in_doubt + figures.in_doubt,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text, null when no price is known."""
-        plain = asdict(self)
-        plain["cost_usd"] = str(self.cost_usd) if _is_cost_known(self) else None
-        plain["max_cost_usd"] = None if self.lines_without_price else str(self.max_cost_usd)
-        return plain
+        return {**Summary.as_dict(self), **self.cost.as_dict()}
 
     def beside_error(self) -> str:
         """Return it in words for where the error follows that stopped the run and says why."""
         others = tuple(reason for reason in self.reasons if reason != self.stopped)
-        return str(replace(self, stopped="see the error", reasons=others))
+        return str(replace(self, stopped=SEE_THE_ERROR, reasons=others))
 
-    def __str__(self) -> str:
-        return "\n".join(_lines(self))
-
-
-class Count:
-    """Adds up what became of the files; used by one event loop."""
-
-    def __init__(self) -> None:
-        self._figures: dict[str, Any] = {
-            one.name: 0 for one in fields(BatchFolderSummary) if one.type == "int"
-        }
-        self._cost_usd = self._doubt_usd = Decimal(0)
-
-    def add(self, job: Job) -> None:
-        """Count a job that came to its end."""
-        figures, add = job.figures, self._add
-        is_whole_failure = figures.answered == 0
-        add("failed" if is_whole_failure else "done", 1)
-        add("partly_failed", int(not is_whole_failure and figures.failed > 0))
-        add("lines_answered", figures.answered)
-        add("lines_failed", figures.failed or (job.lines if is_whole_failure else 0))
-        add("prompt_tokens", figures.usage.prompt_tokens)
-        add("completion_tokens", figures.usage.completion_tokens)
-        add("lines_without_price", figures.unpriced)
-        add("lines_in_doubt", figures.in_doubt)
-        self._cost_usd += figures.cost_usd
-        self._doubt_usd += figures.doubt_usd
-
-    def summary(self, **facts: Any) -> BatchFolderSummary:
-        """Return what was counted, completed by other facts."""
-        most_usd = self._cost_usd + self._doubt_usd
-        money = {"cost_usd": self._cost_usd, "max_cost_usd": most_usd}
-        return BatchFolderSummary(**{**self._figures, **money, **facts})
-
-    def _add(self, name: str, amount: int) -> None:
-        self._figures[name] += amount
-
-
-def money(summary: BatchFolderSummary) -> str:
-    """Return the cost in words; what is not known is never shown as 0."""
-    if not _is_cost_known(summary):
-        return "cost unknown (no price is set for the model)"
-    rest = summary.lines_without_price
-    known = f"${summary.cost_usd:.4f}"
-    if summary.max_cost_usd > summary.cost_usd:
-        known += f" known, at most ${summary.max_cost_usd:.4f}"
-    return known + (f" and {counted(rest, 'line')} without a price" if rest else "")
-
-
-def _is_cost_known(summary: BatchFolderSummary) -> bool:
-    return bool(summary.cost_usd) or not summary.lines_without_price
-
-
-def _lines(summary: BatchFolderSummary) -> Iterator[str]:
-    counts = [f"{summary.done:,} done"]
-    if summary.partly_failed:
-        counts[0] += f" ({summary.partly_failed:,} with lines that failed)"
-    counts += [f"{summary.failed:,} failed"] if summary.failed else []
-    counts += [f"{summary.left:,} left"] if summary.left else []
-    if not (summary.done or summary.failed or summary.left or summary.stopped):
-        yield "No input was there; look at the input folder and the pattern."
-    stopped = f" Stopped: {summary.stopped}." if summary.stopped else ""
-    yield f"Files: {', '.join(counts)} in {duration(summary.seconds)}.{stopped}"
-    tokens = summary.prompt_tokens + summary.completion_tokens
-    yield (
-        f"Lines: {summary.lines_answered:,} answered, {summary.lines_failed:,} failed; "
-        f"{counted(tokens, 'token')}; {money(summary)} at batch prices."
-    )
-    if summary.lines_in_doubt:
-        lines = counted(summary.lines_in_doubt, "line")
-        yield f"In doubt: {lines} may be billed although no answer came that says how much."
-    if summary.batches_left:
-        yield (
-            f"At the provider: {counted(summary.batches_left, 'batch', 'batches')}, paid for; run "
-            "again to collect the results, today or tomorrow, or cancel with `batch cancel`."
+    def lines(self) -> Iterator[str]:
+        """Yield it in words, line by line."""
+        if not (self.done or self.failed or self.left or self.stopped):
+            yield "No input was there; look at the input folder and the pattern."
+        partly = f" ({self.partly_failed:,} with lines that failed)" * bool(self.partly_failed)
+        yield "Files: " + self.time_words(
+            (self.done, f"done{partly}"), (self.failed, "failed"), (self.left, "left")
         )
-    for name, why in summary.dropped_keys.items():
-        yield f"Dropped: {name} ({brief(why)})."
-    reasons = Counter(summary.reasons)
-    for reason, files in list(reasons.items())[:_REASONS_SHOWN]:
-        yield f"Left: {reason}" + (f" ({counted(files, 'file')})" if files > 1 else "")
-    if len(reasons) > _REASONS_SHOWN:
-        yield f"Left: {len(reasons) - _REASONS_SHOWN:,} more for other reasons"
-    if summary.done:
-        yield f"Outputs: {summary.output_path}"
-    if summary.failed or summary.partly_failed:
-        yield f"Errors: {summary.error_path}"
+        tokens = self.prompt_tokens + self.completion_tokens
+        yield (
+            f"Lines: {self.lines_answered:,} answered, {self.lines_failed:,} failed; "
+            f"{counted(tokens, 'token')}; {self.cost.words('line')} at batch prices."
+        )
+        if self.lines_in_doubt:
+            lines = counted(self.lines_in_doubt, "line")
+            yield f"In doubt: {lines} may be billed although no answer came that says how much."
+        if self.batches_left:
+            yield (
+                f"At the provider: {counted(self.batches_left, 'batch', 'batches')}, paid for; run "
+                "again to collect the results, today or tomorrow, or cancel with `batch cancel`."
+            )
+        for name, why in self.dropped_keys.items():
+            yield f"Dropped: {name} ({brief(why)})."
+        reasons = Counter(self.reasons)
+        for reason, files in list(reasons.items())[:_REASONS_SHOWN]:
+            yield f"Left: {reason}" + (f" ({counted(files, 'file')})" if files > 1 else "")
+        if len(reasons) > _REASONS_SHOWN:
+            yield f"Left: {len(reasons) - _REASONS_SHOWN:,} more for other reasons"
+        if self.done:
+            yield f"Outputs: {self.output_path}"
+        if self.failed or self.partly_failed:
+            yield f"Errors: {self.error_path}"

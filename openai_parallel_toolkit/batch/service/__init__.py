@@ -1,11 +1,12 @@
 """The Batch API: files, batches and the lines inside them."""
 
-from .client import BatchService, ServiceRefusal
+from .client import BELIEVED_S, BatchService, ServiceRefusal, Trouble, asked_pause_s
 from .lines import ResultLine, line_url, read_result, request_line
 from .objects import BatchIssue, RemoteBatch, RemoteFile
 from .search import LISTED_WITHIN_S, MARK, find_batch, look_until_listed
 
 __all__ = [
+    "BELIEVED_S",
     "LISTED_WITHIN_S",
     "MARK",
     "BatchIssue",
@@ -14,6 +15,8 @@ __all__ = [
     "RemoteFile",
     "ResultLine",
     "ServiceRefusal",
+    "Trouble",
+    "asked_pause_s",
     "find_batch",
     "line_url",
     "look_until_listed",

@@ -1,18 +1,19 @@
 """Find what is wrong with a ready-made batch file before it is sent.
 
-Streams over the file; what it remembers is a number per line, of at most `max_lines` lines.
+As strict as the providers: UTF-8 and JSON by the letter. Streams over the file; what it remembers
+is a number per line, of at most `max_lines` lines.
 """
 
 from __future__ import annotations
 
 import codecs
 import hashlib
+import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-from ...calls.responses import parse_object
+from typing import Any, BinaryIO, NoReturn
 
 #: What lines may ask for. Source: https://platform.openai.com/docs/api-reference/batch (2026-11).
 OPENAI_URLS = frozenset(
@@ -32,6 +33,10 @@ AZURE_URLS = frozenset({*OPENAI_URLS, *(url.removeprefix("/v1") for url in OPENA
 #: Source: https://platform.openai.com/docs/guides/batch (2026-11); Azure's are the same.
 MAX_LINES = 50_000
 MAX_BYTES = 200 * 1024 * 1024
+#: Texts of all requests for embeddings in a batch. Source: the same page.
+MAX_EMBEDDINGS = 50_000
+#: Source: https://platform.openai.com/docs/api-reference/embeddings/create (2026-11).
+MAX_INPUTS = 2_048
 
 #: Counts the tokens of a text for a model.
 Counter = Callable[[str, str], int]
@@ -41,8 +46,9 @@ Counter = Callable[[str, str], int]
 class Finding:
     """One thing that is wrong with a batch file."""
 
-    #: "malformed_line", "missing_field", "wrong_method", "wrong_url", "mixed_urls",
-    #: "mixed_models", "duplicate_custom_id", "too_many_lines", "too_large" or "empty_file".
+    #: "malformed_line", "missing_field", "wrong_encoding", "wrong_method", "wrong_url",
+    #: "mixed_urls", "mixed_models", "duplicate_custom_id", "too_many_inputs", "too_many_lines",
+    #: "too_large" or "empty_file".
     code: str
     #: For people; says what to do.
     message: str
@@ -59,6 +65,8 @@ class FileCheck:
 
     lines: int
     size_bytes: int
+    #: Whether it begins with a byte order mark, which no provider takes: send it without.
+    has_mark: bool
     #: URL of its lines; "" when none is usable.
     url: str
     #: Model of its lines; "" when none is usable.
@@ -96,13 +104,19 @@ def check_file(
     judge = _Judge(urls, count, most_findings)
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
+    head = file.read(4)
+    has_mark = head.startswith(codecs.BOM_UTF8)
+    file.seek(len(codecs.BOM_UTF8) if has_mark else 0)
     if size_bytes > max_bytes:
         judge.find("too_large", f"it has {size_bytes:,} bytes, more than {max_bytes:,}; split it")
+    elif wide := _wide_encoding(head):
+        judge.find("wrong_encoding", f"it is {wide}; save it as UTF-8")
     else:
         _read_lines(file, judge, max_lines)
     return FileCheck(
         lines=judge.lines,
         size_bytes=size_bytes,
+        has_mark=has_mark,
         url=judge.url,
         model=judge.model,
         prompt_tokens=judge.prompt_tokens if count is not None else None,
@@ -112,8 +126,6 @@ def check_file(
 
 
 def _read_lines(file: BinaryIO, judge: _Judge, max_lines: int) -> None:
-    if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-        file.seek(0)
     blank_at: int | None = None
     for number, line in enumerate(file, start=1):
         if not line.strip():
@@ -128,6 +140,19 @@ def _read_lines(file: BinaryIO, judge: _Judge, max_lines: int) -> None:
         judge.look(number, line)
     if judge.lines == 0:
         judge.find("empty_file", "it is empty")
+    if judge.embeddings > MAX_EMBEDDINGS:
+        told = f"its lines ask for {judge.embeddings:,} embeddings, more than {MAX_EMBEDDINGS:,}"
+        judge.find("too_many_inputs", f"{told}; split it")
+
+
+def _wide_encoding(head: bytes) -> str:
+    """Return the name of an encoding of more than a byte a letter; "": it is none."""
+    marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32"}
+    marks |= {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+    marked = next((name for mark, name in marks.items() if head.startswith(mark)), "")
+    if marked or b"\0" not in head:
+        return marked
+    return "UTF-32" if head.count(b"\0") > 2 else "UTF-16"
 
 
 class _Judge:
@@ -143,6 +168,7 @@ class _Judge:
         self.url = ""
         self.model = ""
         self.prompt_tokens = 0
+        self.embeddings = 0
         self.findings: list[Finding] = []
         self.findings_count = 0
 
@@ -153,8 +179,16 @@ class _Judge:
 
     def look(self, number: int, line: bytes) -> None:
         self.lines += 1
-        raw = parse_object(line)
-        if raw is None:
+        try:
+            raw = read_strictly(line)
+        except UnicodeDecodeError as exc:
+            told = f"byte {exc.start + 1} is not UTF-8; save the file as UTF-8"
+            self.find("malformed_line", told, number)
+            return
+        except (ValueError, RecursionError) as exc:
+            self.find("malformed_line", f"it is not JSON as the standard has it: {exc}", number)
+            return
+        if not isinstance(raw, dict):
             self.find("malformed_line", "it is not a JSON object", number)
             return
         self._look_at_id(number, raw)
@@ -203,8 +237,53 @@ class _Judge:
             self.find("mixed_models", f"{told}; give each model a file of its own", number)
         else:
             self.model = model
+        if str(raw.get("url")).endswith("/embeddings"):
+            inputs = inputs_of(body)
+            self.embeddings += inputs
+            if inputs > MAX_INPUTS:
+                told = f"it asks for {inputs:,} embeddings, more than {MAX_INPUTS:,}; split it"
+                self.find("too_many_inputs", told, number)
         if self._count is not None:
             self.prompt_tokens += sum(self._count(text, self.model) for text in _texts(body))
+
+
+def read_strictly(line: bytes) -> Any:
+    """Return what a line of JSON says, refused where providers refuse it.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+        ValueError: it is no JSON, holds NaN, an infinite number, a byte order mark or half a
+            character (a surrogate without the other half).
+        RecursionError: it is too deep.
+    """
+    text = line.decode("utf-8")
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark")
+    raw = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(raw, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise ValueError(
+                f"it holds half a character (U+{ord(exc.object[exc.start]):04X})"
+            ) from None
+    return raw
+
+
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_number(digits)
+
+
+def inputs_of(body: Mapping[str, Any]) -> int:
+    """Return how many embeddings a request asks for."""
+    given = body.get("input")
+    is_many = isinstance(given, list) and not all(isinstance(part, int) for part in given)
+    return len(given) if is_many and isinstance(given, list) else 1
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:

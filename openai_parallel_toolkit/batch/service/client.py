@@ -2,7 +2,8 @@
 
 What only reads, cancels or deletes is repeated here until it works or ten minutes are over. What
 makes something (`upload`, `import_file`, `create`) is sent once: when its reply is lost, only the
-caller can look whether it happened.
+caller can look whether it happened. An id that the service gave is believed for a while: what is
+said not to be there is looked for again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from random import Random
 from typing import Any, BinaryIO, TypeVar
@@ -31,15 +33,28 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _PASSING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
 _CONFLICT = 409
+#: The longest that a wish to wait is granted, seconds.
+_LONGEST_ASKED_S = 600.0
+#: Seconds in which what was just made comes to be seen everywhere at a provider.
+BELIEVED_S = 30.0
+_MISSING = frozenset({400, 404})
+_FILE_PARAMS = frozenset({"file", "file_id", "input_file", "input_file_id"})
 _Read = TypeVar("_Read")
 
 
 class ServiceRefusal(Exception):
     """The service answered, and not with what was asked for."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
+    def __init__(self, outcome: Outcome, param: str = "") -> None:
+        super().__init__(outcome, param)
         self.outcome = outcome
+        #: The field that it is about; "": not said.
+        self.param = param
+
+    def misses(self, file_id: str) -> bool:
+        """Return whether it says that a file is not there."""
+        is_named = self.param in _FILE_PARAMS or file_id in self.outcome.message
+        return is_named and self.outcome.status in _MISSING
 
     def __str__(self) -> str:
         status = f"status {self.outcome.status}, " if self.outcome.status else ""
@@ -62,11 +77,13 @@ class BatchService:
         chance: Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         patience_s: float = 600.0,
+        believed_s: float = BELIEVED_S,
     ) -> None:
         """Of the lease, only the key and its address are used.
 
         Args:
             patience_s: seconds for which what may be repeated is repeated.
+            believed_s: seconds for which an id is looked for that is said not to be there.
         """
         self.lease = lease
         self._transport = transport
@@ -74,7 +91,22 @@ class BatchService:
         self._chance = chance
         self._sleep = sleep
         self._patience_s = patience_s
+        self._believed_s = min(believed_s, patience_s)
+        self._waits: dict[object, str] = {}
         self._clean = Redactor([lease.secret]).clean
+
+    @property
+    def waits(self) -> str:
+        """Why something is tried again, and until when; "": nothing is."""
+        return next(iter(self._waits.values()), "")
+
+    def waits_until(self, trouble: object, seconds: float | None) -> str:
+        """Say what the trouble is, and how long it is tried again; None: until it works."""
+        until = "until the service answers"
+        if seconds is not None:
+            wall_s = self._clock.wall_s() + seconds
+            until = f"until {time.strftime('%H:%M:%S', time.localtime(wall_s))}"
+        return f"the service cannot be asked ({trouble}); tried {until}"
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -95,7 +127,7 @@ class BatchService:
 
     async def file(self, file_id: str) -> RemoteFile:
         """Return how a file stands."""
-        return await self._repeat(_plain("GET", _path("files", file_id)), file_from)
+        return await self._repeat(_plain("GET", _path("files", file_id)), file_from, file_id)
 
     async def files(self) -> list[RemoteFile]:
         """Return the files for batches, and those that batches wrote where the provider mixes."""
@@ -110,7 +142,7 @@ class BatchService:
         Raises:
             StorageError: it cannot be written.
         """
-        return await self._patiently(lambda: self._download(file_id, path))
+        return await self._patiently(lambda: self._download(file_id, path), file_id)
 
     async def delete(self, file_id: str) -> None:
         """Delete a file; one that is gone already is fine."""
@@ -138,6 +170,9 @@ class BatchService:
             window: the time the service may take.
             metadata: kept with the batch; up to 16 texts, names of at most 64 characters and
                 values of at most 512.
+
+        Raises:
+            ServiceRefusal: also when the file `misses` for a while.
         """
         asked = {
             "input_file_id": input_file_id,
@@ -145,11 +180,28 @@ class BatchService:
             "completion_window": window,
             "metadata": dict(metadata),
         }
-        return await self._once(_post("/batches", asked), batch_from)
+        exchange = _post("/batches", asked)
+
+        def is_early(trouble: Trouble) -> bool:
+            return isinstance(trouble, ServiceRefusal) and trouble.misses(input_file_id)
+
+        return await self._retry(
+            lambda: self._once(exchange, batch_from),
+            lambda trouble: self._believed_s if is_early(trouble) else 0.0,
+        )
 
     async def batch(self, batch_id: str) -> RemoteBatch:
         """Return how a batch stands."""
-        return await self._repeat(_plain("GET", _path("batches", batch_id)), batch_from)
+        return await self._repeat(_plain("GET", _path("batches", batch_id)), batch_from, batch_id)
+
+    async def whole_batch(self, remote: RemoteBatch) -> RemoteBatch:
+        """Return a batch that is over once it names the files that its counts promise."""
+        since_s, longest_s = self._clock.now_s(), _FIRST_PAUSE_S
+        while not remote.is_whole and self._clock.now_s() - since_s < self._believed_s:
+            await self._sleep(self._jittered_s(longest_s))
+            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+            remote = await self.batch(remote.id)
+        return remote
 
     async def batches(self) -> AsyncGenerator[RemoteBatch, None]:
         """Yield all batches, newest first."""
@@ -201,32 +253,62 @@ class BatchService:
             size_bytes = file.tell()
             file.seek(0)
             if not _is_success(reply) or (size_bytes and parse_object(file.readline()) is None):
-                raise ServiceRefusal(self._outcome(reply, exchange))
+                raise ServiceRefusal(self._outcome(reply, exchange), _param(reply))
             return size_bytes
 
-    async def _repeat(self, exchange: HttpExchange, read: Callable[[Any], _Read | None]) -> _Read:
-        return await self._patiently(lambda: self._once(exchange, read))
+    async def _repeat(
+        self, exchange: HttpExchange, read: Callable[[Any], _Read | None], known_id: str = ""
+    ) -> _Read:
+        return await self._patiently(lambda: self._once(exchange, read), known_id)
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[_Read]]) -> _Read:
-        """Attempt something until it works, is refused for good, or the patience is at its end."""
-        until_s = self._clock.now_s() + self._patience_s
-        longest_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return await attempt()
-            except (ServiceRefusal, SendFault) as exc:
-                pause_s = _asked_pause_s(exc) or self._chance.random() * longest_s
-                if self._clock.now_s() + pause_s > until_s or not _is_worth_repeating(exc):
-                    raise
-            await self._sleep(pause_s)
-            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+    async def _patiently(
+        self, attempt: Callable[[], Awaitable[_Read]], known_id: str = ""
+    ) -> _Read:
+        """Attempt something until it works, is refused for good, or the patience is at its end.
+
+        Args:
+            known_id: what is asked for, which the service has named; "": nothing of that kind.
+        """
+
+        def limit_s(trouble: Trouble) -> float:
+            if _is_worth_repeating(trouble):
+                return self._patience_s
+            is_missing = isinstance(trouble, ServiceRefusal) and (
+                trouble.outcome.kind is OutcomeKind.NOT_HERE or trouble.misses(known_id)
+            )
+            return self._believed_s if known_id and is_missing else 0.0
+
+        return await self._retry(attempt, limit_s)
+
+    async def _retry(
+        self, attempt: Callable[[], Awaitable[_Read]], limit_s: Callable[[Trouble], float]
+    ) -> _Read:
+        """Attempt something again while `limit_s`, the seconds that a trouble is borne, lasts."""
+        since_s, longest_s, me = self._clock.now_s(), _FIRST_PAUSE_S, object()
+        try:
+            while True:
+                try:
+                    return await attempt()
+                except (ServiceRefusal, SendFault) as exc:
+                    pause_s = asked_pause_s(exc) or self._jittered_s(longest_s)
+                    left_s = since_s + limit_s(exc) - self._clock.now_s()
+                    if pause_s > left_s:
+                        raise
+                    self._waits[me] = self.waits_until(exc, left_s)
+                await self._sleep(pause_s)
+                longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+        finally:
+            self._waits.pop(me, None)
+
+    def _jittered_s(self, longest_s: float) -> float:
+        return longest_s * (0.2 + 0.8 * self._chance.random())
 
     async def _once(self, exchange: HttpExchange, read: Callable[[Any], _Read | None]) -> _Read:
         reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
         raw = parse_object(reply.body or b"{}") if _is_success(reply) else None
         found = None if raw is None else read(raw)
         if found is None:
-            raise ServiceRefusal(self._outcome(reply, exchange))
+            raise ServiceRefusal(self._outcome(reply, exchange), _param(reply))
         return found
 
     def _outcome(self, reply: RawReply, exchange: HttpExchange) -> Outcome:
@@ -240,14 +322,25 @@ class BatchService:
         )
 
 
-def _is_worth_repeating(failure: ServiceRefusal | SendFault) -> bool:
-    if isinstance(failure, SendFault):
+#: Why something did not work.
+Trouble = ServiceRefusal | SendFault
+
+
+def _is_worth_repeating(trouble: Trouble) -> bool:
+    if isinstance(trouble, SendFault):
         return True
-    return failure.outcome.kind in _PASSING and failure.outcome.status != _CONFLICT
+    return trouble.outcome.kind in _PASSING and trouble.outcome.status != _CONFLICT
 
 
-def _asked_pause_s(failure: ServiceRefusal | SendFault) -> float | None:
-    return failure.outcome.retry_after_s if isinstance(failure, ServiceRefusal) else None
+def asked_pause_s(trouble: Trouble) -> float | None:
+    """Return the seconds that the service asks to wait; None: it does not."""
+    asked_s = trouble.outcome.retry_after_s if isinstance(trouble, ServiceRefusal) else None
+    return None if asked_s is None else min(asked_s, _LONGEST_ASKED_S)
+
+
+def _param(reply: RawReply) -> str:
+    error = (parse_object(reply.body) or {}).get("error")
+    return str(error.get("param") or "") if isinstance(error, dict) else ""
 
 
 @contextlib.contextmanager

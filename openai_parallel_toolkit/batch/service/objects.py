@@ -69,6 +69,14 @@ class RemoteBatch:
         """Whether nothing of it will change any more."""
         return self.status in _OVER
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it names the files in which its counts promise results."""
+        if self.status == "completed" and not (self.output_file_id or self.error_file_id):
+            return False
+        is_missing = self.completed and not self.output_file_id
+        return not (is_missing or (self.failed and not self.error_file_id))
+
 
 def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
     """Return the file that a reply describes; None: it describes none."""

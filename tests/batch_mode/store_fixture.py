@@ -35,7 +35,7 @@ def ask(file_id, what, model=MODEL, most="0.01"):
     return Ask(CallId(file_id=file_id, hash=request.hash, k=0), request, Decimal(most))
 
 
-def suspend(book, file_id, *asks, rounds=1):
+def suspend(store, file_id, *asks, rounds=1):
     """Let a file wait, and return when that is durable."""
     settled, told = threading.Event(), []
 
@@ -43,19 +43,19 @@ def suspend(book, file_id, *asks, rounds=1):
         told.append(error)
         settled.set()
 
-    book.suspend(file_id, rounds, b"marks", asks, done)
+    store.suspend(file_id, rounds, b"marks", asks, done)
     assert settled.wait(40)
     assert told == [None]
 
 
-def form(book, lines=None, token="t", key="key-1"):
+def form(store, lines=None, token="t", key="key-1"):
     if lines is None:
-        lines = book.lines(PATH, MODEL, 100)
-    return book.form(lines, key_name=key, fingerprint="00aa", path=PATH, model=MODEL, token=token)
+        lines = store.lines(PATH, MODEL, 100)
+    return store.form(lines, key_name=key, fingerprint="00aa", path=PATH, model=MODEL, token=token)
 
 
-def sent(book, batch):
-    return [one for page in book.sent(batch) for one in page]
+def sent(store, batch):
+    return [one for page in store.sent(batch) for one in page]
 
 
 def answered(one, body=ANSWER):

@@ -4,11 +4,20 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
-from book_kit import (
+from hypothesis import settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from store_fixture import (
     ANSWER,
     OK,
     PATH,
@@ -22,17 +31,9 @@ from book_kit import (
     sent,
     suspend,
 )
-from hypothesis import settings
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
 
 from openai_parallel_toolkit.journal import Journal, repair
-from openai_parallel_toolkit.journal.batch_rows import Stage, Standing
+from openai_parallel_toolkit.journal.batch_rows import Stage, Standing, Told
 
 STORED = Path(__file__).parents[1] / "journal"
 
@@ -52,7 +53,7 @@ def journal(state):
 
 
 @pytest.fixture
-def book(journal):
+def store(journal):
     return journal.batches
 
 
@@ -61,120 +62,121 @@ def file_id(journal):
     return journal.file("a.txt").id
 
 
-def test_what_is_asked_waits_and_leaves_in_the_order_of_asking(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"), ask(file_id, "two"))
-    (queued,) = book.queued()
+def test_what_is_asked_waits_and_leaves_in_the_order_of_asking(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"), ask(file_id, "two"))
+    (queued,) = store.queued()
     assert (queued.path, queued.lines, queued.tokens) == (PATH, 2, 14)
-    batch = form(book)
+    batch = form(store)
     assert (batch.lines, batch.tokens, batch.stage) == (2, 14, Stage.FORMED)
-    assert [body for _, body in book.bodies(batch)] == [b'{"ask":"one"}', b'{"ask":"two"}']
-    assert book.queued() == []
-    assert book.take_ready(9) == []
+    assert [body for _, body in store.bodies(batch)] == [b'{"ask":"one"}', b'{"ask":"two"}']
+    assert store.queued() == []
+    assert store.take_ready(9) == []
 
 
-def test_a_file_is_ready_once_when_all_its_answers_are_there(journal, book, file_id):
-    suspend(book, file_id, ask(file_id, "one"), ask(file_id, "two"))
-    batch = form(book)
-    one, two = sent(book, batch)
-    book.settle([answered(one)])
-    assert book.take_ready(9) == []
-    book.settle([answered(two)])
-    assert [(ready.file_id, ready.path) for ready in book.take_ready(9)] == [(file_id, "a.txt")]
-    assert book.take_ready(9) == []
+def test_a_file_is_ready_once_when_all_its_answers_are_there(journal, store, file_id):
+    suspend(store, file_id, ask(file_id, "one"), ask(file_id, "two"))
+    batch = form(store)
+    one, two = sent(store, batch)
+    store.settle([answered(one)])
+    assert store.take_ready(9) == []
+    store.settle([answered(two)])
+    assert [(ready.file_id, ready.path) for ready in store.take_ready(9)] == [(file_id, "a.txt")]
+    assert store.take_ready(9) == []
     kept = {key[0]: stored.body() for key, stored in journal.answers(file_id).items()}
     assert kept == {hash_of("one"): ANSWER, hash_of("two"): ANSWER}
 
 
-def test_a_call_that_was_answered_meanwhile_is_not_queued(journal, book, file_id):
+def test_a_call_that_was_answered_meanwhile_is_not_queued(journal, store, file_id):
     asked = ask(file_id, "one")
     attempt = journal.claim(asked.call, key_name="k", model="m", max_cost_usd=None)
     journal.answered(attempt, asked.call, OK, ANSWER, None)
-    suspend(book, file_id, asked)
-    assert book.queued() == []
-    assert [ready.path for ready in book.take_ready(9)] == ["a.txt"]
+    suspend(store, file_id, asked)
+    assert store.queued() == []
+    assert [ready.path for ready in store.take_ready(9)] == ["a.txt"]
 
 
-def test_a_call_that_is_in_a_batch_is_not_queued_again(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"))
-    form(book)
-    suspend(book, file_id, ask(file_id, "one"), rounds=2)
-    assert book.queued() == []
-    assert book.standing() == Standing(queued=0, in_batches=1, batches=1, suspended=1)
+def test_a_call_that_is_in_a_batch_is_not_queued_again(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"))
+    form(store)
+    suspend(store, file_id, ask(file_id, "one"), rounds=2)
+    assert store.queued() == []
+    assert store.standing() == Standing(queued=0, in_batches=1, batches=1, suspended=1)
 
 
-def test_a_refusal_is_told_in_this_run_and_forgotten_in_the_next(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"))
-    (one,) = sent(book, form(book))
-    book.settle([refused(one)])
-    assert book.refusals(file_id) == {(hash_of("one"), 0, 0): REFUSAL}
-    assert [ready.file_id for ready in book.take_ready(9)] == [file_id]
-    book.begin()
-    assert book.refusals(file_id) == {}
-    suspend(book, file_id, ask(file_id, "one"))
-    assert [queued.lines for queued in book.queued()] == [1]
+def test_a_refusal_is_told_in_this_run_and_forgotten_in_the_next(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"))
+    (one,) = sent(store, form(store))
+    store.settle([refused(one)])
+    assert store.refusals(file_id) == {(hash_of("one"), 0, 0): REFUSAL}
+    assert [ready.file_id for ready in store.take_ready(9)] == [file_id]
+    store.begin()
+    assert store.refusals(file_id) == {}
+    suspend(store, file_id, ask(file_id, "one"))
+    assert [queued.lines for queued in store.queued()] == [1]
 
 
-def test_a_new_run_forgets_what_was_in_no_batch(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"))
-    batch = form(book)
-    suspend(book, file_id, ask(file_id, "one"), ask(file_id, "two"), rounds=2)
-    book.begin()
-    assert (book.queued(), book.round_of(file_id)) == ([], (0, b""))
-    assert [one.call.hash for one in sent(book, batch)] == [hash_of("one")]
+def test_a_new_run_forgets_what_was_in_no_batch(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"))
+    batch = form(store)
+    suspend(store, file_id, ask(file_id, "one"), ask(file_id, "two"), rounds=2)
+    store.begin()
+    assert (store.queued(), store.round_of(file_id)) == ([], (0, b""))
+    assert [one.call.hash for one in sent(store, batch)] == [hash_of("one")]
 
 
-def test_a_leftover_that_nobody_asks_for_is_not_sent_again_and_not_waited_for(book, file_id):
-    suspend(book, file_id, ask(file_id, "old"), ask(file_id, "same"))
-    batch = form(book)
-    book.begin()
-    suspend(book, file_id, ask(file_id, "same"), ask(file_id, "new"))
-    assert [queued.lines for queued in book.queued()] == [1]
-    old, same = sent(book, batch)
-    book.settle([back(same)])
-    assert [queued.lines for queued in book.queued()] == [2]
-    for one in sent(book, form(book, token="u")):
-        book.settle([answered(one)])
-    assert [ready.file_id for ready in book.take_ready(9)] == [file_id], "`old` is still out"
-    book.settle([back(old)])
-    assert book.queued() == []
+def test_a_leftover_that_nobody_asks_for_is_not_sent_again_and_not_waited_for(store, file_id):
+    suspend(store, file_id, ask(file_id, "old"), ask(file_id, "same"))
+    batch = form(store)
+    store.begin()
+    suspend(store, file_id, ask(file_id, "same"), ask(file_id, "new"))
+    assert [queued.lines for queued in store.queued()] == [1]
+    old, same = sent(store, batch)
+    store.settle([back(same)])
+    assert [queued.lines for queued in store.queued()] == [2]
+    for one in sent(store, form(store, token="u")):
+        store.settle([answered(one)])
+    assert [ready.file_id for ready in store.take_ready(9)] == [file_id], "`old` is still out"
+    store.settle([back(old)])
+    assert store.queued() == []
 
 
-def test_what_comes_back_counts_as_sent_unless_its_batch_was_never_made(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"))
-    (one,) = sent(book, form(book, token="t1"))
-    book.settle([back(one)], is_sent=False)
-    assert [queued.lines for queued in book.queued(is_fresh=True)] == [1]
-    (one,) = sent(book, form(book, token="t2"))
+def test_what_comes_back_counts_as_sent_unless_its_batch_was_never_made(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"))
+    (one,) = sent(store, form(store, token="t1"))
+    store.settle([replace(back(one), is_counted=False)])
+    assert [queued.lines for queued in store.queued(is_fresh=True)] == [1]
+    (one,) = sent(store, form(store, token="t2"))
     assert one.sends == 1
-    book.settle([back(one)])
-    assert book.queued(is_fresh=True) == []
-    (straggler,) = book.stragglers(0, 9)
+    store.settle([back(one)])
+    assert store.queued(is_fresh=True) == []
+    (straggler,) = store.returned_lines(0, 9)
     assert (straggler.sends, straggler.request.body) == (1, b'{"ask":"one"}')
-    book.end_stragglers({straggler.id: REFUSAL})
-    assert book.stragglers(0, 9) == []
-    assert len(book.refusals(file_id)) == 1
+    store.end_returned({straggler.id: REFUSAL})
+    assert store.returned_lines(0, 9) == []
+    assert len(store.refusals(file_id)) == 1
 
 
-def test_a_line_of_another_batch_is_not_found(book, file_id):
-    suspend(book, file_id, ask(file_id, "one"), ask(file_id, "two"))
-    lines = book.lines(PATH, "m", 9)
-    first, second = form(book, lines[:1], "t1"), form(book, lines[1:], "t2")
-    (one,) = sent(book, first)
-    assert book.find(second, [one.attempt_id]) == {}
-    assert book.find(first, [one.attempt_id, 99]) == {one.attempt_id: one}
-    book.settle([answered(one)])
-    assert book.find(first, [one.attempt_id]) == {}, "an end is noted once"
+def test_a_line_of_another_batch_is_not_found(store, file_id):
+    suspend(store, file_id, ask(file_id, "one"), ask(file_id, "two"))
+    lines = store.lines(PATH, "m", 9)
+    first, second = form(store, lines[:1], "t1"), form(store, lines[1:], "t2")
+    (one,) = sent(store, first)
+    assert store.find(second, [one.attempt_id]) == {}
+    assert store.find(first, [one.attempt_id, 99]) == {one.attempt_id: one}
+    store.settle([answered(one)])
+    assert store.find(first, [one.attempt_id]) == {}, "an end is noted once"
 
 
-def test_steps_of_a_batch_are_durable(book, journal, state, file_id):
-    suspend(book, file_id, ask(file_id, "one"))
-    batch = form(book)
-    book.move_on(batch, Stage.UPLOADED, input_file_id="file-1")
-    book.move_on(batch, Stage.CREATED, remote_id="batch-1")
+def test_steps_of_a_batch_are_durable(store, journal, state, file_id):
+    suspend(store, file_id, ask(file_id, "one"))
+    batch = form(store)
+    batch = store.move_on(batch, Stage.UPLOADED, input_file_id="file-1")
+    store.move_on(batch, Stage.CREATED, remote_id="batch-1", told=Told(is_cancelled=True))
     journal.close()
     again = Journal.open(state)
     try:
         (found,) = again.batches.open_batches()
+        assert found.told == Told(is_cancelled=True)
         assert (found.stage, found.input_file_id, found.remote_id) == (
             Stage.CREATED,
             "file-1",
@@ -187,10 +189,10 @@ def test_steps_of_a_batch_are_durable(book, journal, state, file_id):
         again.close()
 
 
-def test_repair_keeps_what_is_on_its_way(book, journal, state, file_id):
-    suspend(book, file_id, ask(file_id, "one"), ask(file_id, "two"))
-    batch = form(book)
-    book.settle([answered(sent(book, batch)[0])])
+def test_repair_keeps_what_is_on_its_way(store, journal, state, file_id):
+    suspend(store, file_id, ask(file_id, "one"), ask(file_id, "two"))
+    batch = form(store)
+    store.settle([answered(sent(store, batch)[0])])
     journal.close()
     with sqlite3.connect(os.path.join(state, "journal.sqlite3")) as db:
         db.execute("UPDATE answers SET body = x'00'")  # its checksum tells
@@ -245,18 +247,18 @@ def test_a_journal_of_version_2_is_read(state):
     """The stored file is what version 2 wrote; it is never made anew."""
     journal = stored(state, 2)
     try:
-        book = journal.batches
-        assert book.standing() == Standing(queued=1, in_batches=2, batches=1, suspended=1)
-        (batch,) = book.open_batches()
+        store = journal.batches
+        assert store.standing() == Standing(queued=1, in_batches=2, batches=1, suspended=1)
+        (batch,) = store.open_batches()
         assert (batch.stage, batch.key_name, batch.remote_id) == (
             Stage.CREATED,
             "key-1",
             "batch-1",
         )
         file_id = journal.file("a.txt").id
-        assert [body for _, body in book.bodies(batch)] == [b'{"ask":"two"}']
-        assert book.refusals(file_id) == {(hash_of("three"), 0, 0): REFUSAL}
-        assert book.round_of(file_id) == (2, b"marks")
+        assert [body for _, body in store.bodies(batch)] == [b'{"ask":"two"}']
+        assert store.refusals(file_id) == {(hash_of("three"), 0, 0): REFUSAL}
+        assert store.round_of(file_id) == (2, b"marks")
         assert len(journal.answers(file_id)) == 1
         assert repair(state).problems == ()
     finally:
@@ -283,7 +285,7 @@ class BookMachine(RuleBasedStateMachine):
         self.run()
 
     @property
-    def book(self):
+    def store(self):
         return self.journal.batches
 
     def run(self):
@@ -292,7 +294,7 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(n=_FILES, whats=_WHATS)
     def suspend(self, n, whats):
-        suspend(self.book, self.ids[n], *(ask(self.ids[n], what) for what in sorted(whats)))
+        suspend(self.store, self.ids[n], *(ask(self.ids[n], what) for what in sorted(whats)))
         self.waiting.add(n)
         for what in whats:
             if (n, what) in self.lines:
@@ -302,11 +304,11 @@ class BookMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def form(self, limit):
-        lines = self.book.lines(PATH, "m", limit)
+        lines = self.store.lines(PATH, "m", limit)
         if lines:
             self.count += 1
             token = f"t{self.count}"
-            self.batches[token] = form(self.book, lines, token)
+            self.batches[token] = form(self.store, lines, token)
             for line in lines:
                 assert self.lines[self.call_of(line.call)][0] == "queued"
                 self.lines[self.call_of(line.call)][0] = token
@@ -321,9 +323,9 @@ class BookMachine(RuleBasedStateMachine):
     def end(self, data, how):
         token = data.draw(st.sampled_from(sorted(self.batches)))
         batch = self.batches[token]
-        ones = sent(self.book, batch)
+        ones = sent(self.store, batch)
         chosen = data.draw(st.integers(0, len(ones)))
-        self.book.settle([how(one) for one in ones[:chosen]])
+        self.store.settle([how(one) for one in ones[:chosen]])
         for one in ones[:chosen]:
             call = self.call_of(one.call)
             if how is answered:
@@ -336,7 +338,7 @@ class BookMachine(RuleBasedStateMachine):
             else:
                 del self.lines[call]
         if chosen == len(ones):
-            self.book.move_on(batch, Stage.CLOSED)
+            self.store.move_on(batch, Stage.CLOSED)
             del self.batches[token]
 
     @rule()
@@ -344,7 +346,7 @@ class BookMachine(RuleBasedStateMachine):
         held = {
             n for (n, _), (place, is_asked) in self.lines.items() if is_asked and place != "refused"
         }
-        ready = {one.path for one in self.book.take_ready(9)}
+        ready = {one.path for one in self.store.take_ready(9)}
         assert ready == {f"{n}.txt" for n in self.waiting - held}
         self.waiting &= held
 
@@ -354,7 +356,7 @@ class BookMachine(RuleBasedStateMachine):
         self.journal = Journal.open(self.folder)
         self.run()
         if is_batch_run:
-            self.book.begin()
+            self.store.begin()
             self.lines = {
                 call: [place, False]
                 for call, (place, _) in self.lines.items()
@@ -365,19 +367,19 @@ class BookMachine(RuleBasedStateMachine):
     @invariant()
     def lines_are_where_they_should_be(self):
         places = [place for place, _ in self.lines.values()]
-        assert sum(queued.lines for queued in self.book.queued()) == places.count("queued")
+        assert sum(queued.lines for queued in self.store.queued()) == places.count("queued")
         for token, batch in self.batches.items():
-            calls = {self.call_of(one.call) for one in sent(self.book, batch)}
+            calls = {self.call_of(one.call) for one in sent(self.store, batch)}
             assert calls == {call for call, (place, _) in self.lines.items() if place == token}
-            assert len(list(self.book.bodies(batch))) == len(calls)
-        assert [b.token for b in self.book.open_batches()] == list(self.batches)
+            assert len(list(self.store.bodies(batch))) == len(calls)
+        assert [b.token for b in self.store.open_batches()] == list(self.batches)
 
     @invariant()
     def answers_and_refusals_are_kept_for_their_calls(self):
         for n, file_id in self.ids.items():
             kept = {hash for hash, _, _ in self.journal.answers(file_id)}
             assert kept == {hash_of(what) for m, what in self.answers if m == n}
-            told = {hash for hash, _, _ in self.book.refusals(file_id)}
+            told = {hash for hash, _, _ in self.store.refusals(file_id)}
             expected = {c for c, (place, _) in self.lines.items() if place == "refused"}
             assert told == {hash_of(what) for m, what in expected if m == n}
 

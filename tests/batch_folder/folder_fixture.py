@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 from openai_parallel_toolkit.api.batch_folder import BatchFolder, Pace
+from openai_parallel_toolkit.api.batch_folder.status import job_statuses
+from openai_parallel_toolkit.core.errors import JournalError
+from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Simulator
 
 #: Looks often, so that tests need no patience.
@@ -30,7 +34,7 @@ def a_line(custom_id, content="hello", *, model=MODEL, url="/v1/chat/completions
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": url, "body": body})
 
 
-class Bench:
+class FolderFixture:
     """Three folders and a config below one path."""
 
     def __init__(self, root: Path, sim: Simulator, **key) -> None:
@@ -84,5 +88,17 @@ class Bench:
 
     def kept(self):
         """What is left of the state of inputs."""
-        state = self.output / ".openai_parallel_toolkit" / "batch_folder"
-        return [*(state / "jobs").iterdir(), *(state / "work").iterdir()]
+        state = self.output / ".openai_parallel_toolkit"
+        return [*jobs_in(state), *(state / "batch_folder").iterdir()]
+
+    def stages(self):
+        """How far each input is that is under way."""
+        state = self.output / ".openai_parallel_toolkit"
+        with contextlib.suppress(JournalError):  # it is just being made
+            return [job.stage for job in job_statuses(str(state))]
+        return []
+
+
+def jobs_in(state):
+    with JournalReader(str(state)) as journal:
+        return journal.jobs()

@@ -55,7 +55,7 @@ def question(content):
     return Gpt35Turbo(content=content)
 
 
-class Desk:
+class RunFixture:
     """One test's folder."""
 
     def __init__(self, root: Path, stack):
@@ -122,13 +122,13 @@ class Desk:
 
 
 @contextlib.contextmanager
-def start(desk, kind=Ask, *, max_lines=50_000, place=""):
-    """Run the desk's folder in a process of its own, which does not outlive the block.
+def start(fixture, kind=Ask, *, max_lines=50_000, place=""):
+    """Run the fixture's folder in a process of its own, which does not outlive the block.
 
     `place` is where it kills itself; "": nowhere.
     """
     child = Path(__file__).with_name("batch_child.py")
-    folder = [desk.config, desk.input, desk.output]
+    folder = [fixture.config, fixture.input, fixture.output]
     command = [sys.executable, child, *folder, kind.__name__, max_lines, place]
     given = {**os.environ, "PYTHONPATH": str(child.parents[2])}
     pipe = subprocess.PIPE

@@ -1,4 +1,4 @@
-"""A desk to give commands at: a folder with hooks, inputs and a config, and a server to ask."""
+"""A folder to give commands in, with hooks, inputs and a config, and a server to ask."""
 
 import json
 import os
@@ -28,7 +28,7 @@ class Mine(ParallelToolkit):
 """
 
 
-class Desk:
+class Workspace:
     """Runs the command line in processes of their own, in a folder of its own."""
 
     def __init__(self, root: Path):

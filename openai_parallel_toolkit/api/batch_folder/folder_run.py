@@ -1,4 +1,4 @@
-"""One run over the input folder: `batch_size` journeys at a time, until nothing waits or it stops.
+"""One run over the input folder: `batch_size` jobs at a time, until nothing waits or it stops.
 
 Everything here happens on one event loop, so there is no lock.
 """
@@ -11,29 +11,25 @@ import random
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from ...core.clock import Clock
+from ...batch.engine import BatchEngine
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
 from ...core.text import counted
-from ...costs.prices import PriceBook
 from ...files.stores import StoredObject
-from ...keys import APIKeyManager
-from ...transport.http import HttpTransport
-from .beside import in_thread
-from .desk import Desks
-from .display import Display
+from ...journal.batch_rows import Stage as BatchStage
+from ...runs.progress import Display
+from ...runs.session import RunSession
 from .inbox import Inbox
-from .job import Job, Stage
-from .journey import Journey, Tools
-from .maker import Maker
+from .job import Job, Stage, job_from_json, job_to_json
+from .job_files import JobFiles
+from .job_machine import JobStateMachine, in_thread
 from .pace import Pace, Stop
-from .paperwork import Paperwork
 from .places import Places
 from .settings import FolderSettings
-from .shelf import Shelf
-from .summary import BatchFolderSummary, Count, money
+from .summary import BatchFolderSummary
 
 logger = logging.getLogger(__name__)
 
@@ -41,41 +37,54 @@ _SHOW_EVERY_S = 0.5
 _ID_BYTES = 6
 
 
-class Shift:
+class FolderRun:
     """Works through a folder; `work` is called once."""
 
     def __init__(
         self,
         settings: FolderSettings,
         places: Places,
-        keys: APIKeyManager,
+        session: RunSession,
         *,
-        shelf: Shelf,
         display: Display,
-        clock: Clock,
         chance: random.Random,
     ) -> None:
-        """Prepare; the run lock is held. The loop is the one that `work` runs on."""
+        """Prepare; `session` is entered. The loop is the one that `work` runs on."""
         self.stop = Stop()
         self._settings = settings
         self._pace: Pace = settings.pace
         self._places = places
-        self._keys = keys
-        self._shelf = shelf
+        self._session = session
+        self._keys = session.keys
+        self._store = session.journal.batches
         self._display = display
-        self._clock = clock
-        self._since_s = clock.now_s()
-        self._count = Count()
+        self._clock = session.clock
+        self._so_far = BatchFolderSummary()
         self._waiting: deque[tuple[Job, bool]] = deque()
-        self._under_way: dict[asyncio.Task[None], Journey] = {}
+        self._under_way: dict[asyncio.Task[None], JobStateMachine] = {}
         #: Jobs that cannot go on for now, and why, by their paths.
         self._left: dict[str, tuple[Job, ToolkitError]] = {}
         #: What was last said of each path.
         self._warned: dict[str, str] = {}
         self._finished = 0
-        self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._inbox = Inbox(places, settings.pattern, waits_for_whole=settings.continuous)
-        self._tools = self._tools_of(chance)
+        self._files = JobFiles(
+            places,
+            settings,
+            prices=session.prices,
+            wall_s=session.clock.wall_s,
+            clean=session.keys.redactor.clean,
+        )
+        self._engine = BatchEngine(
+            session.journal,
+            session.keys,
+            self._files,
+            window=settings.completion_window,
+            patience=self._pace.patience,
+            clock=session.clock,
+            chance=chance,
+            pause=self.stop.pause,
+        )
 
     async def work(self) -> None:
         """Work until all is done, or `stop` is asked.
@@ -91,7 +100,7 @@ class Shift:
             shown.cancel()
             await self._wind_up()
             self._show()
-            await self._transport.close()
+            await self._engine.clients.close()
         self._raise_what_ended_it()
 
     def drop(self) -> None:
@@ -103,10 +112,11 @@ class Shift:
     def summary(self, **facts: Any) -> BatchFolderSummary:
         """Return how it stands."""
         jobs = [*self._jobs(), *(job for job, _ in self._left.values())]
-        return self._count.summary(
+        return replace(
+            self._so_far,
             left=len(jobs),
-            batches_left=sum(job.stage is Stage.RUNNING for job in jobs),
-            seconds=self._clock.now_s() - self._since_s,
+            batches_left=sum(self._is_out(job) for job in jobs),
+            seconds=self._session.seconds,
             reasons=tuple(error.message for _, error in self._left.values()),
             dropped_keys=dict(self._keys.dropped()),
             output_path=self._places.output.url(),
@@ -114,11 +124,17 @@ class Shift:
             **facts,
         )
 
+    def _is_out(self, job: Job) -> bool:
+        rounds = self._store.rounds_of(job.id)
+        is_running = job.stage is Stage.RUNNING
+        return is_running and bool(rounds) and rounds[-1].stage is BatchStage.CREATED
+
     # -- the loop ------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        jobs = await in_thread(self._shelf.load)
-        await in_thread(self._shelf.sweep, jobs)
+        jobs = [job_from_json(id, facts) for id, facts in self._store.jobs()]
+        jobs.sort(key=lambda job: (job.taken_wall_s, job.path))
+        await in_thread(self._files.sweep, jobs)
         self._waiting.extend((job, True) for job in jobs)
         next_look_s = self._clock.now_s()
         while not self.stop.is_asked:
@@ -154,11 +170,18 @@ class Shift:
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.batch_size:
             job, is_resumed = self._waiting.popleft()
-            journey = Journey(job, self._tools, is_resumed=is_resumed)
-            self._under_way[asyncio.ensure_future(journey.go())] = journey
+            machine = JobStateMachine(
+                job,
+                self._engine,
+                self._files,
+                stop=self.stop,
+                clock=self._clock,
+                is_resumed=is_resumed,
+            )
+            self._under_way[asyncio.ensure_future(machine.go())] = machine
 
     async def _wait(self, until_s: float) -> None:
-        """Wait until a journey ends, the run is to stop, or it is time to look again."""
+        """Wait until a job ends, the run is to stop, or it is time to look again."""
         stopped = asyncio.ensure_future(self.stop.wait())
         timeout_s = max(0.0, until_s - self._clock.now_s())
         await asyncio.wait(
@@ -171,21 +194,21 @@ class Shift:
 
     def _take_ended(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in list(tasks):
-            journey = self._under_way.pop(task)
+            machine = self._under_way.pop(task)
             error = None if task.cancelled() else task.exception()
-            if error is None and journey.job.stage is Stage.GONE:
-                self._finish(journey.job)
+            if error is None and machine.job.stage is Stage.GONE:
+                self._finish(machine.job)
             elif isinstance(error, ToolkitError):
-                self._leave(journey.job, error)
+                self._leave(machine.job, error)
             elif error is None or isinstance(error, RunStopping):
-                self._waiting.append((journey.job, True))
+                self._waiting.append((machine.job, True))
             else:
                 raise error
 
     def _finish(self, job: Job) -> None:
         if job.lines or job.findings:  # else it was taken away before it was read
             self._finished += 1
-            self._count.add(job)
+            self._so_far = self._so_far.with_job(job)
 
     def _leave(self, job: Job, error: ToolkitError) -> None:
         self._left[job.path] = (job, error)
@@ -233,60 +256,33 @@ class Shift:
     def _words(self) -> list[str]:
         if not self._under_way:
             return ["waiting for new files"] if self._settings.continuous else []
-        seen = [journey.seen for journey in self._under_way.values() if journey.seen is not None]
-        waits = [journey.waits for journey in self._under_way.values() if journey.waits]
-        words = [f"waiting: {waits[0]}"] if waits else []
+        tracker = self._engine.tracker
+        seen = [batch for batch in tracker.seen.values() if batch is not None]
+        waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
+        words = [f"waiting: {waits}"] if waits else []
         answered = sum(batch.completed + batch.failed for batch in seen)
         words.append(f"{counted(len(seen), 'batch', 'batches')} with the provider")
         words.append(f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there")
-        words.append(money(self._count.summary()))
+        words.append(self._so_far.cost.words("line"))
         dropped = len(self._keys.dropped())
         return words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])
 
     # ------------------------------------------------------------------------------------------
 
     def _jobs(self) -> list[Job]:
-        under_way = (journey.job for journey in self._under_way.values())
-        return [*under_way, *(job for job, _ in self._waiting)]
+        return [one.job for one in self._under_way.values()] + [job for job, _ in self._waiting]
 
     def _new_job(self, found: StoredObject) -> Job:
-        return Job(
-            id=f"optk-{secrets.token_hex(_ID_BYTES)}",
+        job = Job(
+            id=0,
+            token=f"optk-{secrets.token_hex(_ID_BYTES)}",
             path=found.path,
             signature=found.signature,
             size_bytes=found.size_bytes,
             folder="",
             taken_wall_s=self._clock.wall_s(),
         )
-
-    def _tools_of(self, chance: random.Random) -> Tools:
-        settings = self._keys.settings
-        desks = Desks(
-            self._keys,
-            self._transport,
-            salt=self._shelf.salt,
-            clock=self._clock,
-            chance=chance,
-            pause=self.stop.pause,
-            patience_s=self._pace.patience_s,
-        )
-        paperwork = Paperwork(
-            self._places,
-            self._shelf,
-            self._settings,
-            prices=PriceBook(settings.prices, settings.api_base),
-            wall_s=self._clock.wall_s,
-        )
-        return Tools(
-            shelf=self._shelf,
-            desks=desks,
-            maker=Maker(pace=self._pace, stop=self.stop, clock=self._clock, chance=chance),
-            paperwork=paperwork,
-            pace=self._pace,
-            stop=self.stop,
-            chance=chance,
-            window=self._settings.completion_window,
-        )
+        return replace(job, id=self._store.add_job(job_to_json(job)))
 
 
 def _is_broken_disk(error: BaseException) -> bool:

@@ -1,0 +1,221 @@
+"""Lead one input through its stages, each durable before the next is begun.
+
+    TAKEN ── check ── READY ── choose a key ── RUNNING ── the batch's own stages ── COLLECTED
+                        │                                                               │
+                        └──────────────── lines that are still open ────────────────────┤
+                                                                                        │
+    GONE ── delete what is left over ── PUBLISHED ── put into place ── SETTLED ─────────┘
+
+An input that cannot be used goes on to SETTLED with what was found, and keeps the answers of
+earlier rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from ...batch.engine import BatchEngine
+from ...batch.judgement import is_no_room
+from ...batch.tracker import OutOfReach
+from ...core.clock import Clock
+from ...core.errors import NoUsableKey, ToolkitError
+from ...core.filesystem import storage_error
+from ...core.records import Lease
+from ...core.text import brief
+from ...journal.batch_rows import BatchRecord
+from ...journal.batch_rows import Stage as BatchStage
+from .job import Job, Stage, job_to_json
+from .job_files import JobFiles, with_finding
+from .pace import Stop
+
+_Made = TypeVar("_Made")
+
+#: About three hours at the usual pace.
+_MOST_REFUSED = 20
+_NAME_CHARS = 60
+#: Of a text in JSON; only whether there is room at all is judged by it.
+_BYTES_PER_TOKEN = 4
+
+
+class JobStateMachine:
+    """One input's way; `job` is what is known of it, and in the journal."""
+
+    def __init__(
+        self,
+        job: Job,
+        engine: BatchEngine,
+        files: JobFiles,
+        *,
+        stop: Stop,
+        clock: Clock,
+        is_resumed: bool,
+    ) -> None:
+        """`is_resumed`: an earlier process may have begun its next step."""
+        self.job = job
+        #: What it waits for, in words; "": for nothing but its batch.
+        self.waits = ""
+        self._store, self._clients = engine.store, engine.clients
+        self._tracker, self._quota = engine.tracker, engine.quota
+        self._look_s = engine.patience.poll_s
+        self._files, self._stop, self._clock = files, stop, clock
+        self._is_doubtful = is_resumed
+        self._refusals = 0
+        self._steps: dict[Stage, Callable[[Job], Awaitable[Job]]] = {
+            Stage.TAKEN: self._check,
+            Stage.READY: self._begin_round,
+            Stage.RUNNING: self._run_batch,
+            Stage.COLLECTED: self._judge,
+            Stage.SETTLED: self._publish,
+            Stage.PUBLISHED: self._clean,
+        }
+
+    async def go(self) -> None:
+        """Go on to the end.
+
+        Raises:
+            ToolkitError: it cannot go on now; a later run can.
+            RunStopping: the run is to stop.
+        """
+        self._files.jobs[self.job.id] = self.job
+        while self.job.stage is not Stage.GONE:
+            job = await self._steps[self.job.stage](self.job)
+            if job.stage is Stage.GONE:
+                await in_thread(self._files.forget, job)
+                self._store.forget_job(job.id)
+                self._files.jobs.pop(job.id, None)
+            else:
+                self._store.save_job(job.id, job_to_json(job))
+                self._files.jobs[job.id] = job
+            self.job = job
+
+    async def _check(self, job: Job) -> Job:
+        return await in_thread(self._files.check, job)
+
+    async def _begin_round(self, job: Job) -> Job:
+        tokens = job.prompt_tokens or job.size_bytes // _BYTES_PER_TOKEN
+        lease = await self._key_for(job, tokens)
+        if lease is None:
+            barred = self._clients.barred(job.model)
+            return with_finding(job, barred).at(Stage.COLLECTED) if barred else job
+        self._stop.check()
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
+        number = len(job.lines_files) + 1
+        job = replace(job, stage=Stage.RUNNING, lines_files=(*job.lines_files, job.lines_file))
+        self._store.form_round(
+            job.id,
+            job_to_json(job),
+            lines=job.lines,
+            tokens=tokens,
+            key_name=lease.key_name,
+            fingerprint=self._clients.fingerprint(lease.key_name),
+            path=job.url.removeprefix("/v1"),
+            model=job.model,
+            token=f"{job.token}-{number}-{stem[:_NAME_CHARS]}",
+        )
+        self._is_doubtful = False
+        return job
+
+    async def _key_for(self, job: Job, tokens: int) -> Lease | None:
+        """Return the key with the most room, a while later if none has any; None: all are barred.
+
+        A key for another deployment than the model of the lines comes last.
+
+        Raises:
+            NoUsableKey: no key can be used.
+        """
+        while leases := self._clients.leases(job.model):
+            fitting = [lease for lease in leases if lease.azure_deployment in {None, job.model}]
+            now_s = self._clock.now_s()
+            lease, room = self._quota.choose(fitting or leases, job.model, now_s)
+            if room >= tokens or (room > 0 and self._quota.is_free(lease.key_name, job.model)):
+                return lease
+            self.waits = "too much is enqueued at the provider"
+            try:
+                await self._stop.pause(self._look_s)
+            finally:
+                self.waits = ""
+        if self._clients.barred(job.model) is not None:
+            return None
+        dropped = self._clients.keys.dropped().items()
+        told = "; ".join(f"{name}: {brief(why)}" for name, why in dropped)
+        raise NoUsableKey(
+            f"no key can take a batch of {job.model!r} ({told}); add a key or top one up, then "
+            "run again"
+        )
+
+    async def _run_batch(self, job: Job) -> Job:
+        batch = self._store.rounds_of(job.id)[-1]
+        if batch.stage not in {BatchStage.COLLECTED, BatchStage.CLOSED}:
+            batch = await self._see_through(job, batch)
+        if is_no_room(batch.told.code) and batch.told.is_blamed:
+            self._refusals += 1
+            if self._refusals == _MOST_REFUSED:
+                raise _held_up(
+                    job, "too much is enqueued at the provider; split it if it stands alone"
+                )
+        return self._files.jobs[job.id].at(Stage.COLLECTED)
+
+    async def _see_through(self, job: Job, batch: BatchRecord) -> BatchRecord:
+        service = self._clients.owner(batch)
+        is_unordered = batch.stage is BatchStage.FORMED or (
+            batch.stage is BatchStage.UPLOADED and not self._is_doubtful
+        )
+        if service is None and is_unordered:
+            return self._tracker.dissolve(batch)
+        if service is None:
+            raise _without_key(job, batch)
+        self._tracker.enter(batch)
+        try:
+            batch = await self._tracker.see_through(batch, service, is_doubtful=self._is_doubtful)
+            if batch.told.is_blamed and batch.stage is BatchStage.COLLECTED:
+                await self._tracker.tidy(batch, service)  # its key may be of no use later
+        except OutOfReach as why:
+            if self._clients.owner(batch) is None:
+                raise _without_key(job, batch) from why
+            raise _held_up(job, str(why)) from why
+        finally:
+            self._is_doubtful = True
+        return batch
+
+    async def _judge(self, job: Job) -> Job:
+        return await in_thread(self._files.judge, job, self._store.rounds_of(job.id))
+
+    async def _publish(self, job: Job) -> Job:
+        await in_thread(self._files.publish, job, self._store.rounds_of(job.id))
+        return job.at(Stage.PUBLISHED)
+
+    async def _clean(self, job: Job) -> Job:
+        await in_thread(self._files.take_input_away, job)
+        for batch in self._store.rounds_of(job.id):
+            if batch.stage is not BatchStage.CLOSED:
+                await self._tracker.tidy(batch, self._clients.owner(batch))
+        return job.at(Stage.GONE)
+
+
+def _without_key(job: Job, batch: BatchRecord) -> NoUsableKey:
+    return NoUsableKey(
+        f"{job.path}: its batch belongs to {batch.key_name}, which cannot be used now; restore "
+        "that key, then run again",
+        key_name=batch.key_name,
+    )
+
+
+def _held_up(job: Job, why: str) -> ToolkitError:
+    return ToolkitError(f"{job.path}: {why}; run again to go on with it")
+
+
+async def in_thread(act: Callable[..., _Made], *arguments: object) -> _Made:
+    """Do blocking work beside the loop.
+
+    Raises:
+        StorageError: the disk refused.
+    """
+    try:
+        return await asyncio.to_thread(act, *arguments)
+    except OSError as exc:
+        raise storage_error(exc, str(exc.filename or "")) from exc

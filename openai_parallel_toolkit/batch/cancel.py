@@ -1,0 +1,50 @@
+"""Stop batches at their provider, for whichever door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from ..core.records import OutcomeKind
+from ..journal.batch_rows import BatchRecord, Stage
+from ..journal.batch_store import BatchStore
+from .service import LISTED_WITHIN_S, BatchService, ServiceRefusal
+from .submit import find_made
+
+
+async def cancel_batch(
+    store: BatchStore,
+    batch: BatchRecord,
+    service: BatchService,
+    *,
+    within_s: float = LISTED_WITHIN_S,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> BatchRecord | None:
+    """Tell the provider to stop a batch, also one that was made just before a crash.
+
+    That it is cancelled is noted before it is told. Lines that are answered are paid for, and the
+    rest is not asked again.
+
+    Args:
+        within_s: seconds for which a batch is looked for that was perhaps made.
+
+    Returns the batch; None: there is none at the provider.
+
+    Raises:
+        ServiceRefusal, SendFault: it could not be told.
+    """
+    if batch.remote_id is None:
+        found = await find_made(store, batch, service, within_s=within_s, pause=pause)
+        if found is None:
+            return None
+        batch = found
+    told = replace(batch.told, is_cancelled=True, status=batch.told.status or "cancelling")
+    batch = store.move_on(batch, Stage.CREATED, told=told)
+    try:
+        status = (await service.cancel(batch.remote_id or "")).status
+    except ServiceRefusal as refusal:
+        if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
+            raise
+        return batch
+    return store.move_on(batch, Stage.CREATED, told=replace(told, status=status))

@@ -1,0 +1,197 @@
+"""Say how a batch ended and what each line of its results is. Pure: by code, type and status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from ..calls.classify import DEAD_CODES, NOT_HERE_CODES, Clean, classify
+from ..calls.responses import parse_object
+from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
+from ..costs.prices import BATCH_SHARE, PriceBook
+from .service import BatchIssue, RemoteBatch, ResultLine
+
+#: What is wrong with the key, and not with what was asked.
+OF_THE_KEY = frozenset({OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE})
+#: That a line was sent so does not count: it was not asked, or of a key that could not have it.
+UNCOUNTED = frozenset({OutcomeKind.UNSENT, *OF_THE_KEY})
+#: The same may well work a little later.
+PASSING = frozenset({OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN})
+
+
+def _plain(code: str) -> str:
+    """Return a code without the marks in which providers' spellings differ."""
+    return "".join(sign for sign in code.lower() if sign.isalnum())
+
+
+def _all_plain(codes: Iterable[str]) -> frozenset[str]:
+    return frozenset(map(_plain, codes))
+
+
+#: Too many tokens wait in batches. Source: https://platform.openai.com/docs/guides/batch and
+#: https://learn.microsoft.com/azure/ai-services/openai/how-to/batch (read 2026-11).
+_NO_ROOM = _all_plain({"token_limit_exceeded", "enqueued_token_limit_exceeded"})
+_DEAD = _all_plain(
+    {
+        *DEAD_CODES,
+        "access_terminated",
+        "billing_limit_reached",
+        "invalid_organization",
+        "organization_deactivated",
+        "permission_denied",
+        "unauthorized",
+    }
+)
+_NOT_HERE = _all_plain(
+    {*NOT_HERE_CODES, "invalid_model", "model_not_available", "model_not_supported"}
+)
+#: The file will never be taken as it is. Source: the same pages, "Batch API errors".
+_REFUSED = _all_plain(
+    {
+        "duplicate_custom_id",
+        "empty_batch",
+        "empty_file",
+        "file_too_large",
+        "invalid_json_line",
+        "invalid_method",
+        "invalid_request",
+        "invalid_url",
+        "mismatched_model",
+        "missing_required_parameter",
+        "model_mismatch",
+        "too_many_tasks",
+        "url_mismatch",
+    }
+)
+#: Lines that a batch did not come to before it ended; they are not billed.
+#: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
+_NOT_ASKED = _all_plain({"batch_expired", "batch_cancelled"})
+_OWN_RESULT = "the batch is completed, and its results say nothing of this line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchEnd:
+    """What follows when a batch is over."""
+
+    #: How its lines ended of which the results say nothing.
+    rest: Outcome
+    #: What speaks against the batch's key; BUSY: too many tokens wait under it. None: nothing.
+    blame: Outcome | None = None
+    #: Refused lines, by their number in the file, from 1.
+    refused: Mapping[int, Outcome] = field(default_factory=dict)
+    #: Whether nothing of it is asked again by itself.
+    is_last: bool = False
+
+
+def blame_of(outcome: Outcome) -> Outcome | None:
+    """Return what a refusal of a whole batch says against its key; None: nothing."""
+    kind = _kind_of(outcome.code)
+    if kind is not None and (kind is OutcomeKind.BUSY or outcome.kind not in OF_THE_KEY):
+        outcome = replace(outcome, kind=kind, is_limit=kind is OutcomeKind.BUSY)
+    is_blame = outcome.kind in OF_THE_KEY or kind is OutcomeKind.BUSY
+    return outcome if is_blame else None
+
+
+def refused_batch(outcome: Outcome) -> BatchEnd:
+    """Return what follows when a batch was refused before it was made."""
+    blame = blame_of(outcome)
+    return BatchEnd(rest=outcome if blame is None else _unasked(blame), blame=blame)
+
+
+def ended_batch(remote: RemoteBatch, answers: int, *, clean: Clean) -> BatchEnd:
+    """Return what follows when a batch is over.
+
+    Args:
+        answers: how many its results hold.
+    """
+    outcomes = [(issue, _outcome_of(issue, clean)) for issue in remote.errors]
+    blame = next(filter(None, (blame_of(outcome) for _, outcome in outcomes)), None)
+    if blame is not None:
+        return BatchEnd(rest=_unasked(blame), blame=blame)
+    refused = {
+        issue.line: replace(outcome, kind=OutcomeKind.REJECTED)
+        for issue, outcome in outcomes
+        if issue.line is not None
+    }
+    whole = next((outcome for issue, outcome in outcomes if issue.line is None), None)
+    if whole is None and refused:
+        told = f"the batch failed because of other lines ({next(iter(refused.values())).code})"
+        whole = Outcome(kind=OutcomeKind.BUSY, code="batch_failed", message=told)
+    if remote.status == "completed" or answers < remote.completed:
+        whole = Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=_OWN_RESULT)
+    if whole is None:
+        told = f"the batch is {remote.status}"
+        whole = Outcome(kind=OutcomeKind.BUSY, code=f"batch_{remote.status}", message=told)
+    return BatchEnd(rest=whole, refused=refused)
+
+
+def _unasked(blame: Outcome) -> Outcome:
+    return replace(blame, kind=OutcomeKind.UNSENT)
+
+
+def _outcome_of(issue: BatchIssue, clean: Clean) -> Outcome:
+    kind = OutcomeKind.REJECTED if _plain(issue.code) in _REFUSED else OutcomeKind.BUSY
+    return Outcome(kind=kind, code=issue.code or "batch_failed", message=clean(issue.message))
+
+
+def is_no_room(code: str) -> bool:
+    """Return whether a code says that too many tokens wait in batches."""
+    return _plain(code) in _NO_ROOM
+
+
+def _kind_of(code: str) -> OutcomeKind | None:
+    """Return what a code says of the key; BUSY: it has no room; None: nothing."""
+    plain = _plain(code)
+    if is_no_room(code):
+        return OutcomeKind.BUSY
+    if plain in _DEAD:
+        return OutcomeKind.KEY_DEAD
+    return OutcomeKind.NOT_HERE if plain in _NOT_HERE else None
+
+
+def judge_line(
+    result: ResultLine, path: str, *, wall_s: float, clean: Clean
+) -> tuple[Outcome, Reply | None]:
+    """Return what a line of the results says, and the answer if there is a usable one.
+
+    Args:
+        path: the API path that was asked, without a version.
+    """
+    told = Outcome(kind=OutcomeKind.UNKNOWN, code=result.code, message=clean(result.message))
+    kind = _kind_of(result.code)
+    if result.status is None:
+        if _plain(result.code) in _NOT_ASKED:
+            kind = OutcomeKind.BUSY
+        return replace(told, kind=kind or told.kind), None
+    body = result.body
+    is_success = 200 <= result.status < 300
+    if result.code or result.message:
+        if is_success:  # an error in the guise of an answer, which may be billed
+            kind = kind if kind in OF_THE_KEY else OutcomeKind.UNKNOWN
+            return replace(told, kind=kind or told.kind, status=result.status), None
+        error = {"code": result.code, "message": result.message}
+        body = body if b'"error"' in body else json.dumps({"error": error}).encode()
+    if is_success and not parse_object(body):
+        told = replace(told, code="no_answer", message="the line has a status and no answer")
+        return replace(told, status=result.status), None
+    headers = {"x-request-id": result.request_id}
+    reply = RawReply(status=result.status, headers=headers, body=body)
+    outcome, answer = classify(reply, path, wall_s=wall_s, clean=clean)
+    if answer is None and kind in OF_THE_KEY and not is_success:
+        outcome = replace(outcome, kind=kind or outcome.kind)
+    return outcome, answer
+
+
+def line_cost_usd(
+    prices: PriceBook, model: str, body: bytes, usage: Usage | None
+) -> Decimal | None:
+    """Return what an answer in a batch cost; None: the price or the usage is not known.
+
+    It is the price of what its line named, a model or a deployment, else of what answered.
+    """
+    live_usd = prices.cost_usd(model, usage)
+    if live_usd is None and usage is not None:
+        live_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+    return None if live_usd is None else BATCH_SHARE * live_usd
