@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     from .costs.tokens import num_tokens_from_string, split_string_by_tokens
     from .keys import APIKeyManager
     from .runs.estimate import Estimate
-    from .runs.report import RunSummary
+    from .runs.summary import RunSummary
     from .transport import FakeTransport
 
 #: Where the public names live, the lightest first; a name is looked for when it is first used, so
 #: that importing the package costs nothing.
 _HOMES = (
-    "core.errors", "core.records", "runs.report", "costs.tokens", "calls.models",
+    "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
     "transport", "keys", "api.request", "api.requester", "api.api_queue",
     "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
 )  # fmt: skip
