@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ..core.errors import UsageError
 from ..core.text import counted
-from ..simulator import Ledger, Simulator, serve
+from ..simulator import Ledger, serve
 from ..simulator.command import configure, simulator_from
 from . import console, words
 from .exits import OK
@@ -28,22 +28,23 @@ def run(arguments: argparse.Namespace) -> int:
         simulator = simulator_from(arguments)
     except (OSError, OverflowError, ValueError) as exc:
         raise UsageError(str(exc)) from exc
-    serve(simulator, lambda url: console.say(f"{url}\n{_config_words(simulator, url)}"))
+    keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
+
+    def tell(url: str) -> None:
+        config = json.dumps({"api_base": url, "api_keys": keys})
+        console.say(f"{url}\nconfig.json: {config}")
+
+    serve(simulator, tell)
     console.say(bill_words(simulator.ledger))
     return OK
 
 
 def bill_words(ledger: Ledger) -> str:
     """Return what was billed, in all and by key."""
-    return "\n".join(_bill_lines(ledger))
+    return "\n".join(_lines(ledger))
 
 
-def _config_words(simulator: Simulator, url: str) -> str:
-    keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
-    return f"config.json: {json.dumps({'api_base': url, 'api_keys': keys})}"
-
-
-def _bill_lines(ledger: Ledger) -> Iterator[str]:
+def _lines(ledger: Ledger) -> Iterator[str]:
     summary = ledger.summary()
     total = summary.total
     tokens = total.prompt_tokens + total.completion_tokens
