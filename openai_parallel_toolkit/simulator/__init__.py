@@ -5,9 +5,9 @@
         ...
         assert sim.ledger.billed("good") == 1
 
-Where to read on: `server` runs it, `service` keeps the bill, `routes` is the table of endpoints,
-`handler` decides on each request, `batches` leads batches through their lives, `faults` holds the
-rules of what goes wrong and `wire` plays them.
+Where to read on: `server` runs it, `service` decides on each request and keeps the bill, `routes`
+is the table of endpoints, `batches` leads batches through their lives, `faults` holds the rules of
+what goes wrong and `wire` plays them.
 """
 
 from .batches.controls import BatchCourse, BatchLimits

@@ -83,7 +83,9 @@ class Account:
             return
         if key.unpaid:
             raise Refused(named_error("402"))
-        if self._is_spent():
+        quota, quota_tokens = key.quota, key.quota_tokens
+        is_spent = quota is not None and (quota == "none" or self._billed_requests >= int(quota))
+        if is_spent or (quota_tokens is not None and self._billed_tokens >= quota_tokens):
             raise Refused(named_error("insufficient_quota"))
 
     def admit_model(self, model: str, deployment: str | None) -> None:
@@ -107,18 +109,11 @@ class Account:
         self._billed_requests += 1
         self._billed_tokens += tokens
 
-    def _is_spent(self) -> bool:
-        quota, quota_tokens = self.key.quota, self.key.quota_tokens
-        if quota is not None and (quota == "none" or self._billed_requests >= int(quota)):
-            return True
-        return quota_tokens is not None and self._billed_tokens >= quota_tokens
-
 
 class Keyring:
     """Finds the account of a request. Touched by the event loop's thread alone.
 
-    Raises:
-        ValueError: two keys share a name or a value, or keys of a group disagree on its limits.
+    Keys that share a name or a value, or a group but not its limits, are a ValueError.
     """
 
     def __init__(self, keys: Sequence[SimKey], clock: Callable[[], float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 _DEEPEST = 12
@@ -29,12 +30,12 @@ def fit_schema(schema: Mapping[str, Any], words: Sequence[str], dice: bytes) -> 
     return _Maker(schema, words or ("word",), dice).value(schema, 0)
 
 
+@dataclass(slots=True)
 class _Maker:
-    def __init__(self, root: Mapping[str, Any], words: Sequence[str], dice: bytes) -> None:
-        self._root = root
-        self._words = words
-        self._dice = dice
-        self._drawn = 0
+    root: Mapping[str, Any]
+    words: Sequence[str]
+    dice: bytes
+    drawn: int = 0
 
     def value(self, schema: object, depth: int) -> Any:
         if not isinstance(schema, dict) or depth > _DEEPEST:
@@ -55,7 +56,9 @@ class _Maker:
         if isinstance(kind, list):
             kind = kind[0] if kind else "null"
         if kind == "object":
-            return self._object(schema, depth)
+            properties = schema.get("properties")
+            named = properties.items() if isinstance(properties, dict) else ()
+            return {name: self.value(inner, depth + 1) for name, inner in named}
         if kind == "array":
             return self._array(schema, depth)
         if kind == "string":
@@ -70,12 +73,6 @@ class _Maker:
             return self.value(branches[0], depth + 1)
         return self.value(branches[self._draw(len(branches))], depth + 1)
 
-    def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        properties = schema.get("properties")
-        if not isinstance(properties, dict):
-            return {}
-        return {name: self.value(inner, depth + 1) for name, inner in properties.items()}
-
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
         least, most = _lengths(schema, "minItems", "maxItems")
         wanted = least if depth > _DEEPEST // 2 else max(least, min(most, 1 + self._draw(3)))
@@ -85,8 +82,8 @@ class _Maker:
         form = str(schema.get("format"))
         if form in _FORMATS:
             return _FORMATS[form]
-        start = self._draw(len(self._words))
-        text = " ".join(self._words[start : start + 1 + self._draw(6)])
+        start = self._draw(len(self.words))
+        text = " ".join(self.words[start : start + 1 + self._draw(6)])
         least, most = _lengths(schema, "minLength", "maxLength")
         return text.ljust(least, ".")[:most]
 
@@ -104,15 +101,15 @@ class _Maker:
         return least + (most - least) * (1 + self._draw(98)) / 100
 
     def _target(self, ref: object) -> object:
-        target: Any = self._root
+        target: Any = self.root
         for name in str(ref).removeprefix("#").strip("/").split("/"):
             if name:
                 target = target.get(name) if isinstance(target, dict) else None
         return target
 
     def _draw(self, sides: int) -> int:
-        self._drawn += 1
-        mixed = hashlib.sha256(b"%d " % self._drawn + self._dice).digest()
+        self.drawn += 1
+        mixed = hashlib.sha256(b"%d " % self.drawn + self.dice).digest()
         return int.from_bytes(mixed[:8], "big") % sides
 
 

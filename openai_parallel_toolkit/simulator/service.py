@@ -22,11 +22,7 @@ from .routes import openai_routes
 
 
 class Service:
-    """The provider behind the wire. Touched by the event loop's thread alone.
-
-    Args:
-        on_post: called with each POST's row before anything is written.
-    """
+    """The provider behind the wire. Touched by the event loop's thread alone."""
 
     def __init__(
         self,
@@ -36,6 +32,7 @@ class Service:
     ) -> None:
         self._environment = environment
         self._keyring = keyring
+        #: Called with each POST's row before anything is written.
         self._on_post = on_post
         self._ordinal = 0
         self.ledger = environment.ledger

@@ -11,14 +11,7 @@ from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError
 
 from .faults import DELIVERIES, SILENT, Fault, kept_bytes
-from .http_messages import (
-    HttpReply,
-    HttpRequest,
-    UploadForm,
-    chunk_bytes,
-    head_bytes,
-    reply_bytes,
-)
+from .http_messages import HttpReply, HttpRequest, UploadForm, chunk_bytes, head_bytes, reply_bytes
 from .keys import key_value_of
 from .service import Service
 
@@ -144,12 +137,6 @@ class _Out:
         if self.transport.get_write_buffer_size():
             await self._writer.drain()
 
-    def reset(self) -> None:
-        """Break the connection with an RST."""
-        peer = self.transport.get_extra_info("socket")
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-        self.transport.abort()
-
 
 async def _read(request: web.BaseRequest) -> HttpRequest:
     form = None
@@ -202,7 +189,9 @@ async def _deliver(out: _Out, reply: HttpReply, fault: Fault | None) -> None:
     elif kind not in SILENT:
         out.send(_sent_part(reply, fault))
     if kind in _RESET:
-        out.reset()
+        peer = out.transport.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        out.transport.abort()
     elif kind in _CLOSED and not (kind == "close_idle" and fault.seconds):
         out.transport.close()
     else:

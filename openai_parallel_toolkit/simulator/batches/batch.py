@@ -1,9 +1,9 @@
-"""A batch, and what its enqueued tokens count against."""
+"""A batch, and the counts of enqueued tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..keys import Account
 from .controls import ENDS, BatchCourse
@@ -78,35 +78,3 @@ class EnqueuedTokens:
     now: int = 0
     #: The most that there ever were, those of a batch that was refused for them included.
     peak: int = 0
-
-
-class TokenQueue:
-    """Counts enqueued tokens by key and model. Changed by the event loop's thread alone."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str], EnqueuedTokens] = {}
-
-    def take(self, key: str, model: str, tokens: int, limit: int | None) -> bool:
-        """Return whether the limit bears so many tokens more, and count them if it does."""
-        count = self._counts.setdefault((key, model), EnqueuedTokens())
-        wanted = count.now + tokens
-        count.peak = max(count.peak, wanted)
-        if limit is not None and wanted > limit:
-            return False
-        count.now = wanted
-        return True
-
-    def give_back(self, key: str, model: str, tokens: int) -> None:
-        """Count so many tokens less."""
-        self._counts[key, model].now -= tokens
-
-    def counts(self) -> dict[str, dict[str, EnqueuedTokens]]:
-        """Return the counts of each model, by key; any thread may ask."""
-        shown: dict[str, dict[str, EnqueuedTokens]] = {}
-        for (key, model), count in self._counts.copy().items():
-            shown.setdefault(key, {})[model] = replace(count)
-        return shown
-
-    def reset(self) -> None:
-        """Forget all counts."""
-        self._counts.clear()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..environment import Environment
 from ..keys import Account
-from .batch import EnqueuedTokens, SimBatch, TokenQueue
+from .batch import EnqueuedTokens, SimBatch
 from .file_store import FileStore, StoredFile
 from .lifecycle import BatchLifecycle
 
@@ -17,8 +18,7 @@ class SimBatchService:
 
     def __init__(self, environment: Environment, files: FileStore) -> None:
         self._environment = environment
-        self._queue = TokenQueue()
-        self._lifecycle = BatchLifecycle(environment, files, self._queue)
+        self._lifecycle = BatchLifecycle(environment, files)
         self._batches: dict[str, SimBatch] = {}
 
     def create(
@@ -75,13 +75,16 @@ class SimBatchService:
         return dict(Counter(batch.status for batch in self.batches()))
 
     def enqueued(self) -> dict[str, dict[str, EnqueuedTokens]]:
-        """Return the enqueued tokens of each model, by name of the key."""
-        return self._queue.counts()
+        """Return the enqueued tokens of each model, by name of the key; any thread may ask."""
+        shown: dict[str, dict[str, EnqueuedTokens]] = {}
+        for (key, model), count in self._lifecycle.enqueued.copy().items():
+            shown.setdefault(key, {})[model] = replace(count)
+        return shown
 
     def reset(self) -> None:
         """Forget all batches."""
         self._batches.clear()
-        self._queue.reset()
+        self._lifecycle.enqueued.clear()
 
     def _go_on(self, batch: SimBatch, life: Iterator[float]) -> None:
         if self._batches.get(batch.id) is not batch:

@@ -66,7 +66,7 @@ class BatchControls:
         self.seconds = seconds
         #: Seconds from a batch's creation until it expires.
         self.window_s = window_s
-        #: Seconds from a batch's creation until it is listed.
+        #: Seconds from any batch's creation until it is listed.
         self.listed_after_s = 0.0
         #: Whether no line is answered now.
         self.is_held = False
@@ -80,11 +80,7 @@ class BatchControls:
         window_s: float | None = None,
         listed_after_s: float | None = None,
     ) -> None:
-        """Change how long the batches created from now on take; None leaves it as it is.
-
-        Args:
-            listed_after_s: seconds that any batch is missing in the list after its creation.
-        """
+        """Change how long the batches created from now on take; None leaves it as it is."""
         self.seconds = self.seconds if seconds is None else seconds
         self.window_s = self.window_s if window_s is None else window_s
         self.listed_after_s = self.listed_after_s if listed_after_s is None else listed_after_s
@@ -112,8 +108,7 @@ class BatchControls:
     def update(self, wishes: object) -> None:
         """Do what a JSON object says: the times of `set_pace`, `is_held`, `next` and `always`.
 
-        Raises:
-            ValueError: it says something else.
+        Any other is a ValueError.
         """
         if not isinstance(wishes, dict):
             raise ValueError("this is no object")  # noqa: TRY004 - told as the other mistakes are

@@ -10,9 +10,9 @@ from collections.abc import Generator, Iterator, Sequence
 from random import Random
 
 from ..environment import Environment
-from .batch import BatchError, SimBatch, TokenQueue
+from .batch import BatchError, EnqueuedTokens, SimBatch
 from .file_store import FileStore
-from .line_processor import LineProcessor
+from .line_processor import prompt_tokens, serve_line
 from .lines import BadLine, BatchLine, LineReader, answer_line, unanswered_line
 
 #: Lines that are dealt with in one turn.
@@ -37,11 +37,11 @@ _UNANSWERED = {
 class BatchLifecycle:
     """Leads batches. Its generators run in the event loop's thread alone."""
 
-    def __init__(self, environment: Environment, files: FileStore, queue: TokenQueue) -> None:
+    def __init__(self, environment: Environment, files: FileStore) -> None:
         self._environment = environment
         self._files = files
-        self._processor = LineProcessor(environment)
-        self._queue = queue
+        #: By name of the key and model.
+        self.enqueued: dict[tuple[str, str], EnqueuedTokens] = {}
 
     def lead(self, batch: SimBatch) -> Iterator[float]:
         """Lead a batch from validating to its end."""
@@ -76,7 +76,7 @@ class BatchLifecycle:
         ]
         batch.output_file_id = self._store(batch, "output", good)
         batch.error_file_id = self._store(batch, "error", bad)
-        self._queue.give_back(batch.key, batch.model, batch.enqueued_tokens)
+        self.enqueued[batch.key, batch.model].now -= batch.enqueued_tokens
         batch.enter(end, self._environment.now_s())
 
     def _validate(self, batch: SimBatch) -> Generator[float, None, list[BatchLine]]:
@@ -93,7 +93,7 @@ class BatchLifecycle:
         for count, (number, text) in enumerate(texts, 1):
             try:
                 line = reader.read(text, number)
-                batch.enqueued_tokens += self._processor.prompt_tokens(batch, line)
+                batch.enqueued_tokens += prompt_tokens(self._environment, batch, line)
                 lines.append(line)
             except BadLine as bad:
                 batch.errors.append(bad.error)
@@ -103,7 +103,7 @@ class BatchLifecycle:
                 yield 0.0
         if not batch.errors:
             batch.model = lines[0].model
-            batch.errors += self._enqueue(batch)
+            self._enqueue(batch)
         return lines
 
     def _first_error(self, batch: SimBatch, count: int) -> BatchError | None:
@@ -120,17 +120,21 @@ class BatchLifecycle:
             return BatchError(code="too_many_tasks", message=message)
         return None
 
-    def _enqueue(self, batch: SimBatch) -> list[BatchError]:
-        """Count the batch's tokens as enqueued; return why not, if they are too many."""
+    def _enqueue(self, batch: SimBatch) -> None:
+        """Count the batch's tokens as enqueued, or note that they are too many."""
         key = batch.account.key
-        if self._queue.take(key.name, batch.model, batch.enqueued_tokens, key.enqueued_tokens):
-            return []
+        count = self.enqueued.setdefault((key.name, batch.model), EnqueuedTokens())
+        wanted = count.now + batch.enqueued_tokens
+        count.peak = max(count.peak, wanted)
+        if key.enqueued_tokens is None or wanted <= key.enqueued_tokens:
+            count.now = wanted
+            return
         message = (
             f"Enqueued token limit reached for {batch.model} in organization "
             f"org-{key.group or key.name}. Limit: {key.enqueued_tokens:,} enqueued tokens. "
             "Please try again once some in_progress batches have been completed."
         )
-        return [BatchError(code="token_limit_exceeded", message=message)]
+        batch.errors.append(BatchError(code="token_limit_exceeded", message=message))
 
     def _answer(
         self,
@@ -153,7 +157,7 @@ class BatchLifecycle:
                 break
             for line in lines[done : min(done + at_once, most)]:
                 done += 1
-                is_good, answer = self._processor.answer(batch, line)
+                is_good, answer = serve_line(self._environment, batch, line)
                 batch.completed += is_good
                 batch.failed += not is_good
                 if done > lost:

@@ -18,15 +18,7 @@ from .pages import lifetime_s, page_of
 _USUAL_ON_PAGE, _MOST_ON_PAGE = 20, 100
 _MOST_METADATA = 16
 #: Statuses whose time is shown, in the order of a batch's life.
-_TIMED = (
-    "in_progress",
-    "finalizing",
-    "completed",
-    "failed",
-    "expired",
-    "cancelling",
-    "cancelled",
-)
+_TIMED = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 
 
 class BatchEndpoints:

@@ -9,7 +9,7 @@ from ..completion import Completion, PaidRequest
 from ..http_messages import HttpReply, json_bytes, json_reply
 from ..refusals import invalid
 
-#: Tokens that each message and the whole prompt cost beside their text.
+#: Tokens that each message and the whole prompt cost on top of their text.
 _TOKENS_A_MESSAGE = 3
 _MOST_CHOICES = 128
 

@@ -38,10 +38,10 @@ def render(paid: PaidRequest, completion: Completion) -> HttpReply:
     """Return a vector for each text, as numbers or base64."""
     size = positive(paid.body, "dimensions") or _DIMENSIONS.get(paid.model, _USUAL_DIMENSIONS)
     is_packed = paid.body.get("encoding_format") == "base64"
+    vectors = [_vector(paid.seed, text, size, is_packed=is_packed) for text in completion.parts]
     rows = [
-        {"object": "embedding", "index": index, "embedding": _embedding(vector, is_packed)}
-        for index, text in enumerate(completion.parts)
-        for vector in [_vector(paid.seed, text, size)]
+        {"object": "embedding", "index": index, "embedding": vector}
+        for index, vector in enumerate(vectors)
     ]
     usage = {
         "prompt_tokens": completion.prompt_tokens,
@@ -71,14 +71,9 @@ def _is_token(item: object) -> bool:
     return isinstance(item, int) and not isinstance(item, bool)
 
 
-def _vector(seed: int, text: str, size: int) -> list[float]:
-    if not text:
-        return []
+def _vector(seed: int, text: str, size: int, *, is_packed: bool) -> list[float] | str:
     source = b"%d " % seed + text.encode("utf-8", "surrogatepass")
-    numbers = array("h", hashlib.shake_256(source).digest(2 * size))
+    numbers = array("h", hashlib.shake_256(source).digest(2 * size if text else 0))
     length = math.sqrt(sum(number * number for number in numbers)) or 1.0
-    return [number / length for number in numbers]
-
-
-def _embedding(vector: list[float], is_packed: bool) -> list[float] | str:
+    vector = [number / length for number in numbers]
     return base64.b64encode(array("f", vector).tobytes()).decode("ascii") if is_packed else vector
