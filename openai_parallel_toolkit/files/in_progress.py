@@ -49,11 +49,7 @@ class InProgressFiles:
         self._blocks: list[mmap.mmap] = []
 
     def enter(self, slot: int, path: str, *, alone: bool = False) -> None:
-        """Note that worker `slot` starts on an input (relative path).
-
-        Raises:
-            StorageError: the disk has no room for the slot.
-        """
+        """Note that worker `slot` starts on an input (relative path)."""
         name = os.fsencode(path)
         block, at = self._place_of(slot)
         block[at : at + _HEADER.size + len(name)] = (

@@ -12,12 +12,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, OutputConflict, ToolkitError, UsageError
-from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
+from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..core.filesystem import (
+    as_toolkit_error,
+    check_relative,
+    digest,
+    is_disk_trouble,
+    storage_error,
+)
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
 from .output_commits import Commits, Done, OutputJournal
@@ -241,3 +248,45 @@ class _Batch:
 def _path_of(error: BaseException, path: str) -> str:
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return os.fsdecode(name) if isinstance(name, (str, bytes)) else path
+
+
+def roll_forward(journal: OutputJournal, staging: Staging, tree: OutputTree) -> None:
+    """Finish what the death of an earlier run left between intent and *done*, at a run's start.
+
+    The outputs that intents list are moved, and the staging folder is swept; files whose outputs
+    are not whole are due again. It may be cut off anywhere and called again.
+    """
+    commits: Commits[int] = Commits()
+    for file_id, _, outputs in list(journal.intents()):
+        if _is_finished(outputs, staging, tree):
+            # Which hooks ran, and on which bytes, died with their process.
+            commits.start(file_id, partial(journal.done_file, file_id, "", None))
+    for _, error in commits.wait():
+        if error is not None:
+            raise error
+    staging.sweep()
+
+
+def _is_finished(outputs: Sequence[OutputFile], staging: Staging, tree: OutputTree) -> bool:
+    """Bring all outputs of one file into place; False when one of them is not whole."""
+    try:
+        sources = [_whole_copy(output, staging, tree) for output in outputs]
+        for output, source in zip(outputs, sources, strict=True):
+            if source is None or None in sources:
+                return False
+            tree.put_again(source, output.final)
+    except UnsafePath:
+        return False
+    except OSError as exc:
+        if is_disk_trouble(exc):
+            raise storage_error(exc, exc.filename or tree.root) from exc
+        return False
+    return True
+
+
+def _whole_copy(output: OutputFile, staging: Staging, tree: OutputTree) -> str | None:
+    for path in (staging.path_of(output), tree.path_of(output.final)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if digest(path) == (output.size_bytes, output.sha256):
+                return path
+    return None

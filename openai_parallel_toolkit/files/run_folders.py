@@ -59,11 +59,7 @@ def lay_out(
 
 
 def local_root(output_path: str, state_path: str | None = None) -> str:
-    """Return the local folder of an output: itself, or for a URL, where state and staging are.
-
-    Raises:
-        ConfigError: a URL cannot be used, or the user's home cannot be found.
-    """
+    """Return the local folder of an output: itself, or for a URL, where state and staging are."""
     if not is_remote(output_path):
         return local_path(output_path)
     if state_path is not None:
@@ -86,11 +82,7 @@ def parent_of(place: str) -> str:
 
 @contextmanager
 def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
-    """Open where inputs come from; listed now, when it is remote.
-
-    Raises:
-        ConfigError: a URL cannot be used.
-    """
+    """Open where inputs come from; listed now, when it is remote."""
     if not is_remote(layout.input_root):
         yield LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
         return
@@ -104,11 +96,7 @@ def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
 
 @contextmanager
 def open_outputs(layout: Layout, state_folder: str, staging_root: str) -> Iterator[OutputTree]:
-    """Open where outputs go; listed now, when it is remote.
-
-    Raises:
-        ConfigError: a URL cannot be used.
-    """
+    """Open where outputs go; listed now, when it is remote."""
     if layout.output_url is None:
         closed = [state_folder, staging_root]
         if layout.only is None and not is_remote(layout.input_root):

@@ -68,9 +68,6 @@ class RunLock:
 
         Looks without taking the lock: a shared one for an instant, which a run that starts at that
         moment waits for.
-
-        Raises:
-            StorageError: it cannot be looked at.
         """
         try:
             with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
@@ -122,5 +119,5 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

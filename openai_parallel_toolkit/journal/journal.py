@@ -105,11 +105,7 @@ class Journal(JournalQueries):
     # Runs
 
     def begin_run(self, hooks_version: str) -> int:
-        """Note that a run begins and return its id; durable on return.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+        """Note that a run begins and return its id; durable on return."""
         self._run_id = self._first_free("SELECT max(id) FROM runs")
         self._write(
             "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
@@ -121,11 +117,7 @@ class Journal(JournalQueries):
         return self._run_id
 
     def end_run(self, how: str, summary: Mapping[str, Any]) -> None:
-        """Note that the run ended in good order, and how; durable on return.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+        """Note that the run ended in good order, and how; durable on return."""
         self._write(
             "UPDATE runs SET ended_wall_s = ?, how = ?, summary = ? WHERE id = ?",
             *(self._clock.wall_s(), text(how), json.dumps(summary, default=str), self._run_id),
@@ -326,11 +318,7 @@ class Journal(JournalQueries):
         self._writer.flush()
 
     def close(self) -> None:
-        """Settle what is queued and let go of the files.
-
-        Raises:
-            ToolkitError: as `flush` does.
-        """
+        """Settle what is queued and let go of the files."""
         try:
             self._writer.close()
         finally:

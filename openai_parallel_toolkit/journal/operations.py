@@ -139,11 +139,7 @@ def packed(body: bytes) -> tuple[int, bytes]:
 
 
 def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
-    """Write the intents of files, at least one.
-
-    Raises:
-        OutputConflict: an output belongs to another file.
-    """
+    """Write the intents of files, at least one."""
     rows = [_output_row(intent.file_id, output) for intent in intents for output in intent.outputs]
     _check_owners(db, rows)
     ids = [intent.file_id for intent in intents]

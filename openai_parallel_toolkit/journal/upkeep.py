@@ -18,10 +18,6 @@ def prune(state_folder: str) -> PruneReport:
     """Drop the kept answers of files that are done, and give their space back.
 
     Should such a file become due again, its calls are paid for again.
-
-    Raises:
-        JournalError: there is no journal, it is damaged or of a newer version.
-        StorageError: the disk refused.
     """
     path = existing(state_folder)
     before_bytes = _size_bytes(path)
