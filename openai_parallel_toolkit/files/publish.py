@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from ..core.checkpoint import checkpoint
@@ -50,39 +50,28 @@ class Finished:
     input_signature: str | None
 
 
+@dataclass(eq=False)
 class Publisher:
     """Publishes finished executions from a thread of its own.
 
-    What waits is bounded by the caller: an execution ends when `on_done` or `on_failed` is told.
+    What waits is bounded by the caller: an execution ends when `on_done` or `on_failed` is called.
     One lock guards `_waiting` and `_closing`.
     """
 
-    def __init__(
-        self,
-        tree: OutputTree,
-        staging: Staging,
-        journal: OutputJournal,
-        *,
-        on_done: Callable[[Finished], None],
-        on_failed: Callable[[Finished, ToolkitError], None],
-        force: bool = False,
-        key: Callable[[str], str] = str,
-    ) -> None:
-        """Start publishing.
+    tree: OutputTree
+    staging: Staging
+    journal: OutputJournal
+    _: KW_ONLY
+    #: Called when *done* is committed, on the publisher's thread.
+    on_done: Callable[[Finished], None]
+    #: Called when the outputs could not be published, on the publisher's thread.
+    on_failed: Callable[[Finished, ToolkitError], None]
+    #: Whether outputs that the journal does not know may be replaced.
+    force: bool = False
+    #: Gives equal results for names that the file system takes for the same.
+    key: Callable[[str], str] = str
 
-        Args:
-            on_done: told when *done* is committed, on the publisher's thread.
-            on_failed: told when the outputs could not be published, on the publisher's thread.
-            force: whether outputs that the journal does not know may be replaced.
-            key: gives equal results for names that the file system takes for the same.
-        """
-        self._tree = tree
-        self._staging = staging
-        self._journal = journal
-        self._on_done = on_done
-        self._on_failed = on_failed
-        self._force = force
-        self._key = key
+    def __post_init__(self) -> None:
         self._waiting: deque[Finished] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -144,13 +133,13 @@ class Publisher:
     def _check(self, claims: dict[str, int], file: Finished) -> None:
         for output in file.outputs:
             check_relative(output.final)
-            claimed = claims.setdefault(self._key(output.final), file.file_id)
+            claimed = claims.setdefault(self.key(output.final), file.file_id)
             self._check_owner(file, output.final, claimed)
 
     def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
         """Refuse an output of another input's; the journal looks again as it takes the intent."""
-        is_there = self._tree.holds(final)
-        owner = self._journal.owner_of_output(final) if is_there else None
+        is_there = self.tree.holds(final)
+        owner = self.journal.owner_of_output(final) if is_there else None
         for other in (owner, claimed):
             if other not in (None, file.file_id):
                 raise OutputConflict(
@@ -158,7 +147,7 @@ class Publisher:
                     "its own name.",
                     path=final,
                 )
-        if is_there and owner is None and not self._force:
+        if is_there and owner is None and not self.force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
@@ -167,10 +156,10 @@ class Publisher:
 
     def _intend(self, file: Finished, done: Done) -> None:
         # Without outputs as well: what an earlier run wrote is then no longer expected.
-        self._journal.intent(file.file_id, file.outputs, done)
+        self.journal.intent(file.file_id, file.outputs, done)
 
     def _finish(self, file: Finished, done: Done) -> None:
-        self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
+        self.journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
 
     def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
         commits: Commits[Finished] = Commits()
@@ -190,31 +179,31 @@ class Publisher:
 
     def _sync_file(self, file: Finished) -> None:
         for output in file.outputs:
-            self._tree.files.sync(self._staging.path_of(output))
+            self.tree.files.sync(self.staging.path_of(output))
 
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
         moves = [
-            StagedMove(self._staging.path_of(output), output.final, file.file_id)
+            StagedMove(self.staging.path_of(output), output.final, file.file_id)
             for file in files
             for output in file.outputs
         ]
-        errors = self._tree.put_in_place(moves)
+        errors = self.tree.put_in_place(moves)
         for file in files:
             if file.file_id in errors:
                 batch.fail(file, errors[file.file_id])
 
     def _end(self, file: Finished, error: ToolkitError | None) -> None:
-        if error is None and not self._tree.leaves_sources:
+        if error is None and not self.tree.leaves_sources:
             file.staged.release()
         else:
             file.staged.discard()
         if error is None:
-            self._on_done(file)
+            self.on_done(file)
             return
         if self.trouble is None and concerns_all(error):
             self.trouble = error
-        self._on_failed(file, error)
+        self.on_failed(file, error)
 
 
 def concerns_all(error: BaseException) -> bool:

@@ -88,12 +88,9 @@ class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
     def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
-        """List the store.
+        """List the store; listing and fetched inputs take their disk space in `state_folder`.
 
-        Args:
-            state_folder: where the listing and fetched inputs take their disk space.
-            own: the folder among the inputs where outputs go, which is no input; None: there is
-                none.
+        `own`: the folder among the inputs where outputs go, which is no input; None: there is none.
         """
         self._store = store
         self._own = own
@@ -145,12 +142,9 @@ class RemoteTree(OutputTree):
     def __init__(
         self, store: Store, root: str, state_folder: str, *, closed: str | None = None
     ) -> None:
-        """List what is there.
+        """List what is there; `root` is the local folder that stands for the output.
 
-        Args:
-            root: the local folder that stands for the output.
-            state_folder: where the listing takes its disk space.
-            closed: the folder among the outputs where inputs are; None: there is none.
+        `closed` is the folder among the outputs where inputs are; None: there is none.
         """
         super().__init__(root)
         self._store = store

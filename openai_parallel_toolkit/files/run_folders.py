@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from ..core.errors import ConfigError, ScanError
@@ -69,7 +69,7 @@ def local_root(output_path: str, state_path: str | None = None) -> str:
     if not os.path.isabs(home):
         raise ConfigError(f"There is no home folder for the state of {place.url}; set state_path.")
     words = re.sub(r"[^A-Za-z0-9]+", "-", place.root)[-40:].strip("-")
-    which = hashlib.sha256(_full_name(place, os.environ).encode()).hexdigest()[:_HASH_CHARS]
+    which = hashlib.sha256(_full_name(place).encode()).hexdigest()[:_HASH_CHARS]
     return os.path.join(home, _APP, f"{words}-{which}")
 
 
@@ -156,15 +156,15 @@ def _below(inner: str | None, outer: str | None) -> str | None:
     return one.root[len(other.root) + 1 :]
 
 
-def _full_name(place: RemotePlace, environment: Mapping[str, str]) -> str:
+def _full_name(place: RemotePlace) -> str:
     """Return what tells a place from one of the same URL in another account or at another server.
 
     It holds no credentials.
     """
     where = ""
     if place.service == "abfs" and not place.account:
-        found = _ACCOUNT.search(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
-        where = found[1] if found else environment.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        found = _ACCOUNT.search(os.environ.get("AZURE_STORAGE_CONNECTION_STRING", ""))
+        where = found[1] if found else os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     elif place.service == "s3":
-        where = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
+        where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
     return f"{where} {place.url}"

@@ -32,7 +32,6 @@ class States(Protocol):
 
     def records_in(self, folder: str) -> Iterable[Record]:
         """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
-        ...
 
 
 def scan(

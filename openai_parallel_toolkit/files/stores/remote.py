@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ...core.errors import StorageError, UnsafePath
@@ -51,16 +52,15 @@ class Cleaner:
         return f"{type(error).__name__}: {clean}" if clean else type(error).__name__
 
 
+@dataclass(eq=False)
 class RemoteStore(Store):
     """The objects below a prefix."""
 
     is_local = False
-
-    def __init__(self, place: RemotePlace, filesystem: Any, cleaner: Cleaner) -> None:
-        """Take a place and the fsspec file system that reaches it."""
-        self._place = place
-        self._fs = filesystem
-        self._cleaner = cleaner
+    _place: RemotePlace
+    #: The fsspec file system that reaches the place.
+    _fs: Any
+    _cleaner: Cleaner
 
     def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
         base = self._key(below) if below else self._place.root
