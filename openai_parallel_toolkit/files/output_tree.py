@@ -70,12 +70,7 @@ class OutputTree:
         return errors
 
     def put_again(self, source: str, final: str) -> None:
-        """Bring one file into place that a dead process may have moved already, to the disk.
-
-        Raises:
-            UnsafePath: a link or a file is in the way.
-            OSError: the disk refuses.
-        """
+        """Bring one file into place that a dead process may have moved already, to the disk."""
         parent, name = os.path.split(final)
         self.files.sync(source)
         with self.folder(parent, sync_all=True) as folder:
@@ -107,11 +102,7 @@ class OutputTree:
     def folder(self, path: str, *, sync_all: bool = False) -> Iterator[Folder]:
         """Open a folder below the root ("" is the root), making and syncing what is missing.
 
-        Args:
-            sync_all: sync the folders above as well, which a dead process may have made.
-
-        Raises:
-            UnsafePath: a link or a file is in the way, or the folder is closed.
+        With `sync_all` the folders above are synced as well: a dead process may have made them.
         """
         with ExitStack() as opened:
             here = opened.enter_context(open_root(self.root))

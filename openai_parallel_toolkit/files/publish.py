@@ -82,11 +82,7 @@ class Publisher:
         self._thread.start()
 
     def publish(self, file: Finished) -> None:
-        """Hand over an execution; returns at once.
-
-        Raises:
-            UsageError: the publisher is closed or broke.
-        """
+        """Hand over an execution; returns at once."""
         checkpoint("outputs.publishing")
         with self._changed:
             if self._closing:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
-from ..core.errors import ToolkitError
 from ..core.records import CallId, OutcomeKind, Request
 from . import batch_changes as changes
 from .batch_rows import (
@@ -291,9 +290,8 @@ class BatchStore:
         settled.wait()
         if told[0] is not None:
             raise told[0]
-        trouble: ToolkitError | None = self._writer.trouble
-        if trouble is not None:
-            raise trouble
+        if self._writer.trouble is not None:
+            raise self._writer.trouble
 
 
 def _call(file_id: int, hash: bytes, k: int, attempt_try: int) -> CallId:

@@ -76,10 +76,6 @@ class Journal(JournalQueries):
         """Open the journal in a folder, or begin one; takes milliseconds at any size.
 
         The caller holds the run lock: one process writes.
-
-        Raises:
-            JournalError: damaged, another program's, or written by a newer version.
-            StorageError: the disk refused.
         """
         path = make_private(state_folder, FILE_NAME)
         reserve = DiskReserve(state_folder)
@@ -302,11 +298,7 @@ class Journal(JournalQueries):
         return self._writer.trouble
 
     def flush(self) -> None:
-        """Wait until all that was queued is settled. Not to be called from a `done`.
-
-        Raises:
-            ToolkitError: the first write that the disk refused or that nobody was told of.
-        """
+        """Wait until all that was queued is settled, as `Writer.flush`; not from a `done`."""
         self._writer.flush()
 
     def close(self) -> None:

@@ -72,10 +72,6 @@ def repair(state_folder: str, *, clock: Clock = SystemClock()) -> RepairReport: 
     """Check a journal in full; if it is damaged, save what can be read into a new one.
 
     The damaged journal is kept beside the new one, under a name with the time.
-
-    Raises:
-        JournalError: there is no journal, or it is of a newer version.
-        StorageError: the disk refused.
     """
     path = existing(state_folder)
     problems = _problems(path)
