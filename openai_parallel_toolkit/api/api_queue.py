@@ -24,7 +24,7 @@ from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply, Request, Usage
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
-from ..keys.window import SlidingWindow
+from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
 

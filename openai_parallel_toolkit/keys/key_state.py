@@ -183,10 +183,7 @@ class KeyState:
         if hints.limit_requests is None and hints.limit_tokens is None:
             return
         learned = self.group.learned.setdefault(model, RateLimits(None, None, now_s))
-        if self.key.rpm is None:
-            learned.learn_requests(hints, now_s)
-        if self.key.tpm is None:
-            learned.learn_tokens(hints, now_s)
+        learned.learn(hints, now_s, requests=self.key.rpm is None, tokens=self.key.tpm is None)
 
     def status(self, now_s: float) -> KeyStatus:
         """Return how the key stands, for people."""
