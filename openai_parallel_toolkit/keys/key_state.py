@@ -148,13 +148,13 @@ class KeyState:
         return "does not have the model" if self.dropped is None else self.dropped
 
     def lend(self, need: Need, now_s: float) -> None:
-        """Set aside what `need` asks for."""
+        """Reserve what `need` asks for."""
         self.in_flight += 1
         self.group.in_flight += 1
         self._take(need.model, 1, need.tokens, now_s)
 
     def settle(self, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float) -> None:
-        """Take back what was set aside for `need`, and count and learn from the outcome."""
+        """Take back what was reserved for `need`, and count and learn from the outcome."""
         usage, hints = outcome.usage, outcome.hints
         self.in_flight -= 1
         self.group.in_flight -= 1
