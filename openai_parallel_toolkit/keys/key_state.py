@@ -143,10 +143,6 @@ class KeyState:
     def can_ever_serve(self, model: str) -> bool:
         return self.dropped is None and model not in self.not_here
 
-    def why_never(self) -> str:
-        """Return why it can never serve the model asked for."""
-        return "does not have the model" if self.dropped is None else self.dropped
-
     def lend(self, need: Need, now_s: float) -> None:
         """Reserve what `need` asks for."""
         self.in_flight += 1

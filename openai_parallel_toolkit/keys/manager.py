@@ -82,7 +82,8 @@ class APIKeyManager:
         self._sender_lock = threading.Lock()
         self._sender: Any = None
         proxies = [settings.proxy] if settings.proxy else []
-        self._redactor = Redactor([*proxies, *(key.secret for key in settings.api_keys)])
+        #: Masks every key it has or had, and the proxy.
+        self.redactor = Redactor([*proxies, *(key.secret for key in settings.api_keys)])
         for key in settings.api_keys:
             self._pool.add(key, self._clock.now_s())
         with APIKeyManager._default_lock:
@@ -151,7 +152,7 @@ class APIKeyManager:
         if cost_usd is None and outcome.usage is not None:
             cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
-            outcome = replace(outcome, message=self._redactor.clean(outcome.message))
+            outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
             if self._pool.waiting:
@@ -171,7 +172,7 @@ class APIKeyManager:
 
     def drop(self, name: str, outcome: Outcome) -> None:
         """Give a key up that proved to be dead outside any lease; unknown names are passed over."""
-        outcome = replace(outcome, message=self._redactor.clean(outcome.message))
+        outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.drop(name, outcome)
             self._set_timer()
@@ -192,7 +193,7 @@ class APIKeyManager:
                 served += self._pool.add(one, self._clock.now_s())
                 self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, one))
                 # In place: filters that hold the redactor must know the new key as well.
-                self._redactor._secrets += (one.secret,)
+                self.redactor._secrets += (one.secret,)
             self._set_timer()
         _wake(served)
         if not is_current:  # another thread added or removed one meanwhile
@@ -287,11 +288,6 @@ class APIKeyManager:
     def settings(self) -> Settings:
         """What was loaded, with the keys as they are now."""
         return self._settings
-
-    @property
-    def redactor(self) -> Redactor:
-        """Masks every key it has or had, and the proxy."""
-        return self._redactor
 
     def status(self) -> list[KeyStatus]:
         """Return how each key stands, in the order they were given."""

@@ -214,16 +214,24 @@ class Pool:
         if held is not lease or state is None:
             return None
         del self._lent[lease.id]
-        self._conclude(state, lease, outcome, now_s)
-        state.settle(lease.need, outcome, cost_usd, now_s)
+        kind = outcome.kind
         failed: list[LeaseRequest] = []
         dropped = None
-        if outcome.kind is OutcomeKind.NOT_HERE:
+        if kind is OutcomeKind.OK:
+            state.group.answered(lease.id)
+        elif kind is OutcomeKind.BUSY and outcome.is_limit:
+            wait_s = outcome.retry_after_s
+            state.group.hit_limit(lease.id, self._last_id, wait_s, now_s, self._random)
+        elif kind is OutcomeKind.BUSY and state in self._resting:
+            # Overloaded: the others go first, though it stays open when it is the only one.
+            self._put_last(state)
+        elif kind is OutcomeKind.NOT_HERE:
             state.not_here.add(lease.need.model)
             failed = self._fail_hopeless()
-        elif outcome.kind is OutcomeKind.KEY_DEAD and state.dropped is None:
+        elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
             dropped = _reason(outcome)
             failed = self._drop(state, dropped)
+        state.settle(lease.need, outcome, cost_usd, now_s)
         return Settled([*failed, *self._serve_changed(state, now_s)], dropped)
 
     def fail_all(self, error: BaseException) -> list[LeaseRequest]:
@@ -232,16 +240,6 @@ class Pool:
         for request in requests:
             self._fail(request, error)
         return requests
-
-    def _conclude(self, state: KeyState, lease: Lease, outcome: Outcome, now_s: float) -> None:
-        group = state.group
-        if outcome.kind is OutcomeKind.OK:
-            group.answered(lease.id)
-        elif outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
-            group.hit_limit(lease.id, self._last_id, outcome.retry_after_s, now_s, self._random)
-        elif outcome.kind is OutcomeKind.BUSY and state in self._resting:
-            # Overloaded: the others go first, though it stays open when it is the only one.
-            self._put_last(state)
 
     def _offer(self, state: KeyState, now_s: float) -> list[LeaseRequest]:
         self._resting.setdefault(state)
@@ -334,7 +332,9 @@ class Pool:
         )
 
     def _no_usable_key(self, model: str) -> NoUsableKey:
-        reasons = {name: state.why_never() for name, state in self.states.items()}
+        reasons = {
+            name: state.dropped or "does not have the model" for name, state in self.states.items()
+        }
         listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
         more = len(listed) - _REASONS_SHOWN
         shown = "; ".join(listed[:_REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -117,6 +117,7 @@ def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
     if not (_text(raw, "id") and _text(raw, "status")):
         return None
     counts, metadata, errors = (_object(raw, n) for n in ("request_counts", "metadata", "errors"))
+    issues = errors.get("data")
     ends = [end for end in (_count(raw, name) for name in _ENDS) if end]
     return RemoteBatch(
         id=_text(raw, "id"),
@@ -131,7 +132,16 @@ def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
         metadata={name: value for name, value in metadata.items() if isinstance(value, str)},
         created_wall_s=float(_count(raw, "created_at")),
         ended_wall_s=float(ends[0]) if ends else None,
-        errors=tuple(_issue(one) for one in _objects(errors.get("data"))),
+        errors=tuple(
+            BatchIssue(
+                code=_text(one, "code"),
+                message=_text(one, "message"),
+                line=_count(one, "line") or None,
+                param=_text(one, "param"),
+            )
+            for one in (issues if isinstance(issues, list) else ())
+            if isinstance(one, dict)
+        ),
     )
 
 
@@ -170,21 +180,10 @@ def read_result(line: bytes) -> ResultLine | None:
 
 
 def _error_words(raw: Any) -> tuple[str, str] | None:
-    error = raw.get("error") if isinstance(raw, dict) else None
-    if not isinstance(error, dict):
-        return None
+    error = _object(raw, "error") if isinstance(raw, dict) else {}
     code, kind, message = (error.get(name) for name in ("code", "type", "message"))
     told = str(code or kind or ""), str(message or "")
     return told if any(told) else None
-
-
-def _issue(raw: Mapping[str, Any]) -> BatchIssue:
-    return BatchIssue(
-        code=_text(raw, "code"),
-        message=_text(raw, "message"),
-        line=_count(raw, "line") or None,
-        param=_text(raw, "param"),
-    )
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:
@@ -200,7 +199,3 @@ def _count(raw: Mapping[str, Any], name: str) -> int:
 def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = raw.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
