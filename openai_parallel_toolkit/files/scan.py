@@ -189,7 +189,7 @@ class _Scan:
         if state is FileState.DONE and record is not None:
             whole = all(self._is_there(folder, final, existing) for final in record[2])
             return "done" if whole else self._due()
-        if state is FileState.ASIDE and not self._selection.retry_aside:
+        if state is FileState.ASIDE and not self._selection.retry_failed:
             return "aside"
         if state is None and self._is_taken(stem, existing):
             return "existing"

@@ -199,7 +199,8 @@ def test_a_forked_child_cannot_use_it_and_leaves_it_alone(bench):
         try:
             request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
         except UsageError:
-            keys._sender.resources.close()
+            for cache in keys._sender._resources.values():
+                cache.close()
             code = 0
         finally:
             os._exit(code)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from money_kit import Sums, bill_usd
 
 from openai_parallel_toolkit import ChatModel, FilesFailed, request_openai_api
-from openai_parallel_toolkit.runs.forecast import forecast
+from openai_parallel_toolkit.runs.sample import forecast
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]

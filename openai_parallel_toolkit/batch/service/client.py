@@ -19,9 +19,8 @@ from urllib.parse import quote
 
 from ...calls.classify import classify
 from ...calls.responses import parse_object
-from ...core.backoff import backoff_s
 from ...core.checkpoint import checkpoint
-from ...core.clock import Clock
+from ...core.clock import Clock, backoff_s
 from ...core.filesystem import atomic_file, storage_errors
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
 from ...core.redaction import Redactor

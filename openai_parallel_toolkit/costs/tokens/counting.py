@@ -1,4 +1,4 @@
-"""Count the tokens of a text exactly as tiktoken does, or estimate them without a vocabulary."""
+"""Estimate tokens without a vocabulary, or count them exactly as tiktoken does."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .vocabulary import encoding_for
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-#: Source: https://platform.openai.com/tokenizer, "one token ~ 4 characters of English" (2026-11).
-_BYTES_PER_TOKEN = 4
-#: Kept back for a reply whose length the request does not limit.
-DEFAULT_REPLY_TOKENS = 4096
 #: Counts one text.
 Counter = Callable[[str], int]
 #: tiktoken's pattern matcher panics, with a BaseException, on about 600,000 spaces in a row.
 _LONG_BLANK = 50_000
+#: Source: https://platform.openai.com/tokenizer, "one token ~ 4 characters of English" (2026-11).
+_BYTES_PER_TOKEN = 4
+#: Set aside for a reply whose length the request does not limit.
+DEFAULT_REPLY_TOKENS = 4096
 
 
 def estimate_tokens(body: bytes) -> int:
