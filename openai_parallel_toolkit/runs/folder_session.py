@@ -15,7 +15,7 @@ from ..core.records import FailureNote, FileState
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
 from ..files.plan import Plan
-from ..files.recover import roll_forward
+from ..files.publish import roll_forward
 from ..files.run_folders import open_inputs, open_outputs
 from ..files.run_lock import state_folder_of
 from ..files.scan import scan

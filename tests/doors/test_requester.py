@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from doors_kit import azure_key, prompts, questions
+from doors_fixture import azure_key, prompts, questions
 
 from openai_parallel_toolkit import (
     APIKeyManager,
