@@ -22,7 +22,7 @@ from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
-from ..keys.window import SlidingWindow
+from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
 

@@ -1,12 +1,15 @@
-"""Token buckets: allowances that refill evenly. Pure; the time is an argument, in seconds."""
+"""Allowances that refill evenly or count a moving minute. Pure; the time is given, in seconds."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 
 from ..core.records import RateHints
 
 _MINUTE_S = 60.0
+#: Half a second more than the minute: the way to the server takes now longer, now shorter.
+_WINDOW_S = 60.5
 #: Share of an amount that may be missing: rounding, not debt.
 _TOLERANCE = 1e-6
 
@@ -73,16 +76,54 @@ class RateLimits:
         if self.tokens is not None:
             self.tokens.take(tokens, now_s)
 
-    def learn_requests(self, hints: RateHints, now_s: float) -> None:
-        """Learn from the x-ratelimit-*-requests headers."""
+    def learn(self, hints: RateHints, now_s: float, *, requests: bool, tokens: bool) -> None:
+        """Learn `requests` and `tokens` from the x-ratelimit-* headers."""
         limit = hints.limit_requests
-        if limit is not None and limit >= 1:
+        if requests and limit is not None and limit >= 1:
             self.requests = self.requests or TokenBucket(limit, now_s)
             self.requests.learn(limit, hints.remaining_requests, hints.reset_requests_s, now_s)
-
-    def learn_tokens(self, hints: RateHints, now_s: float) -> None:
-        """Learn from the x-ratelimit-*-tokens headers."""
         limit = hints.limit_tokens
-        if limit is not None and limit >= 1:
+        if tokens and limit is not None and limit >= 1:
             self.tokens = self.tokens or TokenBucket(limit, now_s)
             self.tokens.learn(limit, hints.remaining_tokens, hints.reset_tokens_s, now_s)
+
+
+class SlidingWindow:
+    """At most `limit` tokens within any 60 seconds; held tokens count until they are sent."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        #: Clock time and tokens of what was sent, oldest first.
+        self._sent: deque[tuple[float, int]] = deque()
+        self._sent_tokens = 0
+        self._held_tokens = 0
+
+    def ready_s(self, tokens: int, now_s: float) -> float:
+        """Return when `tokens` may be held, `now_s` at the earliest.
+
+        What is larger than the window may be held when it is empty.
+        """
+        while self._sent and self._sent[0][0] + _WINDOW_S <= now_s:
+            self._sent_tokens -= self._sent.popleft()[1]
+        excess = self._held_tokens + self._sent_tokens + tokens - self._limit
+        ready_s = now_s
+        for sent_s, amount in self._sent:
+            if excess <= 0:
+                return ready_s
+            excess -= amount
+            ready_s = sent_s + _WINDOW_S
+        return now_s + _WINDOW_S if excess > 0 and self._held_tokens else ready_s
+
+    def hold(self, tokens: int) -> None:
+        """Take tokens, whether or not there is room."""
+        self._held_tokens += tokens
+
+    def release(self, tokens: int) -> None:
+        """Give held tokens back."""
+        self._held_tokens -= tokens
+
+    def sent(self, tokens: int, now_s: float) -> None:
+        """Count held tokens from now on: they are sent."""
+        self._held_tokens -= tokens
+        self._sent.append((now_s, tokens))
+        self._sent_tokens += tokens

@@ -143,18 +143,14 @@ class KeyState:
     def can_ever_serve(self, model: str) -> bool:
         return self.dropped is None and model not in self.not_here
 
-    def why_never(self) -> str:
-        """Return why it can never serve the model asked for."""
-        return "does not have the model" if self.dropped is None else self.dropped
-
     def lend(self, need: Need, now_s: float) -> None:
-        """Set aside what `need` asks for."""
+        """Reserve what `need` asks for."""
         self.in_flight += 1
         self.group.in_flight += 1
         self._take(need.model, 1, need.tokens, now_s)
 
     def settle(self, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float) -> None:
-        """Take back what was set aside for `need`, and count and learn from the outcome."""
+        """Take back what was reserved for `need`, and count and learn from the outcome."""
         usage, hints = outcome.usage, outcome.hints
         self.in_flight -= 1
         self.group.in_flight -= 1
@@ -183,10 +179,7 @@ class KeyState:
         if hints.limit_requests is None and hints.limit_tokens is None:
             return
         learned = self.group.learned.setdefault(model, RateLimits(None, None, now_s))
-        if self.key.rpm is None:
-            learned.learn_requests(hints, now_s)
-        if self.key.tpm is None:
-            learned.learn_tokens(hints, now_s)
+        learned.learn(hints, now_s, requests=self.key.rpm is None, tokens=self.key.tpm is None)
 
     def status(self, now_s: float) -> KeyStatus:
         """Return how the key stands, for people."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +17,9 @@ from ..core.errors import LeaseTimeout, UsageError
 from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
-from .config import DEFAULT_API_BASE, APIKey, GivenKey, Settings, load_settings, more_keys
+from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .model_queue import LeaseRequest
-from .pool import Pool, Settled
-from .status import Counts, Wait, count, explain
-from .timer import Timer
+from .pool import Counts, Pool, Settled, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +73,17 @@ class APIKeyManager:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())
-        self._timer = Timer(self._clock, self._changed, self._pool.next_s, self._advance)
+        #: Serves those who wait when their time has come; None: nobody has a time.
+        self._timer: threading.Thread | None = None
+        #: Clock time, seconds, that it waits for.
+        self._timer_until_s = math.inf
         self._listeners: dict[object, DropListener] = {}
         self._is_closed = False
         self._sender_lock = threading.Lock()
         self._sender: Any = None
         proxies = [settings.proxy] if settings.proxy else []
-        self._redactor = Redactor([*proxies, *(key.secret for key in settings.api_keys)])
+        #: Masks every key it has or had, and the proxy.
+        self.redactor = Redactor([*proxies, *(key.secret for key in settings.api_keys)])
         for key in settings.api_keys:
             self._pool.add(key, self._clock.now_s())
         with APIKeyManager._default_lock:
@@ -103,7 +106,7 @@ class APIKeyManager:
                 return request
             served = self._pool.ask(request, self._clock.now_s())
             if self._pool.waiting:
-                self._timer.look()
+                self._set_timer()
         _wake(served)
         return request
 
@@ -149,11 +152,11 @@ class APIKeyManager:
         if cost_usd is None and outcome.usage is not None:
             cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
         if outcome.kind is OutcomeKind.KEY_DEAD:
-            outcome = replace(outcome, message=self._redactor.clean(outcome.message))
+            outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
             if self._pool.waiting:
-                self._timer.look()
+                self._set_timer()
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
         else:
@@ -169,10 +172,10 @@ class APIKeyManager:
 
     def drop(self, name: str, outcome: Outcome) -> None:
         """Give a key up that proved to be dead outside any lease; unknown names are passed over."""
-        outcome = replace(outcome, message=self._redactor.clean(outcome.message))
+        outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.drop(name, outcome)
-            self._timer.look()
+            self._set_timer()
         self._tell(name, settled)
 
     def add_key(self, key: GivenKey) -> None:
@@ -185,20 +188,16 @@ class APIKeyManager:
         added = more_keys(settings, [key])
         with self._lock:
             is_current = settings is self._settings
-            served = self._add(added) if is_current else []
-        if is_current:
-            _wake(served)
-        else:  # another thread added or removed one meanwhile
+            served: list[LeaseRequest] = []
+            for one in added if is_current else ():
+                served += self._pool.add(one, self._clock.now_s())
+                self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, one))
+                # In place: filters that hold the redactor must know the new key as well.
+                self.redactor._secrets += (one.secret,)
+            self._set_timer()
+        _wake(served)
+        if not is_current:  # another thread added or removed one meanwhile
             self.add_key(key)
-
-    def _add(self, added: Sequence[APIKey]) -> list[LeaseRequest]:
-        now_s = self._clock.now_s()
-        served = [request for key in added for request in self._pool.add(key, now_s)]
-        self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, *added))
-        # In place: filters that hold the redactor must know the new key as well.
-        self._redactor._secrets += tuple(key.secret for key in added)
-        self._timer.look()
-        return served
 
     def remove_key(self, name_or_value: str) -> None:
         """Take a key away, by its name or its value. What it has in flight is not disturbed.
@@ -214,7 +213,7 @@ class APIKeyManager:
             failed = [request for name in names for request in self._pool.remove(name)]
             kept = tuple(key for key in self._settings.api_keys if key.name not in names)
             self._settings = replace(self._settings, api_keys=kept)
-            self._timer.look()
+            self._set_timer()
         if not names:
             raise UsageError("no key has this name or value; status() lists the names")
         _wake(failed)
@@ -260,7 +259,7 @@ class APIKeyManager:
         with self._lock:
             self._is_closed = True
             failed = self._pool.fail_all(_closed())
-            self._timer.look()
+            self._set_timer()
         with APIKeyManager._default_lock:
             if APIKeyManager._default is self:
                 APIKeyManager._default = None
@@ -290,11 +289,6 @@ class APIKeyManager:
         """What was loaded, with the keys as they are now."""
         return self._settings
 
-    @property
-    def redactor(self) -> Redactor:
-        """Masks every key it has or had, and the proxy."""
-        return self._redactor
-
     def status(self) -> list[KeyStatus]:
         """Return how each key stands, in the order they were given."""
         with self._lock:
@@ -304,22 +298,12 @@ class APIKeyManager:
     def counts(self) -> Counts:
         """Return how many keys stand how, how much is in flight and how many wait."""
         with self._lock:
-            return count(
-                self._pool.states.values(),
-                self._clock.now_s(),
-                in_flight=self._pool.in_flight,
-                waiting=self._pool.waiting_count,
-            )
+            return self._pool.counts(self._clock.now_s())
 
     def waiting_on(self) -> Wait | None:
         """Return why requests wait and until when; None: none waits."""
         with self._lock:
-            first = self._pool.first_waiting()
-            if first is None:
-                return None
-            states = list(self._pool.states.values())
-            waiting = self._pool.waiting_count
-            return explain(states, first.need, self._clock.now_s(), waiting=waiting)
+            return self._pool.waiting_on(self._clock.now_s())
 
     def has_usable(self) -> bool:
         """Return whether any key is not dropped."""
@@ -350,12 +334,34 @@ class APIKeyManager:
         """Act on the pool under the lock, and wake those it served or failed without it."""
         with self._lock:
             done = act(self._clock.now_s())
-            self._timer.look()
+            self._set_timer()
         _wake(done)
 
-    def _advance(self, now_s: float) -> Callable[[], None]:
-        served = self._pool.advance(now_s)
-        return lambda: _wake(served)
+    def _set_timer(self) -> None:
+        """Take note, under the lock, that the next time to serve may be another one."""
+        next_s = self._pool.next_s()
+        if self._timer is None:
+            if next_s < math.inf:
+                self._timer = threading.Thread(
+                    target=self._run_timer, name="keys-timer", daemon=True
+                )
+                self._timer.start()
+        elif next_s == math.inf or next_s < self._timer_until_s:
+            self._changed.notify_all()
+
+    def _run_timer(self) -> None:
+        while True:
+            with self._changed:
+                until_s = self._timer_until_s = self._pool.next_s()
+                if until_s == math.inf:
+                    self._timer = None
+                    return
+                now_s = self._clock.now_s()
+                if now_s < until_s:
+                    self._clock.wait(self._changed, until_s)
+                    continue
+                served = self._pool.advance(now_s)
+            _wake(served)
 
     def _tell(self, name: str, settled: Settled) -> None:
         if settled.dropped is not None:
@@ -370,6 +376,54 @@ class APIKeyManager:
             for listener in listeners:
                 listener(name, settled.dropped)
         _wake(settled.requests)
+
+
+def default_manager() -> APIKeyManager:
+    """Return the process's default manager; make one from the environment when there is none.
+
+    Raises:
+        ConfigError: there is none, and no key is configured.
+    """
+    made = APIKeyManager._default or APIKeyManager()
+    # Another thread may have been quicker.
+    return APIKeyManager._default or made
+
+
+def close_default_managers() -> None:
+    """Close the managers that bare calls use; the next that is made is the default; for tests."""
+    with APIKeyManager._default_lock:
+        managers = [made for _, made in APIKeyManager._of_configs.values()]
+        APIKeyManager._of_configs.clear()
+        if APIKeyManager._default is not None:
+            managers.append(APIKeyManager._default)
+    for manager in managers:
+        manager.close()
+
+
+def close_unless_default(manager: APIKeyManager) -> None:
+    """Close a manager that nobody else can use: bare calls go on with the default one."""
+    if manager is not APIKeyManager._default:
+        manager.close()
+
+
+def manager_of(config_path: str | os.PathLike[str]) -> APIKeyManager:
+    """Return the process's manager for a config file; a new one when the file was changed.
+
+    Raises:
+        ConfigError: a setting is missing or wrong.
+    """
+    place = os.path.abspath(config_path)
+    version = os.stat(place).st_mtime_ns if os.path.exists(place) else 0
+    known = APIKeyManager._of_configs.get(place)
+    if known is not None and known[0] == version and not known[1]._is_closed:
+        return known[1]
+    made = APIKeyManager(config_path=config_path)
+    with APIKeyManager._default_lock:
+        quicker = APIKeyManager._of_configs.get(place)
+        if quicker is not None and quicker is not known:
+            return quicker[1]
+        APIKeyManager._of_configs[place] = version, made
+    return made
 
 
 def _wake(requests: Sequence[LeaseRequest]) -> None:

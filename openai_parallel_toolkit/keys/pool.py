@@ -7,20 +7,63 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
 from ..core.errors import NoUsableKey, UsageError
 from ..core.records import Lease, Need, Outcome, OutcomeKind
-from ..core.text import brief
+from ..core.text import brief, counted
 from .config import APIKey
-from .key_state import Group, KeyState
+from .key_state import BlockReason, Group, KeyState
 from .model_queue import LeaseRequest, ModelQueue
 
 _REASONS_SHOWN = 20
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Why requests wait for a key."""
+
+    #: How many wait.
+    count: int
+    #: Clock time, seconds, when the first may be served; None: when a reply comes in.
+    until_s: float | None
+    #: For people, for example "2 of 3 keys cool down after a rate limit (soonest: key-1)".
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How many keys stand how."""
+
+    alive: int = 0
+    cooling: int = 0
+    half_open: int = 0
+    dropped: int = 0
+    #: Requests that hold a lease.
+    in_flight: int = 0
+    #: Requests that wait for one.
+    waiting: int = 0
+
+    @property
+    def keys(self) -> int:
+        return self.alive + self.cooling + self.half_open + self.dropped
+
+    @property
+    def states(self) -> str:
+        """For people, for example "3 alive, 1 cooling"."""
+        others = {"cooling": self.cooling, "on trial": self.half_open, "dropped": self.dropped}
+        shown = [f"{number} {state}" for state, number in others.items() if number]
+        return ", ".join([f"{self.alive} alive", *shown])
+
+    def __str__(self) -> str:
+        keys = counted(self.keys, "key")
+        return f"{keys}: {self.states} | {self.in_flight} in flight, {self.waiting} waiting"
 
 
 class Settled(NamedTuple):
@@ -49,13 +92,42 @@ class Pool:
         self._last_id = 0
         self._last_number = 0
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._lent)
+    def counts(self, now_s: float) -> Counts:
+        """Return how many keys stand how, how much is in flight and how many wait."""
+        numbers = Counter(state.status(now_s).state for state in self.states.values())
+        return Counts(
+            alive=numbers["alive"],
+            cooling=numbers["cooling"],
+            half_open=numbers["on trial"],
+            dropped=numbers["dropped"],
+            in_flight=len(self._lent),
+            waiting=sum(len(queue.requests) for queue in self.waiting),
+        )
 
-    @property
-    def waiting_count(self) -> int:
-        return sum(len(queue.requests) for queue in self.waiting)
+    def waiting_on(self, now_s: float) -> Wait | None:
+        """Return why the request that has waited longest waits, and until when; None: none does."""
+        if not self.waiting:
+            return None
+        first = min((queue.head for queue in self.waiting), key=lambda request: request.number)
+        blocked: dict[BlockReason, list[tuple[float, str]]] = {}
+        soonest_s = math.inf
+        for state in self.states.values():
+            block, at_s = state.block(first.need, now_s), state.ready_s(first.need, now_s)
+            soonest_s = min(soonest_s, at_s)
+            if block is not None:
+                blocked.setdefault(block.reason, []).append((at_s, state.key.name))
+        parts = []
+        for reason in BlockReason:
+            if reason in blocked:
+                at_s, name = min(blocked[reason], key=lambda one: one[0])
+                soonest = f" (soonest: {name})" if at_s < math.inf else ""
+                told = f"{len(blocked[reason])} of {len(self.states)} keys {reason.value}"
+                parts.append(told + soonest)
+        return Wait(
+            count=sum(len(queue.requests) for queue in self.waiting),
+            until_s=soonest_s if soonest_s < math.inf else None,
+            reason="; ".join(parts),
+        )
 
     def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         name = key.group or key.name
@@ -142,16 +214,24 @@ class Pool:
         if held is not lease or state is None:
             return None
         del self._lent[lease.id]
-        self._conclude(state, lease, outcome, now_s)
-        state.settle(lease.need, outcome, cost_usd, now_s)
+        kind = outcome.kind
         failed: list[LeaseRequest] = []
         dropped = None
-        if outcome.kind is OutcomeKind.NOT_HERE:
+        if kind is OutcomeKind.OK:
+            state.group.answered(lease.id)
+        elif kind is OutcomeKind.BUSY and outcome.is_limit:
+            wait_s = outcome.retry_after_s
+            state.group.hit_limit(lease.id, self._last_id, wait_s, now_s, self._random)
+        elif kind is OutcomeKind.BUSY and state in self._resting:
+            # Overloaded: the others go first, though it stays open when it is the only one.
+            self._put_last(state)
+        elif kind is OutcomeKind.NOT_HERE:
             state.not_here.add(lease.need.model)
             failed = self._fail_hopeless()
-        elif outcome.kind is OutcomeKind.KEY_DEAD and state.dropped is None:
+        elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
             dropped = _reason(outcome)
             failed = self._drop(state, dropped)
+        state.settle(lease.need, outcome, cost_usd, now_s)
         return Settled([*failed, *self._serve_changed(state, now_s)], dropped)
 
     def fail_all(self, error: BaseException) -> list[LeaseRequest]:
@@ -160,21 +240,6 @@ class Pool:
         for request in requests:
             self._fail(request, error)
         return requests
-
-    def first_waiting(self) -> LeaseRequest | None:
-        """Return the request that has waited longest."""
-        heads = [queue.head for queue in self.waiting]
-        return min(heads, key=lambda request: request.number, default=None)
-
-    def _conclude(self, state: KeyState, lease: Lease, outcome: Outcome, now_s: float) -> None:
-        group = state.group
-        if outcome.kind is OutcomeKind.OK:
-            group.answered(lease.id)
-        elif outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
-            group.hit_limit(lease.id, self._last_id, outcome.retry_after_s, now_s, self._random)
-        elif outcome.kind is OutcomeKind.BUSY and state in self._resting:
-            # Overloaded: the others go first, though it stays open when it is the only one.
-            self._put_last(state)
 
     def _offer(self, state: KeyState, now_s: float) -> list[LeaseRequest]:
         self._resting.setdefault(state)
@@ -267,7 +332,9 @@ class Pool:
         )
 
     def _no_usable_key(self, model: str) -> NoUsableKey:
-        reasons = {name: state.why_never() for name, state in self.states.items()}
+        reasons = {
+            name: state.dropped or "does not have the model" for name, state in self.states.items()
+        }
         listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
         more = len(listed) - _REASONS_SHOWN
         shown = "; ".join(listed[:_REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")

@@ -26,7 +26,7 @@ from openai_parallel_toolkit import (
 from openai_parallel_toolkit.calls.models import make_request
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.records import RawReply
-from openai_parallel_toolkit.keys.window import SlidingWindow
+from openai_parallel_toolkit.keys.bucket import SlidingWindow
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.fake import chat_reply

@@ -148,12 +148,13 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def no_lease_is_lost(self):
-        assert self.pool.in_flight == len(self.leases)
+        counts = self.pool.counts(self.now_s)
+        assert counts.in_flight == len(self.leases)
         for name, state in self.pool.states.items():
             assert state.in_flight == sum(lease.key_name == name for lease in self.leases)
             room = state.key.max_concurrent_requests
             assert room is None or state.in_flight <= room
-        assert self.pool.waiting_count == len(self.waiting)
+        assert counts.waiting == len(self.waiting)
 
     @invariant()
     def nobody_waits_for_what_is_free(self):

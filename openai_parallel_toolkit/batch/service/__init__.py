@@ -1,9 +1,25 @@
 """The Batch API: files, batches and the lines inside them."""
 
-from .client import BELIEVED_S, BatchService, ServiceRefusal, Trouble, asked_pause_s
-from .lines import ResultLine, line_url, read_result, request_line
-from .objects import BatchIssue, RemoteBatch, RemoteFile
-from .search import LISTED_WITHIN_S, MARK, find_batch, look_until_listed
+from .client import (
+    BELIEVED_S,
+    LISTED_WITHIN_S,
+    MARK,
+    BatchService,
+    ServiceRefusal,
+    Trouble,
+    asked_pause_s,
+    find_batch,
+    look_until_listed,
+)
+from .objects import (
+    BatchIssue,
+    RemoteBatch,
+    RemoteFile,
+    ResultLine,
+    line_url,
+    read_result,
+    request_line,
+)
 
 __all__ = [
     "BELIEVED_S",

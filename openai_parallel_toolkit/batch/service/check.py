@@ -59,24 +59,24 @@ class Finding:
         return f"line {self.line}: {self.message}" if self.line else self.message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FileCheck:
     """What a batch file holds, and what is wrong with it."""
 
-    lines: int
     size_bytes: int
     #: Whether it begins with a byte order mark, which no provider takes: send it without.
     has_mark: bool
-    #: URL of its lines; "" when none is usable.
-    url: str
-    #: Model of its lines; "" when none is usable.
-    model: str
     #: Tokens of the texts that its lines send; None: not counted.
     prompt_tokens: int | None
+    lines: int = 0
+    #: URL of its lines; "" when none is usable.
+    url: str = ""
+    #: Model of its lines; "" when none is usable.
+    model: str = ""
     #: The first ones.
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
     #: How many there are in all.
-    findings_count: int
+    findings_count: int = 0
 
     @property
     def is_good(self) -> bool:
@@ -101,48 +101,21 @@ def check_file(
         count: counts the tokens of a text for a model; None: they are not counted.
         most_findings: how many are kept; all are counted.
     """
-    judge = _Judge(urls, count, most_findings)
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(4)
     has_mark = head.startswith(codecs.BOM_UTF8)
     file.seek(len(codecs.BOM_UTF8) if has_mark else 0)
+    tokens = None if count is None else 0
+    found = FileCheck(size_bytes=size_bytes, has_mark=has_mark, prompt_tokens=tokens)
+    lines = _LineChecks(found, urls, count, most_findings)
     if size_bytes > max_bytes:
-        judge.find("too_large", f"it has {size_bytes:,} bytes, more than {max_bytes:,}; split it")
+        lines.find("too_large", f"it has {size_bytes:,} bytes, more than {max_bytes:,}; split it")
     elif wide := _wide_encoding(head):
-        judge.find("wrong_encoding", f"it is {wide}; save it as UTF-8")
+        lines.find("wrong_encoding", f"it is {wide}; save it as UTF-8")
     else:
-        _read_lines(file, judge, max_lines)
-    return FileCheck(
-        lines=judge.lines,
-        size_bytes=size_bytes,
-        has_mark=has_mark,
-        url=judge.url,
-        model=judge.model,
-        prompt_tokens=judge.prompt_tokens if count is not None else None,
-        findings=tuple(judge.findings),
-        findings_count=judge.findings_count,
-    )
-
-
-def _read_lines(file: BinaryIO, judge: _Judge, max_lines: int) -> None:
-    blank_at: int | None = None
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            blank_at = blank_at or number
-            continue
-        if blank_at is not None:  # blank lines at the end are harmless
-            judge.find("malformed_line", "it is blank; take it out", blank_at)
-            blank_at = None
-        if judge.lines == max_lines:
-            judge.find("too_many_lines", f"it has more than {max_lines:,} lines; split it")
-            return
-        judge.look(number, line)
-    if judge.lines == 0:
-        judge.find("empty_file", "it is empty")
-    if judge.embeddings > MAX_EMBEDDINGS:
-        told = f"its lines ask for {judge.embeddings:,} embeddings, more than {MAX_EMBEDDINGS:,}"
-        judge.find("too_many_inputs", f"{told}; split it")
+        lines.read(file, max_lines)
+    return found
 
 
 def _wide_encoding(head: bytes) -> str:
@@ -155,30 +128,46 @@ def _wide_encoding(head: bytes) -> str:
     return "UTF-32" if head.count(b"\0") > 2 else "UTF-16"
 
 
-class _Judge:
-    """What was seen so far."""
+class _LineChecks:
+    """Looks at one line after the other, and puts down what they hold."""
 
-    def __init__(self, urls: frozenset[str], count: Counter | None, most_findings: int) -> None:
+    def __init__(
+        self, found: FileCheck, urls: frozenset[str], count: Counter | None, most_findings: int
+    ) -> None:
+        self.found = found
+        self.embeddings = 0
         self._urls = urls
         self._count = count
         self._most_findings = most_findings
         #: First line of each custom_id, by its hash: small, whatever the ids are.
         self._ids: dict[int, int] = {}
-        self.lines = 0
-        self.url = ""
-        self.model = ""
-        self.prompt_tokens = 0
-        self.embeddings = 0
-        self.findings: list[Finding] = []
-        self.findings_count = 0
+
+    def read(self, file: BinaryIO, max_lines: int) -> None:
+        blank_at: int | None = None
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                blank_at = blank_at or number
+                continue
+            if blank_at is not None:  # blank lines at the end are harmless
+                self.find("malformed_line", "it is blank; take it out", blank_at)
+                blank_at = None
+            if self.found.lines == max_lines:
+                self.find("too_many_lines", f"it has more than {max_lines:,} lines; split it")
+                return
+            self.look(number, line)
+        if self.found.lines == 0:
+            self.find("empty_file", "it is empty")
+        if self.embeddings > MAX_EMBEDDINGS:
+            told = f"its lines ask for {self.embeddings:,} embeddings, more than {MAX_EMBEDDINGS:,}"
+            self.find("too_many_inputs", f"{told}; split it")
 
     def find(self, code: str, message: str, line: int | None = None) -> None:
-        self.findings_count += 1
-        if len(self.findings) < self._most_findings:
-            self.findings.append(Finding(code=code, message=message, line=line))
+        self.found.findings_count += 1
+        if self.found.findings_count <= self._most_findings:
+            self.found.findings += (Finding(code=code, message=message, line=line),)
 
     def look(self, number: int, line: bytes) -> None:
-        self.lines += 1
+        self.found.lines += 1
         try:
             raw = read_strictly(line)
         except UnicodeDecodeError as exc:
@@ -219,10 +208,12 @@ class _Judge:
         elif url not in self._urls:
             known = " or ".join(sorted(self._urls))
             self.find("wrong_url", f"its url has to be {known}", number)
-        elif self.url and url != self.url:
-            self.find("mixed_urls", f"its url is not {self.url!r} as in the lines before", number)
+        elif self.found.url and url != self.found.url:
+            self.find(
+                "mixed_urls", f"its url is not {self.found.url!r} as in the lines before", number
+            )
         else:
-            self.url = url
+            self.found.url = url
 
     def _look_at_body(self, number: int, raw: Mapping[str, Any]) -> None:
         body = raw.get("body")
@@ -232,11 +223,11 @@ class _Judge:
         model = body.get("model")
         if not isinstance(model, str) or not model:
             self.find("missing_field", "its body has no model (a text)", number)
-        elif self.model and model != self.model:
-            told = f"its model is {model!r} and not {self.model!r} as in the lines before"
+        elif self.found.model and model != self.found.model:
+            told = f"its model is {model!r} and not {self.found.model!r} as in the lines before"
             self.find("mixed_models", f"{told}; give each model a file of its own", number)
         else:
-            self.model = model
+            self.found.model = model
         if str(raw.get("url")).endswith("/embeddings"):
             inputs = inputs_of(body)
             self.embeddings += inputs
@@ -244,7 +235,8 @@ class _Judge:
                 told = f"it asks for {inputs:,} embeddings, more than {MAX_INPUTS:,}; split it"
                 self.find("too_many_inputs", told, number)
         if self._count is not None:
-            self.prompt_tokens += sum(self._count(text, self.model) for text in _texts(body))
+            tokens = sum(self._count(text, self.found.model) for text in _texts(body))
+            self.found.prompt_tokens = (self.found.prompt_tokens or 0) + tokens
 
 
 def read_strictly(line: bytes) -> Any:
@@ -282,8 +274,9 @@ def _finite(digits: str) -> float:
 def inputs_of(body: Mapping[str, Any]) -> int:
     """Return how many embeddings a request asks for."""
     given = body.get("input")
-    is_many = isinstance(given, list) and not all(isinstance(part, int) for part in given)
-    return len(given) if is_many and isinstance(given, list) else 1
+    if not isinstance(given, list) or all(isinstance(part, int) for part in given):
+        return 1
+    return len(given)
 
 
 def _texts(body: Mapping[str, Any]) -> Iterator[str]:

@@ -3,14 +3,14 @@
 What only reads, cancels or deletes is repeated here until it works or ten minutes are over. What
 makes something (`upload`, `import_file`, `create`) is sent once: when its reply is lost, only the
 caller can look whether it happened. An id that the service gave is believed for a while: what is
-said not to be there is looked for again.
+said not to be there is looked for again. A batch that may have been made although nobody here was
+told is found in the list.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from random import Random
@@ -20,8 +20,8 @@ from urllib.parse import quote
 from ...calls.classify import classify
 from ...calls.responses import parse_object
 from ...core.checkpoint import checkpoint
-from ...core.clock import Clock
-from ...core.filesystem import storage_error
+from ...core.clock import Clock, backoff_s
+from ...core.filesystem import atomic_file, storage_errors
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
 from ...core.redaction import Redactor
 from ...transport.base import HttpExchange, Method, SendFault, Upload
@@ -37,6 +37,14 @@ _CONFLICT = 409
 _LONGEST_ASKED_S = 600.0
 #: Seconds in which what was just made comes to be seen everywhere at a provider.
 BELIEVED_S = 30.0
+#: The name in a batch's metadata under which its token stands.
+MARK = "openai_parallel_toolkit"
+#: Seconds in which a provider lists a batch that it has made. None of them says how late its list
+#: may be; lists that lag behind do so by a second or two. Only who does not know whether a batch
+#: was made waits, which is after a crash or a lost reply at just that step.
+LISTED_WITHIN_S = 10.0
+#: Clocks differ; a batch may seem older than what made it.
+_CLOCK_SLACK_S = 86_400.0
 _MISSING = frozenset({400, 404})
 _FILE_PARAMS = frozenset({"file", "file_id", "input_file", "input_file_id"})
 _Read = TypeVar("_Read")
@@ -117,22 +125,21 @@ class BatchService:
             StorageError: it cannot be read.
         """
         upload = Upload(name=name, path=path, fields={"purpose": "batch"})
-        exchange = HttpExchange(method="POST", path="/files", upload=upload)
-        return await self._once(exchange, file_from)
+        return await self._once(_exchange("POST", "files", upload=upload), file_from)
 
     async def import_file(self, name: str, url: str) -> RemoteFile:
         """Have Azure fetch a file from a URL by itself; it is ready when its status says so."""
         asked = {"filename": name, "purpose": "batch", "content_url": url}
-        return await self._once(_post("/files/import", asked), file_from)
+        exchange = _exchange("POST", "files", "import", body=canonical_json(asked))
+        return await self._once(exchange, file_from)
 
     async def file(self, file_id: str) -> RemoteFile:
         """Return how a file stands."""
-        return await self._repeat(_plain("GET", _path("files", file_id)), file_from, file_id)
+        return await self._repeat(_exchange("GET", "files", file_id), file_from, file_id)
 
     async def files(self) -> list[RemoteFile]:
         """Return the files for batches, and those that batches wrote where the provider mixes."""
-        found = [file_from(raw) async for raw in self._pages("/files", {"purpose": "batch"})]
-        return [file for file in found if file is not None]
+        return [file async for file in self._pages("files", {"purpose": "batch"}, file_from)]
 
     async def download(self, file_id: str, path: str) -> int:
         """Write a file's content to `path`, whole or not at all, and return its size in bytes.
@@ -148,7 +155,7 @@ class BatchService:
         """Delete a file; one that is gone already is fine."""
         checkpoint("batch.deleting")
         try:
-            await self._repeat(_plain("DELETE", _path("files", file_id)), _anything)
+            await self._repeat(_exchange("DELETE", "files", file_id), lambda raw: raw)
         except ServiceRefusal as refusal:
             if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
                 raise
@@ -180,7 +187,7 @@ class BatchService:
             "completion_window": window,
             "metadata": dict(metadata),
         }
-        exchange = _post("/batches", asked)
+        exchange = _exchange("POST", "batches", body=canonical_json(asked))
 
         def is_early(trouble: Trouble) -> bool:
             return isinstance(trouble, ServiceRefusal) and trouble.misses(input_file_id)
@@ -192,24 +199,20 @@ class BatchService:
 
     async def batch(self, batch_id: str) -> RemoteBatch:
         """Return how a batch stands."""
-        return await self._repeat(_plain("GET", _path("batches", batch_id)), batch_from, batch_id)
+        return await self._repeat(_exchange("GET", "batches", batch_id), batch_from, batch_id)
 
     async def whole_batch(self, remote: RemoteBatch) -> RemoteBatch:
         """Return a batch that is over once it names the files that its counts promise."""
-        since_s, longest_s = self._clock.now_s(), _FIRST_PAUSE_S
+        since_s, looks = self._clock.now_s(), 0
         while not remote.is_whole and self._clock.now_s() - since_s < self._believed_s:
-            await self._sleep(self._jittered_s(longest_s))
-            longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
+            looks += 1
+            await self._sleep(self._pause_s(looks))
             remote = await self.batch(remote.id)
         return remote
 
-    async def batches(self) -> AsyncGenerator[RemoteBatch, None]:
+    def batches(self) -> AsyncGenerator[RemoteBatch, None]:
         """Yield all batches, newest first."""
-        async with contextlib.aclosing(self._pages("/batches", {"limit": "100"})) as found:
-            async for raw in found:
-                batch = batch_from(raw)
-                if batch is not None:
-                    yield batch
+        return self._pages("batches", {"limit": "100"}, batch_from)
 
     async def cancel(self, batch_id: str) -> RemoteBatch:
         """Ask that a batch be stopped, and return how it stands; one that is over stays as it is.
@@ -217,9 +220,8 @@ class BatchService:
         Lines that were answered before it stops are billed and can be downloaded.
         """
         try:
-            return await self._repeat(
-                _plain("POST", _path("batches", batch_id, "cancel")), batch_from
-            )
+            exchange = _exchange("POST", "batches", batch_id, "cancel")
+            return await self._repeat(exchange, batch_from)
         except ServiceRefusal as refusal:
             if refusal.outcome.status not in {400, _CONFLICT}:
                 raise
@@ -231,14 +233,16 @@ class BatchService:
     # -- how it is asked -----------------------------------------------------------------------
 
     async def _pages(
-        self, path: str, query: Mapping[str, str]
-    ) -> AsyncGenerator[Mapping[str, Any], None]:
+        self, path: str, query: Mapping[str, str], read: Callable[[Any], _Read | None]
+    ) -> AsyncGenerator[_Read, None]:
         after = ""
         while True:
             asked = {**query, "after": after} if after else query
-            page = await self._repeat(HttpExchange(method="GET", path=path, query=asked), _page)
+            page = await self._repeat(_exchange("GET", path, query=asked), _page)
             for raw in page["data"]:
-                yield raw
+                found = read(raw)
+                if found is not None:
+                    yield found
             last = str(page["data"][-1].get("id")) if page["data"] else ""
             if not page.get("has_more") or last in {"", after}:
                 return
@@ -246,14 +250,12 @@ class BatchService:
 
     async def _download(self, file_id: str, path: str) -> int:
         with _whole_file(path) as file:
-            exchange = HttpExchange(
-                method="GET", path=_path("files", file_id, "content"), save_to=file
-            )
+            exchange = _exchange("GET", "files", file_id, "content", save_to=file)
             reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
             size_bytes = file.tell()
             file.seek(0)
             if not _is_success(reply) or (size_bytes and parse_object(file.readline()) is None):
-                raise ServiceRefusal(self._outcome(reply, exchange), _param(reply))
+                raise self._refusal(reply, exchange)
             return size_bytes
 
     async def _repeat(
@@ -271,11 +273,12 @@ class BatchService:
         """
 
         def limit_s(trouble: Trouble) -> float:
-            if _is_worth_repeating(trouble):
+            if isinstance(trouble, SendFault):
                 return self._patience_s
-            is_missing = isinstance(trouble, ServiceRefusal) and (
-                trouble.outcome.kind is OutcomeKind.NOT_HERE or trouble.misses(known_id)
-            )
+            kind = trouble.outcome.kind
+            if kind in _PASSING and trouble.outcome.status != _CONFLICT:
+                return self._patience_s
+            is_missing = kind is OutcomeKind.NOT_HERE or trouble.misses(known_id)
             return self._believed_s if known_id and is_missing else 0.0
 
         return await self._retry(attempt, limit_s)
@@ -284,52 +287,49 @@ class BatchService:
         self, attempt: Callable[[], Awaitable[_Read]], limit_s: Callable[[Trouble], float]
     ) -> _Read:
         """Attempt something again while `limit_s`, the seconds that a trouble is borne, lasts."""
-        since_s, longest_s, me = self._clock.now_s(), _FIRST_PAUSE_S, object()
+        since_s, failures, me = self._clock.now_s(), 0, object()
         try:
             while True:
                 try:
                     return await attempt()
                 except (ServiceRefusal, SendFault) as exc:
-                    pause_s = asked_pause_s(exc) or self._jittered_s(longest_s)
+                    failures += 1
+                    pause_s = asked_pause_s(exc) or self._pause_s(failures)
                     left_s = since_s + limit_s(exc) - self._clock.now_s()
                     if pause_s > left_s:
                         raise
                     self._waits[me] = self.waits_until(exc, left_s)
                 await self._sleep(pause_s)
-                longest_s = min(2 * longest_s, _LONGEST_PAUSE_S)
         finally:
             self._waits.pop(me, None)
 
-    def _jittered_s(self, longest_s: float) -> float:
-        return longest_s * (0.2 + 0.8 * self._chance.random())
+    def _pause_s(self, failures: int) -> float:
+        chance = 0.2 + 0.8 * self._chance.random()
+        return backoff_s(failures, chance, base_s=_FIRST_PAUSE_S, cap_s=_LONGEST_PAUSE_S)
 
     async def _once(self, exchange: HttpExchange, read: Callable[[Any], _Read | None]) -> _Read:
         reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
         raw = parse_object(reply.body or b"{}") if _is_success(reply) else None
         found = None if raw is None else read(raw)
         if found is None:
-            raise ServiceRefusal(self._outcome(reply, exchange), _param(reply))
+            raise self._refusal(reply, exchange)
         return found
 
-    def _outcome(self, reply: RawReply, exchange: HttpExchange) -> Outcome:
+    def _refusal(self, reply: RawReply, exchange: HttpExchange) -> ServiceRefusal:
         wall_s = self._clock.wall_s()
         outcome, answer = classify(reply, exchange.path, wall_s=wall_s, clean=self._clean)
-        if answer is None:
-            return outcome
-        told = f"{exchange.path}: the reply is not what was asked for"
-        return Outcome(
-            kind=OutcomeKind.UNKNOWN, status=reply.status, code="no_answer", message=told
-        )
+        if answer is not None:
+            told = f"{exchange.path}: the reply is not what was asked for"
+            outcome = Outcome(
+                kind=OutcomeKind.UNKNOWN, status=reply.status, code="no_answer", message=told
+            )
+        error = (parse_object(reply.body) or {}).get("error")
+        param = str(error.get("param") or "") if isinstance(error, dict) else ""
+        return ServiceRefusal(outcome, param)
 
 
 #: Why something did not work.
 Trouble = ServiceRefusal | SendFault
-
-
-def _is_worth_repeating(trouble: Trouble) -> bool:
-    if isinstance(trouble, SendFault):
-        return True
-    return trouble.outcome.kind in _PASSING and trouble.outcome.status != _CONFLICT
 
 
 def asked_pause_s(trouble: Trouble) -> float | None:
@@ -338,53 +338,61 @@ def asked_pause_s(trouble: Trouble) -> float | None:
     return None if asked_s is None else min(asked_s, _LONGEST_ASKED_S)
 
 
-def _param(reply: RawReply) -> str:
-    error = (parse_object(reply.body) or {}).get("error")
-    return str(error.get("param") or "") if isinstance(error, dict) else ""
+async def find_batch(
+    service: BatchService, token: str, file_id: str | None, *, since_wall_s: float
+) -> RemoteBatch | None:
+    """Return the batch that carries a token; None: none is listed.
+
+    Where the service keeps no metadata, it is known by its file, unless it has failed.
+
+    Args:
+        file_id: of its input; None: not known.
+        since_wall_s: seconds since 1970; it was made no earlier.
+    """
+    async with contextlib.aclosing(service.batches()) as batches:
+        async for batch in batches:
+            if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
+                return None
+            if batch.metadata.get(MARK) == token:
+                return batch
+            is_nameless = MARK not in batch.metadata and batch.status != "failed"
+            if is_nameless and batch.input_file_id == file_id:
+                return batch
+    return None
+
+
+async def look_until_listed(
+    look: Callable[[], Awaitable[RemoteBatch | None]],
+    *,
+    within_s: float,
+    pause: Callable[[float], Awaitable[None]],
+) -> RemoteBatch | None:
+    """Look for a batch again and again; None: it is not listed after `within_s` seconds either."""
+    waited_s, pause_s = 0.0, _FIRST_PAUSE_S
+    while (found := await look()) is None and waited_s < within_s:
+        pause_s = min(pause_s, within_s - waited_s)
+        await pause(pause_s)
+        waited_s += pause_s
+        pause_s *= 2
+    return found
 
 
 @contextlib.contextmanager
 def _whole_file(path: str) -> Iterator[BinaryIO]:
-    """Write beside `path`, and move there what is complete and on the disk.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    part = f"{path}.part"
-    try:
-        with open(part, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as exc:
-        raise storage_error(exc, path) from exc
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
+    with storage_errors(path), atomic_file(path) as part, open(part, "w+b") as file:
+        yield file
 
 
 def _is_success(reply: RawReply) -> bool:
     return 200 <= reply.status < 300
 
 
-def _plain(method: Method, path: str) -> HttpExchange:
-    return HttpExchange(method=method, path=path)
-
-
-def _post(path: str, asked: Mapping[str, Any]) -> HttpExchange:
-    return HttpExchange(method="POST", path=path, body=canonical_json(asked))
-
-
-def _path(*parts: str) -> str:
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
+def _exchange(method: Method, *parts: str, **content: Any) -> HttpExchange:
+    path = "".join(f"/{quote(part, safe='')}" for part in parts)
+    return HttpExchange(method=method, path=path, **content)
 
 
 def _page(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
     data = raw.get("data")
     is_page = isinstance(data, list) and all(isinstance(one, dict) for one in data)
     return raw if is_page else None
-
-
-def _anything(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    return raw

@@ -1,4 +1,4 @@
-"""What the Batch API says of its files and batches: frozen data, read tolerantly.
+"""Files, batches and their lines as the Batch API has them: frozen data, read tolerantly. Pure.
 
 Source: https://platform.openai.com/docs/api-reference/batch and
 https://learn.microsoft.com/azure/ai-services/openai/how-to/batch (read 2026-11).
@@ -6,9 +6,14 @@ https://learn.microsoft.com/azure/ai-services/openai/how-to/batch (read 2026-11)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ...calls.responses import parse_object
+from ...core.records import Lease
+from ...transport.target import is_azure
 
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
@@ -78,6 +83,22 @@ class RemoteBatch:
         return not (is_missing or (self.failed and not self.error_file_id))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultLine:
+    """What came of one request line; from an output file or an error file."""
+
+    custom_id: str
+    #: HTTP status of the reply; None: the line was not asked.
+    status: int | None
+    #: The reply's JSON; empty when there is none.
+    body: bytes
+    #: The provider's error code; "" when it gave none.
+    code: str = ""
+    #: For people; may hold what the provider repeats of the request.
+    message: str = ""
+    request_id: str = ""
+
+
 def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
     """Return the file that a reply describes; None: it describes none."""
     if not _text(raw, "id"):
@@ -96,6 +117,7 @@ def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
     if not (_text(raw, "id") and _text(raw, "status")):
         return None
     counts, metadata, errors = (_object(raw, n) for n in ("request_counts", "metadata", "errors"))
+    issues = errors.get("data")
     ends = [end for end in (_count(raw, name) for name in _ENDS) if end]
     return RemoteBatch(
         id=_text(raw, "id"),
@@ -110,17 +132,58 @@ def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
         metadata={name: value for name, value in metadata.items() if isinstance(value, str)},
         created_wall_s=float(_count(raw, "created_at")),
         ended_wall_s=float(ends[0]) if ends else None,
-        errors=tuple(_issue(one) for one in _objects(errors.get("data"))),
+        errors=tuple(
+            BatchIssue(
+                code=_text(one, "code"),
+                message=_text(one, "message"),
+                line=_count(one, "line") or None,
+                param=_text(one, "param"),
+            )
+            for one in (issues if isinstance(issues, list) else ())
+            if isinstance(one, dict)
+        ),
     )
 
 
-def _issue(raw: Mapping[str, Any]) -> BatchIssue:
-    return BatchIssue(
-        code=_text(raw, "code"),
-        message=_text(raw, "message"),
-        line=_count(raw, "line") or None,
-        param=_text(raw, "param"),
+def request_line(custom_id: str, url: str, body: bytes) -> bytes:
+    """Return one line of an input file, line feed included.
+
+    Args:
+        url: as `line_url` gives it.
+        body: canonical JSON; it becomes part of the line as it is.
+    """
+    head = f'{{"custom_id":{json.dumps(custom_id)},"method":"POST","url":{json.dumps(url)},"body":'
+    return head.encode() + body + b"}\n"
+
+
+def line_url(lease: Lease, path: str) -> str:
+    """Return the URL that lines for an API path carry; OpenAI's have the version in front."""
+    return path if is_azure(lease) else f"/v1{path}"
+
+
+def read_result(line: bytes) -> ResultLine | None:
+    """Return what a line of an output or error file says; None: it is no such line."""
+    raw = parse_object(line)
+    if raw is None or not isinstance(raw.get("custom_id"), str):
+        return None
+    response = _object(raw, "response")
+    body, status = response.get("body"), response.get("status_code")
+    code, message = _error_words(raw) or _error_words(body) or ("", "")
+    return ResultLine(
+        custom_id=raw["custom_id"],
+        status=status if isinstance(status, int) else None,
+        body=b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
+        code=code,
+        message=message,
+        request_id=str(response.get("request_id") or ""),
     )
+
+
+def _error_words(raw: Any) -> tuple[str, str] | None:
+    error = _object(raw, "error") if isinstance(raw, dict) else {}
+    code, kind, message = (error.get(name) for name in ("code", "type", "message"))
+    told = str(code or kind or ""), str(message or "")
+    return told if any(told) else None
 
 
 def _text(raw: Mapping[str, Any], name: str) -> str:
@@ -136,7 +199,3 @@ def _count(raw: Mapping[str, Any], name: str) -> int:
 def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = raw.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _objects(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

@@ -100,10 +100,6 @@ class Ruler:
                 self.sums.append(tokens)
                 self.cuts.append(cut)
 
-    def measure(self, start: int) -> Measure:
-        """Return what tells the tokens of stretches from `start` on, each as if it stood alone."""
-        return Measure(self, start)
-
     def short(self, start: int, end: int) -> int:
         """Return the tokens of a short stretch, such as the mark behind a cut; most come often."""
         stretch = self.text[start:end]
@@ -126,7 +122,7 @@ def _last_cut(text: str, start: int, end: int) -> int:
 
 
 class Measure:
-    """The tokens of `text[start:end]` for one start and any end."""
+    """The tokens of `text[start:end]`, as if it stood alone, for one start and any end."""
 
     def __init__(self, ruler: Ruler, start: int) -> None:
         self._ruler, self._start = ruler, start
@@ -173,7 +169,7 @@ def _pack(ends: Sequence[int], ruler: Ruler, limit_tokens: int) -> Iterator[tupl
     start, size, count = 0, 0, len(ends) - 1
     while start < count:
         begin = ends[start]
-        measure = ruler.measure(begin)
+        measure = Measure(ruler, begin)
         reach = measure.reach(limit_tokens)
         stop = furthest(
             lambda i: measure.tokens_to(ends[i]) <= limit_tokens,  # noqa: B023
