@@ -15,7 +15,7 @@ from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
 from ..core.text import counted
 from ..journal import Journal
-from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
+from ..journal.batch_rows import BatchRecord, BatchStage, Queued, Standing
 from ..keys import APIKeyManager
 from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
@@ -228,7 +228,7 @@ class BatchScheduler:
         service = self._clients.owner(batch)
         if service is not None:
             self._begin(batch, service, is_doubtful=True)
-        elif batch.stage is Stage.FORMED:  # nothing is ordered yet
+        elif batch.stage is BatchStage.FORMED:  # nothing is ordered yet
             self._put_back(batch)
         else:
             logger.warning(
@@ -254,7 +254,7 @@ class BatchScheduler:
         self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
     ) -> None:
         try:
-            if self._cancels and batch.stage is not Stage.COLLECTED:
+            if self._cancels and batch.stage is not BatchStage.COLLECTED:
                 within_s = self._listed_within_s
                 found = await cancel_batch(self._store, batch, service, within_s=within_s)
                 if found is None:
@@ -262,7 +262,7 @@ class BatchScheduler:
                     return
                 batch = found
             batch = await self._tracker.see_through(batch, service, is_doubtful=is_doubtful)
-            if batch.stage is Stage.COLLECTED:
+            if batch.stage is BatchStage.COLLECTED:
                 await self._tracker.tidy(batch, service)
         except (OutOfReach, ServiceRefusal, SendFault) as why:
             logger.warning(

@@ -18,7 +18,7 @@ from ..core.backoff import backoff_s
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Lease, Outcome, OutcomeKind
-from ..journal.batch_rows import BatchRecord, Stage
+from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
 from .judgement import PASSING, blame_of
@@ -142,7 +142,7 @@ class Submitter:
                 del self.waits[batch.id]
             is_doubtful = not is_lost and (is_doubtful or _may_have_happened(trouble))
             if is_lost:
-                batch = self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+                batch = self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
     def _pause_s(self, failures: int) -> float:
         cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.poll_s)
@@ -179,11 +179,11 @@ class Submitter:
     ) -> BatchRecord:
         file = await self._upload(batch, service, is_doubtful)
         checkpoint("batch.upload_answered")
-        batch = self._store.move_on(batch, Stage.UPLOADED, input_file_id=file.id)
+        batch = self._store.move_on(batch, BatchStage.UPLOADED, input_file_id=file.id)
         try:
             is_usable = await self._is_processed(batch, service)
         except asyncio.CancelledError:
-            self._store.move_on(batch, Stage.FORMED)  # nobody has asked for it yet
+            self._store.move_on(batch, BatchStage.FORMED)  # nobody has asked for it yet
             raise
         if not is_usable:
             return await self._make(await self._not_read(batch, service), service, False)
@@ -255,7 +255,7 @@ class Submitter:
             raise NotMade(Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
         logger.warning("%s: %s", batch.token, NOT_IMPORTED)
         self._lines.cannot_import(batch)
-        return self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+        return self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
 
 async def find_made(
@@ -288,7 +288,7 @@ def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> 
     """Note that the provider has a batch, and return it so."""
     checkpoint("batch.create_answered")
     file_id = remote.input_file_id or batch.input_file_id
-    return store.move_on(batch, Stage.CREATED, remote_id=remote.id, input_file_id=file_id)
+    return store.move_on(batch, BatchStage.CREATED, remote_id=remote.id, input_file_id=file_id)
 
 
 def _lost_file(trouble: Trouble, batch: BatchRecord) -> bool:

@@ -20,7 +20,7 @@ from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..core.text import counted
-from ..journal.batch_rows import BatchRecord, Stage
+from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
 from .judgement import OF_THE_KEY, PASSING, BatchEnd, ended_batch, refused_batch
@@ -127,7 +127,7 @@ class BatchTracker:
 
     def enter(self, batch: BatchRecord) -> None:
         """Count a batch that is about to be seen through."""
-        if batch.stage in {Stage.FORMED, Stage.UPLOADED, Stage.CREATED}:
+        if batch.stage in {BatchStage.FORMED, BatchStage.UPLOADED, BatchStage.CREATED}:
             self._quota.enter(batch)
             self.seen[batch.id] = None
 
@@ -143,9 +143,9 @@ class BatchTracker:
             OutOfReach: it cannot be followed now.
         """
         try:
-            if batch.stage in {Stage.FORMED, Stage.UPLOADED}:
+            if batch.stage in {BatchStage.FORMED, BatchStage.UPLOADED}:
                 batch = await self._submit(batch, service, is_doubtful=is_doubtful)
-            if batch.stage is Stage.CREATED:
+            if batch.stage is BatchStage.CREATED:
                 batch = await self._wait_and_collect(batch, service)
         except NotMade as refusal:
             batch = self._store.reload(batch)
@@ -273,7 +273,7 @@ class BatchTracker:
             message=end.rest.message,
             is_blamed=blame is not None,
         )
-        batch = self._store.move_on(batch, Stage.COLLECTED, told=told)
+        batch = self._store.move_on(batch, BatchStage.COLLECTED, told=told)
         if blame is not None and blame.kind in OF_THE_KEY:
             self._clients.blame(service.lease.key_name, batch.model, blame)
         if is_full:
@@ -300,7 +300,7 @@ class BatchTracker:
     def close(self, batch: BatchRecord) -> BatchRecord:
         """Close a batch of which nothing is left at the provider."""
         self._door.clear(batch)
-        return self._store.move_on(batch, Stage.CLOSED)
+        return self._store.move_on(batch, BatchStage.CLOSED)
 
     async def tidy(self, batch: BatchRecord, service: BatchService | None) -> None:
         """Delete what a batch has left at the provider, now that its results are safe."""

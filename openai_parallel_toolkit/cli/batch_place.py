@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..api.batch_folder.config import VARIABLE, Plan, read_plan
+from ..api.batch_folder.config import VARIABLE, BatchFolderPlan, read_plan
 from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
 from .place import state_folder
@@ -48,7 +48,7 @@ def state_of(arguments: argparse.Namespace) -> str:
     return folder
 
 
-def plan_of(arguments: argparse.Namespace, *, state_path: str | None = None) -> Plan:
+def plan_of(arguments: argparse.Namespace, *, state_path: str | None = None) -> BatchFolderPlan:
     """Return what `batch` was told.
 
     Raises:

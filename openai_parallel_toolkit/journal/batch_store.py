@@ -18,6 +18,7 @@ from . import batch_changes as changes
 from .batch_rows import (
     Ask,
     BatchRecord,
+    BatchStage,
     Line,
     LineEnd,
     Queued,
@@ -25,7 +26,6 @@ from .batch_rows import (
     Refusal,
     ReturnedLine,
     Sent,
-    Stage,
     Standing,
     Told,
 )
@@ -199,7 +199,7 @@ class BatchStore:
             run_id=self._run_id(),
             lines=lines,
             tokens=tokens,
-            stage=Stage.FORMED,
+            stage=BatchStage.FORMED,
             input_file_id=None,
             remote_id=None,
             formed_wall_s=self._clock.wall_s(),
@@ -238,7 +238,7 @@ class BatchStore:
         """Return a batch as it is noted now."""
         return self._source.batch_records("id = ?", batch.id)[0]
 
-    def move_on(self, batch: BatchRecord, stage: Stage, **facts: Any) -> BatchRecord:
+    def move_on(self, batch: BatchRecord, stage: BatchStage, **facts: Any) -> BatchRecord:
         """Note how far a batch has come, and fields of it that have changed; return it so."""
         batch = replace(batch, stage=stage, **facts)
         self._write([changes.moved_on(batch)])

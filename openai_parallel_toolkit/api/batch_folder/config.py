@@ -40,7 +40,7 @@ _READERS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BatchFolderPlan:
     """A configuration that was checked."""
 
     settings: FolderSettings
@@ -73,7 +73,7 @@ def read_plan(
     given: Mapping[str, Any],
     *,
     env: Mapping[str, str] = os.environ,
-) -> Plan:
+) -> BatchFolderPlan:
     """Read a configuration and what is given besides, which wins.
 
     Args:
@@ -110,7 +110,7 @@ def _told(config_path: str | None, env: Mapping[str, str]) -> dict[str, Any]:
     return _read_ours(whole, config_path, env)
 
 
-def plan_of(told: Mapping[str, Any]) -> Plan:
+def plan_of(told: Mapping[str, Any]) -> BatchFolderPlan:
     """Return the plan for settings; places are paths, URLs or Place.
 
     Raises:
@@ -127,7 +127,7 @@ def plan_of(told: Mapping[str, Any]) -> Plan:
     state_path = told.get("state_path")
     rest = {name: told[name] for name in told if name not in {*_PLACES, "state_path"}}
     state = state_folder_of(local_root(output.url, state_path), state_path)
-    return Plan(
+    return BatchFolderPlan(
         settings=FolderSettings(state_folder=state, **rest),
         input=places["input_path"],
         output=output,

@@ -19,11 +19,11 @@ from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
 from ...core.text import counted
 from ...files.stores import StoredObject
-from ...journal.batch_rows import Stage as BatchStage
+from ...journal.batch_rows import BatchStage
 from ...runs.progress import Display
 from ...runs.session import RunSession
 from .inbox import Inbox
-from .job import Job, Stage, job_from_json, job_to_json
+from .job import Job, JobStage, job_from_json, job_to_json
 from .job_files import JobFiles
 from .job_machine import JobStateMachine, in_thread
 from .pace import Pace, Stop
@@ -37,7 +37,7 @@ _SHOW_EVERY_S = 0.5
 _ID_BYTES = 6
 
 
-class FolderRun:
+class BatchFolderRun:
     """Works through a folder; `work` is called once."""
 
     def __init__(
@@ -126,7 +126,7 @@ class FolderRun:
 
     def _is_out(self, job: Job) -> bool:
         rounds = self._store.rounds_of(job.id)
-        is_running = job.stage is Stage.RUNNING
+        is_running = job.stage is JobStage.RUNNING
         return is_running and bool(rounds) and rounds[-1].stage is BatchStage.CREATED
 
     # -- the loop ------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ class FolderRun:
         for task in list(tasks):
             machine = self._under_way.pop(task)
             error = None if task.cancelled() else task.exception()
-            if error is None and machine.job.stage is Stage.GONE:
+            if error is None and machine.job.stage is JobStage.GONE:
                 self._finish(machine.job)
             elif isinstance(error, ToolkitError):
                 self._leave(machine.job, error)

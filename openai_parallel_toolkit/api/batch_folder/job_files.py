@@ -24,7 +24,7 @@ from ...costs.tokens import num_tokens_from_string
 from ...files.stores import Store
 from ...journal.batch_rows import BatchRecord
 from ...transport.target import is_azure
-from .job import Job, LineFigures, Stage
+from .job import Job, JobStage, LineFigures
 from .metadata import error_lines, metadata_of
 from .places import Places
 from .results import (
@@ -127,13 +127,13 @@ class JobFiles:
         try:
             job = replace(job, signature=self._fetch(job))
         except FileNotFoundError:
-            return job.at(Stage.GONE)
+            return job.at(JobStage.GONE)
         count = num_tokens_from_string if self._settings.count_tokens else None
         with open(self._own(job, "input.jsonl"), "rb") as file:
             found = check_file(file, urls=self._urls, count=count)
         return replace(
             job,
-            stage=Stage.READY if found.is_good else Stage.SETTLED,
+            stage=JobStage.READY if found.is_good else JobStage.SETTLED,
             folder=self._free_folder(job),
             lines=found.lines,
             size_bytes=found.size_bytes,
@@ -177,7 +177,7 @@ class JobFiles:
                 model=job.model,
             )
         figures = with_doubts(figures, files, judge, self._prices)
-        return replace(job, figures=figures, stage=Stage.SETTLED)
+        return replace(job, figures=figures, stage=JobStage.SETTLED)
 
     def publish(self, job: Job, rounds: Sequence[BatchRecord]) -> None:
         """Put results, metadata and input into their places; doing it again does no harm."""
@@ -214,12 +214,12 @@ class JobFiles:
         if not has_results and not any(one.is_last for one in files):
             unknown = [one for one in files if one.rest.kind is OutcomeKind.UNKNOWN]
             if not unknown:
-                return job.at(Stage.READY)  # with the same lines
+                return job.at(JobStage.READY)  # with the same lines
         found: Sorted = sort_results(files, lambda result: self._judge(job, result))
         number = job.lines_file + 1
         if not write_rest(self._original(job), self._lines(job, number), found):
             return None
-        return replace(job, lines_file=number, stage=Stage.READY)
+        return replace(job, lines_file=number, stage=JobStage.READY)
 
     def _publish(
         self, job: Job, rounds: Sequence[BatchRecord], store: Store, result: str, kind: str
