@@ -54,7 +54,5 @@ def plan_of(arguments: argparse.Namespace, *, state_path: str | None = None) -> 
     Raises:
         ConfigError: it cannot be used.
     """
-    given = dict(zip(_PLACES, arguments.places, strict=False))
-    if state_path is not None:
-        given["state_path"] = state_path
-    return read_plan(arguments.config, given)
+    places = dict(zip(_PLACES, arguments.places, strict=False))
+    return read_plan(arguments.config, {**places, "state_path": state_path})

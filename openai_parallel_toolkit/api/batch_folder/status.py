@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from ...batch.cancel import cancel_batch
 from ...batch.key_clients import KeyClients
@@ -46,10 +45,6 @@ class JobStatus:
     lines: int
     #: Seconds since 1970 when it was taken.
     taken_wall_s: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
