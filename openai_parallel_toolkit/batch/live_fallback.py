@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from ..calls.run_context import RunContext, SubmittedCall
 from ..calls.sender import Sender
@@ -43,17 +44,14 @@ class LiveFallback:
             self._last_id = line.id
             self._under_way[line.id] = line
             call = SubmittedCall(request=line.request, id=line.call, context=self._context)
-            self._live.submit(call, self._deliverer(line.id, came))
+            self._live.submit(call, partial(self._deliver, line.id, came))
         return self.is_busy()
 
-    def _deliverer(
-        self, line_id: int, came: Callable[[], None]
-    ) -> Callable[[Reply | BaseException], None]:
-        def deliver(result: Reply | BaseException) -> None:
-            self._came.append((line_id, result))
-            came()
-
-        return deliver
+    def _deliver(
+        self, line_id: int, came: Callable[[], None], result: Reply | BaseException
+    ) -> None:
+        self._came.append((line_id, result))
+        came()
 
     def _take_in(self) -> None:
         ends: dict[int, Refusal | None] = {}

@@ -21,12 +21,11 @@ from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
 from .cancel import cancel_batch
 from .collect import CallLines
-from .engine import BatchEngine
 from .live_fallback import LiveFallback
 from .options import BatchOptions
 from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
-from .tracker import OutOfReach
+from .tracker import BatchTracker, OutOfReach
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class BatchScheduler:
             clean=keys.redactor.clean,
             policy=context.policy,
         )
-        engine = BatchEngine(
+        self._tracker = BatchTracker(
             journal,
             keys,
             self._lines,
@@ -85,12 +84,12 @@ class BatchScheduler:
             clock=clock,
             chance=chance or Random(),
         )
-        self._clients, self._tracker = engine.clients, engine.tracker
+        self._clients = self._tracker.clients
         self._listed_within_s = options.listed_within_s
         self._planner = BatchPlanner(
             store=self._store,
-            clients=engine.clients,
-            quota=engine.quota,
+            clients=self._clients,
+            quota=self._tracker.quota,
             budget=self._budget,
             options=options,
             clock=clock,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Protocol
 
 from ..core.backoff import backoff_s
 from ..core.checkpoint import checkpoint
@@ -21,7 +21,7 @@ from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
-from .judgement import PASSING, blame_of
+from .judgement import PASSING, BatchEnd, blame_of
 from .options import Patience
 from .service import (
     MARK,
@@ -57,24 +57,51 @@ class NotMade(Exception):
         self.outcome = outcome
 
 
-class Lines(Protocol):
-    """Where the lines of batches come from."""
+class Door(ABC):
+    """Where batches' lines come from, and where what comes of them goes."""
 
+    @abstractmethod
     def lines_path(self, batch: BatchRecord, lease: Lease) -> str:
         """Return the file of a batch's lines; blocking."""
-        ...
 
     def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
         """Return where the service can read that file by itself; None: it has to be sent."""
-        ...
+        del batch, lease
+        return None
 
-    def cannot_import(self, batch: BatchRecord) -> None:
+    def cannot_import(self, batch: BatchRecord) -> None:  # noqa: B027
         """Note that the service could not."""
-        ...
 
     def metadata(self, batch: BatchRecord) -> Mapping[str, str]:
         """Return what is kept with a batch besides its token."""
-        ...
+        del batch
+        return {}
+
+    def sent(self, batch: BatchRecord, lease: Lease) -> None:  # noqa: B027
+        """Count the lines of a batch that was just made."""
+
+    @abstractmethod
+    def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
+        """Return where the answers and the errors of a batch are put on this machine."""
+
+    @abstractmethod
+    def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
+        """Return how many lines of results were answered; blocking."""
+
+    @abstractmethod
+    async def take_in(
+        self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
+    ) -> Outcome | None:
+        """Keep what a batch brought, and end the lines of which its results say nothing.
+
+        Args:
+            paths: files of results; none where there are no results.
+
+        Returns what a line was told that speaks against the batch's key; None: nothing.
+        """
+
+    def clear(self, batch: BatchRecord) -> None:  # noqa: B027
+        """Remove what lies on this machine for a batch that is closed."""
 
 
 class Submitter:
@@ -83,7 +110,7 @@ class Submitter:
     def __init__(
         self,
         store: BatchStore,
-        lines: Lines,
+        lines: Door,
         *,
         window: str,
         patience: Patience,

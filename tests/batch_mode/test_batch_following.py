@@ -12,10 +12,9 @@ from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import CallLines
-from openai_parallel_toolkit.batch.engine import BatchEngine
 from openai_parallel_toolkit.batch.options import Patience
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
-from openai_parallel_toolkit.batch.tracker import OutOfReach
+from openai_parallel_toolkit.batch.tracker import BatchTracker, OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
 from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
@@ -109,9 +108,9 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
         clean=str,
         policy=context.policy,
     )
-    tracker = BatchEngine(
+    tracker = BatchTracker(
         journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
-    ).tracker
+    )
     (lease,) = keys.unmetered_leases(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
     tracker.enter(batch)

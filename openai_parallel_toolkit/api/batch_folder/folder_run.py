@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ...batch.engine import BatchEngine
+from ...batch.tracker import BatchTracker
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
 from ...core.text import counted
@@ -75,7 +75,7 @@ class BatchFolderRun:
             wall_s=session.clock.wall_s,
             clean=session.keys.redactor.clean,
         )
-        self._engine = BatchEngine(
+        self._tracker = BatchTracker(
             session.journal,
             session.keys,
             self._files,
@@ -100,7 +100,7 @@ class BatchFolderRun:
             shown.cancel()
             await self._wind_up()
             self._show()
-            await self._engine.clients.close()
+            await self._tracker.clients.close()
         self._raise_what_ended_it()
 
     def drop(self) -> None:
@@ -172,7 +172,7 @@ class BatchFolderRun:
             job, is_resumed = self._waiting.popleft()
             machine = JobStateMachine(
                 job,
-                self._engine,
+                self._tracker,
                 self._files,
                 stop=self.stop,
                 clock=self._clock,
@@ -256,7 +256,7 @@ class BatchFolderRun:
     def _words(self) -> list[str]:
         if not self._under_way:
             return ["waiting for new files"] if self._settings.continuous else []
-        tracker = self._engine.tracker
+        tracker = self._tracker
         seen = [batch for batch in tracker.seen.values() if batch is not None]
         waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
         words = [f"waiting: {waits}"] if waits else []

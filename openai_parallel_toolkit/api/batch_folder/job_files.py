@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ...batch.judgement import OF_THE_KEY, BatchEnd, judge_line
 from ...batch.service import ResultLine
 from ...batch.service.check import AZURE_URLS, OPENAI_URLS, Finding, check_file
+from ...batch.submit import Door
 from ...batch.tracker import VANISHED
 from ...calls.classify import Clean
 from ...core.errors import StorageError
@@ -43,7 +44,7 @@ from .settings import FolderSettings
 _METADATA_CHARS = 512
 
 
-class JobFiles:
+class JobFiles(Door):
     """Blocking, and used from threads: one job by one thread at a time.
 
     <state folder>/batch_folder/<token of a job>/     its lines and results, until they are in place
@@ -88,9 +89,6 @@ class JobFiles:
         path = self.jobs[batch.job_id].path.encode("utf-8", "replace").decode()
         return {"input": path[-_METADATA_CHARS:]}
 
-    def sent(self, batch: BatchRecord, lease: Lease) -> None:
-        """Nothing is counted before it is answered."""
-
     def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
         job = self.jobs[batch.job_id]
         return self._own(job, f"output-{batch.id}.jsonl"), self._own(job, f"error-{batch.id}.jsonl")
@@ -104,9 +102,6 @@ class JobFiles:
     ) -> Outcome | None:
         del lease
         return await asyncio.to_thread(self._take_in, batch, end, paths)
-
-    def clear(self, batch: BatchRecord) -> None:
-        """All of a job is cleared when it is forgotten."""
 
     def _take_in(self, batch: BatchRecord, end: BatchEnd, paths: Sequence[str]) -> Outcome | None:
         job, (_, error_path) = self.jobs[batch.job_id], self.result_paths(batch)

@@ -19,9 +19,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from ...batch.engine import BatchEngine
 from ...batch.judgement import is_no_room
-from ...batch.tracker import OutOfReach
+from ...batch.tracker import BatchTracker, OutOfReach
 from ...core.clock import Clock
 from ...core.errors import NoUsableKey, ToolkitError
 from ...core.filesystem import storage_error
@@ -47,7 +46,7 @@ class JobStateMachine:
     def __init__(
         self,
         job: Job,
-        engine: BatchEngine,
+        tracker: BatchTracker,
         files: JobFiles,
         *,
         stop: Stop,
@@ -58,9 +57,9 @@ class JobStateMachine:
         self.job = job
         #: What it waits for, in words; "": for nothing but its batch.
         self.waits = ""
-        self._store, self._clients = engine.store, engine.clients
-        self._tracker, self._quota = engine.tracker, engine.quota
-        self._look_s = engine.patience.poll_s
+        self._store, self._clients = tracker.store, tracker.clients
+        self._tracker, self._quota = tracker, tracker.quota
+        self._look_s = tracker.patience.poll_s
         self._files, self._stop, self._clock = files, stop, clock
         self._is_doubtful = is_resumed
         self._refusals = 0
