@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .api.api_queue import ApiQueue
     from .api.batch_folder import BatchFolder, BatchFolderSummary
-    from .api.pools import CarryingPool
-    from .api.request import arequest_openai_api, arequest_reply, request_openai_api, request_reply
-    from .api.request_many import amulti_process_one, multi_process_one
+    from .api.request import (
+        CarryingPool,
+        amulti_process_one,
+        arequest_openai_api,
+        arequest_reply,
+        multi_process_one,
+        request_openai_api,
+        request_reply,
+    )
     from .api.requester import APIPlayer, APIRequester, APIRequestor
     from .api.toolkit import ParallelToolkit
     from .batch import BatchOptions
@@ -44,14 +50,14 @@ if TYPE_CHECKING:
     from .costs.tokens import num_tokens_from_string, split_string_by_tokens
     from .keys import APIKeyManager
     from .runs.estimate import Estimate
-    from .runs.report import RunSummary
+    from .runs.summary import RunSummary
     from .transport import FakeTransport
 
 #: Where the public names live, the lightest first; a name is looked for when it is first used, so
 #: that importing the package costs nothing.
 _HOMES = (
-    "core.errors", "core.records", "api.pools", "runs.report", "costs.tokens", "calls.models",
-    "transport", "keys", "api.request", "api.request_many", "api.requester", "api.api_queue",
+    "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
+    "transport", "keys", "api.request", "api.requester", "api.api_queue",
     "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
 )  # fmt: skip
 

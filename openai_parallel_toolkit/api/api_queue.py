@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import itertools
 import random
@@ -16,12 +15,11 @@ from urllib.parse import urlsplit
 from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
-from ..calls.run_context import RunContext, SubmittedCall
-from ..calls.stop_token import StopToken
+from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply, Request, Usage
+from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
 from ..keys.window import SlidingWindow
@@ -78,7 +76,10 @@ class ApiQueue:
             UsageError: a request is larger than `rate_limit`, or cannot be sent as JSON.
         """
         self._path = _path_of(url)
-        self._requests = [_request(self._path, dict(body)) for body in request_jsons]
+        self._requests = [
+            make_request(self._path, str(body.get("model", "")), dict(body))
+            for body in request_jsons
+        ]
         for n, request in enumerate(self._requests):
             if request.prompt_tokens > rate_limit:
                 raise UsageError(
@@ -139,7 +140,11 @@ class ApiQueue:
                     await self._change()
             await self.collect_jobs()
         except asyncio.CancelledError:
-            await self._abandon()
+            tasks = self.waiting_on
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close()
             raise
         return [response for response in self.out if response is not None]
 
@@ -192,25 +197,12 @@ class ApiQueue:
             self.out[position] = task.result()
         else:
             self._todo.append(position)
-        if isinstance(failure, Exception):
-            self._stop(failure)
+        if isinstance(failure, Exception) and self._context.stop.reason is None:
+            self._context.stop.close(failure)
+            for other, job in self.api_jobs.items():
+                if other not in self._sending:  # what is being sent may be billed
+                    job.cancel()
         self._moved.set()
-
-    def _stop(self, failure: Exception) -> None:
-        """Start nothing more; but what is being sent may be billed, so its answer is waited for."""
-        if self._context.stop.reason is not None:
-            return
-        self._context.stop.close(failure)
-        for position, task in self.api_jobs.items():
-            if position not in self._sending:
-                task.cancel()
-
-    async def _abandon(self) -> None:
-        tasks = self.waiting_on
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._close()
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None
@@ -237,7 +229,7 @@ class ApiQueue:
         try:
             return dict((await self._driver.reply(call)).raw)
         except _IgnoredError:
-            return copy.deepcopy(_EMPTY[self._path])
+            return _empty(self._path)
 
     async def _admit(self, need: Need, call: SubmittedCall) -> Lease:
         """Wait for the limit, if there is no place booked, and use the place."""
@@ -264,11 +256,7 @@ class ApiQueue:
         )
 
     def _settle(self, end: attempts.End, call: SubmittedCall) -> None:
-        """Note how an attempt ended.
-
-        Raises:
-            NoUsableKey: the key is refused.
-        """
+        """Note how an attempt ended; raises what ends the request."""
         position, outcome, ended = call.id.k, end.outcome, end.ended
         self._sending.discard(position)
         if ended is None:  # it was stopped
@@ -308,27 +296,9 @@ class _IgnoredError(Exception):
 class _NoPrices(PriceBook):
     """Looks nothing up: nothing here is bought under a cap."""
 
-    def cost_usd(self, model: str, usage: Usage | None) -> None:
-        del model, usage
-
-    def max_cost_usd(self, request: Request) -> None:
-        del request
-
-
-#: What stands in for an error that is ignored.
-_EMPTY: dict[str, dict[str, Any]] = {
-    "/chat/completions": {
-        "object": "chat.completion",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": ""},
-                "finish_reason": "content_filter",
-            }
-        ],
-    },
-    "/embeddings": {"object": "list", "data": []},
-}
+    def look_up(self, model: str) -> tuple[None, int]:
+        del model
+        return None, 0
 
 
 def _path_of(url: str) -> str:
@@ -336,8 +306,12 @@ def _path_of(url: str) -> str:
     return "/embeddings" if is_embeddings else "/chat/completions"
 
 
-def _request(path: str, body: dict[str, Any]) -> Request:
-    return make_request(path, str(body.get("model", "")), body)
+def _empty(path: str) -> dict[str, Any]:
+    """Return what stands in for an error that is ignored."""
+    if path == "/embeddings":
+        return {"object": "list", "data": []}
+    choice = {"index": 0, "message": {"role": "assistant", "content": ""}}
+    return {"object": "chat.completion", "choices": [{**choice, "finish_reason": "content_filter"}]}
 
 
 def _secrets_in(headers: Mapping[str, str]) -> list[Secret]:

@@ -1,17 +1,26 @@
-"""Ask a model: inside a hook, where the answer is kept for the file, or anywhere else."""
+"""Ask a model once or for a whole list: in a hook, where answers are kept for its file, or not."""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import functools
+import inspect
 import os
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal, ParamSpec, TypeVar
 
+from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, pending_call
-from ..core.errors import RequestFailed
+from ..calls.pending_call import AnswerPolicy, CallContext, pending_call
+from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
 from ..keys import APIKeyManager
 
 OnError = Literal["raise", "none"]
+_Args = ParamSpec("_Args")
+_Value = TypeVar("_Value")
 
 
 def request_openai_api(
@@ -120,7 +129,137 @@ async def arequest_reply(
     return await call_context.ask_async(call)
 
 
+def multi_process_one(
+    data: Iterable[Sequence[Any]],
+    openai_model_class: Callable[..., OpenAIModel],
+    threads: int | None = None,
+    *,
+    return_exceptions: bool = False,
+    progress: bool = False,
+    keys: APIKeyManager | None = None,
+    config_path: str | None = None,
+    max_retries: int | None = None,
+    allow_incomplete: bool = False,
+    max_validation_retries: int = 2,
+    journal: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> list[Any]:
+    """Ask a model for each (prompt, content) of a list and return the answers in its order.
+
+    One item that fails does not lose the others: all of them are asked, and in a hook kept for the
+    file, before the first error is raised.
+
+    Args:
+        data: tuples (prompt, content), given to the class by these names; further items fill the
+            rest of its parameters in their order.
+        openai_model_class: for example Gpt35Turbo, or a class of your own.
+        threads: how many may be under way at a time; None: five times the number of CPUs.
+        return_exceptions: put the error of an item in the place of its answer.
+        progress: draw a tqdm bar of the items.
+        kwargs: parameters of the class that hold for all items.
+
+    The other arguments and the errors are those of `request_openai_api`.
+    """
+    models = _models(data, openai_model_class, kwargs)
+    policy = _policy(allow_incomplete, max_validation_retries)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        calls.run("amulti_process_one", lambda _: count(), lambda: None)
+    return _answers(calls, return_exceptions)
+
+
+async def amulti_process_one(
+    data: Iterable[Sequence[Any]],
+    openai_model_class: Callable[..., OpenAIModel],
+    threads: int | None = None,
+    *,
+    return_exceptions: bool = False,
+    progress: bool = False,
+    keys: APIKeyManager | None = None,
+    config_path: str | None = None,
+    max_retries: int | None = None,
+    allow_incomplete: bool = False,
+    max_validation_retries: int = 2,
+    journal: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> list[Any]:
+    """Do what `multi_process_one` does without blocking the event loop."""
+    models = _models(data, openai_model_class, kwargs)
+    policy = _policy(allow_incomplete, max_validation_retries)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    calls = ModelCalls(call_context, policy, models, _at_most(threads))
+    with _bar(len(models), progress) as count:
+        await calls.run_async(lambda _: count())
+    return _answers(calls, return_exceptions)
+
+
+class CarryingPool(ThreadPoolExecutor):
+    """A ThreadPoolExecutor whose threads work for the file of the hook that hands them work.
+
+    Calls made in a plain thread belong to no file, so their answers are not kept. `submit` and
+    `map` run each task in a copy of the caller's context (its `contextvars`).
+    """
+
+    def submit(
+        self, fn: Callable[_Args, _Value], /, *args: _Args.args, **kwargs: _Args.kwargs
+    ) -> Future[_Value]:
+        """Have a thread call `fn(*args, **kwargs)`; return its Future."""
+        task = functools.partial(fn, *args, **kwargs)
+        return super().submit(contextvars.copy_context().run, task)
+
+
 def _policy(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:
     return AnswerPolicy(
         allow_incomplete=allow_incomplete, max_validation_retries=max_validation_retries
     )
+
+
+def _answers(calls: ModelCalls, return_exceptions: bool) -> list[Any]:
+    """Return what came of each, or raise what came instead."""
+    for n in sorted(calls.errors):
+        if not (return_exceptions and isinstance(calls.errors[n], Exception)):
+            raise calls.errors[n]
+        calls.values[n] = calls.errors[n]
+    return calls.values
+
+
+def _models(
+    data: Iterable[Sequence[Any]], kind: Callable[..., OpenAIModel], shared: dict[str, Any]
+) -> list[OpenAIModel]:
+    if not callable(kind) or (inspect.isclass(kind) and not issubclass(kind, OpenAIModel)):
+        raise UsageError(f"expected a model's class such as Gpt35Turbo, got {kind!r}")
+    names = [
+        name
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+        and name not in {"prompt", "content", *shared}
+    ]
+    order = ["prompt", "content", *names]
+    models = []
+    for n, item in enumerate(data):
+        if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= len(order):
+            raise UsageError(
+                f"item {n} of the list must be a tuple ({', '.join(order)}), of which prompt and "
+                "content must be there"
+            )
+        models.append(kind(**dict(zip(order, item, strict=False)), **shared))
+    return models
+
+
+def _at_most(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is at least 1, not {threads}")
+    return threads or 5 * (os.cpu_count() or 1)
+
+
+@contextlib.contextmanager
+def _bar(total: int, is_wanted: bool) -> Iterator[Callable[[], object]]:
+    """Draw a bar for the block, which gets what counts one item."""
+    if not is_wanted:
+        yield lambda: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total) as bar:
+        yield bar.update

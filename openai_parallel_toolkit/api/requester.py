@@ -9,17 +9,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from decimal import Decimal
-from types import TracebackType
 from typing import Any
 
+from ..calls.admission import RateLimiter
 from ..calls.attempts import Policy
 from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel
 from ..calls.pending_call import AnswerPolicy, CallContext
-from ..calls.rate_limiter import RateLimiter
+from ..calls.run_context import StopToken
 from ..calls.sender import Sender
-from ..calls.stop_token import StopToken
 from ..core.clock import Clock
 from ..core.errors import (
     BudgetExceeded,
@@ -159,12 +158,7 @@ class APIRequester:
     def __enter__(self) -> APIRequester:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _answered(self, message_sequences: Sequence[Messages]) -> list[Any]:
@@ -192,7 +186,14 @@ class APIRequester:
             if not file_calls.path:
                 stop.close(RunStopping())
             raise
-        _tell_errors(calls)
+        if calls.errors:
+            logger.warning(
+                "%d of %d prompts got no answer; the first: %s",
+                len(calls.errors),
+                len(calls.values),
+                next(iter(calls.errors.values())),
+                extra={"action": "prompts_failed"},
+            )
         return calls.values
 
     def _bar(self, total: int) -> Any:
@@ -218,10 +219,10 @@ class APIRequester:
 
     def _call_context(self) -> CallContext:
         """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
-        file_calls, context = current_file_calls.get(), self._sender.untracked_context
-        if file_calls is None:
-            context = replace(context, stop=StopToken())
-            file_calls = FileCalls(sender=self._sender, context=context)
+        file_calls = current_file_calls.get() or FileCalls(
+            sender=self._sender,
+            context=replace(self._sender.untracked_context, stop=StopToken()),
+        )
         context = file_calls.context
         context = replace(context, policy=self._policy, budget=context.budget or self._budget)
         return CallContext(file_calls=file_calls, run_context=context, sender=self._sender)
@@ -244,28 +245,13 @@ class _Prompt(ChatModel):
         try:
             return json.loads(text) if self._is_json else text
         except (ValueError, RecursionError) as exc:
-            raise _not_json(text, exc) from exc
-
-
-def _tell_errors(calls: ModelCalls) -> None:
-    if calls.errors:
-        logger.warning(
-            "%d of %d prompts got no answer; the first: %s",
-            len(calls.errors),
-            len(calls.values),
-            next(iter(calls.errors.values())),
-            extra={"action": "prompts_failed"},
-        )
-
-
-def _not_json(text: str, cause: Exception) -> InvalidAnswer:
-    return InvalidAnswer(
-        f"no answer of {_MOST_JSON_ANSWERS} was JSON; ask for it in the prompt, or give "
-        'response_format={"type": "json_object"}',
-        text=text,
-        reason=str(cause),
-        attempts=_MOST_JSON_ANSWERS,
-    )
+            raise InvalidAnswer(
+                f"no answer of {_MOST_JSON_ANSWERS} was JSON; ask for it in the prompt, or give "
+                'response_format={"type": "json_object"}',
+                text=text,
+                reason=str(exc),
+                attempts=_MOST_JSON_ANSWERS,
+            ) from exc
 
 
 def _last_user_text(messages: Messages) -> str:

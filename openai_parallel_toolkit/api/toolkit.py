@@ -9,14 +9,13 @@ from decimal import Decimal
 from typing import IO, Any
 
 from ..batch import BatchOptions, Finish
-from ..core.clock import SystemClock
 from ..core.settings import options_of
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
 from ..runs.options import FailOnError, Mode, OutputNames, RunOptions
-from ..runs.report import RunSummary
 from ..runs.run import run_folder
+from ..runs.summary import RunSummary
 from ..transport import Transport
 
 
@@ -145,9 +144,7 @@ class ParallelToolkit:
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         with self._keys() as keys:
-            return run_folder(
-                self.options, self._hooks, keys, transport=self._transport, clock=SystemClock()
-            )
+            return run_folder(self.options, self._hooks, keys, transport=self._transport)
 
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
         """Work on a few of the due files, and forecast what all of them take.
@@ -170,7 +167,6 @@ class ParallelToolkit:
                 sample=sample,
                 tokens_only=tokens_only,
                 transport=self._transport,
-                clock=SystemClock(),
             )
 
     @contextmanager

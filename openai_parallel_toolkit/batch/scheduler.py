@@ -193,7 +193,7 @@ class BatchScheduler:
         if any([self._planner.set_aside(one) for one in self._planner.queued()]):  # noqa: C419
             self.changed.set()
         if self._live_fallback is not None:
-            is_left = self._live_fallback.send(self._came_live)
+            is_left = self._live_fallback.send(self._on_live_answer)
         while any([self._form(one, is_flush=is_flush) for one in self._planner.queued()]):  # noqa: C419
             pass
         return is_left or bool(self._planner.queued())
@@ -207,17 +207,17 @@ class BatchScheduler:
             return False
         if chosen is None:
             return False
-        key_name = chosen.lease.key_name
+        lease, lines = chosen
         batch = self._store.form(
-            chosen.lines,
-            key_name=key_name,
-            fingerprint=self._clients.fingerprint(key_name),
+            lines,
+            key_name=lease.key_name,
+            fingerprint=self._clients.fingerprint(lease.key_name),
             path=queued.path,
             model=queued.model,
             token=f"{MARK}-{uuid.uuid4().hex}",
         )
-        self._budget.hold(batch.id, chosen.lines)
-        self._begin(batch, self._clients.service(chosen.lease), is_doubtful=False)
+        self._budget.hold(batch.id, lines)
+        self._begin(batch, self._clients.service(lease), is_doubtful=False)
         return True
 
     # Seeing a batch through
@@ -280,7 +280,7 @@ class BatchScheduler:
 
     # LiveFallback
 
-    def _came_live(self) -> None:
+    def _on_live_answer(self) -> None:
         """A line that was sent live got its answer; called from another thread."""
         self._call_up()
         self.changed.set()

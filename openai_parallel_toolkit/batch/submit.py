@@ -14,9 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 
-from ..core.backoff import backoff_s
 from ..core.checkpoint import checkpoint
-from ..core.clock import Clock
+from ..core.clock import Clock, backoff_s
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore

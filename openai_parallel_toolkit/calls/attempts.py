@@ -14,8 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.backoff import backoff_s
-from ..core.clock import Clock
+from ..core.clock import Clock, backoff_s
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
 from ..core.text import counted
@@ -92,16 +91,16 @@ class Pause:
 Step = Admit | Claim | Send | End | Pause
 
 
+@dataclass
 class _History:
     """What one call has been through in this run."""
 
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.retries = 0
-        self.unknown = 0
-        self.unsent = 0
-        #: Seconds spent sending and pausing.
-        self.spent_s = 0.0
+    attempts: int = 0
+    retries: int = 0
+    unknown: int = 0
+    unsent: int = 0
+    #: Seconds spent sending and pausing.
+    spent_s: float = 0.0
 
 
 def ask(
@@ -113,13 +112,7 @@ def ask(
     chance: random.Random,
     clean: Clean,
 ) -> Generator[Step, Any, Reply]:
-    """Take one request from admission to its reply.
-
-    Raises:
-        RequestRejected: the provider will never accept it.
-        OutcomeUnknown: it was sent and no whole reply came, `max_unknown` + 1 times.
-        RequestFailed: retries or the deadline are used up.
-    """
+    """Take one request from admission to its reply; raises RequestFailed or one of its kin."""
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)

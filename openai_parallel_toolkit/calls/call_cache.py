@@ -1,4 +1,4 @@
-"""Keep the answers of calls that belong to no file, in a folder that the caller names."""
+"""The folder that holds what was paid for, and the answers of calls that belong to no file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,31 @@ import dataclasses
 import os
 from contextlib import ExitStack
 
-from ..core.clock import SystemClock
-from ..files.run_lock import state_folder_of
+from ..core.clock import Clock, SystemClock
+from ..core.filesystem import private_folder, refuse_network
+from ..files.run_lock import RunLock, state_folder_of
+from ..journal import Journal
 from .file_calls import FileCalls
 from .sender import Sender
-from .state_folder import open_journal
 
 #: What stands for the file in the journal; its calls are shown under this name.
 CALLS = "(calls)"
+
+
+def lock_folder(path: str, stack: ExitStack, clock: Clock) -> str:
+    """Make a private folder on a local disk and lock it until `stack` is closed; return `path`."""
+    refuse_network(private_folder(path))
+    lock = RunLock(path, clock=clock)
+    lock.acquire()
+    stack.callback(lock.release)
+    return path
+
+
+def open_journal(path: str, stack: ExitStack, clock: Clock) -> Journal:
+    """Lock a folder as `lock_folder` does, and open the journal in it until `stack` is closed."""
+    journal = Journal.open(lock_folder(path, stack, clock), clock=clock)
+    stack.callback(journal.close)
+    return journal
 
 
 class CallCache:
@@ -26,34 +43,26 @@ class CallCache:
     def __init__(self, sender: Sender, folder: str) -> None:
         self._pid = os.getpid()
         with ExitStack() as stack:
-            self._journal = open_journal(state_folder_of(folder), stack, SystemClock())
-            self.file_calls = self._begin(sender)
+            journal = open_journal(state_folder_of(folder), stack, SystemClock())
+            file_id = journal.file(CALLS).id
+            journal.begin_run(hooks_version="")
+            self.file_calls = FileCalls(
+                sender=sender,
+                context=dataclasses.replace(sender.untracked_context, journal=journal),
+                file_id=file_id,
+                answers=journal.answers(file_id),
+            )
+            self._journal = journal
             self._stack = stack.pop_all()
         atexit.register(self.close)
 
     @classmethod
     def of(cls, sender: Sender, folder: str | os.PathLike[str]) -> CallCache:
-        """Return the sender's journal in a folder, opened when first asked for.
-
-        Raises:
-            RunLocked: another process has it open, or this one under other keys.
-            StorageError: the disk refused.
-        """
+        """Return the sender's journal in a folder, opened when first asked for."""
         place = os.path.realpath(folder)
-        return sender.resources.get(place, lambda: cls(sender, place))
-
-    def _begin(self, sender: Sender) -> FileCalls:
-        file_id = self._journal.file(CALLS).id
-        self._journal.begin_run(hooks_version="")
-        return FileCalls(
-            sender=sender,
-            context=dataclasses.replace(sender.untracked_context, journal=self._journal),
-            file_id=file_id,
-            answers=self._journal.answers(file_id),
-        )
+        return sender.resource(place, lambda: cls(sender, place))
 
     def close(self) -> None:
-        """Make durable what is queued, and let go of the journal and its lock."""
         atexit.unregister(self.close)
         if self._pid == os.getpid():  # a forked child has copies, which are not its own to close
             with self._stack.pop_all():

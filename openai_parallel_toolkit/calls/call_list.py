@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..core.errors import HookUnwound, RunStopping, UsageError
@@ -22,35 +22,25 @@ _Arrival = tuple[_Numbered, "Reply | BaseException"]
 Item = TypeVar("Item")
 
 
+@dataclass(eq=False)
 class CallList(Generic[Item]):
     """At most `most` calls under way.
 
     One thread, or one event loop, asks; what comes is put, from any thread, to where it takes it.
     """
 
-    def __init__(
-        self,
-        items: Iterable[Item],
-        start: Callable[[Item, Deliver], None],
-        most: int,
-        put: Callable[[tuple[Item, Any]], object],
-    ) -> None:
-        """Begin nothing yet.
-
-        Args:
-            start: has an item asked, and told what came of it.
-            put: takes an item and what came of it.
-        """
-        self._items = iter(items)
-        self._start = start
-        self._most = most
-        self._put = put
-        self.under_way = 0
+    items: Iterator[Item]
+    #: Has an item asked, and told what came of it.
+    start: Callable[[Item, Deliver], None]
+    most: int
+    #: Takes an item and what came of it.
+    put: Callable[[tuple[Item, Any]], object]
+    under_way: int = 0
 
     def begin(self) -> bool:
         """Begin with as many as there is room for; False: all have ended."""
-        while self.under_way < self._most:
-            item = next(self._items, None)
+        while self.under_way < self.most:
+            item = next(self.items, None)
             if item is None:
                 break
             self.ask(item)
@@ -59,18 +49,14 @@ class CallList(Generic[Item]):
     def ask(self, item: Item) -> None:
         """Ask an item, for the first time or again."""
         self.under_way += 1
-        self._start(item, functools.partial(self._deliver, item))
+        self.start(item, lambda result: self.put((item, result)))
 
     def took(self) -> None:
         """Note that what came of one call was taken from where it was put."""
         self.under_way -= 1
 
     def stop(self) -> None:
-        """Begin nothing more."""
-        self._items = iter(())
-
-    def _deliver(self, item: Item, result: Any) -> None:
-        self._put((item, result))
+        self.items = iter(())
 
 
 class ModelCalls:
@@ -83,11 +69,7 @@ class ModelCalls:
         models: Sequence[OpenAIModel],
         most: int,
     ) -> None:
-        """Give every call its identity, in order; nothing is asked yet.
-
-        Args:
-            most: calls under way at a time.
-        """
+        """Give every call its identity, in order; nothing is asked yet."""
         #: What the answers give, by position.
         self.values: list[Any] = [None] * len(models)
         #: What came instead; at first of those that cannot be sent.
@@ -146,7 +128,7 @@ class ModelCalls:
 
     def _list(self, put: Callable[[_Arrival], object]) -> CallList[_Numbered]:
         start = self._call_context.start
-        return CallList(self.calls, lambda item, told: start(item[1], told), self._most, put)
+        return CallList(iter(self.calls), lambda item, told: start(item[1], told), self._most, put)
 
     def _take(
         self, calls: CallList[_Numbered], arrival: _Arrival, on_end: Callable[[int], object]

@@ -51,36 +51,23 @@ Clean = Callable[[str], str]
 def classify(
     ended: RawReply | SendFault, path: str, *, wall_s: float, clean: Clean
 ) -> tuple[Outcome, Reply | None]:
-    """Return what an attempt's end means, and the reply if it is a usable one.
-
-    Args:
-        ended: what came, or the fault that stood in its way.
-        path: the API path that was asked, for how to read the reply.
-        wall_s: seconds since 1970, to read a Retry-After that is a date.
-        clean: takes secrets out of the provider's words.
-    """
+    """Return what an attempt's end means, and the reply if it is a usable one."""
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
     raw = parse_object(ended.body)
-    if 200 <= ended.status < 300:
-        return _classify_success(ended, raw, path, wall_s=wall_s, clean=clean)
-    return _classify_error(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
-
-
-def _classify_success(
-    reply: RawReply, raw: dict[str, Any] | None, path: str, *, wall_s: float, clean: Clean
-) -> tuple[Outcome, Reply | None]:
+    if not 200 <= ended.status < 300:
+        return _classify_error(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
     found = None if raw is None else read_answer(path, raw)
     if found is not None:
-        return _outcome(reply, OutcomeKind.OK, usage=read_usage(found.raw)), found
+        return _outcome(ended, OutcomeKind.OK, usage=read_usage(found.raw)), found
     error = raw.get("error") if raw else None
     inner = error.get("code") if isinstance(error, dict) else None
     if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
-        return _classify_error(reply, inner, raw, wall_s=wall_s, clean=clean), None
+        return _classify_error(ended, inner, raw, wall_s=wall_s, clean=clean), None
     what = "not_json" if raw is None else "no_answer"
-    message = f"status {reply.status} without a usable answer ({what})"
-    return _outcome(reply, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
+    message = f"status {ended.status} without a usable answer ({what})"
+    return _outcome(ended, _UNKNOWN, what, message, usage=read_usage(raw or {})), None
 
 
 def _classify_error(

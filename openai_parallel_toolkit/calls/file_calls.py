@@ -6,10 +6,9 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import (
@@ -21,26 +20,15 @@ from ..core.errors import (
     StorageError,
     UsageError,
 )
-from ..core.loop_calls import running_loop
 from ..core.records import CallId, Reply, Request
 from ..costs.budget import Budget
+from ..journal import AnswerRecord
 from .responses import parse_object, read_answer
 from .run_context import RunContext
 from .sender import Sender
 
-
-class AnswerBody(Protocol):
-    """An answer in the journal."""
-
-    def body(self) -> bytes:
-        """Return the reply's body as it came."""
-        ...
-
-
 #: What a file's calls were answered, by (hash, k, try).
-Answers = Mapping[tuple[str, int, int], AnswerBody]
-
-
+Answers = Mapping[tuple[str, int, int], AnswerRecord]
 #: The calls of the file that the running code works on; None: it works on no file.
 current_file_calls: ContextVar[FileCalls | None] = ContextVar("current_file_calls", default=None)
 
@@ -57,7 +45,7 @@ class FileCalls:
     file_id: int = 0
     #: The input that the hooks work on; "": the calls belong to no file.
     path: str = ""
-    #: What the journal held for the file when this began, by (hash, k, try).
+    #: What the journal held for the file when this began.
     answers: Answers = field(default_factory=dict)
     #: Nothing is sent, and a call without an answer raises what this returns; None: it is sent.
     absent: Callable[[CallId, Request], BaseException] | None = None
@@ -91,12 +79,7 @@ class FileCalls:
         return CallId(file_id=self.file_id, hash=request.hash, k=k)
 
     def replay(self, call_id: CallId, request: Request) -> Reply | None:
-        """Return the journaled answer as a reply; None: there is none.
-
-        Raises:
-            NotAnsweredYet: there is none, and nothing may be sent now.
-            RunStopping: these hooks may ask for nothing more.
-        """
+        """Return the journaled answer as a reply; None: there is none, and it may be asked for."""
         stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
         raw = parse_object(stored.body()) if stored is not None else None
         reply = read_answer(request.path, raw) if raw is not None else None
@@ -176,8 +159,11 @@ class FileCalls:
 
     def refuse_on_own_loop(self, instead: str) -> None:
         """Raise UsageError where waiting would block the loop that the async hooks run on."""
-        if self.loop is not None and running_loop() is self.loop:
-            raise UsageError(
-                "a blocking call inside an async hook would stop every other hook; "
-                f"use `await {instead}(...)` there"
-            )
+        if self.loop is None:
+            return
+        with suppress(RuntimeError):  # no loop runs on this thread
+            if asyncio.get_running_loop() is self.loop:
+                raise UsageError(
+                    "a blocking call inside an async hook would stop every other hook; "
+                    f"use `await {instead}(...)` there"
+                )

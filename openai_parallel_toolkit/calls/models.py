@@ -229,11 +229,7 @@ def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:
 
 
 def request_of(model: OpenAIModel) -> Request:
-    """Return the frozen request that a model describes, with its identity.
-
-    Raises:
-        UsageError: the payload is not JSON, or holds a text that cannot be sent.
-    """
+    """Return the frozen request that a model describes; raises UsageError if it cannot be sent."""
     if isinstance(model, PayloadModel):
         path, payload = model.path, model.payload()
         name = payload.get("model") if isinstance(payload, dict) else None
@@ -247,6 +243,7 @@ def request_of(model: OpenAIModel) -> Request:
     return make_request(path, name, payload)
 
 
+_REPLY_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 #: An escaped NUL, and not a backslash of the text's own before "u0000".
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -266,8 +263,12 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         raise UsageError("the request holds a NUL character; remove it before asking")
     digest = hashlib.sha256(f"{path}\n{model}\n".encode())
     digest.update(body)
-    limit = 0 if path == "/embeddings" else _reply_limit(payload)
-    choices = _choices(payload)
+    fields = payload if isinstance(payload, dict) else {}
+    limits = (fields.get(name) for name in _REPLY_LIMITS)
+    limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
+    limit = 0 if path == "/embeddings" else limit
+    choices = fields.get("n")
+    choices = choices if isinstance(choices, int) and choices > 1 else 1
     return Request(
         path=path,
         model=model,
@@ -278,21 +279,6 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         reply_limit_tokens=limit,
         choices=choices,
     )
-
-
-def _reply_limit(payload: Any) -> int | None:
-    if not isinstance(payload, dict):
-        return None
-    limits = (payload.get(name) for name in _REPLY_LIMITS)
-    return next((v for v in limits if isinstance(v, int) and v > 0), None)
-
-
-def _choices(payload: Any) -> int:
-    choices = payload.get("n") if isinstance(payload, dict) else None
-    return choices if isinstance(choices, int) and choices > 1 else 1
-
-
-_REPLY_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 def wants_client(model: OpenAIModel) -> bool:

@@ -42,12 +42,7 @@ class PendingCall:
         self.value: Any = None
 
     def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
-        """Take an answer; False: it is not valid, and another try is to be asked.
-
-        Raises:
-            IncompleteAnswer: it was cut short, filtered, refused or is empty.
-            InvalidAnswer: it is not valid, and neither were those before it.
-        """
+        """Take an answer; False: it is not valid, and another try is to be asked."""
         try:
             self.value = self.model._read(reply, allow_incomplete=policy.allow_incomplete)
         except InvalidAnswer:
@@ -86,11 +81,7 @@ class CallContext:
         return cls(file_calls=file_calls, run_context=run_context, sender=sender)
 
     def pending(self, model: OpenAIModel) -> PendingCall:
-        """Return the call that a model describes, with its identity.
-
-        Raises:
-            UsageError: it cannot be sent.
-        """
+        """Return the call that a model describes, with its identity."""
         request = request_of(model)
         return PendingCall(model, request, self.file_calls.identify(request))
 

@@ -2,54 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Protocol
 
-from ..core.loop_calls import Done
-from ..core.records import CallId, Outcome, Reply, Request
+from ..core.errors import RunStopping
+from ..core.records import CallId, Reply, Request
 from ..costs.budget import Budget
 from ..costs.figures import Tally
 from ..costs.prices import PriceBook
+from ..journal import Journal
 from ..transport import Transport
 from .attempts import Policy
-from .stop_token import StopToken
 
 #: Takes what came of a call: its reply, or the error instead; from any thread.
 Deliver = Callable[["Reply | BaseException"], object]
 
 
-class CallJournal(Protocol):
-    """What a call asks of a journal. Each write returns at once; `done` follows."""
+class StopToken:
+    """Open until `close`; then what waits is interrupted and nothing more may be sent.
 
-    def claim(
-        self,
-        call: CallId,
-        *,
-        key_name: str,
-        model: str,
-        max_cost_usd: Decimal | None,
-        done: Done | None = None,
-    ) -> int:
-        """Record that an attempt will be sent; return its id."""
-        ...
+    One lock guards the reason and the list of those who wait.
+    """
 
-    def answered(
-        self,
-        attempt_id: int,
-        call: CallId,
-        outcome: Outcome,
-        body: bytes,
-        cost_usd: Decimal | None,
-        done: Done | None = None,
-    ) -> None:
-        """Record an attempt's answer."""
-        ...
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._interrupts: dict[object, Callable[[], None]] = {}
+        #: Why it was closed; None: it is open.
+        self.reason: BaseException | None = None
 
-    def ended(self, attempt_id: int, outcome: Outcome) -> None:
-        """Record that an attempt ended without an answer."""
-        ...
+    def is_closed(self) -> bool:
+        """Return whether nothing more may be begun."""
+        return self.reason is not None
+
+    def close(self, reason: BaseException) -> None:
+        """Stop what waits; the first reason stays."""
+        with self._lock:
+            if self.reason is not None:
+                return
+            self.reason = reason
+            interrupts = list(self._interrupts.values())
+        for interrupt in interrupts:
+            interrupt()
+
+    def check(self) -> None:
+        """Raise RunStopping when closed."""
+        if self.reason is not None:
+            raise RunStopping
+
+    @contextmanager
+    def waiting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Have `interrupt` called if it is closed inside the block; RunStopping if it did."""
+        token = object()
+        with self._lock:
+            self._interrupts[token] = interrupt
+        try:
+            self.check()
+            yield
+            self.check()
+        finally:
+            with self._lock:
+                self._interrupts.pop(token, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +71,7 @@ class RunContext:
     """What the calls of one run share."""
 
     #: None: nothing is kept.
-    journal: CallJournal | None = None
+    journal: Journal | None = None
     policy: Policy = field(default_factory=Policy)
     prices: PriceBook
     stop: StopToken = field(default_factory=StopToken)

@@ -8,27 +8,28 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.resource_cache import ResourceCache
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
 from ..transport.openai_module import OpenAIModule
-from .admission import Admission
+from .admission import Admission, RateLimiter
 from .driver import CallDriver
-from .rate_limiter import RateLimiter
 from .run_context import Deliver, RunContext, SubmittedCall
 
 logger = logging.getLogger(__name__)
+
+_ResourceT = TypeVar("_ResourceT")
 
 
 class Sender:
     """Takes calls from admission to reply; `submit` may be called from any thread.
 
-    Everything but `submit` and `close` happens on the sender's own thread, so there is no lock.
+    Calls are worked on by its own thread alone, so that needs no lock.
     """
 
     def __init__(
@@ -40,12 +41,7 @@ class Sender:
         clock: Clock | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        """Start its thread.
-
-        Args:
-            transport: what sends; None: HTTP.
-            limiter: limits besides those of the keys; None: there are none.
-        """
+        """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys."""
         self.keys = keys
         transport = transport or default_transport(keys.settings.proxy)
         #: For the user's own code that calls the openai package.
@@ -67,8 +63,9 @@ class Sender:
         self._under_way: set[asyncio.Task[None]] = set()
         #: For calls that belong to no run.
         self.untracked_context = RunContext(prices=keys.prices)
-        #: Journals of calls that belong to no run.
-        self.resources = ResourceCache()
+        #: Journals of calls that belong to no run, by their folder.
+        self._resources: dict[str, Any] = {}
+        self._resources_lock = threading.Lock()
         self._pid = os.getpid()
         self._open_runs = 0
         self._batch_runs = 0
@@ -83,11 +80,7 @@ class Sender:
 
     @contextlib.contextmanager
     def run_open(self, *, refuses_untracked: bool = False) -> Iterator[None]:
-        """Mark that a run is on, during which calls outside its files are worth a warning.
-
-        Args:
-            refuses_untracked: they raise instead: the run is in batch mode.
-        """
+        """Mark that a run is on, in which calls outside its files warn or, in batch mode, raise."""
         self._open_runs += 1
         self._batch_runs += refuses_untracked
         self._driver.unreached = 0
@@ -98,11 +91,7 @@ class Sender:
             self._batch_runs -= refuses_untracked
 
     def warn_if_untracked(self) -> None:
-        """Say once that a call belongs to no file although a run is on.
-
-        Raises:
-            UsageError: the run is in batch mode, in which such a call can get no answer.
-        """
+        """Say once that a call belongs to no file although a run is on; in batch mode raise."""
         if self._batch_runs:
             raise UsageError(
                 'a call was made outside the hooks\' own threads, which mode="batch" cannot '
@@ -126,15 +115,15 @@ class Sender:
             self._askers = {**open_ones, loop: loop_calls}
         return loop_calls
 
+    def resource(self, name: str, make: Callable[[], _ResourceT]) -> _ResourceT:
+        """Return the one thing of this name, made once, that is closed with the sender."""
+        with self._resources_lock:
+            if name not in self._resources:
+                self._resources[name] = make()
+            return self._resources[name]  # type: ignore[no-any-return]
+
     def submit(self, call: SubmittedCall, deliver: Deliver) -> None:
-        """Send a call under the next free key; returns at once.
-
-        Args:
-            deliver: called once, from the sender's thread, with the reply or the error.
-
-        Raises:
-            UsageError: this process was forked from the one that made the sender.
-        """
+        """Send a call; its reply or error is delivered once, on the sender's thread."""
         if self._pid != os.getpid():
             raise UsageError("a forked process cannot use its parent's keys; make an APIKeyManager")
         self._calls.post(self._start, call, deliver)
@@ -145,7 +134,10 @@ class Sender:
             self._calls.post(self._loop.stop)
             self._thread.join(timeout=5)
         self.openai_module.close()
-        self.resources.close()
+        with self._resources_lock:
+            resources, self._resources = self._resources, {}
+        for resource in resources.values():
+            resource.close()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

@@ -21,11 +21,7 @@ _MOST_TOLD = 3
 
 
 def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
-    """Return a reply's text, stripped.
-
-    Raises:
-        IncompleteAnswer: it was cut short, filtered, refused or is empty, and that is not allowed.
-    """
+    """Return a reply's text, stripped; one that is cut short or empty raises IncompleteAnswer."""
     text = reply.text.strip()
     is_whole = reply.finish_reason not in _CUT_SHORT and (text or _calls_tools(reply.raw))
     if not (is_whole or allow_incomplete):
@@ -34,11 +30,7 @@ def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
 
 
 def vectors(reply: Reply, count: int) -> list[Any]:
-    """Return the vectors of an embeddings reply in the order of the inputs.
-
-    Raises:
-        InvalidAnswer: they are not `count` vectors.
-    """
+    """Return the vectors of an embeddings reply in the order of the inputs."""
     rows = sorted((row for row in reply.raw["data"] if _is_vector(row)), key=_index)
     if [_index(row) for row in rows] != list(range(count)):
         raise InvalidAnswer(f"the answer holds {len(rows)} usable vectors, not {count}; ask again")
@@ -60,12 +52,7 @@ class AnswerForm:
         return {"format": {**flat, **self.parameter.get("json_schema", {})}}
 
     def read(self, reply: Reply) -> Any:
-        """Return the object that the reply's text describes.
-
-        Raises:
-            IncompleteAnswer: the answer was cut short, filtered, refused or is empty.
-            InvalidAnswer: the text is not JSON or does not fit.
-        """
+        """Return what the reply's text describes; raises IncompleteAnswer or InvalidAnswer."""
         text = whole_text(reply, allow_incomplete=False)
         try:
             if self._adapter is not None:
@@ -82,14 +69,7 @@ class AnswerForm:
 
 
 def form_of(response_format: Any) -> AnswerForm | None:
-    """Return the form that a `response_format` asks for; None: plain text.
-
-    Args:
-        response_format: a pydantic class, or the parameter of the API as a dict.
-
-    Raises:
-        UsageError: it is neither.
-    """
+    """Return the form that a pydantic class, or a dict as the API has it, asks for; None: text."""
     if isinstance(response_format, Mapping):
         return None if response_format.get("type") == "text" else AnswerForm(response_format)
     if inspect.isclass(response_format):

@@ -12,17 +12,19 @@ import shlex
 from collections.abc import Iterator
 
 from ..core.errors import StorageError, UsageError
+from ..core.filesystem import atomic_file
 from ..simulator import Latency, SimKey, Simulator
 from . import console
-from .bill import bill_words
 from .load import load_toolkit
 from .run import see_through
+from .simulate import bill_words
 
 _FOLDER = "openai-parallel-toolkit-demo"
 _SEED = 7
 _FILES, _FILES_FAST = 60, 12
 _LATENCY = Latency(0.8, 0.5)
 _THREADS = 16
+_PRICES = {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}}
 _README = """\
 A demo of openai-parallel-toolkit: it may be deleted at any time.
 
@@ -62,8 +64,16 @@ def run(arguments: argparse.Namespace) -> int:
     folder, is_fast = arguments.folder, arguments.fast
     names = ("my_toolkit.py", "config.json", "input", "output")
     hooks, config, input, output = (os.path.join(folder, name) for name in names)
-    with Simulator(_keys(), seed=_SEED, latency=0.0 if is_fast else _LATENCY) as simulator:
-        _set_up(folder, _FILES_FAST if is_fast else _FILES, _config(simulator))
+    sim_keys = [
+        SimKey("good", rpm=1200, burst=40),
+        SimKey("slow", rpm=120, burst=10),
+        SimKey("exhausted", quota="none"),
+    ]
+    with Simulator(sim_keys, seed=_SEED, latency=0.0 if is_fast else _LATENCY) as simulator:
+        keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
+        settings = {"api_base": simulator.url, "api_keys": keys, "prices": _PRICES}
+        count = _FILES_FAST if is_fast else _FILES
+        _set_up(folder, count, json.dumps(settings, indent=2))
         texts = os.listdir(input)
         toolkit = load_toolkit(hooks)(config, input, output, num_threads=_THREADS, name="Demo")
         console.say(_WELCOME.format(count=len(texts), hooks=hooks))
@@ -79,20 +89,6 @@ def run(arguments: argparse.Namespace) -> int:
             console.say(_NEXT.format(again=again, first=first, **places))
 
 
-def _keys() -> list[SimKey]:
-    return [
-        SimKey("good", rpm=1200, burst=40),
-        SimKey("slow", rpm=120, burst=10),
-        SimKey("exhausted", quota="none"),
-    ]
-
-
-def _config(simulator: Simulator) -> str:
-    keys = [{"name": key.name, "key": key.secret} for key in simulator.keys]
-    prices = {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}}
-    return json.dumps({"api_base": simulator.url, "api_keys": keys, "prices": prices}, indent=2)
-
-
 def _set_up(folder: str, file_count: int, config: str) -> None:
     """Write what a demo needs and is not there yet; only the config is written anew."""
     try:
@@ -102,10 +98,15 @@ def _set_up(folder: str, file_count: int, config: str) -> None:
                 f"{folder!r} is not empty and no demo made it; choose another --folder"
             )
         os.makedirs(os.path.join(folder, "input"), exist_ok=True)
-        for name, text in _files(file_count):
-            if not os.path.lexists(os.path.join(folder, name)):
-                _write(os.path.join(folder, name), text)
-        _write(os.path.join(folder, "config.json"), config, mode=0o600)
+        for name, text in [*_files(file_count), ("config.json", config)]:
+            path, is_config = os.path.join(folder, name), name == "config.json"
+            if is_config or not os.path.lexists(path):
+                mode = 0o600 if is_config else 0o666
+                with (
+                    atomic_file(path, mode=mode, is_durable=False) as part,
+                    open(part, "w", encoding="utf-8") as file,
+                ):
+                    file.write(text)
     except OSError as exc:
         raise StorageError(
             f"{exc.filename}: {exc.strerror}; choose a --folder that can be written to",
@@ -124,10 +125,3 @@ def _files(text_count: int) -> Iterator[tuple[str, str]]:
     names = {text: name for name, text in sorted(topics.items())}  # no two are equal
     for text, name in list(names.items())[:text_count]:
         yield f"input/{name}.txt", text
-
-
-def _write(path: str, text: str, *, mode: int = 0o666) -> None:
-    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{path}.new", path)  # a demo that is killed here leaves no half text

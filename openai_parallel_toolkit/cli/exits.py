@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 from ..core.errors import ToolkitError
 
@@ -60,12 +59,10 @@ class CertainExit:
         self._code = code
         # Nothing is left that could stop in good order.
         signal.signal(signal.SIGINT, lambda *_: os._exit(code))
-        threading.Thread(target=self._leave_soon, name="exit", daemon=True).start()
+        timer = threading.Timer(_LINGER_S, self._leave)
+        timer.daemon = True
+        timer.start()
         return code
-
-    def _leave_soon(self) -> None:
-        time.sleep(_LINGER_S)
-        self._leave()
 
     def _leave(self) -> None:
         if self._code is None or os.getpid() != self._pid:

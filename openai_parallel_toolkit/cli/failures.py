@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from ..core.records import FileState
 from ..core.text import counted
@@ -26,11 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             console.say_json([_as_json(failure) for failure in reader.failures()])
             return OK
-        count = 0
+        failure = None
         for failure in reader.failures():
             console.say(_line(failure))
-            count += 1
-    if not count:
+    if failure is None:
         console.say("No file failed.")
     return OK
 
@@ -48,7 +48,5 @@ def _as_json(failure: FileFailure) -> dict[str, object]:
         "file": failure.path,
         "state": failure.state.value,
         "failed_runs": failure.failed_runs,
-        "kind": failure.note.kind,
-        "message": failure.note.message,
-        "trace": failure.note.trace,
+        **asdict(failure.note),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..calls.classify import classify
 from ..core.clock import SystemClock
-from ..core.records import Lease, Outcome, OutcomeKind, RawReply
+from ..core.records import Lease, OutcomeKind, RawReply
 from ..keys import APIKeyManager
 from ..keys.config import Settings
 from ..transport.base import HttpExchange, SendFault
@@ -23,14 +23,12 @@ _STATES = {
     OutcomeKind.UNSENT: "unreachable",
     OutcomeKind.UNKNOWN: "unreachable",
 }
-_NO_QUOTA_CODES = frozenset(
-    {
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "insufficient_balance",
-        "insufficient_quota",
-    }
-)
+_NO_QUOTA_CODES = {
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "insufficient_balance",
+    "insufficient_quota",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +63,12 @@ async def _check_all(keys: APIKeyManager) -> list[Health]:
                 ended = fault
         wall_s, clean = SystemClock().wall_s(), keys.redactor.clean
         outcome, _ = classify(ended, _MODELS.path, wall_s=wall_s, clean=clean)
-        return Health(state=_state(outcome), detail=outcome.message)
+        state = _STATES.get(outcome.kind, "not knowable")
+        if outcome.kind is OutcomeKind.KEY_DEAD and outcome.code in _NO_QUOTA_CODES:
+            state = "no quota"
+        return Health(state=state, detail=outcome.message)
 
     try:
         return await asyncio.gather(*map(check, keys.unmetered_leases("")))
     finally:
         await transport.close()
-
-
-def _state(outcome: Outcome) -> str:
-    if outcome.kind is OutcomeKind.KEY_DEAD and outcome.code in _NO_QUOTA_CODES:
-        return "no quota"
-    return _STATES.get(outcome.kind, "not knowable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -95,27 +96,20 @@ def _restore(settings: Settings, arguments: argparse.Namespace) -> int:
     missing = [name for name in arguments.restore if name not in keys]
     if missing:
         raise UsageError(f"no key is named {', '.join(missing)}; `keys` lists the names")
-    with locked(arguments.output, arguments.state_path) as folder:
-        journal = Journal.open(folder, clock=SystemClock())
-        try:
-            done = _restore_in(journal, [keys[name] for name in arguments.restore])
-        finally:
-            journal.close()
+    done = {}
+    with (
+        locked(arguments.output, arguments.state_path) as folder,
+        closing(Journal.open(folder, clock=SystemClock())) as journal,
+    ):
+        dropped = journal.dropped_keys()
+        for name in arguments.restore:
+            fingerprint = keys[name].secret.fingerprint(journal.salt)
+            done[name] = fingerprint in dropped
+            if done[name]:
+                journal.key_restored(fingerprint)
     if arguments.json:
         console.say_json(done)
     else:
         for name, was_dropped in done.items():
             console.say(f"{name}: {'is offered again' if was_dropped else 'was not dropped'}")
     return OK
-
-
-def _restore_in(journal: Journal, keys: Sequence[APIKey]) -> dict[str, bool]:
-    """Return by name whether the key had been dropped."""
-    dropped = journal.dropped_keys()
-    done = {}
-    for key in keys:
-        fingerprint = key.secret.fingerprint(journal.salt)
-        done[key.name] = fingerprint in dropped
-        if done[key.name]:
-            journal.key_restored(fingerprint)
-    return done

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from types import ModuleType
+from typing import TypeGuard
 
 from ..api.toolkit import ParallelToolkit
 from ..core.errors import UsageError
@@ -25,7 +26,28 @@ def load_toolkit(target: str) -> type[ParallelToolkit]:
     if not colon or not name.isidentifier():
         source, name = target, ""
     module = _import(source)
-    return _named(module, name, source) if name else _only(module, source)
+    found = [
+        value
+        for value in vars(module).values()
+        if _is_toolkit(value) and value.__module__ == module.__name__
+    ]
+    names = ", ".join(kind.__name__ for kind in found)
+    if name:
+        offer, named = f"; it defines {names}" if names else "", getattr(module, name, None)
+        if named is None:
+            raise UsageError(f"{source} has no class {name}{offer}")
+        if not _is_toolkit(named):
+            raise UsageError(f"{name} in {source} is not a subclass of ParallelToolkit{offer}")
+        return named
+    if not found:
+        raise UsageError(f"{source} defines no subclass of ParallelToolkit")
+    if len(found) > 1:
+        raise UsageError(f"{source} defines {names}; say which, as in {source}:{found[0].__name__}")
+    return found[0]
+
+
+def _is_toolkit(value: object) -> TypeGuard[type[ParallelToolkit]]:
+    return isinstance(value, type) and issubclass(value, ParallelToolkit)
 
 
 def _import(source: str) -> ModuleType:
@@ -88,37 +110,3 @@ def _broken(source: str, error: BaseException) -> UsageError:
 def _is_theirs(filename: str) -> bool:
     ours = (os.path.dirname(__file__), os.path.dirname(importlib.__file__))
     return not filename.startswith(("<", *ours)) and "site-packages" not in filename
-
-
-def _named(module: ModuleType, name: str, source: str) -> type[ParallelToolkit]:
-    found = getattr(module, name, None)
-    if isinstance(found, type) and issubclass(found, ParallelToolkit):
-        return found
-    if found is None:
-        raise UsageError(f"{source} has no class {name}{_offer(module)}")
-    raise UsageError(f"{name} in {source} is not a subclass of ParallelToolkit{_offer(module)}")
-
-
-def _only(module: ModuleType, source: str) -> type[ParallelToolkit]:
-    found = _defined_in(module)
-    if not found:
-        raise UsageError(f"{source} defines no subclass of ParallelToolkit")
-    if len(found) > 1:
-        names = ", ".join(kind.__name__ for kind in found)
-        raise UsageError(f"{source} defines {names}; say which, as in {source}:{found[0].__name__}")
-    return found[0]
-
-
-def _defined_in(module: ModuleType) -> list[type[ParallelToolkit]]:
-    return [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, ParallelToolkit)
-        and value.__module__ == module.__name__
-    ]
-
-
-def _offer(module: ModuleType) -> str:
-    names = ", ".join(kind.__name__ for kind in _defined_in(module))
-    return f"; it defines {names}" if names else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from ..api.toolkit import ParallelToolkit
 from ..core.errors import UsageError
@@ -48,7 +47,15 @@ def toolkit_of(arguments: argparse.Namespace) -> ParallelToolkit:
     """Make the toolkit that TARGET names, with the settings that were given."""
     settings = given_settings(arguments, RunOptions)
     with console.apart_from_json(arguments.json):
-        return _make(load_toolkit(arguments.target), config_path=arguments.config, **settings)
+        kind = load_toolkit(arguments.target)
+        try:
+            inspect.signature(kind).bind(config_path=arguments.config, **settings)
+        except TypeError as exc:
+            raise UsageError(
+                f"{kind.__name__}.__init__ does not fit the command line ({exc}); let it take "
+                "**settings and hand them on to ParallelToolkit"
+            ) from exc
+        return kind(config_path=arguments.config, **settings)
 
 
 def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:
@@ -59,14 +66,3 @@ def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:
     """
     summary = console.show(toolkit.run, as_json=as_json, tells_itself=toolkit.options.progress)
     return SOME_FAILED if summary.failed or summary.aside else OK
-
-
-def _make(kind: type[ParallelToolkit], **settings: Any) -> ParallelToolkit:
-    try:
-        inspect.signature(kind).bind(**settings)
-    except TypeError as exc:
-        raise UsageError(
-            f"{kind.__name__}.__init__ does not fit the command line ({exc}); let it take "
-            "**settings and hand them on to ParallelToolkit"
-        ) from exc
-    return kind(**settings)

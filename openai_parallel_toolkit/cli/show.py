@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from ..calls.responses import parse_object, read_answer
@@ -57,8 +58,7 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
 
 
 def _indented(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        yield f"    {words.clean(line)}"
+    return (f"    {words.clean(line)}" for line in text.splitlines())
 
 
 def _attempt_words(attempt: Attempt) -> str:
@@ -101,17 +101,12 @@ def _answer_text(answer: AnswerRecord | None) -> str | None:
 
 
 def _as_json(detail: FileDetail) -> dict[str, Any]:
-    file, failure = detail.file, detail.failure
+    file = detail.file
     return {
         "file": file.path,
         "state": file.state.value if file.state else None,
         "failed_runs": file.failed_runs,
-        "failure": failure
-        and {
-            "kind": failure.kind,
-            "message": failure.message,
-            "trace": failure.trace,
-        },
+        "failure": detail.failure and asdict(detail.failure),
         "outputs": [
             {"path": o.final, "size_bytes": o.size_bytes, "sha256": o.sha256}
             for o in detail.outputs
@@ -133,16 +128,9 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "max_cost_usd": usd_text(attempt.max_cost_usd),
         "ending": ending
         and {
+            **asdict(ending),
             "kind": ending.kind.value,
-            "status": ending.status,
-            "code": ending.code,
-            "message": ending.message,
-            "prompt_tokens": ending.prompt_tokens,
-            "completion_tokens": ending.completion_tokens,
-            "cached_tokens": ending.cached_tokens,
             "cost_usd": usd_text(ending.cost_usd),
-            "request_id": ending.request_id,
-            "ended_wall_s": ending.ended_wall_s,
         },
         "answer": _answer_text(attempt.answer),
     }

@@ -14,7 +14,6 @@ from ..core.text import counted
 from ..costs.figures import COUNTED, Figures
 from ..files.run_lock import RunLock
 from ..journal import JournalReader, RunRecord, Status
-from ..journal.batch_rows import Standing
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -58,8 +57,11 @@ def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
     yield f"Calls:  {_calls_words(totals)} in all runs"
     yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
     yield f"Cost:   {_cost_words(totals)}"
-    if status.batches.batches or status.batches.queued:
-        yield f"Batches: {_batch_words(status.batches)}"
+    waiting = status.batches
+    if waiting.batches or waiting.queued:
+        queued = f", {counted(waiting.queued, 'call')} not sent yet" if waiting.queued else ""
+        calls = counted(waiting.in_batches, "call")
+        yield f"Batches: {waiting.batches:,} with {calls} at the provider{queued}"
     for title, parts in (("Key", status.by_key), ("Model", status.by_model)):
         if parts:
             yield ""
@@ -95,35 +97,20 @@ def _cost_words(figures: Figures) -> str:
     return figures.cost.words()
 
 
-def _batch_words(batches: Standing) -> str:
-    told = f"{batches.batches:,} with {counted(batches.in_batches, 'call')} at the provider"
-    return told + (f", {counted(batches.queued, 'call')} not sent yet" if batches.queued else "")
-
-
 def _table(title: str, parts: Mapping[str, Figures]) -> str:
-    head = (title, "sent", "answered", "unknown", "unanswered", "tokens", "cost")
+    counts = ("sent", "answered", "unknown", "unanswered", "tokens")
     rows = [
-        (
-            words.clean(name),
-            f"{figures.sent:,}",
-            f"{figures.answered:,}",
-            f"{figures.unknown:,}",
-            f"{figures.unanswered:,}",
-            f"{figures.tokens:,}",
-            _cost_words(figures),
-        )
-        for name, figures in sorted(parts.items())
+        (words.clean(name), *(f"{getattr(f, count):,}" for count in counts), _cost_words(f))
+        for name, f in sorted(parts.items())
     ]
-    return words.columns([head, *rows])
+    return words.columns([(title, *counts, "cost"), *rows])
 
 
 def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
     return {
         "files": {state.value: count for state, count in status.files.items()},
-        "run": None if status.run is None else _run_json(status.run),
-        "locked_by": None
-        if holds is None
-        else {"pid": holds.pid, "host": holds.host, "since": holds.since},
+        "run": status.run and _run_json(status.run),
+        "locked_by": holds and {"pid": holds.pid, "host": holds.host, "since": holds.since},
         "this_run": _figures_json(status.totals.this_run),
         "all_runs": _figures_json(status.totals.all_runs),
         "by_key": {name: _figures_json(f) for name, f in status.by_key.items()},

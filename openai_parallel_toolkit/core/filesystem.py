@@ -55,15 +55,12 @@ class Files:
             os.fsync(fd)
 
     def sync_folder(self, folder: Folder) -> None:
-        """Bring a folder's names to the disk."""
         os.fsync(folder.fd)
 
     def make_folder(self, parent: Folder, name: str) -> None:
         """Make a folder; one that exists already is no error."""
-        try:
+        with suppress(FileExistsError):
             os.mkdir(name, dir_fd=parent.fd)
-        except FileExistsError:
-            return
 
     def move(self, source: str, folder: Folder, name: str) -> None:
         """Move a file into an open folder, replacing what has the name there."""
@@ -93,7 +90,6 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
 
 @contextmanager
 def closing_fd(fd: int) -> Iterator[int]:
-    """Close a file descriptor at the end of the block."""
     try:
         yield fd
     finally:
@@ -101,11 +97,7 @@ def closing_fd(fd: int) -> Iterator[int]:
 
 
 def open_regular(path: str) -> int:
-    """Open a regular file for reading, following no link and waiting for no FIFO.
-
-    Raises:
-        UnsafePath: it is a link, a FIFO, a device, or has a second name elsewhere (a hard link).
-    """
+    """Open a regular file without a second name (a hard link), following no link."""
     try:
         fd = os.open(path, _READ)
     except OSError as exc:
@@ -133,12 +125,7 @@ def open_root(path: str) -> Iterator[Folder]:
 
 
 def open_below(parent: Folder, name: str) -> Folder:
-    """Open a folder inside an open one; the caller closes its fd.
-
-    Raises:
-        UnsafePath: the name is a link or no folder.
-        FileNotFoundError: there is none.
-    """
+    """Open a folder inside an open one, following no link; the caller closes its fd."""
     path = os.path.join(parent.path, name)
     try:
         fd = os.open(name, _FOLDER, dir_fd=parent.fd)
@@ -153,11 +140,7 @@ def open_below(parent: Folder, name: str) -> Folder:
 
 
 def check_relative(path: str) -> str:
-    """Return `path` when it names something strictly below a folder, in its shortest form.
-
-    Raises:
-        UnsafePath: it is absolute, empty, holds NUL, or steps through "." or "..".
-    """
+    """Return `path` when it names something strictly below a folder, in its shortest form."""
     parts = path.split("/")
     if "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise UnsafePath(f"{path!r} cannot be used as a path below a folder; rename it.", path=path)
@@ -192,7 +175,6 @@ def storage_error(exc: OSError, path: str) -> StorageError:
 
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
-    """Raise an OSError of the block as StorageError."""
     try:
         yield
     except OSError as exc:
@@ -218,12 +200,7 @@ def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
 def private_folder(path: str) -> str:
     """Make a folder that only its owner can look into, if it is not there; return `path`."""
     with storage_errors(path):
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            if not os.path.isdir(path):
-                raise
+        os.makedirs(path, 0o700, exist_ok=True)
     return path
 
 
@@ -289,11 +266,7 @@ def filesystem_kind(path: str, *, mounts: str = _MOUNTS) -> str:
 
 
 def refuse_network(path: str, *, mounts: str = _MOUNTS) -> None:
-    """Refuse a state folder that lies on a network file system.
-
-    Raises:
-        StorageError: it does; the message names the setting that puts state elsewhere.
-    """
+    """Raise StorageError for a state folder that lies on a network file system."""
     kind = filesystem_kind(path, mounts=mounts)
     if kind in NETWORK_KINDS:
         raise StorageError(
@@ -322,8 +295,8 @@ def name_key(folder: str) -> Callable[[str], str]:
     File systems that ignore case are taken to ignore Unicode's forms too: refusing two names
     that could have lived together is clear, losing one of them is not.
     """
-    return _loose_key if is_case_insensitive(folder) else str
+    return _caseless_key if is_case_insensitive(folder) else str
 
 
-def _loose_key(name: str) -> str:
+def _caseless_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

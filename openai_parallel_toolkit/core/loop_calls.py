@@ -25,11 +25,7 @@ class LoopCalls:
         self._is_called = False
 
     def post(self, action: Callable[..., object], *args: Any) -> None:
-        """Have the loop call `action(*args)` soon; any thread may.
-
-        Raises:
-            RuntimeError: the loop is closed.
-        """
+        """Have the loop call `action(*args)` soon; any thread may."""
         self._posted.append((action, args))
         if not self._is_called:
             self._is_called = True
@@ -71,11 +67,3 @@ def settle_future(
         future.set_result(value)
     else:
         future.set_exception(error)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs on this thread; None: none does."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

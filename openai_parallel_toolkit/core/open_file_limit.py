@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-
-try:
-    import resource
-except ImportError:  # Windows, where connections and files are not counted together
-    _HAS_LIMIT = False
-else:
-    _HAS_LIMIT = True
+import resource
+from contextlib import suppress
 
 _OPEN_NOW = "/dev/fd"
 
@@ -21,9 +16,9 @@ def make_room(count: int) -> int | None:
     Where this process may have fewer at a time, its own limit (`ulimit -n`, often 1,024, on macOS
     256) is raised as far as is needed and as the system allows.
     """
-    if not _HAS_LIMIT:
-        return None
-    open_now = _open_now()
+    open_now = 0
+    with suppress(OSError):  # no such folder on this system, or no room to look into it
+        open_now = len(os.listdir(_OPEN_NOW))
     wanted = open_now + count
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -34,13 +29,6 @@ def make_room(count: int) -> int | None:
     except (OSError, ValueError):  # the system has a limit of its own, which it does not tell
         most = soft
     return None if most >= wanted else max(0, most - open_now)
-
-
-def _open_now() -> int:
-    try:
-        return len(os.listdir(_OPEN_NOW))
-    except OSError:  # no such folder on this system, or no room to look into it
-        return 0
 
 
 def is_out_of_room(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The data that the rooms hand each other: frozen, slotted, keyword-only. Money is Decimal, USD."""
+"""The data that packages hand each other: frozen, slotted, keyword-only. Money is Decimal, USD."""
 
 from __future__ import annotations
 

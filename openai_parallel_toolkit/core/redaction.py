@@ -68,7 +68,6 @@ class Redactor:
         self._secrets = tuple(secrets)
 
     def clean(self, text: str) -> str:
-        """Return `text` without secrets."""
         for secret in self._secrets:
             text = secret.mask(text)
         for pattern, mask in _PATTERNS:
@@ -90,11 +89,7 @@ _CARELESS_LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
 
 @contextlib.contextmanager
 def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
-    """Clean what this package and the HTTP libraries log, and append it to `log_file` if given.
-
-    Raises:
-        OSError: `log_file` cannot be written.
-    """
+    """Clean what this package and the HTTP libraries log, and append it to `log_file` if given."""
     package = logging.getLogger(__package__.partition(".")[0])
     names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _CARELESS_LOGGERS]
     guarded = [logging.getLogger(name) for name in names]

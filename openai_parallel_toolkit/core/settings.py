@@ -86,11 +86,7 @@ def setting(
 
 
 def check_settings(options: Any) -> None:
-    """Read and check the settings of a frozen dataclass that is being made.
-
-    Raises:
-        ConfigError: one cannot be what is given; names it.
-    """
+    """Read and check the settings of a frozen dataclass that is being made."""
     for one in fields(options):
         given = getattr(options, one.name)
         if "kind" not in one.metadata or (given is None and one.default is None):
@@ -109,10 +105,6 @@ def check_settings(options: Any) -> None:
 
 
 def options_of(kind: type[_OptionsT], given: Mapping[str, Any]) -> _OptionsT:
-    """Return options with those of the given values that have a setting's name.
-
-    Raises:
-        ConfigError: a setting cannot be what is given; names it.
-    """
+    """Return options with those of the given values that have a setting's name."""
     names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
     return kind(**{name: value for name, value in given.items() if name in names})

@@ -10,8 +10,6 @@ from decimal import Decimal
 
 from ..core.errors import BudgetExceeded
 
-_NOTHING = Decimal(0)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funds:
@@ -29,16 +27,14 @@ class Funds:
         return f"at most ${self.spent_usd:.4f} of ${self.cap_usd:f} (max_cost)"
 
 
+@dataclass(slots=True, eq=False)
 class Hold:
     """Money that one request asked for: it waits, is granted, or can never be (`error`)."""
 
-    __slots__ = ("amount_usd", "error", "is_granted", "on_ready")
-
-    def __init__(self, amount_usd: Decimal, on_ready: Callable[[], None]) -> None:
-        self.amount_usd = amount_usd
-        self.on_ready = on_ready
-        self.is_granted = False
-        self.error: BudgetExceeded | None = None
+    amount_usd: Decimal
+    on_ready: Callable[[], None]
+    is_granted: bool = False
+    error: BudgetExceeded | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -54,12 +50,12 @@ class Budget:
     One lock guards the amounts and the queue; `on_ready` is called without it.
     """
 
-    def __init__(self, cap_usd: Decimal, *, spent_usd: Decimal = _NOTHING) -> None:
+    def __init__(self, cap_usd: Decimal, *, spent_usd: Decimal = Decimal(0)) -> None:
         """Start with what earlier runs spent, or may have."""
         self.cap_usd = cap_usd
         self._lock = threading.Lock()
         self._spent_usd = spent_usd
-        self._held_usd = _NOTHING
+        self._held_usd = Decimal(0)
         self._queue: deque[Hold] = deque()
 
     def hold(self, amount_usd: Decimal, on_ready: Callable[[], None]) -> Hold:

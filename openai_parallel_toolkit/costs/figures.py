@@ -64,9 +64,12 @@ class Cost:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Figures:
-    """What some attempts came to. An attempt is one request that was, or was about to be, sent."""
+    """What some attempts came to. An attempt is one request that was, or was about to be, sent.
+
+    Who counts with `begin` and `end` keeps them to itself and hands out copies.
+    """
 
     #: Whatever came of them; those that reached no server do not count.
     sent: int = 0
@@ -110,29 +113,6 @@ class Figures:
         told = {name: getattr(self, name) for name in (*counts, "unpriced")}
         return {**told, **self.cost.as_dict()}
 
-    def __add__(self, other: Figures) -> Figures:
-        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in COUNTED})
-
-
-#: What can be added up: what an attempt changes.
-COUNTED = tuple(Figures.__dataclass_fields__)[:-2]
-
-
-@dataclass(slots=True)
-class Sums:
-    """`Figures` while they change; the fields are COUNTED."""
-
-    sent: int = 0
-    answered: int = 0
-    unknown: int = 0
-    unanswered: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    doubt_usd: Decimal = Decimal(0)
-    unpriced: int = 0
-
     def begin(self, max_cost_usd: Decimal | None) -> None:
         """Count an attempt that is about to be sent; None: its price is not known."""
         self.sent += 1
@@ -162,9 +142,12 @@ class Sums:
         else:
             self.doubt_usd += sign * max_cost_usd
 
-    def figures(self) -> Figures:
-        """Return how they stand now."""
-        return Figures(**{name: getattr(self, name) for name in COUNTED})
+    def __add__(self, other: Figures) -> Figures:
+        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in COUNTED})
+
+
+#: What can be added up: what an attempt changes.
+COUNTED = tuple(Figures.__dataclass_fields__)[:-2]
 
 
 class Tally:
@@ -173,7 +156,7 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._replayed = 0
-        self._keys: defaultdict[str, Sums] = defaultdict(Sums)
+        self._keys: defaultdict[str, Figures] = defaultdict(Figures)
 
     def sent(self, lease: Lease) -> None:
         """Count an attempt that is on its way."""
@@ -191,14 +174,14 @@ class Tally:
             outcome = replace(outcome, usage=None)
         most_usd = lease.need.max_cost_usd
         with self._lock:
-            sums = self._keys[lease.key_name]
-            sums.unanswered += 1  # in doubt from here on: what is under way is not told so
-            sums.doubt(most_usd, 1)
-            sums.end(most_usd, outcome, cost_usd)
+            figures = self._keys[lease.key_name]
+            figures.unanswered += 1  # in doubt from here on: what is under way is not told so
+            figures.doubt(most_usd, 1)
+            figures.end(most_usd, outcome, cost_usd)
 
     def figures(self) -> Figures:
         """Return how it stands now."""
         with self._lock:
-            keys = {name: sums.figures() for name, sums in self._keys.items()}
+            keys = {name: replace(figures) for name, figures in self._keys.items()}
             replayed = self._replayed
         return replace(sum(keys.values(), Figures()), replayed=replayed, by_key=keys)

@@ -49,11 +49,7 @@ class InProgressFiles:
         self._blocks: list[mmap.mmap] = []
 
     def enter(self, slot: int, path: str, *, alone: bool = False) -> None:
-        """Note that worker `slot` starts on an input (relative path).
-
-        Raises:
-            StorageError: the disk has no room for the slot.
-        """
+        """Note that worker `slot` starts on an input (relative path)."""
         name = os.fsencode(path)
         block, at = self._place_of(slot)
         block[at : at + _HEADER.size + len(name)] = (
@@ -72,9 +68,16 @@ class InProgressFiles:
 
     def read_back(self) -> list[InProgressFile]:
         """Return the inputs that were never left, in the order of their slots."""
-        size = os.fstat(self._fd).st_size
-        records = (self._read(offset) for offset in range(0, size, _RECORD_BYTES))
-        return [record for record in records if record is not None]
+        found = []
+        for offset in range(0, os.fstat(self._fd).st_size, _RECORD_BYTES):
+            record = os.pread(self._fd, _RECORD_BYTES, offset)
+            if len(record) < _HEADER.size:
+                break
+            used, in_call, alone, length = _HEADER.unpack_from(record)
+            name = record[_HEADER.size : _HEADER.size + length]
+            if used and len(name) == length:
+                found.append(InProgressFile(path=os.fsdecode(name), in_call=in_call, alone=alone))
+        return found
 
     def clear(self) -> None:
         """Forget everything; not while a worker is under way."""
@@ -109,13 +112,3 @@ class InProgressFiles:
         with self._lock:
             while self._blocks:
                 self._blocks.pop().close()
-
-    def _read(self, offset: int) -> InProgressFile | None:
-        record = os.pread(self._fd, _RECORD_BYTES, offset)
-        if len(record) < _HEADER.size:
-            return None
-        used, in_call, alone, length = _HEADER.unpack_from(record)
-        name = record[_HEADER.size : _HEADER.size + length]
-        if not used or len(name) < length:
-            return None
-        return InProgressFile(path=os.fsdecode(name), in_call=in_call, alone=alone)

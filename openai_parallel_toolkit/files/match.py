@@ -65,7 +65,7 @@ class Selection:
     exclude: Sequence[str] = ()
     recursive: bool = True
     #: Whether files that were put aside are due again.
-    retry_aside: bool = False
+    retry_failed: bool = False
     #: Whether every file is due, whatever exists.
     force: bool = False
     #: How many files to work on; None: all that are due.

@@ -21,21 +21,17 @@ class OutputJournal(Protocol):
 
     def owner_of_output(self, final: str) -> int | None:
         """Return the id of the file whose intents listed this output; None: nobody's."""
-        ...
 
     def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done) -> None:
         """Note that the file's outputs, none perhaps, are about to be moved into place."""
-        ...
 
     def done_file(
         self, file_id: int, hooks_version: str, input_signature: str | None, done: Done
     ) -> None:
         """Note that the file is done; its intent is over."""
-        ...
 
     def intents(self) -> Iterable[tuple[int, str, Sequence[OutputFile]]]:
         """Yield id, path and outputs of the files whose intent is not over."""
-        ...
 
 
 class Commits(Generic[_Item]):

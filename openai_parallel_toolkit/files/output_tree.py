@@ -45,11 +45,7 @@ class OutputTree:
         return os.path.join(self.root, final)
 
     def holds(self, final: str) -> bool:
-        """Whether something has the name of this output.
-
-        Raises:
-            UnsafePath: it is one of the inputs.
-        """
+        """Whether something has the name of this output."""
         try:
             seen = os.lstat(self.path_of(final))
         except (FileNotFoundError, NotADirectoryError):

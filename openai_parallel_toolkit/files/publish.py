@@ -12,12 +12,19 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, OutputConflict, ToolkitError, UsageError
-from ..core.filesystem import as_toolkit_error, check_relative, is_disk_trouble
+from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..core.filesystem import (
+    as_toolkit_error,
+    check_relative,
+    digest,
+    is_disk_trouble,
+    storage_error,
+)
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
 from .output_commits import Commits, Done, OutputJournal
@@ -43,39 +50,28 @@ class Finished:
     input_signature: str | None
 
 
+@dataclass(eq=False)
 class Publisher:
     """Publishes finished executions from a thread of its own.
 
-    What waits is bounded by the caller: an execution ends when `on_done` or `on_failed` is told.
+    What waits is bounded by the caller: an execution ends when `on_done` or `on_failed` is called.
     One lock guards `_waiting` and `_closing`.
     """
 
-    def __init__(
-        self,
-        tree: OutputTree,
-        staging: Staging,
-        journal: OutputJournal,
-        *,
-        on_done: Callable[[Finished], None],
-        on_failed: Callable[[Finished, ToolkitError], None],
-        force: bool = False,
-        key: Callable[[str], str] = str,
-    ) -> None:
-        """Start publishing.
+    tree: OutputTree
+    staging: Staging
+    journal: OutputJournal
+    _: KW_ONLY
+    #: Called when *done* is committed, on the publisher's thread.
+    on_done: Callable[[Finished], None]
+    #: Called when the outputs could not be published, on the publisher's thread.
+    on_failed: Callable[[Finished, ToolkitError], None]
+    #: Whether outputs that the journal does not know may be replaced.
+    force: bool = False
+    #: Gives equal results for names that the file system takes for the same.
+    key: Callable[[str], str] = str
 
-        Args:
-            on_done: told when *done* is committed, on the publisher's thread.
-            on_failed: told when the outputs could not be published, on the publisher's thread.
-            force: whether outputs that the journal does not know may be replaced.
-            key: gives equal results for names that the file system takes for the same.
-        """
-        self._tree = tree
-        self._staging = staging
-        self._journal = journal
-        self._on_done = on_done
-        self._on_failed = on_failed
-        self._force = force
-        self._key = key
+    def __post_init__(self) -> None:
         self._waiting: deque[Finished] = deque()
         self._closing = False
         self._changed = threading.Condition()
@@ -137,13 +133,13 @@ class Publisher:
     def _check(self, claims: dict[str, int], file: Finished) -> None:
         for output in file.outputs:
             check_relative(output.final)
-            claimed = claims.setdefault(self._key(output.final), file.file_id)
+            claimed = claims.setdefault(self.key(output.final), file.file_id)
             self._check_owner(file, output.final, claimed)
 
     def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
         """Refuse an output of another input's; the journal looks again as it takes the intent."""
-        is_there = self._tree.holds(final)
-        owner = self._journal.owner_of_output(final) if is_there else None
+        is_there = self.tree.holds(final)
+        owner = self.journal.owner_of_output(final) if is_there else None
         for other in (owner, claimed):
             if other not in (None, file.file_id):
                 raise OutputConflict(
@@ -151,7 +147,7 @@ class Publisher:
                     "its own name.",
                     path=final,
                 )
-        if is_there and owner is None and not self._force:
+        if is_there and owner is None and not self.force:
             raise OutputConflict(
                 f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
                 "made; move it away, or pass force=True to replace it.",
@@ -160,10 +156,10 @@ class Publisher:
 
     def _intend(self, file: Finished, done: Done) -> None:
         # Without outputs as well: what an earlier run wrote is then no longer expected.
-        self._journal.intent(file.file_id, file.outputs, done)
+        self.journal.intent(file.file_id, file.outputs, done)
 
     def _finish(self, file: Finished, done: Done) -> None:
-        self._journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
+        self.journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)
 
     def _start(self, batch: _Batch, begin: Callable[[Finished, Done], None]) -> Commits[Finished]:
         commits: Commits[Finished] = Commits()
@@ -183,31 +179,31 @@ class Publisher:
 
     def _sync_file(self, file: Finished) -> None:
         for output in file.outputs:
-            self._tree.files.sync(self._staging.path_of(output))
+            self.tree.files.sync(self.staging.path_of(output))
 
     def _move(self, batch: _Batch) -> None:
         files = batch.sound()
         moves = [
-            StagedMove(self._staging.path_of(output), output.final, file.file_id)
+            StagedMove(self.staging.path_of(output), output.final, file.file_id)
             for file in files
             for output in file.outputs
         ]
-        errors = self._tree.put_in_place(moves)
+        errors = self.tree.put_in_place(moves)
         for file in files:
             if file.file_id in errors:
                 batch.fail(file, errors[file.file_id])
 
     def _end(self, file: Finished, error: ToolkitError | None) -> None:
-        if error is None and not self._tree.leaves_sources:
+        if error is None and not self.tree.leaves_sources:
             file.staged.release()
         else:
             file.staged.discard()
         if error is None:
-            self._on_done(file)
+            self.on_done(file)
             return
         if self.trouble is None and concerns_all(error):
             self.trouble = error
-        self._on_failed(file, error)
+        self.on_failed(file, error)
 
 
 def concerns_all(error: BaseException) -> bool:
@@ -241,3 +237,45 @@ class _Batch:
 def _path_of(error: BaseException, path: str) -> str:
     name = getattr(error, "filename2", None) or getattr(error, "filename", None)
     return os.fsdecode(name) if isinstance(name, (str, bytes)) else path
+
+
+def roll_forward(journal: OutputJournal, staging: Staging, tree: OutputTree) -> None:
+    """Finish what the death of an earlier run left between intent and *done*, at a run's start.
+
+    The outputs that intents list are moved, and the staging folder is swept; files whose outputs
+    are not whole are due again. It may be cut off anywhere and called again.
+    """
+    commits: Commits[int] = Commits()
+    for file_id, _, outputs in list(journal.intents()):
+        if _is_finished(outputs, staging, tree):
+            # Which hooks ran, and on which bytes, died with their process.
+            commits.start(file_id, partial(journal.done_file, file_id, "", None))
+    for _, error in commits.wait():
+        if error is not None:
+            raise error
+    staging.sweep()
+
+
+def _is_finished(outputs: Sequence[OutputFile], staging: Staging, tree: OutputTree) -> bool:
+    """Bring all outputs of one file into place; False when one of them is not whole."""
+    try:
+        sources = [_whole_copy(output, staging, tree) for output in outputs]
+        for output, source in zip(outputs, sources, strict=True):
+            if source is None or None in sources:
+                return False
+            tree.put_again(source, output.final)
+    except UnsafePath:
+        return False
+    except OSError as exc:
+        if is_disk_trouble(exc):
+            raise storage_error(exc, exc.filename or tree.root) from exc
+        return False
+    return True
+
+
+def _whole_copy(output: OutputFile, staging: Staging, tree: OutputTree) -> str | None:
+    for path in (staging.path_of(output), tree.path_of(output.final)):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if digest(path) == (output.size_bytes, output.sha256):
+                return path
+    return None

@@ -6,36 +6,91 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
-from ..core.filesystem import as_toolkit_error, private_folder
+from ..core.filesystem import (
+    as_toolkit_error,
+    check_relative,
+    path_bytes,
+    path_text,
+    private_folder,
+)
 from ..core.text import counted
 from .inputs import Inputs, Kind, LocalCopy
-from .listing import Listing
 from .output_tree import OutputTree, StagedMove
-from .stores import Store
+from .spill import SpillDatabase
+from .stores import Store, StoredObject
 
 #: Uploads at a time.
 _UPLOADS = 16
 _FETCHED = "fetched"
+_FILE, _FOLDER = b"-", b"/"
+
+
+class Listing:
+    """What one look into a store found, folder by folder, on disk; for many threads."""
+
+    def __init__(self, folder: str) -> None:
+        """Make an empty listing that takes its disk space from `folder`."""
+        self._spill = SpillDatabase(folder)
+        #: Files whose names no path can have, which were left out.
+        self.odd_count = 0
+        #: The first of them.
+        self.odd_example = ""
+
+    def fill(self, found: Iterable[StoredObject]) -> None:
+        """Take in all that a store lists."""
+        self._spill.put(self._entries(found))
+
+    def add(self, path: str, size_bytes: int = 0) -> None:
+        """Take in one more file."""
+        self._spill.put([(_key(_FILE, path_bytes(path)), size_bytes)])
+
+    def size_bytes(self, path: str) -> int | None:
+        """Return a file's size; None: there is no such file."""
+        found: int | None = self._spill.get(_key(_FILE, path_bytes(path)))
+        return found
+
+    def files(self, folder: str) -> Iterator[str]:
+        """Yield the names of the files in a folder ("" is the root), sorted."""
+        return map(path_text, self._spill.keys(_FILE + path_bytes(folder) + b"\0"))
+
+    def folders(self, folder: str) -> Iterator[str]:
+        """Yield the names of the folders in a folder, sorted."""
+        return map(path_text, self._spill.keys(_FOLDER + path_bytes(folder) + b"\0"))
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._spill.close()
+
+    def _entries(self, found: Iterable[StoredObject]) -> Iterator[tuple[bytes, int | None]]:
+        last = b""
+        for file in found:
+            try:
+                path = path_bytes(check_relative(file.path))
+            except UnsafePath:
+                self.odd_example = self.odd_example or file.path
+                self.odd_count += 1
+                continue
+            yield _key(_FILE, path), file.size_bytes
+            folder = path.rpartition(b"/")[0]
+            if folder != last:
+                last = folder
+                while folder:
+                    yield _key(_FOLDER, folder), None
+                    folder = folder.rpartition(b"/")[0]
 
 
 class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
     def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
-        """List the store.
+        """List the store; listing and fetched inputs take their disk space in `state_folder`.
 
-        Args:
-            state_folder: where the listing and fetched inputs take their disk space.
-            own: the folder among the inputs where outputs go, which is no input; None: there is
-                none.
-
-        Raises:
-            ConfigError: there is no such bucket.
+        `own`: the folder among the inputs where outputs go, which is no input; None: there is none.
         """
         self._store = store
         self._own = own
@@ -87,15 +142,9 @@ class RemoteTree(OutputTree):
     def __init__(
         self, store: Store, root: str, state_folder: str, *, closed: str | None = None
     ) -> None:
-        """List what is there.
+        """List what is there; `root` is the local folder that stands for the output.
 
-        Args:
-            root: the local folder that stands for the output.
-            state_folder: where the listing takes its disk space.
-            closed: the folder among the outputs where inputs are; None: there is none.
-
-        Raises:
-            ConfigError: there is no such bucket.
+        `closed` is the folder among the outputs where inputs are; None: there is none.
         """
         super().__init__(root)
         self._store = store
@@ -151,11 +200,7 @@ def no_bucket(store: Store) -> ConfigError:
 
 
 def listing_of(store: Store, state_folder: str) -> Listing:
-    """Look once at all that a store holds.
-
-    Raises:
-        ConfigError: there is no such bucket.
-    """
+    """Look once at all that a store holds."""
     with ExitStack() as stack:
         listing = stack.enter_context(closing(Listing(state_folder)))
         try:
@@ -164,3 +209,9 @@ def listing_of(store: Store, state_folder: str) -> Listing:
             raise no_bucket(store) from exc
         stack.pop_all()
     return listing
+
+
+def _key(kind: bytes, path: bytes) -> bytes:
+    """Return a key that sorts by folder, then by name."""
+    folder, _, name = path.rpartition(b"/")
+    return kind + folder + b"\0" + name

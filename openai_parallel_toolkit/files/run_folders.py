@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from ..core.errors import ConfigError, ScanError
@@ -59,11 +59,7 @@ def lay_out(
 
 
 def local_root(output_path: str, state_path: str | None = None) -> str:
-    """Return the local folder of an output: itself, or for a URL, where state and staging are.
-
-    Raises:
-        ConfigError: a URL cannot be used, or the user's home cannot be found.
-    """
+    """Return the local folder of an output: itself, or for a URL, where state and staging are."""
     if not is_remote(output_path):
         return local_path(output_path)
     if state_path is not None:
@@ -73,7 +69,7 @@ def local_root(output_path: str, state_path: str | None = None) -> str:
     if not os.path.isabs(home):
         raise ConfigError(f"There is no home folder for the state of {place.url}; set state_path.")
     words = re.sub(r"[^A-Za-z0-9]+", "-", place.root)[-40:].strip("-")
-    which = hashlib.sha256(_full_name(place, os.environ).encode()).hexdigest()[:_HASH_CHARS]
+    which = hashlib.sha256(_full_name(place).encode()).hexdigest()[:_HASH_CHARS]
     return os.path.join(home, _APP, f"{words}-{which}")
 
 
@@ -86,11 +82,7 @@ def parent_of(place: str) -> str:
 
 @contextmanager
 def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
-    """Open where inputs come from; listed now, when it is remote.
-
-    Raises:
-        ConfigError: a URL cannot be used.
-    """
+    """Open where inputs come from; listed now, when it is remote."""
     if not is_remote(layout.input_root):
         yield LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
         return
@@ -104,11 +96,7 @@ def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
 
 @contextmanager
 def open_outputs(layout: Layout, state_folder: str, staging_root: str) -> Iterator[OutputTree]:
-    """Open where outputs go; listed now, when it is remote.
-
-    Raises:
-        ConfigError: a URL cannot be used.
-    """
+    """Open where outputs go; listed now, when it is remote."""
     if layout.output_url is None:
         closed = [state_folder, staging_root]
         if layout.only is None and not is_remote(layout.input_root):
@@ -168,15 +156,15 @@ def _below(inner: str | None, outer: str | None) -> str | None:
     return one.root[len(other.root) + 1 :]
 
 
-def _full_name(place: RemotePlace, environment: Mapping[str, str]) -> str:
+def _full_name(place: RemotePlace) -> str:
     """Return what tells a place from one of the same URL in another account or at another server.
 
     It holds no credentials.
     """
     where = ""
     if place.service == "abfs" and not place.account:
-        found = _ACCOUNT.search(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
-        where = found[1] if found else environment.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+        found = _ACCOUNT.search(os.environ.get("AZURE_STORAGE_CONNECTION_STRING", ""))
+        where = found[1] if found else os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
     elif place.service == "s3":
-        where = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
+        where = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
     return f"{where} {place.url}"

@@ -68,9 +68,6 @@ class RunLock:
 
         Looks without taking the lock: a shared one for an instant, which a run that starts at that
         moment waits for.
-
-        Raises:
-            StorageError: it cannot be looked at.
         """
         try:
             with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
@@ -95,25 +92,21 @@ class RunLock:
             json.dump(holder, file)
 
     def _locked(self) -> RunLocked:
-        pid, host, since = self._read_holder()
-        who = f"Process {pid} on {host}, since {since}," if pid else "Another process"
+        pid = host = since = None
+        who = "Another process"
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            with open(self._holder, encoding="utf-8") as file:
+                holder = json.load(file)
+            told = int(holder["pid"]), str(holder["host"]), str(holder["since"])
+            if told[1] != socket.gethostname() or _is_alive(told[0]):
+                pid, host, since = told
+                who = f"Process {pid} on {host}, since {since},"
         return RunLocked(
             f"{who} works on this output folder; wait for it or stop it.",
             pid=pid,
             host=host,
             since=since,
         )
-
-    def _read_holder(self) -> tuple[int | None, str | None, str | None]:
-        try:
-            with open(self._holder, encoding="utf-8") as file:
-                holder = json.load(file)
-            pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, None, None
-        if host == socket.gethostname() and not _is_alive(pid):
-            return None, None, None
-        return pid, host, since
 
 
 def _is_alive(pid: int) -> bool:
@@ -122,5 +115,5 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

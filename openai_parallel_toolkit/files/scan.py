@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
 from ..core.records import FileState
-from .inputs import Inputs, Kind, LocalInputs
+from .inputs import Inputs, Kind
 from .match import Layout, Selection
 from .output_tree import OutputTree
 from .plan import Plan, Spool
@@ -32,7 +32,6 @@ class States(Protocol):
 
     def records_in(self, folder: str) -> Iterable[Record]:
         """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
-        ...
 
 
 def scan(
@@ -42,8 +41,8 @@ def scan(
     state_folder: str,
     states: States,
     key: Callable[[str], str],
-    inputs: Inputs | None = None,
-    outputs: OutputTree | None = None,
+    inputs: Inputs,
+    outputs: OutputTree,
     in_memory: int = IN_MEMORY,
 ) -> Plan:
     """Walk the input folder and decide which files are due.
@@ -53,8 +52,6 @@ def scan(
     Args:
         key: gives equal results for names that the output's file system takes for the same,
             as `name_key` of the staging folder does.
-        inputs: None: those in the layout's input folder.
-        outputs: None: what is in its output folder.
         in_memory: names of one folder that are kept in memory; more of them move to disk.
 
     Raises:
@@ -62,8 +59,6 @@ def scan(
         UnsafePath: a link stands where outputs would go.
         ScanError: a folder cannot be read, or nothing matches.
     """
-    inputs = inputs or LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
-    outputs = outputs or OutputTree(layout.output_root)
     spill, spool = SpillDatabase(state_folder), Spool(state_folder)
     try:
         return _Scan(layout, selection, inputs, outputs, states, key, spill, spool, in_memory).run()
@@ -189,7 +184,7 @@ class _Scan:
         if state is FileState.DONE and record is not None:
             whole = all(self._is_there(folder, final, existing) for final in record[2])
             return "done" if whole else self._due()
-        if state is FileState.ASIDE and not self._selection.retry_aside:
+        if state is FileState.ASIDE and not self._selection.retry_failed:
             return "aside"
         if state is None and self._is_taken(stem, existing):
             return "existing"

@@ -67,12 +67,10 @@ class Staging:
         """Return where a staged output lies."""
         return os.path.join(self.root, output.staged)
 
-    def sweep(self) -> int:
-        """Remove what dead runs left; return of how many executions. Finish intents before."""
-        left = os.listdir(self.root)
-        for name in left:
+    def sweep(self) -> None:
+        """Remove what dead runs left. Finish intents before."""
+        for name in os.listdir(self.root):
             _remove(os.path.join(self.root, name))
-        return len(left)
 
     def close(self) -> None:
         """Remove the staging folder when it is empty."""

@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from .batch_rows import Ask, BatchRecord, Line, LineEnd, Ready, Refusal, Told
 from .columns import join, text, usd
-from .operations import Change, packed
+from .operations import Change, identity, packed, statements
 
 #: A line that is neither answered nor refused.
 OPEN = "failure IS NULL"
@@ -42,20 +42,17 @@ def suspended(
     file_id: int, rounds: int, asked: bytes, asks: Sequence[Ask], wall_s: float
 ) -> Change:
     """A file waits for answers. What was answered meanwhile, or is in a batch, is not queued."""
-    rows = [_row(ask, wall_s) for ask in asks]
-
-    def change(db: sqlite3.Connection) -> None:
-        db.executemany(_QUEUE, rows)
-        db.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, 1)", (file_id, rounds, asked))
-
-    return change
+    return statements(
+        (_QUEUE, [_row(ask, wall_s) for ask in asks]),
+        ("INSERT OR REPLACE INTO rounds VALUES (?, ?, ?, 1)", [(file_id, rounds, asked)]),
+    )
 
 
 def _row(ask: Ask, wall_s: float) -> tuple[object, ...]:
     call, request = ask.call, ask.request
     encoding, stored = packed(request.body)
     return (
-        *(call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
+        *identity(call),
         *(text(request.path), text(request.model), request.prompt_tokens, request.reply_tokens),
         *(usd(ask.max_cost_usd), len(request.body), wall_s, ask.inputs),
         *(encoding, zlib.crc32(stored), stored),
@@ -80,92 +77,65 @@ def formed(batch: BatchRecord, lines: Sequence[Line], attempt_ids: Sequence[int]
     kept = {"stage": batch.stage.value, "told": _json(batch.told)}
     row = tuple({**asdict(batch), **kept}.values())
     rows = [(batch.id, attempt, line.id) for attempt, line in zip(attempt_ids, lines, strict=True)]
-
-    def change(db: sqlite3.Connection) -> None:
-        db.execute(f"INSERT INTO batches VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
-        db.executemany(
-            "UPDATE lines SET batch_id = ?, attempt_id = ?, sends = sends + 1 WHERE id = ?", rows
-        )
-
-    return change
+    take = "UPDATE lines SET batch_id = ?, attempt_id = ?, sends = sends + 1 WHERE id = ?"
+    insert = f"INSERT INTO batches VALUES ({', '.join('?' * len(row))})"  # noqa: S608
+    return statements((insert, [row]), (take, rows))
 
 
 def moved_on(batch: BatchRecord) -> Change:
     """A batch has come so far."""
     row = (batch.stage.value, batch.input_file_id, batch.remote_id, _json(batch.told), batch.id)
-
-    def change(db: sqlite3.Connection) -> None:
-        db.execute(
-            "UPDATE batches SET stage = ?, input_file_id = ?, remote_id = ?, told = ? WHERE id = ?",
-            row,
-        )
-
-    return change
+    change = "UPDATE batches SET stage = ?, input_file_id = ?, remote_id = ?, told = ? WHERE id = ?"
+    return statements((change, [row]))
 
 
 def job_saved(job_id: int, facts: Mapping[str, object]) -> Change:
     """So much is known of a job."""
-    kept = text(json.dumps(facts))
-
-    def change(db: sqlite3.Connection) -> None:
-        db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job_id, kept))
-
-    return change
+    row = (job_id, text(json.dumps(facts)))
+    return statements(("INSERT OR REPLACE INTO jobs VALUES (?, ?)", [row]))
 
 
 def job_forgotten(job_id: int) -> Change:
     """A job has come to its end, and so have its batches."""
-
-    def change(db: sqlite3.Connection) -> None:
-        db.execute("DELETE FROM batches WHERE job_id = ?", (job_id,))
-        db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
-
-    return change
+    return statements(
+        ("DELETE FROM batches WHERE job_id = ?", [(job_id,)]),
+        ("DELETE FROM jobs WHERE id = ?", [(job_id,)]),
+    )
 
 
 def settled(ends: Sequence[LineEnd]) -> Change:
     """Lines are answered and gone, refused, or queued again if a file still asks for them."""
+    unanswered = [end for end in ends if end.body is None]
     gone = [(end.sent.attempt_id,) for end in ends if end.body is not None]
+    left = [(end.sent.attempt_id,) for end in unanswered if end.refusal is None]
     back = [
-        (_kept(end.refusal), 0 if end.is_counted else 1, end.sent.attempt_id)
-        for end in ends
-        if end.body is None
+        (_kept(end.refusal), 0 if end.is_counted else 1, end.sent.attempt_id) for end in unanswered
     ]
-
-    left = [(end.sent.attempt_id,) for end in ends if end.body is None and end.refusal is None]
-
-    def change(db: sqlite3.Connection) -> None:
-        db.executemany("DELETE FROM lines WHERE attempt_id = ?", gone)
-        db.executemany("DELETE FROM lines WHERE attempt_id = ? AND NOT is_asked", left)
-        db.executemany(
-            "UPDATE lines SET batch_id = NULL, attempt_id = NULL, failure = ?, sends = sends - ? "
-            "WHERE attempt_id = ?",
-            back,
-        )
-
-    return change
+    free = (
+        "UPDATE lines SET batch_id = NULL, attempt_id = NULL, failure = ?, sends = sends - ? "
+        "WHERE attempt_id = ?"
+    )
+    return statements(
+        ("DELETE FROM lines WHERE attempt_id = ?", gone),
+        ("DELETE FROM lines WHERE attempt_id = ? AND NOT is_asked", left),
+        (free, back),
+    )
 
 
 def set_aside(refusals: Mapping[int, Refusal | None]) -> Change:
     """Queued lines go into no batch: they are refused, or sent live (None)."""
     rows = [(_kept(refusal), _LIVE, line_id) for line_id, refusal in refusals.items()]
-
-    def change(db: sqlite3.Connection) -> None:
-        db.executemany("UPDATE lines SET failure = ?, sends = ? WHERE id = ?", rows)
-
-    return change
+    return statements(("UPDATE lines SET failure = ?, sends = ? WHERE id = ?", rows))
 
 
 def returned_ended(ends: Mapping[int, Refusal | None]) -> Change:
     """Lines that were sent live are answered and gone (None), or refused."""
     gone = [(line_id,) for line_id, refusal in ends.items() if refusal is None]
     refused = [(_kept(refusal), line_id) for line_id, refusal in ends.items() if refusal]
-
-    def change(db: sqlite3.Connection) -> None:
-        db.executemany("DELETE FROM lines WHERE id = ?", gone)
-        db.executemany("UPDATE lines SET failure = ? WHERE id = ?", refused)
-
-    return change
+    return statements(
+        ("DELETE FROM lines WHERE id = ?", gone),
+        ("UPDATE lines SET failure = ? WHERE id = ?", refused),
+    )
 
 
 def _kept(refusal: Refusal | None) -> str | None:

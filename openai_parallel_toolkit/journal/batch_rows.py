@@ -120,9 +120,9 @@ class BatchRecord:
     tokens: int
     stage: BatchStage
     #: None: not known yet.
-    input_file_id: str | None
+    input_file_id: str | None = None
     #: None: not known yet.
-    remote_id: str | None
+    remote_id: str | None = None
     #: Seconds since 1970-01-01 UTC.
     formed_wall_s: float
     #: The input whose lines it carries; None: they are calls of hooks.

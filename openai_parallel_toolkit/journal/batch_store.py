@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -27,19 +27,19 @@ from .batch_rows import (
     ReturnedLine,
     Sent,
     Standing,
-    Told,
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
-from .queries import JournalQueries
-from .rows import AnswerRecord
+from .queries import ANSWER_COLUMNS, JournalQueries, answer_record
 from .writer import Done, Writer
 
 _PAGE = 200
+_SENT_COLUMNS = "attempt_id, file_id, hash, k, try, max_cost_usd, sends"
 _WAITING = "batch_id IS NULL AND failure IS NULL"
 _QUEUED = {False: _WAITING, True: f"{_WAITING} AND sends = 0"}
 
 
+@dataclass(frozen=True, slots=True)
 class BatchStore:
     """Lines, batches, rounds and jobs. What writes is durable on return, `suspend` excepted.
 
@@ -47,19 +47,11 @@ class BatchStore:
     of an earlier run brings, it is known whose answer it is.
     """
 
-    def __init__(
-        self,
-        source: JournalQueries,
-        writer: Writer,
-        clock: Clock,
-        attempt_ids: Iterator[int],
-        run_id: Callable[[], int],
-    ) -> None:
-        self._source = source
-        self._writer = writer
-        self._clock = clock
-        self._attempt_ids = attempt_ids
-        self._run_id = run_id
+    _source: JournalQueries
+    _writer: Writer
+    _clock: Clock
+    _attempt_ids: Iterator[int]
+    _run_id: Callable[[], int]
 
     # Files
 
@@ -70,11 +62,7 @@ class BatchStore:
     def suspend(
         self, file_id: int, rounds: int, asked: bytes, asks: Sequence[Ask], done: Done
     ) -> None:
-        """A file waits for answers, for the `rounds`th time in this run.
-
-        Args:
-            asked: marks of its asks, for `round_of`.
-        """
+        """A file waits for answers, for the `rounds`th time in this run; `asked` marks its asks."""
         change = changes.suspended(file_id, rounds, asked, asks, self._clock.wall_s())
         self._writer.put(change, done)
 
@@ -107,11 +95,7 @@ class BatchStore:
     # Forming
 
     def queued(self, *, is_fresh: bool = False) -> list[Queued]:
-        """Return what waits for a batch, by path and model.
-
-        Args:
-            is_fresh: only what was in no batch yet.
-        """
+        """Return what waits for a batch, by path and model; `is_fresh`: and was in none yet."""
         rows = self._source.rows(
             "SELECT path, model, count(*), sum(size_bytes), sum(tokens), max(tokens), "  # noqa: S608
             "sum(inputs), min(queued_wall_s) FROM lines "
@@ -164,13 +148,12 @@ class BatchStore:
     def form(self, lines: Sequence[Line], **facts: str) -> BatchRecord:
         """Make a batch of queued lines, and claim an attempt for each.
 
-        Args:
-            facts: its key_name, fingerprint, path, model and token.
+        `facts` are its key_name, fingerprint, path, model and token.
         """
         checkpoint("batch.forming")
         attempt_ids = list(islice(self._attempt_ids, len(lines)))
         tokens = sum(line.tokens for line in lines)
-        batch = self._record(len(lines), tokens, None, facts)
+        batch = self._record(lines=len(lines), tokens=tokens, **facts)
         key_name, model = batch.key_name, batch.model
         wall_s = batch.formed_wall_s
         claims = [
@@ -181,30 +164,23 @@ class BatchStore:
         checkpoint("batch.formed")
         return batch
 
-    def form_round(
-        self, job_id: int, job: Mapping[str, Any], *, lines: int, tokens: int, **facts: str
-    ) -> BatchRecord:
-        """Make a batch of a job's lines, and save what is known of the job, together."""
+    def form_round(self, job_id: int, job: Mapping[str, Any], **facts: Any) -> BatchRecord:
+        """Make a batch of a job's lines, and save what is known of the job, together.
+
+        `facts` as for `form`, and how many lines and tokens there are.
+        """
         checkpoint("batch.forming")
-        batch = self._record(lines, tokens, job_id, facts)
+        batch = self._record(job_id=job_id, **facts)
         self._write([changes.job_saved(job_id, job), changes.formed(batch, (), ())])
         checkpoint("batch.formed")
         return batch
 
-    def _record(
-        self, lines: int, tokens: int, job_id: int | None, facts: Mapping[str, str]
-    ) -> BatchRecord:
+    def _record(self, **facts: Any) -> BatchRecord:
         return BatchRecord(
             id=self._first_free("batches"),
             run_id=self._run_id(),
-            lines=lines,
-            tokens=tokens,
             stage=BatchStage.FORMED,
-            input_file_id=None,
-            remote_id=None,
             formed_wall_s=self._clock.wall_s(),
-            job_id=job_id,
-            told=Told(),
             **facts,
         )
 
@@ -214,15 +190,20 @@ class BatchStore:
 
     def bodies(self, batch: BatchRecord) -> Iterator[tuple[int, bytes]]:
         """Yield attempt and body of a batch's lines, in the order of the attempts."""
+        for rows in self._pages(batch, ANSWER_COLUMNS):
+            for row in rows:
+                yield row[0], answer_record(row).body()
+
+    def _pages(self, batch: BatchRecord, columns: str) -> Iterator[list[Any]]:
+        """Yield columns, of which the attempt is the first, of a batch's lines, in its order."""
         query = (
-            "SELECT attempt_id, encoding, crc, body FROM lines "
+            f"SELECT {columns} FROM lines "  # noqa: S608
             "WHERE batch_id = ? AND attempt_id > ? ORDER BY attempt_id LIMIT ?"
         )
         last = 0
         while rows := self._source.rows(query, (batch.id, last, _PAGE)):
-            for last, encoding, crc, body in rows:
-                stored = AnswerRecord(attempt_id=last, encoding=encoding, crc=crc, stored=body)
-                yield last, stored.body()
+            last = rows[-1][0]
+            yield rows
 
     # Batches under way
 
@@ -269,20 +250,14 @@ class BatchStore:
 
     def sent(self, batch: BatchRecord) -> Iterator[list[Sent]]:
         """Yield the lines of a batch that have no end yet, a page at a time."""
-        query = (
-            "SELECT attempt_id, file_id, hash, k, try, max_cost_usd, sends FROM lines "
-            "WHERE batch_id = ? AND attempt_id > ? ORDER BY attempt_id LIMIT ?"
-        )
-        last = 0
-        while rows := self._source.rows(query, (batch.id, last, _PAGE)):
-            last = rows[-1][0]
+        for rows in self._pages(batch, _SENT_COLUMNS):
             yield [_sent(*row) for row in rows]
 
     def find(self, batch: BatchRecord, attempt_ids: Sequence[int]) -> dict[int, Sent]:
         """Return those of a batch's lines that have these attempts and no end yet."""
         marks = ", ".join("?" * len(attempt_ids))
         rows = self._source.rows(
-            "SELECT attempt_id, file_id, hash, k, try, max_cost_usd, sends FROM lines "  # noqa: S608
+            f"SELECT {_SENT_COLUMNS} FROM lines "  # noqa: S608
             f"WHERE batch_id = ? AND attempt_id IN ({marks})",
             (batch.id, *attempt_ids),
         )
@@ -333,11 +308,10 @@ def _sent(attempt_id: int, *columns: Any) -> Sent:
 def _returned_line(id: int, *columns: Any) -> ReturnedLine:
     *call, path, model, tokens, reply_tokens, sends, encoding, crc, body = columns
     identity = _call(*call)
-    stored = AnswerRecord(attempt_id=id, encoding=encoding, crc=crc, stored=body)
     request = Request(
         path=path,
         model=model,
-        body=stored.body(),
+        body=answer_record((id, encoding, crc, body)).body(),
         hash=identity.hash,
         prompt_tokens=tokens,
         reply_tokens=reply_tokens,

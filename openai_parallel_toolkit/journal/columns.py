@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.filesystem import path_bytes, path_text
-from ..costs.figures import COUNTED, Sums
+from ..costs.figures import COUNTED, Figures
 
 _MOST = 2**63 - 1
 
@@ -47,9 +47,9 @@ def decimal(kept: str | None) -> Decimal | None:
     return None if kept is None else Decimal(kept)
 
 
-def figures_row(sums: Sums) -> tuple[Any, ...]:
+def figures_row(figures: Figures) -> tuple[Any, ...]:
     """Return the columns of a tally, which are COUNTED."""
-    values = (getattr(sums, name) for name in COUNTED)
+    values = (getattr(figures, name) for name in COUNTED)
     return tuple(usd(v) if isinstance(v, Decimal) else whole(v) for v in values)
 
 

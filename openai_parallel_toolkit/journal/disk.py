@@ -29,9 +29,6 @@ def make_private(folder: str, name: str) -> str:
     """Make the folder (0700) and an empty file in it (0600) unless they are there; return its path.
 
     SQLite gives its log and its index the rights of the file they belong to.
-
-    Raises:
-        StorageError: the disk refused.
     """
     path = os.path.join(folder, name)
     try:
@@ -91,12 +88,7 @@ def is_of_the_disk(error: BaseException) -> bool:
 
 @contextmanager
 def faults_told(path: str) -> Iterator[None]:
-    """Raise what is behind an error of SQLite.
-
-    Raises:
-        JournalError: the journal is damaged.
-        StorageError: the disk refused.
-    """
+    """Raise what is behind an error of SQLite."""
     try:
         yield
     except FAULTS as error:

@@ -19,7 +19,7 @@ from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
 from .disk import DiskReserve, damaged, faults_told, make_private
-from .operations import Claimed, Ended, FileDone, Intent, NewFile
+from .operations import Claimed, Ended, FileDone, Intent, NewFile, statements
 from .queries import JournalQueries, totals
 from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
@@ -99,17 +99,10 @@ class Journal(JournalQueries):
     def _write(self, statement: str, *values: Any) -> None:
         self._writer.put(lambda db: db.execute(statement, values))
 
-    def _write_each(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        self._writer.put(lambda db: db.executemany(statement, rows))
-
     # Runs
 
     def begin_run(self, hooks_version: str) -> int:
-        """Note that a run begins and return its id; durable on return.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+        """Note that a run begins and return its id; durable on return."""
         self._run_id = self._first_free("SELECT max(id) FROM runs")
         self._write(
             "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
@@ -121,11 +114,7 @@ class Journal(JournalQueries):
         return self._run_id
 
     def end_run(self, how: str, summary: Mapping[str, Any]) -> None:
-        """Note that the run ended in good order, and how; durable on return.
-
-        Raises:
-            StorageError: the disk refused.
-        """
+        """Note that the run ended in good order, and how; durable on return."""
         self._write(
             "UPDATE runs SET ended_wall_s = ?, how = ?, summary = ? WHERE id = ?",
             *(self._clock.wall_s(), text(how), json.dumps(summary, default=str), self._run_id),
@@ -151,8 +140,7 @@ class Journal(JournalQueries):
     def file(self, path: str, *, is_known: bool = True) -> FileRecord:
         """Return where an input stands; one that is not known gets its id and is noted.
 
-        Args:
-            is_known: False saves the look into the tables, when a scan has found no record.
+        Without `is_known` the look into the tables is saved: a scan has found no record.
         """
         with self._lock:
             record = self._uncommitted.get(path)
@@ -227,12 +215,12 @@ class Journal(JournalQueries):
             self._write(release + "state = 'aside' AND state <> 'done'")
         else:
             chosen = release + "folder = ? AND name = ? AND state = 'aside'"
-            self._write_each(chosen, [split(path) for path in paths])
+            self._writer.put(statements((chosen, [split(path) for path in paths])))
 
     def mark_suspects(self, file_ids: Sequence[int]) -> None:
         """One of these files may have killed the process."""
         change = "UPDATE files SET is_suspect = 1 WHERE id = ?"
-        self._write_each(change, [(file_id,) for file_id in file_ids])
+        self._writer.put(statements((change, [(file_id,) for file_id in file_ids])))
 
     def clear_suspect(self, file_id: int) -> None:
         """The file did not kill the process."""
@@ -251,8 +239,7 @@ class Journal(JournalQueries):
     ) -> int:
         """An attempt is about to be sent; return its id. It may be sent once `done` is told None.
 
-        Args:
-            max_cost_usd: the most it can cost; None: the price is not known.
+        What it can cost is None when the price is not known.
         """
         attempt_id, wall_s = next(self._attempt_ids), self._clock.wall_s()
         self._writer.put(
@@ -271,8 +258,7 @@ class Journal(JournalQueries):
     ) -> None:
         """The attempt got a usable answer, which is kept unless the call has one.
 
-        Args:
-            cost_usd: None: not known, then it stays in doubt up to the most it can cost.
+        If its cost is not known (None), it stays in doubt up to the most it can cost.
         """
         wall_s, answer = self._clock.wall_s(), (call, body)
         self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, answer), done)
@@ -286,9 +272,7 @@ class Journal(JournalQueries):
     ) -> None:
         """The attempt ended without a usable answer.
 
-        Args:
-            cost_usd: what it cost nevertheless; None: not known if the outcome is UNKNOWN, else
-                nothing.
+        Its cost, None, is not known if the outcome is UNKNOWN, else it is nothing.
         """
         self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
 
@@ -326,11 +310,7 @@ class Journal(JournalQueries):
         self._writer.flush()
 
     def close(self) -> None:
-        """Settle what is queued and let go of the files.
-
-        Raises:
-            ToolkitError: as `flush` does.
-        """
+        """Settle what is queued and let go of the files."""
         try:
             self._writer.close()
         finally:

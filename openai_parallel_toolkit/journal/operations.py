@@ -78,6 +78,16 @@ Change: TypeAlias = Callable[[sqlite3.Connection], object]
 Operation: TypeAlias = NewFile | Claimed | Ended | Intent | FileDone | Change
 
 
+def statements(*steps: tuple[str, Sequence[Sequence[object]]]) -> Change:
+    """Return a change that executes statements in their order, each for all its rows."""
+
+    def change(db: sqlite3.Connection) -> None:
+        for statement, rows in steps:
+            db.executemany(statement, rows)
+
+    return change
+
+
 def insert_files(db: sqlite3.Connection, files: Sequence[NewFile]) -> None:
     """Insert inputs."""
     rows = [(file_id, *split(path), "open") for file_id, path in files]
@@ -88,7 +98,7 @@ def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:
     """Insert attempts that have no end yet."""
     rows = [
         (
-            *(claim.attempt_id, claim.run_id, *_identity(claim.call)),
+            *(claim.attempt_id, claim.run_id, *identity(claim.call)),
             *(text(claim.key_name), text(claim.model), usd(claim.max_cost_usd)),
             claim.started_wall_s,
         )
@@ -122,10 +132,11 @@ def _ending_row(ending: Ended) -> tuple[Any, ...]:
 
 def _answer_row(attempt_id: int, call: CallId, body: bytes) -> tuple[Any, ...]:
     encoding, stored = packed(body)
-    return (attempt_id, *_identity(call), encoding, zlib.crc32(stored), stored)
+    return (attempt_id, *identity(call), encoding, zlib.crc32(stored), stored)
 
 
-def _identity(call: CallId) -> tuple[Any, ...]:
+def identity(call: CallId) -> tuple[Any, ...]:
+    """Return the columns that name a call."""
     return call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try
 
 
@@ -139,11 +150,7 @@ def packed(body: bytes) -> tuple[int, bytes]:
 
 
 def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:
-    """Write the intents of files, at least one.
-
-    Raises:
-        OutputConflict: an output belongs to another file.
-    """
+    """Write the intents of files, at least one."""
     rows = [_output_row(intent.file_id, output) for intent in intents for output in intent.outputs]
     _check_owners(db, rows)
     ids = [intent.file_id for intent in intents]

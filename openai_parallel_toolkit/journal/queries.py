@@ -1,4 +1,4 @@
-"""What both faces of the journal read; each query is one short read transaction."""
+"""What Journal and JournalReader both read; each query is one short read transaction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ..costs.figures import Figures
 from .batch_rows import BatchRecord, BatchStage, Standing, Told
 from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
+from .operations import identity
 from .rows import AnswerRecord, FileRecord, RunRecord, RunTotals
 
 #: Files that are read at a time where there may be millions.
 PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
-_ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
+ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
 
 class JournalQueries:
@@ -68,7 +69,7 @@ class JournalQueries:
             f"SELECT {_RUN_COLUMNS} FROM runs WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT 1",  # noqa: S608
             (before,),
         )
-        fields = _RUN_COLUMNS.replace("summary", "summary_json").split(", ")
+        fields = RunRecord.__dataclass_fields__
         return RunRecord(**dict(zip(fields, rows[0], strict=True))) if rows else None
 
     def figures(self) -> list[tuple[int, str, str, Figures]]:
@@ -158,18 +159,21 @@ class JournalQueries:
 
     def answers(self, file_id: int) -> dict[tuple[str, int, int], AnswerRecord]:
         """Return the answers of a file by (request hash, k, try)."""
-        query = f"SELECT hash, k, try, {_ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
+        query = f"SELECT hash, k, try, {ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
         rows = self.rows(query, (file_id,))
-        return {(hash.hex(), k, attempt_try): _answer(kept) for hash, k, attempt_try, *kept in rows}
+        return {
+            (hash.hex(), k, attempt_try): answer_record(kept)
+            for hash, k, attempt_try, *kept in rows
+        }
 
     def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""
         rows = self.rows(
-            f"SELECT {_ANSWER_COLUMNS} FROM answers "  # noqa: S608
+            f"SELECT {ANSWER_COLUMNS} FROM answers "  # noqa: S608
             "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
-            (call.file_id, bytes.fromhex(call.hash), call.k, call.attempt_try),
+            identity(call),
         )
-        return _answer(rows[0]) if rows else None
+        return answer_record(rows[0]) if rows else None
 
     def batch_records(self, condition: str, *values: object) -> list[BatchRecord]:
         """Return batches, the oldest first."""
@@ -230,7 +234,8 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
     )
 
 
-def _answer(columns: Sequence[Any]) -> AnswerRecord:
+def answer_record(columns: Sequence[Any]) -> AnswerRecord:
+    """Return what is kept in the ANSWER_COLUMNS."""
     attempt_id, encoding, crc, body = columns
     return AnswerRecord(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
 

@@ -30,12 +30,7 @@ _ATTEMPTS = (
 
 
 class JournalReader(JournalQueries):
-    """Reads a journal, takes no lock and changes nothing.
-
-    Raises:
-        JournalError: there is no journal, it is damaged or of another version.
-        StorageError: the disk refused.
-    """
+    """Reads a journal, takes no lock and changes nothing."""
 
     def __init__(self, state_folder: str) -> None:
         path = existing(state_folder)
@@ -84,11 +79,7 @@ class JournalReader(JournalQueries):
                 yield from page
 
     def file(self, path: str) -> FileDetail:
-        """Return all that is known of one input.
-
-        Raises:
-            UsageError: the journal does not know it.
-        """
+        """Return all that is known of one input."""
         record = self.known(path)
         if record is None:
             raise UsageError(

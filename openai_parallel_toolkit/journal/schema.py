@@ -121,11 +121,7 @@ VERSION = len(STEPS)
 
 
 def existing(state_folder: str) -> str:
-    """Return the path of the journal in a folder.
-
-    Raises:
-        JournalError: there is none.
-    """
+    """Return the path of the journal in a folder."""
     path = os.path.join(state_folder, FILE_NAME)
     if not os.path.exists(path):
         raise JournalError(
@@ -152,11 +148,7 @@ def connect(path: str, *, mode: str = "rw") -> sqlite3.Connection:
 
 
 def prepare(db: sqlite3.Connection, path: str, *, created_wall_s: float) -> None:
-    """Make a writing connection ready: log, syncing, tables of this version.
-
-    Raises:
-        JournalError: another program's database, or a newer version's.
-    """
+    """Make a writing connection ready: log, syncing, tables of this version."""
     version = checked_version(db, path)
     if version == 0:
         # Freed pages can be given back later; this can only be chosen before the first table.
@@ -168,11 +160,7 @@ def prepare(db: sqlite3.Connection, path: str, *, created_wall_s: float) -> None
 
 
 def checked_version(db: sqlite3.Connection, path: str) -> int:
-    """Return the version of the schema; 0: a new file.
-
-    Raises:
-        JournalError: another program's database, or a newer version's.
-    """
+    """Return the version of the schema; 0: a new file."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from ..core.errors import JournalError
-from ..costs.figures import COUNTED, Sums
+from ..costs.figures import COUNTED, Figures
 from .columns import decimal, figures_facts, figures_row, text
 from .operations import Claimed, Ended
 
@@ -37,7 +37,7 @@ _SELECT_OPEN = (
 class StagedTallies:
     """What a batch changes."""
 
-    tallies: dict[Account, Sums] = field(default_factory=dict)
+    tallies: dict[Account, Figures] = field(default_factory=dict)
     opened: dict[int, Open] = field(default_factory=dict)
     closed: set[int] = field(default_factory=set)
 
@@ -46,7 +46,7 @@ class Tallies:
     """The sums of the accounts that were touched, and the attempts in flight."""
 
     def __init__(self) -> None:
-        self._kept: dict[Account, Sums] = {}
+        self._kept: dict[Account, Figures] = {}
         self._open: dict[int, Open] = {}
 
     def stage(
@@ -63,17 +63,17 @@ class Tallies:
         for claim in claims:
             account = claim.run_id, text(claim.key_name), text(claim.model)
             staged.opened[claim.attempt_id] = account, claim.max_cost_usd
-            self._sums(db, staged, account).begin(claim.max_cost_usd)
+            self._figures(db, staged, account).begin(claim.max_cost_usd)
         for ending in endings:
             if ending.attempt_id not in staged.closed:
                 found = self._find(db, staged, ending.attempt_id)
                 staged.closed.add(ending.attempt_id)
                 if found is not None:
                     account, most_usd = found
-                    sums = self._sums(db, staged, account)
-                    sums.end(most_usd, ending.outcome, ending.cost_usd)
-        for account, sums in staged.tallies.items():
-            db.execute(_UPSERT, account + figures_row(sums))
+                    figures = self._figures(db, staged, account)
+                    figures.end(most_usd, ending.outcome, ending.cost_usd)
+        for account, figures in staged.tallies.items():
+            db.execute(_UPSERT, account + figures_row(figures))
         return staged
 
     def apply(self, staged: StagedTallies) -> None:
@@ -83,12 +83,15 @@ class Tallies:
         for attempt_id in staged.closed:
             self._open.pop(attempt_id, None)
 
-    def _sums(self, db: sqlite3.Connection, staged: StagedTallies, account: Account) -> Sums:
-        sums = staged.tallies.get(account)
-        if sums is None:
-            sums = replace(self._kept.get(account) or _read(db, account))
-            staged.tallies[account] = sums
-        return sums
+    def _figures(self, db: sqlite3.Connection, staged: StagedTallies, account: Account) -> Figures:
+        figures = staged.tallies.get(account)
+        if figures is None and account in self._kept:
+            figures = replace(self._kept[account])
+        elif figures is None:
+            row = db.execute(_SELECT, account).fetchone()
+            figures = Figures() if row is None else Figures(**figures_facts(row))
+        staged.tallies[account] = figures
+        return figures
 
     def _find(self, db: sqlite3.Connection, staged: StagedTallies, attempt_id: int) -> Open | None:
         found = staged.opened.get(attempt_id) or self._open.get(attempt_id)
@@ -103,8 +106,3 @@ class Tallies:
             )
         *account, most_usd, ended_id = row
         return None if ended_id is not None else ((*account,), decimal(most_usd))
-
-
-def _read(db: sqlite3.Connection, account: Account) -> Sums:
-    row = db.execute(_SELECT, account).fetchone()
-    return Sums() if row is None else Sums(**figures_facts(row))

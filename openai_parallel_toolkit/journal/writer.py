@@ -52,19 +52,11 @@ class Writer:
         return self._trouble
 
     def put(self, operation: Operation | None, done: Done | None = None) -> None:
-        """Queue an operation and return at once.
-
-        Raises:
-            UsageError: the journal is closed.
-        """
+        """Queue an operation and return at once."""
         self.put_together([operation], done)
 
     def put_together(self, group: Sequence[Operation | None], done: Done | None) -> None:
-        """Queue operations for one commit and return at once; `done` is told of the last.
-
-        Raises:
-            UsageError: the journal is closed.
-        """
+        """Queue operations for one commit and return at once; `done` is told of the last."""
         with self._arrived:
             if self._is_closed:
                 raise UsageError("The journal is closed; open it again to write.")
@@ -86,11 +78,7 @@ class Writer:
         self._raise_lost()
 
     def close(self) -> None:
-        """Settle what is queued and end the thread; the connection stays open.
-
-        Raises:
-            ToolkitError: as `flush` does.
-        """
+        """Settle what is queued and end the thread; the connection stays open."""
         with self._arrived:
             self._is_closed = True
             self._arrived.notify()

@@ -11,7 +11,7 @@ from enum import Enum
 from random import Random
 from typing import NamedTuple
 
-from ..core.backoff import backoff_s
+from ..core.clock import backoff_s
 from ..core.records import KeyStatus, Need, Outcome, OutcomeKind, RateHints
 from .bucket import RateLimits
 from .config import APIKey

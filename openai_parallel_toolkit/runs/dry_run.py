@@ -14,13 +14,12 @@ from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
 from ..core.text import counted
-from ..costs.figures import COST_UNKNOWN, Figures, usd_sum
-from ..costs.prices import PriceBook
+from ..costs.figures import COST_UNKNOWN, usd_sum
 from ..files.plan import Plan
 from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
-from .report import RunSummary
+from .summary import RunSummary
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +41,19 @@ def dry_run(
     session: FolderSession,
     plan: Plan,
     sender: Sender,
-    found: dict[str, PlannedCalls] | None = None,
+    planned: dict[str, PlannedCalls] | None = None,
 ) -> RunSummary:
     """Run process_input and process_data of every due file; nothing is sent or written.
 
     Args:
-        found: where to put what each file would ask; None: nowhere.
+        planned: where to put what each file would ask; None: nowhere.
     """
     failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
         would = planned_calls(path, hooks, session, sender)
-        if found is not None:
-            found[path] = would
+        if planned is not None:
+            planned[path] = would
         calls += len(would.requests)
         tokens += sum(request.prompt_tokens for request in would.requests)
         cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
@@ -63,13 +62,10 @@ def dry_run(
             error = sender.keys.redactor.clean(repr(would.error))
             logger.warning("%s would fail: %s", path, error)
     return RunSummary(
-        done=0,
         skipped=plan.skipped_done + plan.skipped_existing,
         failed=failed,
         aside=plan.aside,
         left=plan.due_count + plan.later - failed,
-        calls=Figures(),
-        keys=(),
         output_path=session.layout.output_name,
         would_send=calls,
         would_send_tokens=tokens,
@@ -139,7 +135,7 @@ def planned_calls(
 
     file_calls = FileCalls(
         sender=sender,
-        context=RunContext(prices=PriceBook({})),
+        context=RunContext(prices=session.prices),
         path=path,
         answers=answers,
         absent=note,

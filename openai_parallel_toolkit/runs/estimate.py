@@ -7,25 +7,20 @@ from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
-from ..core.clock import Clock
 from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
 from ..core.text import counted, duration
 from ..costs.figures import usd_sum, usd_text
 from ..costs.prices import BATCH_SHARE, PriceBook
-from ..files.run_folders import lay_out
-from ..files.run_lock import state_folder_of
 from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
 from ..keys.config import APIKey
 from ..transport import Transport
 from .dry_run import PlannedCalls
-from .forecast import Range, forecast
 from .hooks import Hooks
 from .options import RunOptions
-from .report import RunSummary
 from .run import run_folder
-from .sample import Sample
+from .sample import Range, Sample, forecast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +76,37 @@ class Estimate:
         return told
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        if not self.files:
+            yield "No file is due, so there is nothing to forecast."
+            return
+        spent = "" if self.sample_usd is None else f" for ${self.sample_usd:.4f}"
+        done = "looked at, nothing was sent" if self.tokens_only else f"worked on{spent}"
+        failed = f"; {self.failed:,} more failed" if self.failed else ""
+        yield f"Sample: {self.sampled:,} of {counted(self.files, 'file')}, {done}{failed}."
+        calls = "First calls" if self.tokens_only else "Calls"
+        yield f"{calls}: {self.calls.words('{:,.0f}')}."
+        longest = ", if each is as long as it may be" if self.tokens_only else ""
+        yield (
+            f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
+            f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
+        )
+        if self.cost_usd is None:
+            yield "Cost: unknown (a model has no price; give prices in the config)."
+        else:
+            yield (
+                f"Cost: {self.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
+                f"${self.batch_usd:,.4f}."
+            )
+        if self.seconds is not None:
+            yield f"Time: about {duration(self.seconds)} more, set by {self.bound_by}."
+        if self.tokens_only:
+            yield (
+                "Answers may lead to more calls; without --tokens-only a sample is paid for and "
+                "told."
+            )
 
 
 def estimate_folder(
@@ -92,37 +117,56 @@ def estimate_folder(
     sample: float | None,
     tokens_only: bool,
     transport: Transport | None = None,
-    clock: Clock,
 ) -> Estimate:
     """Work on a sample of the due files and forecast the rest; see `ParallelToolkit.estimate`."""
     chosen = Sample(sample)
-    planned: dict[str, PlannedCalls] = {}
     options = replace(options, dry_run=tokens_only)
-    summary = run_folder(
-        options,
-        hooks,
-        keys,
-        transport=transport,
-        clock=clock,
-        sample=chosen,
-        planned=planned,
-    )
+    summary = run_folder(options, hooks, keys, transport=transport, sample=chosen)
     if tokens_only:
-        prices = PriceBook(keys.settings.prices, keys.settings.api_base)
-        found = {p: _expected(calls, prices) for p, calls in planned.items() if not calls.error}
+        planned = chosen.planned.items()
+        found = {path: _expected(p, keys.prices) for path, p in planned if not p.error}
     else:
-        found = dict(_measure(options, chosen))
-    return _estimate(chosen, found, summary, keys.settings.api_keys, options)
+        found = dict(_measure(chosen))
+    if chosen.all_count and not found:
+        raise FilesFailed(
+            "no file of the sample was finished, so nothing can be forecast; mend what "
+            f"{summary.failures_path or 'the warnings'} tells",
+            summary=summary,
+        )
+    sizes, files = [chosen.sizes[path] for path in found], list(found.values())
 
+    def over(value: Callable[[Measured], float]) -> Range:
+        rest = {"rest_count": chosen.rest_count, "rest_size": chosen.rest_bytes}
+        return forecast([value(one) for one in files], sizes, **rest)
 
-def _measure(options: RunOptions, sample: Sample) -> Iterator[tuple[str, Measured]]:
-    layout = lay_out(
-        options.input_path,
-        options.output_path,
-        output_names=options.output_names,
-        state_path=options.state_path,
+    costs = usd_sum(one.cost_usd for one in files)
+    calls = over(lambda one: one.calls)
+    prompt_tokens = over(lambda one: one.prompt_tokens)
+    completion_tokens = over(lambda one: one.completion_tokens)
+    share = chosen.rest_count / max(1, chosen.all_count)
+    amounts = {
+        "rpm": calls.likely * share,
+        "tpm": (prompt_tokens.likely + completion_tokens.likely) * share,
+    }
+    times = _times(files, chosen.rest_count, amounts, keys.settings.api_keys, options.num_threads)
+    bound_by = max(times, key=times.__getitem__, default="")
+    return Estimate(
+        files=chosen.all_count,
+        sampled=len(files),
+        failed=summary.failed,
+        calls=calls,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cost_usd=None if costs is None else over(lambda one: float(one.cost_usd or 0)),
+        seconds=times.get(bound_by),
+        bound_by=bound_by,
+        sample_usd=None if tokens_only else costs,
+        tokens_only=tokens_only,
     )
-    with JournalReader(state_folder_of(layout.output_root, options.state_path)) as reader:
+
+
+def _measure(sample: Sample) -> Iterator[tuple[str, Measured]]:
+    with JournalReader(sample.state_folder) as reader:
         for path in sample.sizes:
             detail = reader.file(path)
             if detail.failure is None:
@@ -153,102 +197,26 @@ def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
     )
 
 
-def _estimate(
-    sample: Sample,
-    found: Mapping[str, Measured],
-    summary: RunSummary,
-    keys: Sequence[APIKey],
-    options: RunOptions,
-) -> Estimate:
-    if sample.all_count and not found:
-        raise FilesFailed(
-            "no file of the sample was finished, so nothing can be forecast; mend what "
-            f"{summary.failures_path or 'the warnings'} tells",
-            summary=summary,
-        )
-    sizes = [sample.sizes[path] for path in found]
-    files = list(found.values())
-
-    def over(value: Callable[[Measured], float]) -> Range:
-        values = [value(one) for one in files]
-        rest = {"rest_count": sample.rest_count, "rest_size": sample.rest_bytes}
-        return forecast(values, sizes, **rest)
-
-    costs = usd_sum(one.cost_usd for one in files)
-    calls = over(lambda one: one.calls)
-    prompt_tokens = over(lambda one: one.prompt_tokens)
-    completion_tokens = over(lambda one: one.completion_tokens)
-    tokens = prompt_tokens.likely + completion_tokens.likely
-    share = sample.rest_count / max(1, sample.all_count)
-    seconds, bound_by = _time(files, sample, calls.likely * share, tokens * share, keys, options)
-    return Estimate(
-        files=sample.all_count,
-        sampled=len(files),
-        failed=summary.failed,
-        calls=calls,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        cost_usd=None if costs is None else over(lambda one: float(one.cost_usd or 0)),
-        seconds=seconds,
-        bound_by=bound_by,
-        sample_usd=None if options.dry_run else costs,
-        tokens_only=options.dry_run,
-    )
-
-
-def _time(
+def _times(
     files: Sequence[Measured],
-    sample: Sample,
-    calls: float,
-    tokens: float,
+    rest_count: int,
+    amounts: Mapping[str, float],
     keys: Sequence[APIKey],
-    options: RunOptions,
-) -> tuple[float | None, str]:
-    """Return the seconds that the rest takes, and what sets them."""
-    known: dict[str, float] = {}
+    num_threads: int,
+) -> dict[str, float]:
+    """Return the seconds that the rest takes, by what may set them."""
+    times: dict[str, float] = {}
     seen = [one.seconds for one in files if one.seconds is not None]
     if seen:
-        threads = min(options.num_threads, max(1, sample.rest_count))
-        known[f"{counted(threads, 'file')} under way at a time"] = (
-            sample.rest_count * sum(seen) / len(seen) / threads
-        )
-    for name, amount in (("rpm", calls), ("tpm", tokens)):
+        threads = min(num_threads, max(1, rest_count))
+        under_way = f"{counted(threads, 'file')} under way at a time"
+        times[under_way] = rest_count * sum(seen) / len(seen) / threads
+    for name, amount in amounts.items():
         limits = [getattr(key, name) for key in keys]
         if limits and all(limits):
-            known[f"the keys' {name}"] = 60 * amount / sum(limits)
-    if not known:
-        return None, ""
-    bound_by = max(known, key=known.__getitem__)
-    return known[bound_by], bound_by
+            times[f"the keys' {name}"] = 60 * amount / sum(limits)
+    return times
 
 
 def _usd(amount: float) -> Decimal:
     return Decimal(str(round(amount, 6)))
-
-
-def _lines(estimate: Estimate) -> Iterator[str]:
-    if not estimate.files:
-        yield "No file is due, so there is nothing to forecast."
-        return
-    spent = "" if estimate.sample_usd is None else f" for ${estimate.sample_usd:.4f}"
-    done = "looked at, nothing was sent" if estimate.tokens_only else f"worked on{spent}"
-    failed = f"; {estimate.failed:,} more failed" if estimate.failed else ""
-    yield f"Sample: {estimate.sampled:,} of {counted(estimate.files, 'file')}, {done}{failed}."
-    calls = "First calls" if estimate.tokens_only else "Calls"
-    yield f"{calls}: {estimate.calls.words('{:,.0f}')}."
-    longest = ", if each is as long as it may be" if estimate.tokens_only else ""
-    yield (
-        f"Tokens: {estimate.prompt_tokens.words('{:,.0f}')} sent, "
-        f"{estimate.completion_tokens.words('{:,.0f}')} received{longest}."
-    )
-    if estimate.cost_usd is None:
-        yield "Cost: unknown (a model has no price; give prices in the config)."
-    else:
-        yield (
-            f"Cost: {estimate.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
-            f"${estimate.batch_usd:,.4f}."
-        )
-    if estimate.seconds is not None:
-        yield f"Time: about {duration(estimate.seconds)} more, set by {estimate.bound_by}."
-    if estimate.tokens_only:
-        yield "Answers may lead to more calls; without --tokens-only a sample is paid for and told."

@@ -108,11 +108,6 @@ class FileRunner:
         with self._lock:
             return list(self._tasks)
 
-    def abandon_all(self) -> None:
-        """Ignore whatever the files that are still under way do from now on."""
-        for task in self.tasks():
-            task.file_calls.is_abandoned = True
-
     def run(self, slot: int, due: DueFile, *, alone: bool = False) -> None:
         """Take one file through blocking hooks; what they raise becomes the file's failure."""
         task = self.begin(slot, due, alone=alone)

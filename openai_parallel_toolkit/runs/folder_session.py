@@ -8,14 +8,14 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..core.clock import Clock
+from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
 from ..core.records import FailureNote, FileState
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
 from ..files.plan import Plan
-from ..files.recover import roll_forward
+from ..files.publish import roll_forward
 from ..files.run_folders import open_inputs, open_outputs
 from ..files.run_lock import state_folder_of
 from ..files.scan import scan
@@ -40,13 +40,11 @@ class FolderSession(RunSession):
     unexplained death.
     """
 
-    def __init__(
-        self, layout: Layout, options: RunOptions, keys: APIKeyManager, clock: Clock
-    ) -> None:
+    def __init__(self, layout: Layout, options: RunOptions, keys: APIKeyManager) -> None:
         super().__init__(
             state_folder_of(layout.output_root, options.state_path),
             keys,
-            clock=clock,
+            clock=SystemClock(),
             policy=options.policy,
             max_cost=options.max_cost,
             grace_s=options.grace_s,
@@ -60,7 +58,15 @@ class FolderSession(RunSession):
         self.suspects: list[str] = []
 
     def _open(self, stack: ExitStack) -> None:
-        self._tell_where_state_is()
+        if self.layout.output_url is not None:
+            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
+            logger.log(
+                level,
+                "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
+                "this machine again",
+                self.layout.output_url,
+                self.state_folder,
+            )
         _make_folder(self.layout.output_root)
         super()._open(stack)
         self.staging = Staging(self.layout.output_root, self.state_folder)
@@ -100,17 +106,6 @@ class FolderSession(RunSession):
         for record in self.journal.files_in(folder):
             if record.state is not None:
                 yield posixpath.basename(record.path), record.state, record.finals
-
-    def _tell_where_state_is(self) -> None:
-        if self.layout.output_url is not None:
-            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
-            logger.log(
-                level,
-                "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
-                "this machine again",
-                self.layout.output_url,
-                self.state_folder,
-            )
 
     def _find_suspects(self) -> None:
         """Find the files that may have killed the last run, and put aside the one that did.

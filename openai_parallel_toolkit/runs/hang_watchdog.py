@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -26,6 +27,7 @@ _STEP_S = 0.25
 _BusyPeriod = tuple[int, float]
 
 
+@dataclass(eq=False)
 class HangWatchdog:
     """Gives up on hooks that work on their own for longer than `hook_timeout_s`.
 
@@ -34,48 +36,42 @@ class HangWatchdog:
     watchdog sees pass. None: hooks may take as long as they like.
     """
 
-    def __init__(
-        self,
-        runner: FileRunner,
-        workers: Workers,
-        clock: Clock,
-        hook_timeout_s: float | None,
-        stop: Callable[[ToolkitError], None],
-    ) -> None:
-        """Take a look around; `stop` is told when nobody can go on."""
-        self._runner = runner
-        self._workers = workers
-        self._clock = clock
-        self._hook_timeout_s = hook_timeout_s
-        self._stop = stop
-        self._looked_s = clock.now_s()
+    runner: FileRunner
+    workers: Workers
+    clock: Clock
+    hook_timeout_s: float | None
+    #: Told when nobody can go on.
+    stop: Callable[[ToolkitError], None]
+
+    def __post_init__(self) -> None:
+        self._looked_s = self.clock.now_s()
         self._watched_s = 0.0
         #: When, in time watched, a period was first seen.
         self._seen_s: dict[_BusyPeriod, float] = {}
 
     def look(self) -> None:
         """Give up on every hook that has hung for too long."""
-        if self._hook_timeout_s is None:
+        if self.hook_timeout_s is None:
             return
-        now_s = self._clock.now_s()
+        now_s = self.clock.now_s()
         self._watched_s += min(now_s - self._looked_s, _STEP_S)
         self._looked_s = now_s
         idle = {
             period: task
-            for task in self._runner.tasks()
+            for task in self.runner.tasks()
             if (period := _busy_period_of(task)) is not None
         }
         self._seen_s = {period: self._seen_s.get(period, self._watched_s) for period in idle}
-        before_s = self._watched_s - self._hook_timeout_s
+        before_s = self._watched_s - self.hook_timeout_s
         hung = [task for period, task in idle.items() if self._seen_s[period] <= before_s]
-        for task in self._workers.at_fault(hung):
+        for task in self.workers.at_fault(hung):
             if _busy_period_of(task) in idle:
                 self._give_up(task)
 
     def _give_up(self, task: FileTask) -> None:
-        message = f"a hook did nothing that shows for {self._hook_timeout_s:g} s (hook_timeout_s)"
+        message = f"a hook did nothing that shows for {self.hook_timeout_s:g} s (hook_timeout_s)"
         note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(task))
-        if not self._runner.abandon(task, note):
+        if not self.runner.abandon(task, note):
             return
         logger.warning(
             "%s: %s; going on without it. It hangs at:\n%s",
@@ -84,8 +80,8 @@ class HangWatchdog:
             note.trace,
             extra={"action": "hook_timeout"},
         )
-        if not self._workers.replace(task):
-            self._stop(
+        if not self.workers.replace(task):
+            self.stop(
                 UsageError(
                     f"the async hook of {task.path} blocks the event loop that all files share; "
                     "use what can be awaited there, such as asyncio.to_thread(...), or write the "

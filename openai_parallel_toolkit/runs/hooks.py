@@ -44,14 +44,12 @@ class Hooks:
         if not self.is_async:
             return result
         context = contextvars.copy_context()
-        with ThreadPoolExecutor(1) as aside:  # this thread may run a loop, as in a notebook
-            return aside.submit(context.run, asyncio.run, result).result()
+        with ThreadPoolExecutor(1) as pool:  # this thread may run a loop, as in a notebook
+            return pool.submit(context.run, asyncio.run, result).result()
 
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""
-        if self._binary:
-            return open(path, "rb")
-        return open(path, encoding=self._encoding)
+        return open(path, "rb") if self._binary else open(path, encoding=self._encoding)
 
 
 def _version(owner: type) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
@@ -31,14 +31,10 @@ Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 #: False: failures never stop a run; True: the first one does; a share below 1; or a count.
 FailOnError = bool | float | int
+_PartT = TypeVar("_PartT")
 
 _which = partial(setting, group="which files")
 _patience = partial(setting, group="patience")
-
-
-def _default_threads() -> int:
-    """Return ten times the number of CPUs: the threads mostly wait."""
-    return 10 * (os.cpu_count() or 1)
 
 
 def _failures(text: str) -> int | float:
@@ -96,7 +92,12 @@ class CommonOptions:
     @property
     def policy(self) -> Policy:
         """How patient each call is."""
-        return Policy(**{one.name: getattr(self, one.name) for one in fields(Policy)})
+        return self.part(Policy)
+
+    def part(self, kind: type[_PartT]) -> _PartT:
+        """Return the settings that are also the fields of another record."""
+        names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+        return kind(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +117,12 @@ class RunOptions(CommonOptions):
         FLAG, False, "also files that are done; answers that were paid for are reused"
     )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
+    #: Ten times the number of CPUs: the threads mostly wait.
     num_threads: int = setting(
-        COUNT, _default_threads, "files under way at a time", option="--threads"
+        COUNT,
+        lambda: 10 * (os.cpu_count() or 1),
+        "files under way at a time",
+        option="--threads",
     )
     mode: Mode = setting(
         choice("live", "batch"),

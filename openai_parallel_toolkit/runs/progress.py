@@ -6,7 +6,7 @@ import shutil
 import sys
 import warnings
 from collections import deque
-from typing import Any, Protocol
+from typing import Any
 
 from ..core.clock import Clock
 from ..core.text import counted, duration
@@ -16,16 +16,14 @@ from ..costs.figures import Figures
 _WINDOW_S = 10.0
 
 
-class Display(Protocol):
-    """Shows how far something is."""
+class Display:
+    """Shows how far something is; this one shows nothing."""
 
     def show(self, finished: int, total: int, words: str) -> None:
         """Show what came to its end, all that is known of, and how it stands."""
-        ...
 
     def close(self) -> None:
         """Leave it as it is."""
-        ...
 
 
 def make_display(
@@ -45,7 +43,7 @@ def make_display(
         every_s: seconds from line to line.
     """
     if not is_wanted or sys.stderr is None:
-        return _Nothing()
+        return Display()
     if is_watched():
         return _Bar(open_bar(name, total=0, unit=unit, already=already))
     return _Lines(name, clock, unit, every_s)
@@ -98,27 +96,19 @@ class Rates:
         return f"{call_rate / passed_s:.1f} calls/s, {token_rate / passed_s:,.0f} tokens/s"
 
 
-class _Nothing:
-    def show(self, finished: int, total: int, words: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class _Bar:
-    """A tqdm bar."""
-
+class _Bar(Display):
     def __init__(self, bar: Any) -> None:
         self._bar = bar
-        self.close = bar.close
+
+    def close(self) -> None:
+        self._bar.close()
 
     def show(self, finished: int, total: int, words: str) -> None:
         self._bar.n, self._bar.total = finished, total
         self._bar.set_postfix_str(words, refresh=True)
 
 
-class _Lines:
+class _Lines(Display):
     """A plain line now and then, for log files."""
 
     def __init__(self, name: str, clock: Clock, unit: str, every_s: float) -> None:
@@ -137,6 +127,3 @@ class _Lines:
             print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
         except OSError:  # nobody reads any more; the work goes on
             self._next_s = float("inf")
-
-    def close(self) -> None:
-        pass

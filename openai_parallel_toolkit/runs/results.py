@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..calls.stop_token import StopToken
+from ..calls.run_context import StopToken
 from ..core.errors import FilesFailed
 from ..core.records import FailureNote
 from ..core.text import counted

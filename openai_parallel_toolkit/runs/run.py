@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 from ..calls.sender import Sender
-from ..core.clock import Clock
 from ..core.errors import ConfigError
 from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
@@ -21,16 +20,16 @@ from ..keys import APIKeyManager
 from ..transport import Transport
 from .async_workers import AsyncWorkers
 from .batch_mode import BatchMode
-from .dry_run import PlannedCalls, dry_run, warn_of_changed_prompts
+from .dry_run import dry_run, warn_of_changed_prompts
 from .file_task import FileRunner
 from .folder_session import FolderSession
 from .hang_watchdog import HangWatchdog
 from .hooks import Hooks
 from .options import RunOptions
 from .progress import make_display
-from .report import RunSummary
 from .results import FileResults
 from .sample import Sample
+from .summary import RunSummary
 from .workers import FileQueue, ThreadWorkers, Workers
 
 logger = logging.getLogger(__name__)
@@ -49,15 +48,12 @@ def run_folder(
     keys: APIKeyManager,
     *,
     transport: Transport | None = None,
-    clock: Clock,
     sample: Sample | None = None,
-    planned: dict[str, PlannedCalls] | None = None,
 ) -> RunSummary:
     """Run the hooks over every file that is due; see `ParallelToolkit.run`.
 
     Args:
         sample: chooses some of them, and nothing is printed; None: all.
-        planned: where a dry run puts what each file would ask; None: nowhere.
     """
     if options.mode == "batch" and transport is not None:
         raise ConfigError('mode="batch" sends by itself; a transport= works with mode="live" alone')
@@ -67,8 +63,8 @@ def run_folder(
         output_names=options.output_names,
         state_path=options.state_path,
     )
-    with FolderSession(layout, options, keys, clock) as session, ExitStack() as stack:
-        plan = session.plan(_selection(options))
+    with FolderSession(layout, options, keys) as session, ExitStack() as stack:
+        plan = session.plan(options.part(Selection))
         stack.callback(plan.close)
         if sample is not None:
             plan = sample.choose(plan, session.inputs, session.state_folder)
@@ -79,6 +75,7 @@ def run_folder(
         if transport is not None:
             sender = stack.enter_context(closing(Sender(keys, transport=transport)))
         if options.dry_run:
+            planned = None if sample is None else sample.planned
             summary = dry_run(hooks, session, plan, sender, planned)
         else:
             warn_of_changed_prompts(options, hooks, session, sender)
@@ -86,17 +83,6 @@ def run_folder(
     if sample is None:
         session.say(str(summary))
     return summary
-
-
-def _selection(options: RunOptions) -> Selection:
-    return Selection(
-        pattern=options.pattern,
-        exclude=options.exclude,
-        recursive=options.recursive,
-        retry_aside=options.retry_failed,
-        force=options.force,
-        file_count=options.file_count,
-    )
 
 
 class FolderRun:
@@ -140,52 +126,40 @@ class FolderRun:
             session.journal.release_aside()
         with session.signals, self._sender.run_open(refuses_untracked=is_batch):
             self._work_through()
-            self._look()
             summary = self._summary()
             session.end(summary)
         return session.hand_over(summary)
 
     def _work_through(self) -> None:
-        options, plan = self._options, self._plan
-        total, clock = self._already + plan.due_count, self._session.clock
-        display = make_display(
+        options, plan, batch_mode = self._options, self._plan, self._batch_mode
+        suspects, clock = set(self._session.suspects), self._session.clock
+        self._display = make_display(
             options.name, clock=clock, already=self._already, is_wanted=options.progress
         )
-
-        def look() -> None:
-            self._look()
-            done, failed = self._results.counts()
-            words = self._session.words(failed, self._batch_words)
-            display.show(self._already + done + failed, total, words)
-
-        def see_through(files: Iterator[DueFile], count: int, *, is_alone: bool = False) -> None:
-            queue = FileQueue(files, self._session.stop.is_closed, is_alone=is_alone)
-            self._see_through(queue, count, look)
-
-        suspects = set(self._session.suspects)
-        if self._batch_mode is not None:
-            self._batch_mode.start()
+        if batch_mode is not None:
+            batch_mode.start()
         try:
             if suspects:
                 alone = (file for file in plan.due() if file.path in suspects)
-                see_through(alone, 1, is_alone=True)
+                self._see_through(alone, 1, is_alone=True)
             count = self._fitting(max(1, min(options.num_threads, plan.due_count)))
-            see_through((file for file in plan.due() if file.path not in suspects), count)
-            if self._batch_mode is not None:
-                self._batch_mode.work_off(
-                    lambda ready: see_through(iter(ready), min(count, len(ready))),
-                    look,
+            self._see_through((file for file in plan.due() if file.path not in suspects), count)
+            if batch_mode is not None:
+                batch_mode.work_off(
+                    lambda ready: self._see_through(iter(ready), min(count, len(ready))),
+                    self._look,
                     self._session.stop.is_closed,
                 )
         finally:
-            if self._batch_mode is not None:
-                self._batch_mode.close(options.grace_s)
+            if batch_mode is not None:
+                batch_mode.close(options.grace_s)
             self._files.close()
-            look()
-            display.close()
+            self._look()
+            self._display.close()
 
-    def _see_through(self, queue: FileQueue, count: int, look: Callable[[], None]) -> None:
+    def _see_through(self, files: Iterator[DueFile], count: int, *, is_alone: bool = False) -> None:
         session = self._session
+        queue = FileQueue(files, session.stop.is_closed, is_alone=is_alone)
         kind = AsyncWorkers if self._hooks.is_async else ThreadWorkers
         workers: Workers = kind(queue, self._files, count, self._tick.set, self._on_trouble)
         timeout_s = self._options.hook_timeout_s
@@ -195,10 +169,11 @@ class FolderRun:
             while workers.is_busy() and not session.is_grace_over():
                 self._tick.wait(_TICK_S)
                 self._tick.clear()
-                look()
+                self._look()
                 watchdog.look()
         finally:
-            self._files.abandon_all()
+            for task in self._files.tasks():  # ignore whatever they do from now on
+                task.file_calls.is_abandoned = True
             workers.close()
 
     def _fitting(self, count: int) -> int:
@@ -226,6 +201,11 @@ class FolderRun:
         self._session.look()
         if self._files.trouble is not None:
             self._session.stop.close(self._files.trouble)
+        done, failed = self._results.counts()
+        words = self._session.words(failed, self._batch_words)
+        self._display.show(
+            self._already + done + failed, self._already + self._plan.due_count, words
+        )
 
     def _batch_words(self) -> str:
         return "" if self._batch_mode is None else self._batch_mode.scheduler.words()

@@ -13,24 +13,21 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..calls.attempts import Policy
-from ..calls.run_context import RunContext
-from ..calls.state_folder import lock_folder, open_journal
-from ..calls.stop_token import StopToken
+from ..calls.call_cache import open_journal
+from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.errors import RunStopped, ToolkitError
-from ..core.filesystem import storage_error
+from ..core.filesystem import storage_errors
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration
 from ..costs.budget import Budget, Funds
-from ..costs.prices import PriceBook
 from ..journal import Journal
 from ..keys import APIKeyManager
 from .progress import Rates
 from .summary import Summary
 
 logger = logging.getLogger(__name__)
-
 
 SummaryT = TypeVar("SummaryT", bound=Summary)
 SessionT = TypeVar("SessionT", bound="RunSession")
@@ -48,8 +45,8 @@ class RunSession:
                 session.end(summary)
             return session.hand_over(summary)
 
-    Entering guards the logs, locks the private state folder, opens the journal in it and puts keys
-    on trial that were dropped before. Leaving lets go of all that.
+    Entering guards the logs, locks the private state folder, opens the journal in it and takes up
+    which keys were dropped before. Leaving lets go of all that.
     """
 
     def __init__(
@@ -63,7 +60,6 @@ class RunSession:
         grace_s: float = 0.0,
         log_file: str | None = None,
         prints: bool = False,
-        keeps_journal: bool = True,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -72,12 +68,11 @@ class RunSession:
             grace_s: seconds for what is under way once the run is told to stop.
             log_file: where to append what is logged; None: nowhere.
             prints: whether `hand_over` prints the summary of a run that was stopped.
-            keeps_journal: False: only the folder is locked, and there is no `journal`.
         """
         self.state_folder = state_folder
         self.keys = keys
         self.clock = clock
-        self.prices = PriceBook(keys.settings.prices, keys.settings.api_base)
+        self.prices = keys.prices
         #: Closed with what stops the run; then nothing more may be begun.
         self.stop = StopToken()
         #: To be entered while work is under way.
@@ -87,7 +82,6 @@ class RunSession:
         self._grace_s = grace_s
         self._log_file = log_file
         self._prints = prints
-        self._keeps_journal = keeps_journal
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
@@ -95,10 +89,8 @@ class RunSession:
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
         with ExitStack() as stack:
-            try:
+            with storage_errors(self._log_file or ""):
                 stack.enter_context(guarded_logs(self.keys.redactor, self._log_file))
-            except OSError as exc:
-                raise storage_error(exc, self._log_file or "") from exc
             self._open(stack)
             self._stack = stack.pop_all()
         return self
@@ -116,9 +108,6 @@ class RunSession:
                 raise
 
     def _open(self, stack: ExitStack) -> None:
-        if not self._keeps_journal:
-            lock_folder(self.state_folder, stack, self.clock)
-            return
         self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
         self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         stack.callback(self.keys.on_drop(self._remember_drop))
@@ -129,26 +118,23 @@ class RunSession:
 
     @cached_property
     def context(self) -> RunContext:
-        """What the calls of the run share."""
+        """What the calls of the run share; of max_cost they have what earlier runs left."""
+        budget = None
+        if self._max_cost is not None:
+            earlier = self.journal.totals().all_runs
+            budget = Budget(self._max_cost, spent_usd=earlier.max_cost_usd)
+            if earlier.unpriced:
+                logger.warning(
+                    "max_cost: %s of earlier runs had no known price and are not counted in",
+                    counted(earlier.unpriced, "request"),
+                )
         return RunContext(
             journal=self.journal,
             policy=self._policy,
             prices=self.prices,
             stop=self.stop,
-            budget=self._budget(),
+            budget=budget,
         )
-
-    def _budget(self) -> Budget | None:
-        """Return what earlier runs left of max_cost; None: there is no cap."""
-        if self._max_cost is None:
-            return None
-        earlier = self.journal.totals().all_runs
-        if earlier.unpriced:
-            logger.warning(
-                "max_cost: %s of earlier runs had no known price and are not counted in",
-                counted(earlier.unpriced, "request"),
-            )
-        return Budget(self._max_cost, spent_usd=earlier.max_cost_usd)
 
     def begin(self, version: str) -> None:
         """Open the run's record in the journal; `version` tells what changes its requests."""
@@ -161,7 +147,7 @@ class RunSession:
         """Stop the run when a signal came or the journal's disk refused."""
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
-        if self._keeps_journal and self.journal.trouble is not None:
+        if self.journal.trouble is not None:
             self.stop.close(self.journal.trouble)
 
     def is_grace_over(self) -> bool:

@@ -25,7 +25,10 @@ _NOTHING_ASKED = "Nothing was asked."
 
 def token_count(text: str) -> int:
     """Return about how many tokens a text has: one for four bytes of UTF-8."""
-    return (_size_bytes(text) + 3) // 4
+    # JSON may hold half a surrogate pair, which has no UTF-8.
+    is_ascii = text.isascii()
+    size_bytes = len(text) if is_ascii else len(text.encode("utf-8", "surrogatepass"))
+    return (size_bytes + 3) // 4
 
 
 def cut_to_tokens(text: str, most_tokens: int) -> str:
@@ -34,11 +37,7 @@ def cut_to_tokens(text: str, most_tokens: int) -> str:
 
 
 def positive(body: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of the named numbers that the body has; None: it has none.
-
-    Raises:
-        Refused: it is not a whole number above 0.
-    """
+    """Return the first of the named numbers that the body has; Refused: it is not above 0."""
     for name in names:
         value = body.get(name)
         if value is None:
@@ -50,11 +49,7 @@ def positive(body: Mapping[str, Any], *names: str) -> int | None:
 
 
 def required(body: Mapping[str, Any], name: str) -> Any:
-    """Return what the body has under `name`.
-
-    Raises:
-        Refused: it has nothing there.
-    """
+    """Return what the body has under `name`, or raise Refused."""
     value = body.get(name)
     if value is None or value in ([], ""):
         raise missing(name)
@@ -82,16 +77,7 @@ def complete_text(
 ) -> Completion:
     """Return a completion that answers `prompt`, in the JSON that `form` asks for, if it does.
 
-    Args:
-        prompt: the user's last words.
-        prompt_tokens: of everything that was sent.
-        most_tokens: longest answer; None: not limited.
-        form: the body's response_format.
-        choices: how many answers.
-        param: what the provider calls the messages, for its error.
-
-    Raises:
-        Refused: the prompt and the longest answer are longer than the context.
+    `param` is what the provider calls the messages when it refuses what the context cannot hold.
     """
     asked = prompt_tokens + (most_tokens or 0)
     if asked > paid.context_tokens:
@@ -139,8 +125,3 @@ def _extract(prompt: str, number: int) -> str:
         return sentences[first]
     words = prompt.split()
     return " ".join(words[: 5 + number % 20])
-
-
-def _size_bytes(text: str) -> int:
-    # JSON may hold half a surrogate pair, which has no UTF-8.
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

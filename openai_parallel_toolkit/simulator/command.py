@@ -88,10 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def simulator_from(arguments: argparse.Namespace) -> Simulator:
     """Return the simulator that the options ask for, not yet started.
 
-    Raises:
-        ValueError: the keys contradict each other.
-        OSError: the port is taken, or the ledger cannot be opened.
-        OverflowError: there is no such port.
+    It may raise what Simulator does, and OverflowError when there is no such port.
     """
     return Simulator(
         arguments.keys,
@@ -107,29 +104,17 @@ def simulator_from(arguments: argparse.Namespace) -> Simulator:
 
 
 def keys_from(text: str) -> list[SimKey]:
-    """Return the keys of "good,empty:quota=none,slow:rpm=60".
-
-    Raises:
-        ValueError: it does not describe keys.
-    """
+    """Return the keys of "good,empty:quota=none,slow:rpm=60", or raise ValueError."""
     return [_rule_from(SimKey, part.strip()) for part in text.split(",")]
 
 
 def fault_from(text: str) -> Fault:
-    """Return the rule of "429:chance=0.05:retry_after=2".
-
-    Raises:
-        ValueError: it does not describe a rule.
-    """
+    """Return the rule of "429:chance=0.05:retry_after=2", or raise ValueError."""
     return _rule_from(Fault, text)
 
 
 def latency_from(text: str) -> Latency:
-    """Return the latency of "0.2" or "0.2:0.5" (median and sigma).
-
-    Raises:
-        ValueError: it is no number.
-    """
+    """Return the latency of "0.2" or "0.2:0.5" (median and sigma), or raise ValueError."""
     median_s, _, sigma = text.partition(":")
     return Latency(float(median_s), float(sigma or 0))
 

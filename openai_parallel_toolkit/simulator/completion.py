@@ -1,17 +1,51 @@
-"""What a paid request asks and what would answer it, before a fault or a wire touches it."""
+"""What a request asks and what would answer it, before a fault or a wire touches it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from .http_messages import HttpReply
+from .http_messages import HttpReply, HttpRequest, read_json
+from .keys import Account
 from .refusals import invalid
-from .request_view import RequestView
 
 _FIRST_SECOND = 1_700_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestView:
+    """What somebody with a key wants done."""
+
+    request: HttpRequest
+    #: Which POST it is, from 1; 0: it is none.
+    ordinal: int = 0
+    account: Account
+    #: SHA-256 of the body, of the file in a form, or of the path when there is no body.
+    digest: bytes
+    #: Whether it came over one of Azure's paths.
+    is_azure: bool
+
+    @property
+    def key_name(self) -> str:
+        """Name of its key; "": there is no such key."""
+        return self.account.key.name
+
+    @property
+    def marked(self) -> bytes:
+        """Where rules look for a marker: the body, or the name of an uploaded file."""
+        form = self.request.form
+        return self.request.body if form is None else (form.file_name or "").encode()
+
+    def fields(self) -> dict[str, Any]:
+        """Return the JSON object in its body, or raise Refused."""
+        try:
+            fields = read_json(self.request.body)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            raise invalid("We could not parse the JSON body of your request.")
+        return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +71,6 @@ class PaidRequest:
         return _FIRST_SECOND + self.number(1) % 10_000_000
 
 
-def paid_request(
-    view: RequestView, *, seed: int, context_tokens: int, deployment: str | None = None
-) -> PaidRequest:
-    """Return what a request asks; `deployment` is the model when its body names none.
-
-    Raises:
-        Refused: its body is no JSON object, or no model is named.
-    """
-    fields = view.fields()
-    model = fields.get("model", deployment)
-    if not isinstance(model, str) or not model:
-        raise invalid("you must provide a model parameter", param="model")
-    return PaidRequest(
-        model=model,
-        body=fields,
-        seed=seed,
-        dice=hashlib.sha256(b"%d " % seed + view.digest).digest(),
-        context_tokens=context_tokens,
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """An answer before it is put into an endpoint's form."""
@@ -71,18 +84,14 @@ class Completion:
     counted_tokens: int
 
 
-class PaidEndpoint(Protocol):
+@dataclass(frozen=True, slots=True)
+class PaidEndpoint:
     """An endpoint whose replies are billed."""
 
-    def complete(self, paid: PaidRequest) -> Completion:
-        """Return what would be answered.
-
-        Raises:
-            Refused: the body cannot be served.
-        """
-
-    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
-        """Return the completion in this endpoint's form."""
+    #: Returns what would be answered, or raises Refused.
+    complete: Callable[[PaidRequest], Completion]
+    #: Returns the completion in this endpoint's form.
+    render: Callable[[PaidRequest, Completion], HttpReply]
 
 
 def usage_fields(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:

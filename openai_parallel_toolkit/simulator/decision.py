@@ -1,15 +1,17 @@
-"""What a request gets, and its row for the ledger; selling an answer."""
+"""Reading what a paid request asks, selling it the answer, and its row for the ledger."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from .completion import Completion, PaidEndpoint, PaidRequest
+from .completion import Completion, PaidEndpoint, PaidRequest, RequestView
+from .environment import Environment
 from .faults import KINDS, SILENT, Fault, FaultScript, error_of, spoilt_completion, spoilt_reply
 from .http_messages import HttpReply
 from .ledger import Row
-from .request_view import RequestView
+from .refusals import invalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,23 @@ class Decision:
             batch=batch,
             custom_id=custom_id,
         )
+
+
+def paid_request(
+    view: RequestView, environment: Environment, deployment: str | None = None
+) -> PaidRequest:
+    """Return what a request asks, or raise Refused; `deployment` is the model of a body without."""
+    fields = view.fields()
+    model = fields.get("model", deployment)
+    if not isinstance(model, str) or not model:
+        raise invalid("you must provide a model parameter", param="model")
+    return PaidRequest(
+        model=model,
+        body=fields,
+        seed=environment.seed,
+        dice=hashlib.sha256(b"%d " % environment.seed + view.digest).digest(),
+        context_tokens=environment.context_tokens,
+    )
 
 
 def sell(

@@ -29,4 +29,4 @@ class Environment:
     #: Seconds since 1970.
     now_s: Callable[[], float]
     #: Runs an action after so many seconds, in the event loop's thread.
-    later: Callable[[float, Callable[[], None]], None]
+    later: Callable[[float, Callable[[], None]], object]

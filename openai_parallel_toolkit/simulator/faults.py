@@ -14,11 +14,10 @@ from email.utils import formatdate
 from time import time
 from typing import Any
 
-from .completion import Completion
+from .completion import Completion, RequestView
 from .http_messages import HttpReply
 from .latency import fractions
 from .refusals import ERRORS, named_error, page_reply
-from .request_view import RequestView
 
 #: Answers that are whole HTTP but of no or little use.
 SPOILT = frozenset(
@@ -129,11 +128,7 @@ class Fault:
 
 
 def faults_from(listed: object) -> list[Fault]:
-    """Return the rules that JSON describes: a list of objects with the fields of Fault.
-
-    Raises:
-        ValueError: it does not describe rules.
-    """
+    """Return the rules of a list of objects with the fields of Fault, or raise ValueError."""
     try:
         if not isinstance(listed, list):
             raise TypeError("this is no list")  # noqa: TRY301 - told as the other mistakes are
@@ -225,11 +220,7 @@ class FaultScript:
             self._forget()
 
     def pick(self, view: RequestView, kinds: Collection[str] = KINDS) -> Fault | None:
-        """Return the first rule that a request meets, and count it; None: nothing goes wrong.
-
-        Args:
-            kinds: what can be played on it.
-        """
+        """Return the first rule of `kinds` that a request meets, and count it."""
         with self._lock:
             self._seen[view.digest] += 1
             for index, rule in enumerate(self._rules):

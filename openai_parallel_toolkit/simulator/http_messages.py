@@ -38,7 +38,7 @@ class HttpRequest:
     form: UploadForm | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HttpReply:
     """What is sent back."""
 
@@ -55,16 +55,6 @@ class HttpReply:
         """The body, joined."""
         return b"".join(self.pieces)
 
-    def with_headers(self, *headers: tuple[str, str]) -> HttpReply:
-        """Return it with more headers."""
-        return HttpReply(
-            status=self.status,
-            pieces=self.pieces,
-            content_type=self.content_type,
-            headers=headers + self.headers,
-            is_streamed=self.is_streamed,
-        )
-
 
 def json_bytes(value: object) -> bytes:
     """Return `value` as compact ASCII JSON."""
@@ -77,11 +67,7 @@ def json_reply(status: int, value: object, headers: tuple[tuple[str, str], ...] 
 
 
 def read_json(body: bytes) -> Any:
-    """Return the JSON value of `body`.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
+    """Return the JSON value of `body`; anything else is a ValueError."""
     try:
         return json.loads(body)
     except RecursionError as exc:

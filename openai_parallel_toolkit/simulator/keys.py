@@ -70,11 +70,9 @@ class Account:
         self._billed_tokens = 0
 
     def admit(self, *, is_azure: bool, is_free: bool = False) -> None:
-        """Let a request pass that this key may send at all.
+        """Let a request pass that this key may send at all, or raise Refused.
 
-        Raises:
-            Refused: the key is not valid or deactivated or, when the request is not free, unpaid
-                or out of quota.
+        Free ones may be sent by a key that is unpaid or out of quota.
         """
         key = self.key
         if not key.valid:
@@ -89,11 +87,7 @@ class Account:
             raise Refused(named_error("insufficient_quota"))
 
     def admit_model(self, model: str, deployment: str | None) -> None:
-        """Let a request pass whose model this key may use; a deployment of None is not Azure.
-
-        Raises:
-            Refused: the model or deployment does not exist for this key.
-        """
+        """Let a request pass whose model or Azure deployment this key has, or raise Refused."""
         key = self.key
         if deployment is not None:
             if key.deployments is not None and deployment not in key.deployments:
@@ -102,11 +96,7 @@ class Account:
             raise Refused(named_error("404_model", model=model))
 
     def take(self, model: str, tokens: int, now_s: float, *, is_azure: bool) -> None:
-        """Take one request of `tokens` from the limits.
-
-        Raises:
-            Refused: they do not bear it now.
-        """
+        """Take one request of `tokens` from the limits, or raise Refused."""
         shortage = self.limits.take(tokens, now_s)
         if shortage is not None:
             group = self.key.group or self.key.name
@@ -156,8 +146,7 @@ class Keyring:
 
     def find(self, key_value: str) -> Account:
         """Return the account of a key; a key that does not exist is not valid and has no name."""
-        account = self._accounts.get(key_value)
-        if account is not None:
+        if account := self._accounts.get(key_value):
             return account
         key = SimKey("", value=key_value, valid=False)
         return Account(key, Limits(rpm=None, tpm=None, burst=None, now_s=0.0))

@@ -190,11 +190,7 @@ class Ledger:
             self._in_flight_peak = self._in_flight
 
     def flush(self) -> None:
-        """Write what waits for the file.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write what waits for the file, or raise OSError."""
         with self._lock:
             rows, self._unwritten = self._unwritten, []
         if self._file is not None and rows:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from .completion import PaidEndpoint
+from .completion import PaidEndpoint, RequestView
 from .endpoints import PAID_ENDPOINTS
 from .endpoints.batches import BatchEndpoints
 from .endpoints.files import FileEndpoints
-from .endpoints.models import list_models
-from .http_messages import HttpReply
+from .http_messages import HttpReply, json_reply
 from .refusals import Refused, unknown_url, wrong_method
 
 #: What answers and is billed; or what does work that costs nothing, called with a RequestView and
 #: what stood in the places of the path's braces.
 Target = PaidEndpoint | Callable[..., HttpReply]
+#: Listed for a key that may use all models; other names are served as well.
+_USUAL_MODELS = ("gpt-3.5-turbo", "gpt-4o", "gpt-4o-mini", "text-embedding-3-small")
 
 
 class Router:
@@ -32,11 +33,7 @@ class Router:
         ]
 
     def find(self, method: str, path: str) -> tuple[Target, Mapping[str, str]]:
-        """Return what serves `method` at `path`, and what stands in the places of its braces.
-
-        Raises:
-            Refused: nothing does.
-        """
+        """Return what serves `method` at `path` and what its braces stand for, or raise Refused."""
         for pattern, targets in self._table:
             if (match := pattern.fullmatch(path)) is not None:
                 if method not in targets:
@@ -52,7 +49,7 @@ def openai_routes(files: FileEndpoints, batches: BatchEndpoints) -> Router:
         table[f"/v1{path}"] = {"POST": endpoint}
         if path != "/responses":
             table[f"/openai/deployments/{{deployment}}{path}"] = {"POST": endpoint}
-    table["/v1/models"] = {"GET": list_models}
+    table["/v1/models"] = {"GET": _list_models}
     table["/openai/files/import"] = {"POST": files.import_file}
     for root in ("/v1", "/openai"):
         table |= {
@@ -64,3 +61,14 @@ def openai_routes(files: FileEndpoints, batches: BatchEndpoints) -> Router:
             f"{root}/batches/{{batch_id}}/cancel": {"POST": batches.cancel},
         }
     return Router(table)
+
+
+def _list_models(view: RequestView) -> HttpReply:
+    view.account.admit(is_azure=view.is_azure)
+    key = view.account.key
+    names = _USUAL_MODELS if key.models is None else key.models
+    models = [
+        {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"}
+        for name in names
+    ]
+    return json_reply(200, {"object": "list", "data": models})

@@ -74,6 +74,7 @@ class Simulator:
         except OSError:
             self._socket.close()
             raise
+        self._loop = asyncio.new_event_loop()
         self._address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         #: How batches go.
         self.batch_controls = BatchControls(seconds=batch_seconds, window_s=batch_window_s)
@@ -89,16 +90,19 @@ class Simulator:
             batch_limits=batch_limits,
             clock=clock,
             now_s=lambda: epoch_s + clock(),
-            later=self._call_later,
+            later=self._loop.call_later,
         )
         self._service = Service(environment, keyring, on_post)
         #: What is kept at the provider now.
         self.files = self._service.files
         #: All batches that were created.
         self.batches = self._service.batches
-        self._loop = asyncio.new_event_loop()
         self._stop_asked = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="simulator", daemon=True)
+        self._thread = threading.Thread(
+            target=lambda: self._loop.run_until_complete(self._serve()),
+            name="simulator",
+            daemon=True,
+        )
 
     @property
     def url(self) -> str:
@@ -131,9 +135,6 @@ class Simulator:
     def __exit__(self, *exc: object) -> None:
         self.stop()
 
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
-
     async def _serve(self) -> None:
         from .wire import Wire
 
@@ -143,9 +144,6 @@ class Simulator:
         await self._stop_asked.wait()
         await wire.stop()
         server.close()
-
-    def _call_later(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._loop.call_later(delay_s, action)
 
     def _flush_again(self) -> None:
         self._loop.call_later(_FLUSH_EVERY_S, self._flush_again)

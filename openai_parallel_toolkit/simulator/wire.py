@@ -93,19 +93,20 @@ class Wire:
             try:
                 await self._answer(request, out)
             except (ConnectionError, web.RequestPayloadError):
-                out.close()  # the client is gone already
+                transport.close()  # the client is gone already
         is_open = transport is not None and not transport.is_closing()
         return self._kept if request.keep_alive and is_open else self._last
 
     async def _answer(self, request: web.BaseRequest, out: _Out) -> None:
         if "Expect" in request.headers:
             out.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        decision, reply, row = self._service.handle(await _read(request))
+        decision, row = self._service.handle(await _read(request))
+        fault = decision.fault
         is_left = True
         try:
             if decision.delay_s > 0:
                 await asyncio.sleep(decision.delay_s)
-            await _deliver(out, reply, decision.fault)
+            await _deliver(out, decision.reply, fault)
             is_left = False
         finally:
             if row is not None:
@@ -113,7 +114,6 @@ class Wire:
                 self._service.ledger.leave(
                     row, bytes_sent=out.bytes_sent, client_closed=client_closed
                 )
-        fault = decision.fault
         if fault is not None and fault.kind == "close_idle" and fault.seconds:
             loop = asyncio.get_running_loop()
             closer = loop.call_later(fault.seconds, self._close_idle, out.transport)
@@ -143,10 +143,6 @@ class _Out:
         """Wait until the kernel has taken all bytes."""
         if self.transport.get_write_buffer_size():
             await self._writer.drain()
-
-    def close(self) -> None:
-        """Close once all is sent."""
-        self.transport.close()
 
     def reset(self) -> None:
         """Break the connection with an RST."""
@@ -208,7 +204,7 @@ async def _deliver(out: _Out, reply: HttpReply, fault: Fault | None) -> None:
     if kind in _RESET:
         out.reset()
     elif kind in _CLOSED and not (kind == "close_idle" and fault.seconds):
-        out.close()
+        out.transport.close()
     else:
         await out.finish()
 

@@ -21,15 +21,7 @@ from .base import Transport
 
 
 def default_transport(proxy: Secret | None = None) -> Transport:
-    """Return the transport for real providers.
-
-    Args:
-        proxy: URL of the proxy for everything, with credentials if it wants them; None: whatever
-            the environment says, and for loopback addresses none.
-
-    Raises:
-        ConfigError: the proxy is not an http:// or https:// URL.
-    """
+    """Return the transport for real providers; `proxy` None: what the environment says."""
     from .http import HttpTransport
 
     return HttpTransport(proxy=proxy)

@@ -45,26 +45,18 @@ class FakeTransport:
 def chat_reply(text: str, request: Request) -> RawReply:
     """Return a good chat completion with this text, one token a word."""
     words = len(text.split())
+    message = {"role": "assistant", "content": text}
     completion = {
         "id": "chatcmpl-fake",
         "object": "chat.completion",
         "created": 0,
         "model": request.model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": "stop",
-            }
-        ],
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {
             "prompt_tokens": request.prompt_tokens,
             "completion_tokens": words,
             "total_tokens": request.prompt_tokens + words,
         },
     }
-    return RawReply(
-        status=200,
-        headers={"content-type": "application/json"},
-        body=json.dumps(completion).encode(),
-    )
+    headers = {"content-type": "application/json"}
+    return RawReply(status=200, headers=headers, body=json.dumps(completion).encode())

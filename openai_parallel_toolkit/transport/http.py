@@ -53,17 +53,13 @@ class HttpTransport:
         self._exchange_ids = itertools.count(1)
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
-        """Send as `Transport.send` says.
-
-        Raises:
-            SendFault: no whole reply came.
-            ConfigError: the environment names a proxy that cannot be used.
-        """
+        """Send as `Transport.send` says."""
         exchange = HttpExchange(method="POST", path=request.path, body=request.body)
-        request_id = f"{self._run_id}-{lease.id}"
-        return _whole(await self._attempt(exchange, lease, timeout_s, request_id))
+        return await self.run(exchange, lease, timeout_s=timeout_s, number=str(lease.id))
 
-    async def run(self, exchange: HttpExchange, lease: Lease, *, timeout_s: float) -> RawReply:
+    async def run(
+        self, exchange: HttpExchange, lease: Lease, *, timeout_s: float, number: str = ""
+    ) -> RawReply:
         """Carry out one exchange under the lease's key and return the whole reply, of any status.
 
         Only the lease's key and address are used. A GET or DELETE on a kept connection that the
@@ -72,14 +68,19 @@ class HttpTransport:
         Args:
             timeout_s: seconds from connecting to the last byte of the reply; when the reply is
                 saved as it comes, seconds of silence. An upload gets more, by its size.
+            number: of the request, within this transport; "": the next of its own.
 
         Raises:
             SendFault: no whole reply came.
             StorageError: the file to send cannot be read, or the reply cannot be written.
             ConfigError: the environment names a proxy that cannot be used.
         """
-        request_id = f"{self._run_id}-e{next(self._exchange_ids)}"
-        return _whole(await self._attempt(exchange, lease, timeout_s, request_id))
+        request_id = f"{self._run_id}-{number or f'e{next(self._exchange_ids)}'}"
+        ended = await self._attempt(exchange, lease, timeout_s, request_id)
+        if isinstance(ended, SendFault):
+            # Raised here, where no frame of the traceback holds the plain key.
+            raise ended
+        return ended
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent afterwards."""
@@ -166,13 +167,6 @@ class EndpointTransport(HttpTransport):
     def _proxy_for(self, api_base: str) -> Proxy | None:
         del api_base
         return super()._proxy_for(self._url)
-
-
-def _whole(ended: RawReply | SendFault) -> RawReply:
-    if isinstance(ended, SendFault):
-        # Raised here, where no frame of the traceback holds the plain key.
-        raise ended
-    return ended
 
 
 @contextlib.contextmanager

@@ -28,11 +28,7 @@ class Proxy:
 
 
 def parse_proxy(url: str) -> Proxy:
-    """Read a proxy's URL; one without a scheme means http.
-
-    Raises:
-        ConfigError: it is not the URL of an HTTP proxy.
-    """
+    """Read a proxy's URL; one without a scheme means http."""
     parts = _split(url if "://" in url else f"http://{url}")
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(
@@ -49,13 +45,7 @@ def parse_proxy(url: str) -> Proxy:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """Return the proxy that the environment sets for a URL; None: go there directly.
-
-    Loopback addresses are always reached directly.
-
-    Raises:
-        ConfigError: the environment names a proxy that cannot be used.
-    """
+    """Return the proxy that the environment sets for a URL; None: none, or it is loopback."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):

@@ -45,11 +45,6 @@ class Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
-        """Return a connection.
-
-        Raises:
-            NotConnected: there is none.
-        """
         try:
             connection = await super().connect(req, traces, timeout)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
@@ -61,12 +56,7 @@ class Connector(aiohttp.TCPConnector):
 
 
 def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: str) -> SendFault:
-    """Return what an error of aiohttp's says about a request.
-
-    Args:
-        route: address and proxy, for people.
-        request_id: what the provider can find the request by.
-    """
+    """Return what an error of aiohttp's says about a request."""
     if isinstance(exc, asyncio.TimeoutError) and not progress.is_connected:
         # The time for the whole ended first: it is raised further out, where no line is seen.
         exc = NotConnected(exc)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from ..core.records import Lease
@@ -25,7 +24,6 @@ _BELOW_DEPLOYMENT = frozenset(
         "/images/edits",
     }
 )
-_NO_QUERY: Mapping[str, str] = MappingProxyType({})
 _AZURE_SUFFIX = re.compile(r"/openai(/v1)?/*$")
 
 
@@ -39,18 +37,17 @@ def azure_endpoint(lease: Lease) -> str:
     return _AZURE_SUFFIX.sub("", lease.api_base.rstrip("/"))
 
 
-def url_of(lease: Lease, path: str, query: Mapping[str, str] = _NO_QUERY) -> str:
+def url_of(lease: Lease, path: str, query: Mapping[str, str] | None = None) -> str:
     """Return the URL of an API path such as "/chat/completions" under this lease."""
     if not is_azure(lease):
         return lease.api_base.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
     deployment = quote(lease.azure_deployment or lease.need.model, safe="")
     below = f"/deployments/{deployment}" if path in _BELOW_DEPLOYMENT else ""
-    told = urlencode({"api-version": lease.api_version or AZURE_API_VERSION, **query})
+    told = urlencode({"api-version": lease.api_version or AZURE_API_VERSION, **(query or {})})
     return f"{azure_endpoint(lease)}/openai{below}{path}?{told}"
 
 
 def key_header(lease: Lease) -> tuple[str, str]:
-    """Return name and value of the header that carries the key."""
     if is_azure(lease):
         return "api-key", lease.secret.reveal()
     return "Authorization", f"Bearer {lease.secret.reveal()}"

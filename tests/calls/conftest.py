@@ -1,17 +1,17 @@
-"""A bench for calls: a folder, keys for a simulator, and an openai package left as it was found."""
+"""A fixture for calls: a folder, keys for a simulator, the openai package left as it was found."""
 
 import contextlib
 
 import pytest
-from calls_bench import Bench
+from calls_fixture import CallFixture
 
 
 @pytest.fixture
-def bench(tmp_path, monkeypatch):
+def fixture(tmp_path, monkeypatch):
     """A folder, and whatever simulators and keys a test makes over it."""
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
-        yield Bench(tmp_path, stack)
+        yield CallFixture(tmp_path, stack)
 
 
 @pytest.fixture

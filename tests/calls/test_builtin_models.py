@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from calls_bench import Hooks
+from calls_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,
@@ -28,7 +28,7 @@ def reply(**body):
     return RawReply(status=200, headers={}, body=json.dumps(body).encode())
 
 
-def ask_once(bench, model, answer):
+def ask_once(fixture, model, answer):
     """Ask in a hook whose requests are answered so; return the value or the error."""
     got = []
 
@@ -40,12 +40,12 @@ def ask_once(bench, model, answer):
                 got.append(exc)
 
     fake = FakeTransport(lambda request, lease: answer)
-    bench.configure(bench.simulate()).inputs(1).run(Asks, transport=fake)
+    fixture.configure(fixture.simulate()).inputs(1).run(Asks, transport=fake)
     return got[0]
 
 
-def test_an_embedding_is_a_vector_and_a_list_gives_a_list_of_vectors(bench):
-    keys = bench.keys(bench.simulate())
+def test_an_embedding_is_a_vector_and_a_list_gives_a_list_of_vectors(fixture):
+    keys = fixture.keys(fixture.simulate())
     one = request_openai_api(EmbeddingModel(EMBEDDER, "first", dimensions=8), keys)
     assert len(one) == 8
     assert all(isinstance(number, float) for number in one)
@@ -54,8 +54,8 @@ def test_an_embedding_is_a_vector_and_a_list_gives_a_list_of_vectors(bench):
     assert request_openai_api(EmbeddingModel(EMBEDDER, ["first"], dimensions=8), keys) == [one]
 
 
-def test_token_numbers_are_one_input_and_lists_of_them_several(bench):
-    keys = bench.keys(bench.simulate())
+def test_token_numbers_are_one_input_and_lists_of_them_several(fixture):
+    keys = fixture.keys(fixture.simulate())
     one = request_openai_api(EmbeddingModel(EMBEDDER, [1, 2, 3], dimensions=4), keys)
     assert len(one) == 4
     got = request_openai_api(EmbeddingModel(EMBEDDER, [[1, 2, 3], [4]], dimensions=4), keys)
@@ -63,10 +63,10 @@ def test_token_numbers_are_one_input_and_lists_of_them_several(bench):
     assert len(got) == 2
 
 
-def test_vectors_come_in_the_order_of_the_inputs(bench):
+def test_vectors_come_in_the_order_of_the_inputs(fixture):
     rows = [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}]
     model = EmbeddingModel(EMBEDDER, ["a", "b"])
-    assert ask_once(bench, model, reply(data=rows)) == [[1.0], [2.0]]
+    assert ask_once(fixture, model, reply(data=rows)) == [[1.0], [2.0]]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_vectors_come_in_the_order_of_the_inputs(bench):
         [{"index": 0}],
     ],
 )
-def test_missing_vectors_are_an_invalid_answer(bench, rows):
-    got = ask_once(bench, EmbeddingModel(EMBEDDER, ["a", "b"]), reply(data=rows))
+def test_missing_vectors_are_an_invalid_answer(fixture, rows):
+    got = ask_once(fixture, EmbeddingModel(EMBEDDER, ["a", "b"]), reply(data=rows))
     assert isinstance(got, InvalidAnswer)
 
 
@@ -119,29 +119,29 @@ def test_an_embedding_takes_no_prompt():
 
 
 @pytest.mark.parametrize("given", ["", []])
-def test_an_empty_input_is_the_servers_to_refuse(bench, given):
+def test_an_empty_input_is_the_servers_to_refuse(fixture, given):
     with pytest.raises(Exception, match="input"):
-        request_openai_api(EmbeddingModel(EMBEDDER, given), bench.keys(bench.simulate()))
+        request_openai_api(EmbeddingModel(EMBEDDER, given), fixture.keys(fixture.simulate()))
 
 
-def test_a_vector_is_replayed(bench):
+def test_a_vector_is_replayed(fixture):
     class Embeds(Hooks):
         def process_data(self, data):
             return request_openai_api(EmbeddingModel(EMBEDDER, [data, "more"], dimensions=4))
 
-    sim = bench.simulate()
-    bench.configure(sim).inputs(2).run(Embeds)
-    before = bench.outputs()
-    for path in bench.output.glob("*.json"):
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(2).run(Embeds)
+    before = fixture.outputs()
+    for path in fixture.output.glob("*.json"):
         path.unlink()
-    assert bench.run(Embeds).calls.sent == 0
-    assert bench.outputs() == before
+    assert fixture.run(Embeds).calls.sent == 0
+    assert fixture.outputs() == before
     assert sim.ledger.billed() == 2
 
 
-def test_a_response_is_a_text(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
+def test_a_response_is_a_text(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
     model = ResponsesModel("gpt-4o-mini", "Say something.", instructions="be brief")
     assert request_openai_api(model, keys) == "Say something."
     answered = request_reply(model, keys)
@@ -149,8 +149,8 @@ def test_a_response_is_a_text(bench):
     assert {row.path for row in sim.ledger.rows()} == {"/v1/responses"}
 
 
-def test_a_response_that_is_cut_is_incomplete(bench):
-    keys = bench.keys(bench.simulate())
+def test_a_response_that_is_cut_is_incomplete(fixture):
+    keys = fixture.keys(fixture.simulate())
     model = ResponsesModel("gpt-4o-mini", "one two three four five", max_output_tokens=1)
     with pytest.raises(IncompleteAnswer) as caught:
         request_openai_api(model, keys)
@@ -158,15 +158,15 @@ def test_a_response_that_is_cut_is_incomplete(bench):
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_a_response_that_failed_is_no_answer(bench, status):
+def test_a_response_that_failed_is_no_answer(fixture, status):
     answer = reply(status=status, output=[], error={"code": "server_error", "message": "no"})
-    assert isinstance(ask_once(bench, ResponsesModel("m", "hello"), answer), OutcomeUnknown)
+    assert isinstance(ask_once(fixture, ResponsesModel("m", "hello"), answer), OutcomeUnknown)
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", "unheard_of"])
-def test_a_response_that_is_not_there_yet_is_incomplete(bench, status):
+def test_a_response_that_is_not_there_yet_is_incomplete(fixture, status):
     answer = reply(status=status, output=[])
-    assert isinstance(ask_once(bench, ResponsesModel("m", "hello"), answer), IncompleteAnswer)
+    assert isinstance(ask_once(fixture, ResponsesModel("m", "hello"), answer), IncompleteAnswer)
 
 
 def chat(**message):
@@ -187,8 +187,8 @@ REFUSED = [{"type": "message", "content": [{"type": "refusal", "refusal": "I wil
         (ResponsesModel("m", "c"), reply(status="completed", output=REFUSED)),
     ],
 )
-def test_a_refusal_is_an_incomplete_answer_with_the_models_words(bench, model, answer):
-    got = ask_once(bench, model, answer)
+def test_a_refusal_is_an_incomplete_answer_with_the_models_words(fixture, model, answer):
+    got = ask_once(fixture, model, answer)
     assert isinstance(got, IncompleteAnswer)
     assert (got.text, got.finish_reason) == ("I will not.", "refusal")
     assert "I will not." not in got.message
@@ -204,8 +204,8 @@ def test_a_refusal_is_an_incomplete_answer_with_the_models_words(bench, model, a
         ),
     ],
 )
-def test_a_call_of_a_tool_is_a_whole_answer(bench, model, answer):
-    assert ask_once(bench, model, answer) == ""
+def test_a_call_of_a_tool_is_a_whole_answer(fixture, model, answer):
+    assert ask_once(fixture, model, answer) == ""
 
 
 def test_images_tools_and_whatever_the_api_knows_pass_through():
@@ -224,15 +224,15 @@ def test_images_tools_and_whatever_the_api_knows_pass_through():
 @pytest.mark.parametrize(
     "model", [ChatModel("m", content="c", stream=True), ResponsesModel("m", "c", stream=True)]
 )
-def test_streams_are_refused_before_they_are_paid_for(bench, model):
-    sim = bench.simulate()
+def test_streams_are_refused_before_they_are_paid_for(fixture, model):
+    sim = fixture.simulate()
     with pytest.raises(UsageError, match="stream"):
-        request_openai_api(model, bench.keys(sim))
+        request_openai_api(model, fixture.keys(sim))
     assert sim.ledger.hits() == 0
 
 
 @pytest.mark.parametrize("kind", ["html_200", "cut_body", "503"])
-def test_every_model_is_tried_again_as_any_other(bench, kind):
-    sim = bench.simulate(faults=[Fault(kind, at=[1], retry_after=0.01)])
-    assert request_openai_api(EmbeddingModel(EMBEDDER, "text"), bench.keys(sim))
+def test_every_model_is_tried_again_as_any_other(fixture, kind):
+    sim = fixture.simulate(faults=[Fault(kind, at=[1], retry_after=0.01)])
+    assert request_openai_api(EmbeddingModel(EMBEDDER, "text"), fixture.keys(sim))
     assert sim.ledger.hits() == 2

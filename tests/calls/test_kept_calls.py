@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calls_bench import STATE, Hooks
+from calls_fixture import STATE, Hooks
 
 from openai_parallel_toolkit import (
     EmbeddingModel,
@@ -46,34 +46,34 @@ def script(keys, journal):
     ]
 
 
-def test_all_ways_of_asking_replay_when_the_script_runs_again(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
-    first = script(keys, bench.root / "kept")
+def test_all_ways_of_asking_replay_when_the_script_runs_again(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
+    first = script(keys, fixture.root / "kept")
     assert sim.ledger.billed() == 6 + 2 * len(LINES)
     keys.close()
-    assert script(bench.keys(sim), str(bench.root / "kept")) == first
+    assert script(fixture.keys(sim), str(fixture.root / "kept")) == first
     assert sim.ledger.hits() == 6 + 2 * len(LINES)
 
 
-def test_in_one_process_an_equal_call_is_a_new_one(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
+def test_in_one_process_an_equal_call_is_a_new_one(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
     for _ in range(3):
         request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
     assert sim.ledger.billed() == 3
 
 
-def test_without_a_journal_nothing_is_kept(bench):
-    sim = bench.simulate()
-    request_openai_api(Gpt35Turbo("hello"), bench.keys(sim))
-    assert list(bench.root.iterdir()) == [bench.input]
+def test_without_a_journal_nothing_is_kept(fixture):
+    sim = fixture.simulate()
+    request_openai_api(Gpt35Turbo("hello"), fixture.keys(sim))
+    assert list(fixture.root.iterdir()) == [fixture.input]
 
 
-def test_a_replay_is_told_in_the_reply(bench):
-    sim = bench.simulate()
+def test_a_replay_is_told_in_the_reply(fixture):
+    sim = fixture.simulate()
     for is_replay in (False, True):
-        keys = bench.keys(sim)
+        keys = fixture.keys(sim)
         assert request_reply(Gpt35Turbo("hi"), keys, journal="kept").is_replay is is_replay
         keys.close()
 
@@ -91,72 +91,72 @@ def run_child(*words):
     )
 
 
-def test_a_script_that_was_killed_pays_for_the_rest_and_what_was_in_flight(bench):
-    sim = bench.simulate(latency=0.02)
-    killed = run_child(sim.url, bench.root / "kept", 200, 0.4)
+def test_a_script_that_was_killed_pays_for_the_rest_and_what_was_in_flight(fixture):
+    sim = fixture.simulate(latency=0.02)
+    killed = run_child(sim.url, fixture.root / "kept", 200, 0.4)
     assert killed.returncode == -9
     paid = sim.ledger.billed()
     assert 1 < paid < 201
     for _ in range(2):
-        again = run_child(sim.url, bench.root / "kept", 200)
+        again = run_child(sim.url, fixture.root / "kept", 200)
         assert again.stdout == "200\n201\n", again.stderr
         assert 201 <= sim.ledger.billed() <= 201 + 4
-    with JournalReader(str(bench.root / "kept" / STATE)) as journal:
+    with JournalReader(str(fixture.root / "kept" / STATE)) as journal:
         status = journal.status()
         assert status.run.how == "finished"  # closed in good order when the process ended
         assert (status.totals.this_run.sent, status.totals.all_runs.answered) == (0, 201)
 
 
-def test_another_process_is_told_who_holds_the_journal(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
+def test_another_process_is_told_who_holds_the_journal(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
     request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
-    other = run_child(sim.url, bench.root / "kept", 1)
+    other = run_child(sim.url, fixture.root / "kept", 1)
     assert f"RunLocked: Process {os.getpid()} on" in other.stderr
     keys.close()
-    assert run_child(sim.url, bench.root / "kept", 1).returncode == 0
+    assert run_child(sim.url, fixture.root / "kept", 1).returncode == 0
 
 
-def test_under_other_keys_the_journal_is_locked_too(bench):
-    sim = bench.simulate()
-    request_openai_api(Gpt35Turbo("hello"), bench.keys(sim), journal="kept")
+def test_under_other_keys_the_journal_is_locked_too(fixture):
+    sim = fixture.simulate()
+    request_openai_api(Gpt35Turbo("hello"), fixture.keys(sim), journal="kept")
     with pytest.raises(RunLocked):
-        request_openai_api(Gpt35Turbo("hello"), bench.keys(sim), journal=bench.root / "kept")
+        request_openai_api(Gpt35Turbo("hello"), fixture.keys(sim), journal=fixture.root / "kept")
 
 
-def test_one_folder_has_one_journal_however_it_is_called(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
-    (bench.root / "link").symlink_to(bench.root / "kept")
-    for name in ("kept", "./kept/", bench.root / "kept", "link"):
+def test_one_folder_has_one_journal_however_it_is_called(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
+    (fixture.root / "link").symlink_to(fixture.root / "kept")
+    for name in ("kept", "./kept/", fixture.root / "kept", "link"):
         request_openai_api(Gpt35Turbo("hello"), keys, journal=name)
     keys.close()
-    keys = bench.keys(sim)
+    keys = fixture.keys(sim)
     for _ in range(4):
         assert request_reply(Gpt35Turbo("hello"), keys, journal="kept").is_replay
 
 
-def test_errors_of_calls_come_as_they_are_and_spoil_nothing(bench):
-    sim = bench.simulate(SimKey("short", quota=3))
-    keys = bench.keys(sim)
+def test_errors_of_calls_come_as_they_are_and_spoil_nothing(fixture):
+    sim = fixture.simulate(SimKey("short", quota=3))
+    keys = fixture.keys(sim)
     with pytest.raises(NoUsableKey):
         multi_process_one(LINES, Gpt35Turbo, 1, keys=keys, journal="kept")
     with pytest.raises(NoUsableKey):
         request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
     keys.close()
-    richer = bench.simulate()
-    assert len(multi_process_one(LINES, Gpt35Turbo, keys=bench.keys(richer), journal="kept")) == 8
+    richer = fixture.simulate()
+    assert len(multi_process_one(LINES, Gpt35Turbo, keys=fixture.keys(richer), journal="kept")) == 8
     assert richer.ledger.billed() == len(LINES) - 3
 
 
-def test_tries_that_did_not_fit_are_replayed_too(bench):
-    sim = bench.simulate()
+def test_tries_that_did_not_fit_are_replayed_too(fixture):
+    sim = fixture.simulate()
     form = {"type": "json_object"}
     model = EmbeddingModel("e", ["a", "b"])
     model.input = ["a", "b"]
     counts = []
     for _ in range(2):
-        keys = bench.keys(sim)
+        keys = fixture.keys(sim)
 
         class Short(EmbeddingModel):
             def payload(self):
@@ -170,28 +170,28 @@ def test_tries_that_did_not_fit_are_replayed_too(bench):
     assert counts == [4, 4]
 
 
-def test_in_a_hook_the_file_keeps_the_answer(bench):
+def test_in_a_hook_the_file_keeps_the_answer(fixture):
     class Asks(Hooks):
         def process_data(self, data):
-            return request_openai_api(Gpt35Turbo(data), journal=bench.root / "kept")
+            return request_openai_api(Gpt35Turbo(data), journal=fixture.root / "kept")
 
-    sim = bench.simulate()
-    bench.configure(sim).inputs(2).run(Asks)
-    assert not (bench.root / "kept").exists()
-    assert bench.run(Asks, force=True).calls.replayed == 2
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(2).run(Asks)
+    assert not (fixture.root / "kept").exists()
+    assert fixture.run(Asks, force=True).calls.replayed == 2
 
 
-def test_a_journal_that_cannot_be_made_is_said_before_anything_is_sent(bench):
-    sim = bench.simulate()
-    (bench.root / "file").write_text("no folder")
+def test_a_journal_that_cannot_be_made_is_said_before_anything_is_sent(fixture):
+    sim = fixture.simulate()
+    (fixture.root / "file").write_text("no folder")
     with pytest.raises(StorageError):
-        request_openai_api(Gpt35Turbo("hello"), bench.keys(sim), journal="file")
+        request_openai_api(Gpt35Turbo("hello"), fixture.keys(sim), journal="file")
     assert sim.ledger.hits() == 0
 
 
-def test_a_forked_child_cannot_use_it_and_leaves_it_alone(bench):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
+def test_a_forked_child_cannot_use_it_and_leaves_it_alone(fixture):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
     request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
     child = os.fork()
     if child == 0:
@@ -199,18 +199,19 @@ def test_a_forked_child_cannot_use_it_and_leaves_it_alone(bench):
         try:
             request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
         except UsageError:
-            keys._sender.resources.close()
+            for cache in keys._sender._resources.values():
+                cache.close()
             code = 0
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
     with pytest.raises(RunLocked):
-        request_openai_api(Gpt35Turbo("hello"), bench.keys(sim), journal="kept")
+        request_openai_api(Gpt35Turbo("hello"), fixture.keys(sim), journal="kept")
 
 
-def test_the_command_line_shows_it(bench, capsys):
-    keys = bench.keys(bench.simulate())
+def test_the_command_line_shows_it(fixture, capsys):
+    keys = fixture.keys(fixture.simulate())
     request_openai_api(Gpt35Turbo("hello"), keys, journal="kept")
     keys.close()
     assert dispatch(["show", "kept", "(calls)"]) == 0

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from calls_bench import Hooks
+from calls_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,
@@ -39,23 +39,23 @@ BOTH = pytest.mark.parametrize("ask", [multi_process_one, in_loop], ids=["blocki
 
 
 @BOTH
-def test_answers_come_in_the_order_of_the_list(bench, ask):
-    sim = bench.simulate("a", "b", latency=0.005)
-    keys = bench.keys(sim)
+def test_answers_come_in_the_order_of_the_list(fixture, ask):
+    sim = fixture.simulate("a", "b", latency=0.005)
+    keys = fixture.keys(sim)
     got = ask(pairs(60), Gpt35Turbo, keys=keys, temperature=0.0)
     models = [Gpt35Turbo(content=c, prompt=p, temperature=0.0) for p, c in pairs(60)]
     assert got == [request_openai_api(model, keys) for model in models]
 
 
 @BOTH
-def test_an_empty_list_gives_an_empty_list(bench, ask):
-    assert ask([], Gpt35Turbo, keys=bench.keys(bench.simulate())) == []
+def test_an_empty_list_gives_an_empty_list(fixture, ask):
+    assert ask([], Gpt35Turbo, keys=fixture.keys(fixture.simulate())) == []
 
 
 @BOTH
-def test_embeddings_of_a_list_are_vectors_in_its_order(bench, ask):
-    sim = bench.simulate()
-    keys = bench.keys(sim)
+def test_embeddings_of_a_list_are_vectors_in_its_order(fixture, ask):
+    sim = fixture.simulate()
+    keys = fixture.keys(sim)
     texts = [f"text {n}" for n in range(5)]
     shared = {"model": "text-embedding-3-small", "dimensions": 4}
     got = ask([("", text) for text in texts], EmbeddingModel, keys=keys, **shared)
@@ -65,9 +65,9 @@ def test_embeddings_of_a_list_are_vectors_in_its_order(bench, ask):
 
 
 @BOTH
-def test_a_prompt_is_the_instructions_of_a_response(bench, ask):
+def test_a_prompt_is_the_instructions_of_a_response(fixture, ask):
     sent = []
-    keys = bench.keys(bench.simulate())
+    keys = fixture.keys(fixture.simulate())
 
     def asked(**fields):
         sent.append(ResponsesModel("gpt-4o-mini", **fields))
@@ -88,8 +88,8 @@ class Noted(OpenAIModel):
 
 
 @pytest.mark.usefixtures("openai_module")
-def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signature(bench):
-    keys = bench.keys(bench.simulate())
+def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signature(fixture):
+    keys = fixture.keys(fixture.simulate())
     data = [("p", "c"), ["p", "c", "warm"], ("p", "c", "warm", 2), ("p", "c", "warm", 2, "x")]
     assert multi_process_one(data, Noted, keys=keys) == [
         ["c", "p", "plain", 1, None],
@@ -103,15 +103,15 @@ def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signatu
 
 
 @pytest.mark.parametrize("item", ["ab", ("only",), (), tuple("abcdef")])
-def test_an_item_of_another_form_is_refused_before_anything_is_sent(bench, item):
-    sim = bench.simulate()
+def test_an_item_of_another_form_is_refused_before_anything_is_sent(fixture, item):
+    sim = fixture.simulate()
     with pytest.raises(UsageError, match="item 1 of the list"):
-        multi_process_one([("p", "c"), item], Noted, keys=bench.keys(sim))
+        multi_process_one([("p", "c"), item], Noted, keys=fixture.keys(sim))
     assert sim.ledger.hits() == 0
 
 
-def test_what_makes_no_model_and_no_threads_are_refused(bench):
-    keys = bench.keys(bench.simulate())
+def test_what_makes_no_model_and_no_threads_are_refused(fixture):
+    keys = fixture.keys(fixture.simulate())
     for kind in (dict, "Gpt35Turbo", Gpt35Turbo("c")):
         with pytest.raises(UsageError, match="expected a model's class"):
             multi_process_one([("p", "c")], kind, keys=keys)
@@ -121,16 +121,16 @@ def test_what_makes_no_model_and_no_threads_are_refused(bench):
 
 @BOTH
 @pytest.mark.parametrize("threads", [1, 7])
-def test_no_more_than_threads_are_in_flight(bench, ask, threads):
-    sim = bench.simulate(latency=0.05 * threads)
-    ask(pairs(15), Gpt35Turbo, threads, keys=bench.keys(sim))
+def test_no_more_than_threads_are_in_flight(fixture, ask, threads):
+    sim = fixture.simulate(latency=0.05 * threads)
+    ask(pairs(15), Gpt35Turbo, threads, keys=fixture.keys(sim))
     assert sim.ledger.in_flight_peak == threads
 
 
-def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(bench):
-    sim = bench.simulate(latency=0.3)
+def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(fixture):
+    sim = fixture.simulate(latency=0.3)
     before, seen = threading.active_count(), []
-    keys = bench.keys(sim)
+    keys = fixture.keys(sim)
 
     def count(model=Gpt35Turbo, **fields):
         seen.append(threading.active_count())
@@ -143,7 +143,7 @@ def test_by_default_five_times_the_cpus_are_in_flight_on_no_thread_each(bench):
 
 @BOTH
 @pytest.mark.usefixtures("openai_module")
-def test_a_generate_of_ones_own_runs_on_so_many_threads(bench, ask):
+def test_a_generate_of_ones_own_runs_on_so_many_threads(fixture, ask):
     most, now, lock, six = [0], [0], threading.Lock(), threading.Barrier(6)
 
     class Busy(Noted):
@@ -156,15 +156,15 @@ def test_a_generate_of_ones_own_runs_on_so_many_threads(bench, ask):
                 now[0] -= 1
             return self.fields[0]
 
-    keys = bench.keys(bench.simulate())
+    keys = fixture.keys(fixture.simulate())
     assert ask(pairs(30), Busy, 6, keys=keys) == [f"text {n}" for n in range(30)]
     assert most[0] == 6
 
 
 @BOTH
-def test_one_that_fails_does_not_lose_the_others(bench, ask):
-    sim = bench.simulate(faults=[Fault("400", marker="text 3"), Fault("400", marker="text 7")])
-    keys = bench.keys(sim)
+def test_one_that_fails_does_not_lose_the_others(fixture, ask):
+    sim = fixture.simulate(faults=[Fault("400", marker="text 3"), Fault("400", marker="text 7")])
+    keys = fixture.keys(sim)
     with pytest.raises(RequestRejected):
         ask(pairs(10), Gpt35Turbo, 2, keys=keys)
     assert sim.ledger.billed() == 8
@@ -173,39 +173,39 @@ def test_one_that_fails_does_not_lose_the_others(bench, ask):
     assert sum(isinstance(answer, str) for answer in got) == 8
 
 
-def test_a_text_that_cannot_be_sent_fails_alone(bench):
-    keys = bench.keys(bench.simulate())
+def test_a_text_that_cannot_be_sent_fails_alone(fixture):
+    keys = fixture.keys(fixture.simulate())
     data = [("", "good"), ("", "half \ud83d"), ("", "good too")]
     got = multi_process_one(data, Gpt35Turbo, keys=keys, return_exceptions=True)
     assert [type(answer) for answer in got] == [str, UsageError, str]
 
 
 @pytest.mark.parametrize("kind", ["finish_length", "finish_content_filter", "empty_content"])
-def test_an_answer_that_is_cut_short_is_an_error_of_its_item(bench, kind):
-    sim = bench.simulate(faults=[Fault(kind, marker="text 1")])
-    keys = bench.keys(sim)
+def test_an_answer_that_is_cut_short_is_an_error_of_its_item(fixture, kind):
+    sim = fixture.simulate(faults=[Fault(kind, marker="text 1")])
+    keys = fixture.keys(sim)
     got = multi_process_one(pairs(3), Gpt35Turbo, keys=keys, return_exceptions=True)
     assert [type(answer) for answer in got] == [str, IncompleteAnswer, str]
     got = multi_process_one(pairs(3), Gpt35Turbo, keys=keys, allow_incomplete=True)
     assert [type(answer) for answer in got] == [str, str, str]
 
 
-def test_outside_a_toolkit_the_death_of_the_last_key_is_raised(bench):
-    sim = bench.simulate(SimKey("short", quota=3))
+def test_outside_a_toolkit_the_death_of_the_last_key_is_raised(fixture):
+    sim = fixture.simulate(SimKey("short", quota=3))
     with pytest.raises(NoUsableKey):
-        multi_process_one(pairs(10), Gpt35Turbo, 2, keys=bench.keys(sim))
+        multi_process_one(pairs(10), Gpt35Turbo, 2, keys=fixture.keys(sim))
     assert sim.ledger.billed() == 3
 
 
-def test_progress_draws_a_bar(bench, capsys):
-    multi_process_one(pairs(3), Gpt35Turbo, keys=bench.keys(bench.simulate()), progress=True)
+def test_progress_draws_a_bar(fixture, capsys):
+    multi_process_one(pairs(3), Gpt35Turbo, keys=fixture.keys(fixture.simulate()), progress=True)
     assert "3/3" in capsys.readouterr().err
 
 
-def test_ten_thousand_items_take_a_few_seconds(bench):
-    sim = bench.simulate()
+def test_ten_thousand_items_take_a_few_seconds(fixture):
+    sim = fixture.simulate()
     since_s = time.process_time()
-    got = multi_process_one(pairs(10_000), Gpt35Turbo, 100, keys=bench.keys(sim))
+    got = multi_process_one(pairs(10_000), Gpt35Turbo, 100, keys=fixture.keys(sim))
     took_s = time.process_time() - since_s
     assert (len(got), sim.ledger.billed()) == (10_000, 10_000)
     assert took_s < 40, f"{took_s} s of the processor, the server's among them"
@@ -238,19 +238,19 @@ class AsksManyAsync(AsksMany):
 
 
 @pytest.mark.parametrize("kind", [AsksMany, AsksManyAsync])
-def test_a_rerun_replays_every_item(bench, kind):
+def test_a_rerun_replays_every_item(fixture, kind):
     class Fails(kind):
         fails = True
 
-    sim = bench.simulate()
-    bench.configure(sim).inputs(3)
-    assert bench.run(Fails).failed == 3
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(3)
+    assert fixture.run(Fails).failed == 3
     assert sim.ledger.billed() == 30
-    summary = bench.run(kind)
+    summary = fixture.run(kind)
     assert (summary.done, summary.calls.sent, summary.calls.replayed) == (3, 0, 30)
 
 
-def test_the_k_th_of_equal_items_gets_its_own_answer_again(bench):
+def test_the_k_th_of_equal_items_gets_its_own_answer_again(fixture):
     class Counts(AsksMany):
         fails = True
 
@@ -259,27 +259,27 @@ def test_the_k_th_of_equal_items_gets_its_own_answer_again(bench):
 
     numbers = iter(range(100))
     fake = FakeTransport(lambda request, lease: f"answer {next(numbers)}")
-    bench.configure(bench.simulate()).inputs(1)
-    bench.run(Counts, transport=fake)
-    with JournalReader(str(bench.output / ".openai_parallel_toolkit")) as journal:
+    fixture.configure(fixture.simulate()).inputs(1)
+    fixture.run(Counts, transport=fake)
+    with JournalReader(str(fixture.output / ".openai_parallel_toolkit")) as journal:
         kept = {a.k: a.answer.body() for a in journal.file("f000.txt").attempts}
     Counts.fails = False
-    bench.run(Counts, transport=fake)
-    (got,) = bench.outputs().values()
+    fixture.run(Counts, transport=fake)
+    (got,) = fixture.outputs().values()
     assert len(set(got)) == len(fake.sent) == 6
     assert all(got[k].encode() in body for k, body in kept.items())
 
 
-def test_items_that_were_answered_before_one_failed_are_not_asked_again(bench):
-    sim = bench.simulate(faults=[Fault("400", marker="5 of", times=1)])
-    bench.configure(sim).inputs(1)
-    assert bench.run(AsksMany).failed == 1
-    summary = bench.run(AsksMany)
+def test_items_that_were_answered_before_one_failed_are_not_asked_again(fixture):
+    sim = fixture.simulate(faults=[Fault("400", marker="5 of", times=1)])
+    fixture.configure(sim).inputs(1)
+    assert fixture.run(AsksMany).failed == 1
+    summary = fixture.run(AsksMany)
     assert (summary.done, summary.calls.replayed, summary.calls.sent) == (1, 9, 1)
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
-def test_a_stop_takes_the_hook_down_once_whatever_it_catches(bench, is_async):
+def test_a_stop_takes_the_hook_down_once_whatever_it_catches(fixture, is_async):
     after = []
 
     class Catches(AsksMany):
@@ -299,26 +299,26 @@ def test_a_stop_takes_the_hook_down_once_whatever_it_catches(bench, is_async):
                 got = exc
             after.append(got)
 
-    sim = bench.simulate(SimKey("short", quota=5), latency=0.005)
-    bench.configure(sim).inputs(2)
+    sim = fixture.simulate(SimKey("short", quota=5), latency=0.005)
+    fixture.configure(sim).inputs(2)
     with pytest.raises(NoUsableKey) as caught:
-        bench.run(CatchesAsync if is_async else Catches, num_threads=1)
-    assert (caught.value.summary.failed, bench.outputs(), after) == (0, {}, [])
-    with JournalReader(str(bench.output / ".openai_parallel_toolkit")) as journal:
+        fixture.run(CatchesAsync if is_async else Catches, num_threads=1)
+    assert (caught.value.summary.failed, fixture.outputs(), after) == (0, {}, [])
+    with JournalReader(str(fixture.output / ".openai_parallel_toolkit")) as journal:
         assert journal.status().totals.this_run.answered == 5
 
 
 @pytest.mark.parametrize("kind", [AsksMany, AsksManyAsync])
-def test_a_dry_run_counts_every_item(bench, kind):
-    sim = bench.simulate()
-    bench.configure(sim).inputs(3)
-    assert bench.run(kind, dry_run=True).would_send == 30
+def test_a_dry_run_counts_every_item(fixture, kind):
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(3)
+    assert fixture.run(kind, dry_run=True).would_send == 30
     assert sim.ledger.hits() == 0
 
 
 @pytest.mark.usefixtures("openai_module")
 @pytest.mark.parametrize("kind", [AsksMany, AsksManyAsync])
-def test_a_generate_of_ones_own_is_kept_for_the_file_too(bench, kind):
+def test_a_generate_of_ones_own_is_kept_for_the_file_too(fixture, kind):
     class Drafts(OpenAIModel):
         def __init__(self, content, prompt):
             self.content = content
@@ -330,35 +330,35 @@ def test_a_generate_of_ones_own_is_kept_for_the_file_too(bench, kind):
         model = Drafts
         fails = True
 
-    sim = bench.simulate()
-    bench.configure(sim).inputs(2)
-    bench.run(Own)
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(2)
+    fixture.run(Own)
     assert sim.ledger.billed() == 20
     Own.fails = False
-    assert bench.run(Own).calls.sent == 0
+    assert fixture.run(Own).calls.sent == 0
     assert sim.ledger.billed() == 20
 
 
-def test_an_async_hook_is_told_of_the_async_form(bench):
+def test_an_async_hook_is_told_of_the_async_form(fixture):
     class Blocks(Hooks):
         async def process_data(self, data):
             return multi_process_one([("", data)], Gpt35Turbo)
 
-    bench.configure(bench.simulate()).inputs(1)
-    bench.run(Blocks)
-    assert "amulti_process_one" in bench.failures()[0]["message"]
+    fixture.configure(fixture.simulate()).inputs(1)
+    fixture.run(Blocks)
+    assert "amulti_process_one" in fixture.failures()[0]["message"]
 
 
 @pytest.mark.usefixtures("openai_module")
 @pytest.mark.parametrize(
     ("raised", "seen"), [(SystemExit(3), SystemExit), (StopIteration(), RuntimeError)]
 )
-def test_whatever_generate_raises_ends_the_call(bench, raised, seen):
+def test_whatever_generate_raises_ends_the_call(fixture, raised, seen):
     class Breaks(Noted):
         def generate(self):
             raise raised
 
-    keys = bench.keys(bench.simulate())
+    keys = fixture.keys(fixture.simulate())
     for ask in (multi_process_one, in_loop):
         with pytest.raises(seen):
             ask(pairs(2), Breaks, keys=keys)

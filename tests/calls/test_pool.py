@@ -3,7 +3,7 @@
 import contextvars
 
 import pytest
-from calls_bench import Hooks
+from calls_fixture import Hooks
 
 from openai_parallel_toolkit import CarryingPool, Gpt35Turbo, request_openai_api
 
@@ -33,17 +33,17 @@ class Outside(Submits):
 
 
 @pytest.mark.parametrize("kind", [Submits, Maps, Outside])
-def test_calls_on_its_threads_are_kept_for_the_file(bench, caplog, kind):
-    sim = bench.simulate()
-    bench.configure(sim).inputs(4)
+def test_calls_on_its_threads_are_kept_for_the_file(fixture, caplog, kind):
+    sim = fixture.simulate()
+    fixture.configure(sim).inputs(4)
     with CarryingPool(3) as Outside.pool:
-        assert bench.run(kind).done == 4
-        before = bench.outputs()
-        for path in bench.output.glob("*.json"):
+        assert fixture.run(kind).done == 4
+        before = fixture.outputs()
+        for path in fixture.output.glob("*.json"):
             path.unlink()
-        summary = bench.run(kind)
+        summary = fixture.run(kind)
     assert (summary.calls.replayed, summary.calls.sent, sim.ledger.billed()) == (24, 0, 24)
-    assert bench.outputs() == before
+    assert fixture.outputs() == before
     assert "outside the hooks" not in caplog.text
 
 

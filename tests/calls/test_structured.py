@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 import pydantic
 import pytest
-from calls_bench import Hooks
+from calls_fixture import Hooks
 from openai.lib._parsing._completions import type_to_response_format_param
 from openai.lib._pydantic import to_strict_json_schema
 
@@ -109,8 +109,8 @@ def test_the_name_of_the_schema_is_one_that_the_api_takes():
     lambda kind: Gpt35Turbo("the quick fox", response_format=kind),
     lambda kind: ResponsesModel("m", "the quick fox", response_format=kind),
 ])  # fmt: skip
-def test_a_class_gives_an_object_of_it(bench, kind, make):
-    keys = bench.keys(bench.simulate())
+def test_a_class_gives_an_object_of_it(fixture, kind, make):
+    keys = fixture.keys(fixture.simulate())
     assert isinstance(request_openai_api(make(kind), keys), kind)
     assert isinstance(asyncio.run(arequest_openai_api(make(kind), keys)), kind)
 
@@ -120,8 +120,8 @@ def test_a_class_gives_an_object_of_it(bench, kind, make):
     {"type": "json_schema", "json_schema": {"name": "n", "schema": Size.model_json_schema()}},
     {"type": "json_schema", "name": "n", "schema": Size.model_json_schema()},
 ])  # fmt: skip
-def test_a_dict_gives_parsed_json(bench, form):
-    keys = bench.keys(bench.simulate())
+def test_a_dict_gives_parsed_json(fixture, form):
+    keys = fixture.keys(fixture.simulate())
     models = [ResponsesModel("m", "hello", response_format=form)]
     if "name" not in form:
         models.append(ChatModel("m", content="hello", response_format=form))
@@ -129,8 +129,8 @@ def test_a_dict_gives_parsed_json(bench, form):
         assert isinstance(request_openai_api(model, keys), dict)
 
 
-def test_the_form_text_gives_text(bench):
-    keys = bench.keys(bench.simulate())
+def test_the_form_text_gives_text(fixture):
+    keys = fixture.keys(fixture.simulate())
     model = ChatModel("m", content="hello", response_format={"type": "text"})
     assert isinstance(request_openai_api(model, keys), str)
     assert request_reply(ChatModel("m", content="hello", response_format=Size), keys).text[0] == "{"
@@ -142,8 +142,8 @@ def test_what_describes_no_object_is_refused(form):
         ChatModel("m", content="c", response_format=form)
 
 
-def test_many_answers_are_objects(bench):
-    keys = bench.keys(bench.simulate())
+def test_many_answers_are_objects(fixture):
+    keys = fixture.keys(fixture.simulate())
     data = [("", f"text {n}") for n in range(20)]
     got = multi_process_one(data, Gpt35Turbo, keys=keys, response_format=Size)
     assert {type(answer) for answer in got} == {Size}
@@ -178,8 +178,8 @@ def saying(*answers):
     return FakeTransport(lambda request, lease: next(left))
 
 
-def journaled(bench):
-    with JournalReader(str(bench.output / ".openai_parallel_toolkit")) as journal:
+def journaled(fixture):
+    with JournalReader(str(fixture.output / ".openai_parallel_toolkit")) as journal:
         return journal.file("f000.txt").attempts
 
 
@@ -187,37 +187,37 @@ KINDS = pytest.mark.parametrize("kind", [Rates, RatesMany, RatesAsync])
 
 
 @KINDS
-def test_an_answer_that_does_not_fit_is_asked_again_and_all_tries_replay(bench, kind):
+def test_an_answer_that_does_not_fit_is_asked_again_and_all_tries_replay(fixture, kind):
     class Fails(kind):
         def process_output(self, data, output_file_without_ext):
             raise ValueError("after all was paid")
 
-    bench.configure(bench.simulate()).inputs(1)
+    fixture.configure(fixture.simulate()).inputs(1)
     fake = saying('{"stars": ', '{"stars": "many"}', '{"stars": 4}')
-    assert bench.run(Fails, transport=fake).failed == 1
+    assert fixture.run(Fails, transport=fake).failed == 1
     assert len({request.body for request, _ in fake.sent}) == 1
-    attempts = journaled(bench)
+    attempts = journaled(fixture)
     assert [(a.k, a.attempt_try, a.ending.kind.value) for a in attempts] == [
         (0, 0, "ok"), (0, 1, "ok"), (0, 2, "ok")
     ]  # fmt: skip
-    summary = bench.run(kind, transport=fake)
+    summary = fixture.run(kind, transport=fake)
     assert (summary.calls.sent, summary.calls.replayed) == (0, 3)
-    assert bench.outputs() == {"f000.json": 4}
+    assert fixture.outputs() == {"f000.json": 4}
 
 
 @KINDS
-def test_after_max_validation_retries_it_is_an_invalid_answer(bench, kind):
-    bench.configure(bench.simulate()).inputs(1)
+def test_after_max_validation_retries_it_is_an_invalid_answer(fixture, kind):
+    fixture.configure(fixture.simulate()).inputs(1)
     fake = saying(*["not JSON at all"] * 9)
-    summary = bench.run(kind, transport=fake)
-    (failure,) = bench.failures()
+    summary = fixture.run(kind, transport=fake)
+    (failure,) = fixture.failures()
     assert failure["kind"] == "InvalidAnswer"
     assert "not JSON at all" not in failure["message"]
     assert (summary.calls.sent, summary.calls.answered) == (3, 3)
-    again = bench.run(kind, transport=fake)
+    again = fixture.run(kind, transport=fake)
     assert (again.failed, again.calls.sent, again.calls.replayed) == (1, 0, 3)
     kind = type("MoreTries", (kind,), {"retries": {"max_validation_retries": 4}})
-    more = bench.run(kind, transport=fake)
+    more = fixture.run(kind, transport=fake)
     assert (more.calls.sent, more.calls.replayed) == (2, 3)
 
 
@@ -230,7 +230,7 @@ def test_after_max_validation_retries_it_is_an_invalid_answer(bench, kind):
         ("secret words", "Invalid JSON"),
     ],
 )
-def test_the_error_says_what_is_wrong_and_does_not_quote_the_answer(bench, answer, reason):
+def test_the_error_says_what_is_wrong_and_does_not_quote_the_answer(fixture, answer, reason):
     seen = []
 
     class Catches(Rates):
@@ -241,7 +241,7 @@ def test_the_error_says_what_is_wrong_and_does_not_quote_the_answer(bench, answe
                 seen.append(exc)
 
     Catches.retries = {"max_validation_retries": 0}
-    bench.configure(bench.simulate()).inputs(1).run(Catches, transport=saying(answer))
+    fixture.configure(fixture.simulate()).inputs(1).run(Catches, transport=saying(answer))
     (error,) = seen
     assert reason in error.reason
     assert error.reason in error.message
@@ -250,21 +250,21 @@ def test_the_error_says_what_is_wrong_and_does_not_quote_the_answer(bench, answe
 
 
 @pytest.mark.parametrize("answer", ["NaN", '{"a": Infinity}', "{", "[" * 100_000, "words"])
-def test_what_is_no_json_is_no_answer_to_a_dict_form(bench, answer):
+def test_what_is_no_json_is_no_answer_to_a_dict_form(fixture, answer):
     class AsksJson(Hooks):
         def process_data(self, data):
             model = ChatModel("m", content=data, response_format={"type": "json_object"})
             return request_openai_api(model)
 
     fake = saying(answer, answer, '{"a": 1}')
-    bench.configure(bench.simulate()).inputs(1).run(AsksJson, transport=fake)
-    assert bench.outputs() == {"f000.json": {"a": 1}}
+    fixture.configure(fixture.simulate()).inputs(1).run(AsksJson, transport=fake)
+    assert fixture.outputs() == {"f000.json": {"a": 1}}
 
 
 @pytest.mark.parametrize("kind", ["finish_length", "finish_content_filter", "empty_content"])
-def test_a_cut_answer_is_incomplete_and_not_asked_again(bench, kind):
-    sim = bench.simulate(faults=[Fault(kind)])
-    keys = bench.keys(sim)
+def test_a_cut_answer_is_incomplete_and_not_asked_again(fixture, kind):
+    sim = fixture.simulate(faults=[Fault(kind)])
+    keys = fixture.keys(sim)
     for allow in (False, True):
         with pytest.raises(IncompleteAnswer):
             request_openai_api(Gpt35Turbo("hi", response_format=Size), keys, allow_incomplete=allow)
@@ -275,8 +275,8 @@ def test_a_cut_answer_is_incomplete_and_not_asked_again(bench, kind):
     assert sim.ledger.billed() == 3
 
 
-def test_a_dry_run_knows_the_next_try(bench):
-    bench.configure(bench.simulate()).inputs(1)
-    bench.run(Rates, transport=saying("no", "no", "no"))
+def test_a_dry_run_knows_the_next_try(fixture):
+    fixture.configure(fixture.simulate()).inputs(1)
+    fixture.run(Rates, transport=saying("no", "no", "no"))
     more = type("MoreTries", (Rates,), {"retries": {"max_validation_retries": 4}})
-    assert bench.run(more, dry_run=True).would_send == 1
+    assert fixture.run(more, dry_run=True).would_send == 1

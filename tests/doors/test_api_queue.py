@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from doors_kit import prompts, questions
+from doors_fixture import prompts, questions
 from hypothesis import given
 from hypothesis import strategies as st
 

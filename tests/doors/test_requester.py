@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from doors_kit import azure_key, prompts, questions
+from doors_fixture import azure_key, prompts, questions
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -25,7 +25,7 @@ from openai_parallel_toolkit import (
     RequestRejected,
     UsageError,
 )
-from openai_parallel_toolkit.calls.rate_limiter import RateLimiter
+from openai_parallel_toolkit.calls.admission import RateLimiter
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 

@@ -10,9 +10,8 @@ from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.core.errors import OutputConflict, StorageError, UnsafePath
 from openai_parallel_toolkit.core.records import FileState
-from openai_parallel_toolkit.files.listing import Listing
 from openai_parallel_toolkit.files.match import Selection
-from openai_parallel_toolkit.files.remote import RemoteInputs, RemoteTree
+from openai_parallel_toolkit.files.remote import Listing, RemoteInputs, RemoteTree
 from openai_parallel_toolkit.files.scan import scan
 from openai_parallel_toolkit.files.stores import LocalStore, StoredObject
 

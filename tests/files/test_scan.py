@@ -74,7 +74,7 @@ def test_files_put_aside_wait_until_they_are_asked_for(work):
     plan = work.scan()
     assert (plan.aside, [due.path for due in plan.due()]) == (1, ["b.txt"])
     plan.close()
-    assert work.due(retry_aside=True) == ["a.txt", "b.txt"]
+    assert work.due(retry_failed=True) == ["a.txt", "b.txt"]
 
 
 def test_an_output_that_nobody_recorded_counts_as_done(work):

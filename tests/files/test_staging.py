@@ -86,7 +86,7 @@ def test_staging_stays_on_the_outputs_file_system(tmp_path):
 def test_what_dead_runs_left_is_swept(work):
     write(work.staging.begin("sub/a").path_without_ext + ".json")
     os.symlink("/etc", os.path.join(work.staging.root, "odd"))
-    assert Staging(work.output, work.state).sweep() == 2
+    Staging(work.output, work.state).sweep()
     assert os.listdir(work.staging.root) == []
     assert os.path.exists("/etc/passwd")
 

@@ -2,13 +2,14 @@
 
 import os
 import threading
+from types import SimpleNamespace
 
 from work_fakes import FakeJournal
 
+from openai_parallel_toolkit.files.inputs import LocalInputs
 from openai_parallel_toolkit.files.match import Layout, Selection
 from openai_parallel_toolkit.files.output_tree import OutputTree
-from openai_parallel_toolkit.files.publish import Finished, Publisher
-from openai_parallel_toolkit.files.recover import roll_forward
+from openai_parallel_toolkit.files.publish import Finished, Publisher, roll_forward
 from openai_parallel_toolkit.files.scan import scan
 from openai_parallel_toolkit.files.staging import Staging
 
@@ -56,6 +57,8 @@ class WorkFixture:
             state_folder=self.state,
             states=self.journal,
             key=key,
+            inputs=LocalInputs(self.input, never=(self.output, self.state)),
+            outputs=OutputTree(self.output),
             in_memory=in_memory,
         )
 
@@ -106,7 +109,14 @@ class WorkFixture:
         return publisher
 
     def roll_forward(self):
-        return roll_forward(self.journal, self.staging, self.tree)
+        """Start a run; tell which of the dead run's files are done now, and which are due again."""
+        found = [path for _, path, _ in self.journal.intents()]
+        roll_forward(self.journal, self.staging, self.tree)
+        left = {path for _, path, _ in self.journal.intents()}
+        return SimpleNamespace(
+            done=tuple(path for path in found if path not in left),
+            again=tuple(path for path in found if path in left),
+        )
 
     def outputs(self):
         """Relative paths of all visible files in the output folder."""

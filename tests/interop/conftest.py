@@ -1,9 +1,9 @@
-"""Servers that others wrote, one of each for the session, and a desk to work at."""
+"""Servers that others wrote, one of each for the session, and a fixture to work at."""
 
 import contextlib
 
 import pytest
-from interop_desk import Desk
+from interop_fixture import InteropFixture
 from servers import Aimock, Llama
 
 
@@ -26,7 +26,7 @@ def llama(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def fixture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no config.json or .env of the repository is found
     with contextlib.ExitStack() as stack:
-        yield Desk(tmp_path, stack)
+        yield InteropFixture(tmp_path, stack)

@@ -40,9 +40,9 @@ def statuses(aimock):
 
 
 @pytest.fixture
-def texts(desk, aimock):
+def texts(fixture, aimock):
     """Sixty files, each with its own answer: the number of tokens is that of the file."""
-    desk.inputs(60)
+    fixture.inputs(60)
     for n in range(60):
         usage = {"prompt_tokens": 100, "completion_tokens": n, "total_tokens": 100 + n}
         answer = {"content": f"answer {n:03}", "usage": usage}
@@ -62,13 +62,13 @@ UNLIMITED = [{"key": key, "rpm": 60_000, "tpm": 60_000_000} for key in Aimock.KE
 
 @pytest.mark.parametrize("rates", CHAOS.values(), ids=CHAOS)
 def test_through_chaos_all_files_are_right_after_a_few_runs_and_no_answer_is_bought_twice(
-    desk, aimock, texts, rates
+    fixture, aimock, texts, rates
 ):
     aimock.chaos(**rates)
     runs = []
     while not runs or (runs[-1].done + runs[-1].skipped < 60 and len(runs) < 6):
-        runs.append(desk.run(desk.keys(aimock.url, *UNLIMITED), retry_failed=True))
-    assert desk.outputs() == texts
+        runs.append(fixture.run(fixture.keys(aimock.url, *UNLIMITED), retry_failed=True))
+    assert fixture.outputs() == texts
     seen = aimock.seen()
     answered = [entry for entry in seen if "chaosAction" not in entry["response"]]
     lost = [e for e in seen if e["response"].get("chaosAction") in {"malformed", "disconnect"}]
@@ -78,32 +78,32 @@ def test_through_chaos_all_files_are_right_after_a_few_runs_and_no_answer_is_bou
     assert sum(run.calls.tokens for run in runs) == sum(100 + n for n in range(60))
 
 
-def test_a_limit_is_waited_for_as_long_as_it_says(desk, aimock, texts):
+def test_a_limit_is_waited_for_as_long_as_it_says(fixture, aimock, texts):
     """Its 429 says: again in a second; no tokens are left, and all of them in six minutes."""
     aimock.fail_next(429, message="slow down", type="rate_limit_error", code="rate_limit_exceeded")
-    summary = desk.run(desk.keys(aimock.url, ONE), file_count=3, num_threads=1)
+    summary = fixture.run(fixture.keys(aimock.url, ONE), file_count=3, num_threads=1)
     assert (summary.done, summary.calls.sent) == (3, 4)
     refused, *answered = (entry["timestamp"] / 1000 for entry in aimock.seen())
     assert 1 <= answered[0] - refused < 2
     assert answered[-1] - answered[0] < 1
 
 
-def test_a_key_without_quota_is_dropped_and_the_other_does_the_rest(desk, aimock, texts):
+def test_a_key_without_quota_is_dropped_and_the_other_does_the_rest(fixture, aimock, texts):
     aimock.fail_next(429, message="pay", type="insufficient_quota", code="insufficient_quota")
-    summary = desk.run(desk.keys(aimock.url, ONE, TWO))
-    assert desk.outputs() == texts
+    summary = fixture.run(fixture.keys(aimock.url, ONE, TWO))
+    assert fixture.outputs() == texts
     assert sorted(key.state for key in summary.keys) == ["alive", "dropped"]
     assert summary.calls.sent == 61
 
 
-def test_a_key_that_it_refuses_is_dropped_and_the_last_one_is_named(desk, aimock, texts):
+def test_a_key_that_it_refuses_is_dropped_and_the_last_one_is_named(fixture, aimock, texts):
     wrong = {"key": "sk-wrong", "name": "wrong"}
-    assert desk.run(desk.keys(aimock.url, wrong, ONE), file_count=20).done == 20
+    assert fixture.run(fixture.keys(aimock.url, wrong, ONE), file_count=20).done == 20
     with pytest.raises(NoUsableKey, match="wrong: 401 invalid_api_key") as caught:
-        desk.run(desk.keys(aimock.url, wrong))
+        fixture.run(fixture.keys(aimock.url, wrong))
     assert (caught.value.summary.left, caught.value.summary.failed) == (40, 0)
-    assert desk.run(desk.keys(aimock.url, TWO)).done == 40
-    assert desk.outputs() == texts
+    assert fixture.run(fixture.keys(aimock.url, TWO)).done == 40
+    assert fixture.outputs() == texts
 
 
 def test_the_check_of_keys_tells_a_good_one_from_a_wrong_one(aimock):
@@ -115,20 +115,20 @@ def test_the_check_of_keys_tells_a_good_one_from_a_wrong_one(aimock):
 # -- refusals --------------------------------------------------------------------------------------
 
 
-def test_a_request_that_it_refuses_is_not_sent_again(desk, aimock):
+def test_a_request_that_it_refuses_is_not_sent_again(fixture, aimock):
     error = {"message": "too long", "type": "invalid_request_error"}
     error["code"] = "context_length_exceeded"
     aimock.answer({"userMessage": "long"}, {"error": error, "status": 400})
     with pytest.raises(RequestRejected, match="too long") as caught:
-        request_openai_api(ask("a long text"), desk.keys(aimock.url, ONE))
+        request_openai_api(ask("a long text"), fixture.keys(aimock.url, ONE))
     assert caught.value.code == "context_length_exceeded"
     (entry,) = aimock.seen()
     assert caught.value.request_id == entry["headers"]["x-request-id"]
 
 
-def test_a_server_error_is_tried_again_as_often_as_is_allowed(desk, aimock):
+def test_a_server_error_is_tried_again_as_often_as_is_allowed(fixture, aimock):
     aimock.answer({}, {"content": "at last"})
-    keys = desk.keys(aimock.url, ONE)
+    keys = fixture.keys(aimock.url, ONE)
     aimock.fail_next(503, message="overloaded")
     assert request_openai_api(ask("hello"), keys, max_retries=1) == "at last"
     for _ in range(2):
@@ -139,9 +139,9 @@ def test_a_server_error_is_tried_again_as_often_as_is_allowed(desk, aimock):
     assert statuses(aimock) == [503, 200, 500, 500]
 
 
-def test_a_model_that_it_does_not_have_is_not_asked_for_again(desk, aimock):
+def test_a_model_that_it_does_not_have_is_not_asked_for_again(fixture, aimock):
     aimock.answer({"model": MODEL}, {"content": "here"})
-    keys = desk.keys(aimock.url, ONE)
+    keys = fixture.keys(aimock.url, ONE)
     for _ in range(2):
         with pytest.raises(NoUsableKey, match="no key can serve elsewhere"):
             request_openai_api(ChatModel("elsewhere", content="hello"), keys)
@@ -152,24 +152,24 @@ def test_a_model_that_it_does_not_have_is_not_asked_for_again(desk, aimock):
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def test_an_answer_that_was_cut_is_incomplete(desk, aimock):
+def test_an_answer_that_was_cut_is_incomplete(fixture, aimock):
     aimock.answer({}, {"content": "Half an ans", "finishReason": "length"})
-    keys = desk.keys(aimock.url, ONE)
+    keys = fixture.keys(aimock.url, ONE)
     for model in (ask("hello"), ResponsesModel(MODEL, "hello")):
         with pytest.raises(IncompleteAnswer) as caught:
             request_openai_api(model, keys)
         assert caught.value.text == "Half an ans"
 
 
-def test_the_responses_api_answers(desk, aimock):
+def test_the_responses_api_answers(fixture, aimock):
     usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
     aimock.answer({"userMessage": "hello"}, {"content": "Hi there", "usage": usage})
-    reply = request_reply(ResponsesModel(MODEL, "hello"), desk.keys(aimock.url, ONE))
+    reply = request_reply(ResponsesModel(MODEL, "hello"), fixture.keys(aimock.url, ONE))
     assert (reply.text, reply.finish_reason) == ("Hi there", "stop")
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (7, 5)
 
 
-def test_an_answer_in_the_form_of_a_pydantic_class_is_asked_for_until_it_fits(desk, aimock):
+def test_an_answer_in_the_form_of_a_pydantic_class_is_asked_for_until_it_fits(fixture, aimock):
     class Place(BaseModel):
         city: str
         people: int
@@ -177,14 +177,14 @@ def test_an_answer_in_the_form_of_a_pydantic_class_is_asked_for_until_it_fits(de
     match = {"userMessage": "where", "responseFormat": "json_schema"}
     aimock.answer({**match, "sequenceIndex": 0}, {"content": {"city": "Ulm", "people": "many"}})
     aimock.answer({**match, "sequenceIndex": 1}, {"content": {"city": "Ulm", "people": 126000}})
-    place = request_openai_api(ask("where", response_format=Place), desk.keys(aimock.url, ONE))
+    place = request_openai_api(ask("where", response_format=Place), fixture.keys(aimock.url, ONE))
     assert place == Place(city="Ulm", people=126000)
     assert statuses(aimock) == [200, 200]
 
 
-def test_embeddings_are_vectors(desk, aimock):
+def test_embeddings_are_vectors(fixture, aimock):
     aimock.answer({"inputText": "one"}, {"embedding": [0.25, -0.5]})
-    keys = desk.keys(aimock.url, ONE)
+    keys = fixture.keys(aimock.url, ONE)
     assert request_openai_api(EmbeddingModel("embed", "one"), keys) == [0.25, -0.5]
     vectors = request_openai_api(EmbeddingModel("embed", ["two", "three"], dimensions=8), keys)
     assert [len(vector) for vector in vectors] == [8, 8]
@@ -202,11 +202,11 @@ class Streams(OpenAIModel):
         return "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
 
 
-def test_a_stream_that_breaks_off_gives_no_half_answer_and_counts_as_maybe_billed(desk, aimock):
+def test_a_stream_that_breaks_off_gives_no_half_answer_and_counts_as_maybe_billed(fixture, aimock):
     text = "a text of several pieces, " * 5
     aimock.answer({"userMessage": "whole"}, {"content": text})
     aimock.answer({"userMessage": "half"}, {"content": text}, truncateAfterChunks=3)
-    keys = desk.keys(aimock.url, ONE)
+    keys = fixture.keys(aimock.url, ONE)
     assert request_openai_api(Streams("whole"), keys) == text.strip()
     with pytest.raises(OutcomeUnknown) as caught:
         request_openai_api(Streams("half"), keys)
@@ -232,10 +232,10 @@ def check_asked_at(aimock, path):
     assert {entry["path"] for entry in entries} == {f"/openai/{path}?api-version=2024-10-21"}
 
 
-def test_on_azure_a_folder_is_answered_by_the_deployment(desk, azure, texts):
+def test_on_azure_a_folder_is_answered_by_the_deployment(fixture, azure, texts):
     key = {"key": ONE, "api_base": azure.address, "azure_deployment": "mine"}
-    summary = desk.run(desk.keys(azure.url, {**key, "api_version": "2024-10-21"}))
-    assert (summary.done, desk.outputs()) == (60, texts)
+    summary = fixture.run(fixture.keys(azure.url, {**key, "api_version": "2024-10-21"}))
+    assert (summary.done, fixture.outputs()) == (60, texts)
     check_asked_at(azure, "deployments/mine/chat/completions")
 
 
@@ -249,14 +249,14 @@ def test_on_azure_a_folder_is_answered_by_the_deployment(desk, azure, texts):
     ],
     ids=["chat", "embeddings", "responses", "generate"],
 )
-def test_on_azure_each_call_goes_to_its_own_path(desk, azure, model, path):
+def test_on_azure_each_call_goes_to_its_own_path(fixture, azure, model, path):
     azure.answer({"inputText": "hello"}, {"embedding": [1.0]})
     azure.answer({}, {"content": "Hi there"})
     assert request_openai_api(model) in ("Hi there", [1.0])
     check_asked_at(azure, path)
 
 
-def test_on_azure_a_list_of_messages_is_answered_through_chaos(desk, azure):
+def test_on_azure_a_list_of_messages_is_answered_through_chaos(fixture, azure):
     for n in range(30):
         azure.answer({"userMessage": f"prompt {n:02}"}, {"content": f"answer {n:02}"})
     azure.chaos(dropRate=0.2)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import openai
 import pytest
-from interop_desk import Hooks
+from interop_fixture import Hooks
 from pydantic import BaseModel, Field
 
 from openai_parallel_toolkit import (
@@ -42,19 +42,19 @@ class TestFolders:
     FILES = 300  # its connections are closed after 100 requests each
 
     def test_a_folder_of_files_is_answered_and_its_tokens_are_what_the_server_counted(
-        self, desk, llama
+        self, fixture, llama
     ):
-        desk.inputs(self.FILES)
+        fixture.inputs(self.FILES)
         before = llama.counted(COUNTER)
-        summary = desk.run(desk.keys(llama.url, llama.KEY), Tells)
+        summary = fixture.run(fixture.keys(llama.url, llama.KEY), Tells)
         assert (summary.done, summary.calls.sent, summary.calls.unknown) == (300, 300, 0)
-        outputs = desk.outputs()
+        outputs = fixture.outputs()
         assert all(told["text"].isalpha() for told in outputs.values())
         used = sum(told["used"] for told in outputs.values())
         assert llama.counted(COUNTER) - before == used
         assert used < summary.calls.tokens == summary.keys[0].tokens
 
-    def test_what_it_answered_is_kept_as_it_is_and_replayed(self, desk, llama):
+    def test_what_it_answered_is_kept_as_it_is_and_replayed(self, fixture, llama):
         """Without a grammar the tiny model writes control signs, NUL and broken UTF-8."""
 
         class Raves(Hooks):
@@ -62,19 +62,19 @@ class TestFolders:
                 ask = ChatModel("tiny", content=data, max_tokens=200)
                 return request_openai_api(ask, allow_incomplete=True)
 
-        desk.inputs(20)
-        desk.run(desk.keys(llama.url, llama.KEY), Raves)
-        outputs = desk.outputs()
+        fixture.inputs(20)
+        fixture.run(fixture.keys(llama.url, llama.KEY), Raves)
+        outputs = fixture.outputs()
         assert {"\0", "\ufffd"} <= set("".join(outputs.values()))
-        desk.clear_outputs()
-        again = desk.run(desk.keys(llama.url, llama.KEY), Raves)
+        fixture.clear_outputs()
+        again = fixture.run(fixture.keys(llama.url, llama.KEY), Raves)
         assert (again.calls.sent, again.calls.replayed) == (0, 20)
-        assert desk.outputs() == outputs
+        assert fixture.outputs() == outputs
 
-    def test_a_key_that_it_refuses_is_dropped_and_the_other_does_the_rest(self, desk, llama):
-        desk.inputs(30)
-        keys = desk.keys(llama.url, {"key": "sk-wrong", "name": "wrong"}, llama.KEY)
-        summary = desk.run(keys, Tells)
+    def test_a_key_that_it_refuses_is_dropped_and_the_other_does_the_rest(self, fixture, llama):
+        fixture.inputs(30)
+        keys = fixture.keys(llama.url, {"key": "sk-wrong", "name": "wrong"}, llama.KEY)
+        summary = fixture.run(keys, Tells)
         wrong, good = summary.keys
         assert (wrong.state, good.state, summary.done) == ("dropped", "alive", 30)
         assert "401" in wrong.reason
@@ -83,8 +83,8 @@ class TestFolders:
 # -- refusals --------------------------------------------------------------------------------------
 
 
-def test_the_last_key_that_it_refuses_is_named(desk, llama):
-    keys = desk.keys(llama.url, {"key": "sk-wrong", "name": "wrong"})
+def test_the_last_key_that_it_refuses_is_named(fixture, llama):
+    keys = fixture.keys(llama.url, {"key": "sk-wrong", "name": "wrong"})
     with pytest.raises(NoUsableKey, match="wrong: 401 authentication_error"):
         request_openai_api(ChatModel("tiny", content="hello"), keys)
 
@@ -95,8 +95,8 @@ def test_the_check_of_keys_tells_a_good_one_from_a_wrong_one(llama):
     assert [health.state for health in checked] == ["invalid", "alive"]
 
 
-def test_a_prompt_that_is_longer_than_its_context_is_refused_and_not_sent_again(desk, llama):
-    keys = desk.keys(llama.url, llama.KEY)
+def test_a_prompt_that_is_longer_than_its_context_is_refused_and_not_sent_again(fixture, llama):
+    keys = fixture.keys(llama.url, llama.KEY)
     with pytest.raises(RequestRejected, match="exceeds the available context size") as caught:
         request_openai_api(ChatModel("tiny", content="x" * 3000), keys)
     error = caught.value
@@ -104,11 +104,11 @@ def test_a_prompt_that_is_longer_than_its_context_is_refused_and_not_sent_again(
     assert keys.status()[0].state == "alive"
 
 
-def test_an_answer_that_reached_its_limit_is_incomplete(desk, llama):
+def test_an_answer_that_reached_its_limit_is_incomplete(fixture, llama):
     with pytest.raises(IncompleteAnswer) as caught:
         request_openai_api(
             ChatModel("tiny", content="hello", max_tokens=2, **LETTERS),
-            desk.keys(llama.url, llama.KEY),
+            fixture.keys(llama.url, llama.KEY),
         )
     assert (caught.value.finish_reason, len(caught.value.text)) == ("length", 2)
 
@@ -122,14 +122,14 @@ class Place(BaseModel):
     people: int = Field(ge=0, le=999)
 
 
-def test_an_answer_in_the_form_of_a_pydantic_class_validates(desk, llama):
-    keys = desk.keys(llama.url, llama.KEY)
+def test_an_answer_in_the_form_of_a_pydantic_class_validates(fixture, llama):
+    keys = fixture.keys(llama.url, llama.KEY)
     for n in range(20):
         ask = ChatModel("tiny", content=f"city {n}", response_format=Place, max_tokens=300)
         assert isinstance(request_openai_api(ask, keys), Place)
 
 
-def test_a_generate_of_ones_own_may_stream(desk, llama):
+def test_a_generate_of_ones_own_may_stream(fixture, llama):
     class Streams(OpenAIModel):
         def __init__(self, content):
             self.content = content
@@ -148,16 +148,16 @@ def test_a_generate_of_ones_own_may_stream(desk, llama):
         def process_data(self, data):
             return request_openai_api(Streams(data))
 
-    desk.inputs(8)
-    summary = desk.run(desk.keys(llama.url, llama.KEY), StreamsFiles)
+    fixture.inputs(8)
+    summary = fixture.run(fixture.keys(llama.url, llama.KEY), StreamsFiles)
     assert (summary.done, summary.calls.answered) == (8, 8)
-    for pieces in desk.outputs().values():
+    for pieces in fixture.outputs().values():
         assert "".join(pieces).isalpha()
         assert len(pieces) > 3
 
 
-def test_embeddings_are_those_that_the_openai_package_gets(desk, llama):
-    keys = desk.keys(llama.url, llama.KEY)
+def test_embeddings_are_those_that_the_openai_package_gets(fixture, llama):
+    keys = fixture.keys(llama.url, llama.KEY)
     with openai.OpenAI(base_url=llama.url, api_key=llama.KEY) as client:
         for texts in ("one text", ["one text", "another"]):
             wanted = client.embeddings.create(model="tiny", input=texts, encoding_format="float")
@@ -167,8 +167,8 @@ def test_embeddings_are_those_that_the_openai_package_gets(desk, llama):
             assert all(math.hypot(*vector) == pytest.approx(1.0, abs=1e-4) for vector in vectors)
 
 
-def test_the_responses_api_answers(desk, llama):
-    keys = desk.keys(llama.url, llama.KEY)
+def test_the_responses_api_answers(fixture, llama):
+    keys = fixture.keys(llama.url, llama.KEY)
     reply = request_reply(ResponsesModel("tiny", "hello", max_output_tokens=20, **LETTERS), keys)
     assert reply.text.isalpha()
     assert reply.usage.completion_tokens == reply.raw["usage"]["output_tokens"] > 3
@@ -181,8 +181,8 @@ class Says(ChatModel):
         super().__init__("tiny", content=content, prompt=prompt, grammar=f'root ::= "{content}"')
 
 
-def test_a_list_of_prompts_is_answered_in_order(desk, llama):
-    keys = desk.keys(llama.url, llama.KEY)
+def test_a_list_of_prompts_is_answered_in_order(fixture, llama):
+    keys = fixture.keys(llama.url, llama.KEY)
     words = [f"word {n}" for n in range(40)]
     rows = [("Repeat.", word) for word in words]
     assert multi_process_one(rows, Says, threads=12, keys=keys) == words

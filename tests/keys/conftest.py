@@ -1,5 +1,5 @@
 import pytest
-from keys_kit import MADE, timers
+from keys_fixture import MADE, timers
 
 from openai_parallel_toolkit.keys import close_default_managers
 

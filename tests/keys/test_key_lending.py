@@ -4,7 +4,18 @@ import logging
 from decimal import Decimal
 
 import pytest
-from keys_kit import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, Asked, answered, key, manager_of, need
+from keys_fixture import (
+    DEAD,
+    NOT_HERE,
+    OK,
+    OVERLOADED,
+    UNSENT,
+    Asked,
+    answered,
+    key,
+    manager_of,
+    need,
+)
 
 from openai_parallel_toolkit.core.errors import ConfigError, LeaseTimeout, NoUsableKey, UsageError
 from openai_parallel_toolkit.costs.prices import ModelPrice

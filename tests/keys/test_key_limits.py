@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keys_kit import DEAD, OK, UNSENT, Asked, answered, key, limited, manager_of, need
+from keys_fixture import DEAD, OK, UNSENT, Asked, answered, key, limited, manager_of, need
 
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.records import RateHints

@@ -6,7 +6,7 @@ import random
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from keys_kit import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limited, need
+from keys_fixture import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limited, need
 
 from openai_parallel_toolkit.core.errors import NoUsableKey
 from openai_parallel_toolkit.core.records import RateHints

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from keys_kit import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timers
+from keys_fixture import DEAD, OK, UNSENT, Asked, key, limited, manager_of, need, timers
 
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import LeaseTimeout, NoUsableKey

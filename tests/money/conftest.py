@@ -1,7 +1,7 @@
 """The place where the tests about money work."""
 
 import pytest
-from money_kit import Place
+from money_fixture import Place
 
 
 @pytest.fixture

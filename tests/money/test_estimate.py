@@ -7,14 +7,14 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
-import money_kit
+import money_fixture
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from money_kit import Sums, bill_usd
+from money_fixture import Sums, bill_usd
 
 from openai_parallel_toolkit import ChatModel, FilesFailed, request_openai_api
-from openai_parallel_toolkit.runs.forecast import forecast
+from openai_parallel_toolkit.runs.sample import forecast
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ class One(Sums):
     """Asks one question about each file."""
 
     def process_data(self, text):
-        return [request_openai_api(ChatModel(money_kit.MODEL, content=text, prompt="Sum up."))]
+        return [request_openai_api(ChatModel(money_fixture.MODEL, content=text, prompt="Sum up."))]
 
 
 @pytest.mark.timeout(120)
@@ -121,7 +121,7 @@ def test_when_no_file_is_due_all_of_it_is_nothing(place):
 def test_the_command_tells_it_as_words_and_as_json(place):
     with Simulator([SimKey("a")]) as sim:
         place.inputs(40).configure(sim)
-        target = f"{Path(money_kit.__file__)}:Sums"
+        target = f"{Path(money_fixture.__file__)}:Sums"
         words = ["estimate", target, place.input, place.output, "--config", place.config]
         command = [sys.executable, "-m", "openai_parallel_toolkit", *map(str, words)]
 

@@ -7,9 +7,9 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
-import money_kit
+import money_fixture
 import pytest
-from money_kit import STATE, Place, Sums, bill_usd
+from money_fixture import STATE, Place, Sums, bill_usd
 
 from openai_parallel_toolkit import (
     BudgetExceeded,
@@ -67,7 +67,7 @@ def test_lost_answers_keep_their_maximum(place):
 
 @pytest.mark.crash
 def test_over_three_killed_runs_and_one_more_the_cap_holds(place):
-    child = str(Path(money_kit.__file__))
+    child = str(Path(money_fixture.__file__))
     victims, to_come = [], 0
 
     def kill_at_last(row):
@@ -114,7 +114,7 @@ def test_a_model_without_a_price_is_refused_before_anything_is_sent(place):
 
 def test_a_generate_of_ones_own_cannot_be_held_to_a_cost(place):
     class Mine(OpenAIModel):
-        model = money_kit.MODEL
+        model = money_fixture.MODEL
 
         def generate(self):
             raise AssertionError("it was called")
@@ -159,7 +159,7 @@ def test_a_cap_that_is_no_amount_is_refused(place, wrong):
 def test_the_command_ends_with_status_6_and_tells_the_cap(place):
     with Simulator([SimKey("a")], latency=0.01) as sim:
         place.inputs(40).configure(sim)
-        target = f"{Path(money_kit.__file__)}:Sums"
+        target = f"{Path(money_fixture.__file__)}:Sums"
         words = ["run", target, place.input, place.output, "--config", place.config, "--json"]
         command = [sys.executable, "-m", "openai_parallel_toolkit", *map(str, words)]
         done = subprocess.run(

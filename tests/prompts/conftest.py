@@ -1,13 +1,13 @@
-"""A desk for files of prompts."""
+"""A fixture for files of prompts."""
 
 from contextlib import ExitStack
 
 import pytest
-from prompts_kit import Desk
+from prompts_fixture import PromptFixture
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def fixture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ExitStack() as stack:
-        yield Desk(tmp_path, stack)
+        yield PromptFixture(tmp_path, stack)

@@ -19,10 +19,10 @@ from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import Fault, Latency, SimKey
 
 
-def test_answers_come_in_the_order_of_the_lines_with_what_the_lines_call_themselves(desk):
-    sim = desk.simulate(latency=Latency(0.02, 1.0))
-    summary = desk.numbers(60).run()
-    found = desk.lines()
+def test_answers_come_in_the_order_of_the_lines_with_what_the_lines_call_themselves(fixture):
+    sim = fixture.simulate(latency=Latency(0.02, 1.0))
+    summary = fixture.numbers(60).run()
+    found = fixture.lines()
     assert [line["id"] for line in found] == list(range(60))
     assert [line["line"] for line in found] == list(range(1, 61))
     assert all(f"number {line['id']}," in line["content"] for line in found)
@@ -30,206 +30,206 @@ def test_answers_come_in_the_order_of_the_lines_with_what_the_lines_call_themsel
     assert found[0]["usage"]["completion_tokens"] > 0
     assert (summary.answered, summary.failed, summary.left) == (60, 0, 0)
     assert sim.ledger.billed() == 60
-    assert not desk.partial.exists()
-    assert not desk.errors.exists()
+    assert not fixture.partial.exists()
+    assert not fixture.errors.exists()
 
 
-def test_blank_lines_are_passed_over_and_counted_in_the_line_numbers(desk):
-    desk.simulate()
-    desk.write("one", "", "two").run()
-    assert [line["line"] for line in desk.lines()] == [1, 3]
+def test_blank_lines_are_passed_over_and_counted_in_the_line_numbers(fixture):
+    fixture.simulate()
+    fixture.write("one", "", "two").run()
+    assert [line["line"] for line in fixture.lines()] == [1, 3]
 
 
-def test_an_empty_file_gives_an_empty_output(desk):
-    desk.simulate()
-    assert desk.write().run().answered == 0
-    assert desk.output.read_bytes() == b""
+def test_an_empty_file_gives_an_empty_output(fixture):
+    fixture.simulate()
+    assert fixture.write().run().answered == 0
+    assert fixture.output.read_bytes() == b""
 
 
-def test_equal_lines_are_asked_once_each(desk):
-    sim = desk.simulate()
-    desk.write("same", "same", "same").run()
+def test_equal_lines_are_asked_once_each(fixture):
+    sim = fixture.simulate()
+    fixture.write("same", "same", "same").run()
     assert sim.ledger.billed() == 3
 
 
-def test_what_is_done_is_not_looked_at_again(desk):
-    sim = desk.simulate()
-    desk.numbers(3).run()
-    desk.output.write_text("my own remarks")
-    assert desk.run().was_done
-    assert desk.output.read_text() == "my own remarks"
-    assert desk.run(force=True).calls.replayed == 3
+def test_what_is_done_is_not_looked_at_again(fixture):
+    sim = fixture.simulate()
+    fixture.numbers(3).run()
+    fixture.output.write_text("my own remarks")
+    assert fixture.run().was_done
+    assert fixture.output.read_text() == "my own remarks"
+    assert fixture.run(force=True).calls.replayed == 3
     assert sim.ledger.hits() == 3
 
 
-def test_lines_that_were_put_in_between_are_the_only_ones_that_are_asked(desk):
-    sim = desk.simulate()
-    desk.write("a", "b", "b").run()
-    summary = desk.write("new", "b", "a", "b", "b").run()
+def test_lines_that_were_put_in_between_are_the_only_ones_that_are_asked(fixture):
+    sim = fixture.simulate()
+    fixture.write("a", "b", "b").run()
+    summary = fixture.write("new", "b", "a", "b", "b").run()
     assert (summary.calls.sent, summary.calls.replayed) == (2, 3)
-    assert [line["content"] for line in desk.lines()] == ["new", "b", "a", "b", "b"]
+    assert [line["content"] for line in fixture.lines()] == ["new", "b", "a", "b", "b"]
     assert sim.ledger.billed() == 5
 
 
-def test_an_output_that_was_deleted_comes_back_from_the_journal(desk):
-    sim = desk.simulate()
-    desk.numbers(5).run()
-    first = desk.output.read_bytes()
-    desk.output.unlink()
-    desk.run()
-    assert desk.output.read_bytes() == first
+def test_an_output_that_was_deleted_comes_back_from_the_journal(fixture):
+    sim = fixture.simulate()
+    fixture.numbers(5).run()
+    first = fixture.output.read_bytes()
+    fixture.output.unlink()
+    fixture.run()
+    assert fixture.output.read_bytes() == first
     assert sim.ledger.hits() == 5
 
 
-def test_other_settings_do_not_buy_everything_anew_without_being_told_to(desk):
-    sim = desk.simulate()
-    desk.numbers(3).run()
+def test_other_settings_do_not_buy_everything_anew_without_being_told_to(fixture):
+    sim = fixture.simulate()
+    fixture.numbers(3).run()
     with pytest.raises(UsageError, match="--force"):
-        desk.run(model="gpt-4o")
+        fixture.run(model="gpt-4o")
     assert sim.ledger.hits() == 3
-    desk.run(model="gpt-4o", force=True)
+    fixture.run(model="gpt-4o", force=True)
     assert sim.ledger.billed() == 6
 
 
-def test_another_format_costs_nothing(desk):
-    sim = desk.simulate()
-    desk.write({"prompt": "a", "metadata": {"row": 1}}, {"custom_id": "x", "prompt": "b"}).run()
-    desk.run(output_format="cookbook")
-    request, response, metadata = desk.lines()[0]
+def test_another_format_costs_nothing(fixture):
+    sim = fixture.simulate()
+    fixture.write({"prompt": "a", "metadata": {"row": 1}}, {"custom_id": "x", "prompt": "b"}).run()
+    fixture.run(output_format="cookbook")
+    request, response, metadata = fixture.lines()[0]
     assert request["messages"] == [{"role": "user", "content": "a"}]
     assert response["choices"][0]["message"]["content"] == "a"
     assert metadata == {"row": 1}
-    desk.run(output_format="batch")
-    first, second = desk.lines()
+    fixture.run(output_format="batch")
+    first, second = fixture.lines()
     assert (first["custom_id"], second["custom_id"]) == ("line-1", "x")
     assert second["response"]["body"]["choices"][0]["message"]["content"] == "b"
     assert second["error"] is None
     assert sim.ledger.hits() == 2
 
 
-def test_embeddings_give_vectors(desk):
-    desk.simulate()
+def test_embeddings_give_vectors(fixture):
+    fixture.simulate()
     many = {"model": "e", "input": ["x", "y"], "dimensions": 2}
     one = {"model": "e", "input": "x", "dimensions": 2}
-    desk.write(
+    fixture.write(
         {"url": "/v1/embeddings", "body": one}, {"url": "/v1/embeddings", "body": many}
     ).run()
-    first, second = (line["embedding"] for line in desk.lines())
+    first, second = (line["embedding"] for line in fixture.lines())
     assert len(first) == 2
     assert second[0] == first
     assert len(second) == 2
 
 
-def test_a_failed_line_has_its_place_and_a_line_in_the_file_of_failures(desk):
+def test_a_failed_line_has_its_place_and_a_line_in_the_file_of_failures(fixture):
     refused = Fault("400", marker="number 1,", message="refused: sk-abcdefgh12345678")
-    sim = desk.simulate(faults=[refused])
-    summary = desk.numbers(3).run()
+    sim = fixture.simulate(faults=[refused])
+    summary = fixture.numbers(3).run()
     assert (summary.answered, summary.failed) == (2, 1)
-    place = desk.lines()[1]
+    place = fixture.lines()[1]
     assert (place["line"], place["id"]) == (2, 1)
     assert place["error"]["kind"] == "RequestRejected"
-    (told,) = desk.lines(desk.errors)
+    (told,) = fixture.lines(fixture.errors)
     assert (told["line"], told["id"], told["status"]) == (2, 1, 400)
-    assert "sk-abcdefgh" not in desk.errors.read_text() + desk.output.read_text()
+    assert "sk-abcdefgh" not in fixture.errors.read_text() + fixture.output.read_text()
     sim.script.replace([])
-    again = desk.run()
+    again = fixture.run()
     assert (again.calls.sent, again.calls.replayed) == (1, 2)
-    assert not desk.errors.exists()
-    assert all("content" in line for line in desk.lines())
+    assert not fixture.errors.exists()
+    assert all("content" in line for line in fixture.lines())
 
 
-def test_failures_wait_for_their_turn_too(desk):
+def test_failures_wait_for_their_turn_too(fixture):
     slow = Fault("slow", marker="number 0,", seconds=0.5)
-    desk.simulate(faults=[slow, Fault("400", marker="please")])
-    desk.numbers(200).run(max_workers=8)
-    assert [line["id"] for line in desk.lines()] == list(range(200))
-    assert ["content" in line for line in desk.lines()] == [True] + [False] * 199
+    fixture.simulate(faults=[slow, Fault("400", marker="please")])
+    fixture.numbers(200).run(max_workers=8)
+    assert [line["id"] for line in fixture.lines()] == list(range(200))
+    assert ["content" in line for line in fixture.lines()] == [True] + [False] * 199
 
 
-def test_a_line_that_cannot_be_sent_fails_alone(desk):
-    sim = desk.simulate()
-    summary = desk.write("a", {"body": {}, "url": "sk-0123456789abcdef"}, "b").run()
+def test_a_line_that_cannot_be_sent_fails_alone(fixture):
+    sim = fixture.simulate()
+    summary = fixture.write("a", {"body": {}, "url": "sk-0123456789abcdef"}, "b").run()
     assert (summary.answered, summary.failed) == (2, 1)
     assert sim.ledger.hits() == 2
-    assert desk.lines()[1]["error"]["message"].endswith("'[secret]'")
-    assert "sk-0123" not in desk.errors.read_text()
+    assert fixture.lines()[1]["error"]["message"].endswith("'[secret]'")
+    assert "sk-0123" not in fixture.errors.read_text()
 
 
-def test_the_requests_under_way_are_bounded(desk):
-    sim = desk.simulate(latency=0.15)
-    desk.numbers(15).run(max_workers=3)
+def test_the_requests_under_way_are_bounded(fixture):
+    sim = fixture.simulate(latency=0.15)
+    fixture.numbers(15).run(max_workers=3)
     assert sim.ledger.in_flight_peak == 3
 
 
-def test_a_limit_of_requests_a_minute_is_kept_from_the_start(desk):
-    sim = desk.simulate()
+def test_a_limit_of_requests_a_minute_is_kept_from_the_start(fixture):
+    sim = fixture.simulate()
     since_s = time.monotonic()
-    desk.numbers(63).run(rate_limit=60)
+    fixture.numbers(63).run(rate_limit=60)
     # A minute's worth at once, then one a second; on a slow machine no quicker than that.
     assert 2.9 < time.monotonic() - since_s < 40
     assert sim.ledger.billed() == 63
 
 
-def test_money_that_is_spent_stops_the_run_and_more_money_finishes_it(desk):
-    sim = desk.simulate()
-    desk.write(*({"prompt": f"number {n}", "max_tokens": 1000} for n in range(20)))
+def test_money_that_is_spent_stops_the_run_and_more_money_finishes_it(fixture):
+    sim = fixture.simulate()
+    fixture.write(*({"prompt": f"number {n}", "max_tokens": 1000} for n in range(20)))
     with pytest.raises(BudgetExceeded) as caught:
-        desk.run(max_cost=Decimal("0.00062"), max_workers=1)
+        fixture.run(max_cost=Decimal("0.00062"), max_workers=1)
     assert caught.value.summary.left > 0
-    assert not desk.output.exists()
+    assert not fixture.output.exists()
     asked = sim.ledger.billed()
     assert 0 < asked < 20
-    assert desk.run(max_cost=Decimal(1)).calls.replayed == asked
+    assert fixture.run(max_cost=Decimal(1)).calls.replayed == asked
     assert sim.ledger.billed() == 20
 
 
-def test_without_a_usable_key_the_run_stops_and_another_goes_on(desk):
-    desk.simulate(SimKey("good", quota=5))
+def test_without_a_usable_key_the_run_stops_and_another_goes_on(fixture):
+    fixture.simulate(SimKey("good", quota=5))
     with pytest.raises(NoUsableKey) as caught:
-        desk.numbers(20).run(max_workers=2)
+        fixture.numbers(20).run(max_workers=2)
     assert caught.value.summary.answered == 5
-    desk.simulate("good")
-    assert desk.run().calls.replayed == 5
-    assert len(desk.lines()) == 20
+    fixture.simulate("good")
+    assert fixture.run().calls.replayed == 5
+    assert len(fixture.lines()) == 20
 
 
-def test_a_second_run_on_the_same_output_is_refused(desk):
-    desk.simulate()
-    desk.numbers(1).run()
-    lock = RunLock(str(desk.state))
+def test_a_second_run_on_the_same_output_is_refused(fixture):
+    fixture.simulate()
+    fixture.numbers(1).run()
+    lock = RunLock(str(fixture.state))
     lock.acquire()
     with pytest.raises(RunLocked):
-        desk.run()
+        fixture.run()
     lock.release()
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.errors.jsonl", "out.jsonl.partial"])
-def test_a_file_that_somebody_else_wrote_is_not_written_over(desk, name):
-    desk.simulate()
-    (desk.root / name).write_text("precious")
+def test_a_file_that_somebody_else_wrote_is_not_written_over(fixture, name):
+    fixture.simulate()
+    (fixture.root / name).write_text("precious")
     with pytest.raises(UsageError, match="move it away"):
-        desk.numbers(1).run()
-    assert (desk.root / name).read_text() == "precious"
+        fixture.numbers(1).run()
+    assert (fixture.root / name).read_text() == "precious"
 
 
-def test_the_input_is_not_written_over(desk):
-    desk.simulate()
-    desk.output.symlink_to(desk.numbers(1).input)
+def test_the_input_is_not_written_over(fixture):
+    fixture.simulate()
+    fixture.output.symlink_to(fixture.numbers(1).input)
     with pytest.raises(UsageError, match="written over"):
-        desk.run()
+        fixture.run()
 
 
 @pytest.mark.parametrize("name", ["missing", "."])
-def test_an_input_that_is_no_file_is_told(desk, name):
-    desk.simulate()
-    desk.input = desk.root / name
+def test_an_input_that_is_no_file_is_told(fixture, name):
+    fixture.simulate()
+    fixture.input = fixture.root / name
     with pytest.raises(UsageError, match="file"):
-        desk.run()
+        fixture.run()
 
 
-def test_an_input_that_changes_meanwhile_gives_no_output(desk):
-    sim = desk.simulate(latency=0.3)
-    desk.numbers(1)
+def test_an_input_that_changes_meanwhile_gives_no_output(fixture):
+    sim = fixture.simulate(latency=0.3)
+    fixture.numbers(1)
 
     class Changes:
         """Appends a line while the first is asked."""
@@ -238,7 +238,7 @@ def test_an_input_that_changes_meanwhile_gives_no_output(desk):
             self.inner = inner
 
         async def send(self, request, lease, *, timeout_s):
-            with desk.input.open("a") as file:
+            with fixture.input.open("a") as file:
                 file.write(json.dumps({"prompt": "late"}) + "\n")
             return await self.inner.send(request, lease, timeout_s=timeout_s)
 
@@ -248,24 +248,24 @@ def test_an_input_that_changes_meanwhile_gives_no_output(desk):
     from openai_parallel_toolkit.transport import default_transport
 
     with pytest.raises(UsageError, match="changed meanwhile"):
-        desk.run(transport=Changes(default_transport(None)))
-    assert not desk.output.exists()
-    desk.run()
-    assert len(desk.lines()) == 2
+        fixture.run(transport=Changes(default_transport(None)))
+    assert not fixture.output.exists()
+    fixture.run()
+    assert len(fixture.lines()) == 2
     assert sim.ledger.billed() == 2
 
 
-def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(desk):
-    sim = desk.simulate(latency=Latency(0.1, 0.5))
-    desk.partial.symlink_to("/dev/full")
+def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(fixture):
+    sim = fixture.simulate(latency=Latency(0.1, 0.5))
+    fixture.partial.symlink_to("/dev/full")
     with pytest.raises(StorageError) as caught:
-        desk.numbers(120).run(max_workers=8)
+        fixture.numbers(120).run(max_workers=8)
     assert caught.value.exit_code == 5
     asked = sim.ledger.billed()
     assert asked < 120
-    assert desk.figures().answered == asked
-    desk.partial.unlink()
-    assert desk.run().calls.replayed == asked
+    assert fixture.figures().answered == asked
+    fixture.partial.unlink()
+    assert fixture.run().calls.replayed == asked
     assert sim.ledger.billed() == 120
 
 

@@ -1,14 +1,14 @@
-"""The bench and the simulator that the tests of whole runs use."""
+"""The fixture and the simulator that the tests of whole runs use."""
 
 import pytest
-from run_bench import Bench
+from run_fixture import RunFixture
 
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 
 @pytest.fixture
-def bench(tmp_path):
-    return Bench(tmp_path)
+def fixture(tmp_path):
+    return RunFixture(tmp_path)
 
 
 @pytest.fixture

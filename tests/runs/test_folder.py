@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from run_bench import Ask, AskThrice, Bench
+from run_fixture import Ask, AskThrice, RunFixture
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -23,97 +23,97 @@ from openai_parallel_toolkit.core.errors import ConfigError, FilesFailed
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
 
-def test_every_file_gets_an_output_and_the_summary_agrees_with_the_bill(bench, sim):
-    summary = bench.inputs(20).configure(sim).run(AskThrice)
+def test_every_file_gets_an_output_and_the_summary_agrees_with_the_bill(fixture, sim):
+    summary = fixture.inputs(20).configure(sim).run(AskThrice)
     assert (summary.done, summary.failed, summary.skipped) == (20, 0, 0)
-    assert len(bench.outputs()) == 20
+    assert len(fixture.outputs()) == 20
     assert summary.calls.sent == summary.calls.answered == sim.ledger.billed() == 60
     assert summary.calls.tokens == sum(
         row.prompt_tokens + row.completion_tokens for row in sim.ledger.rows()
     )
 
 
-def test_the_hierarchy_of_the_input_is_mirrored(bench, sim):
-    deep = bench.input / "a" / "b"
+def test_the_hierarchy_of_the_input_is_mirrored(fixture, sim):
+    deep = fixture.input / "a" / "b"
     deep.mkdir(parents=True)
     (deep / "x.txt").write_text("deep")
-    (bench.input / ".hidden").write_text("not an input")
-    bench.configure(sim).run()
-    assert list(bench.outputs()) == ["a/b/x.json"]
+    (fixture.input / ".hidden").write_text("not an input")
+    fixture.configure(sim).run()
+    assert list(fixture.outputs()) == ["a/b/x.json"]
 
 
-def test_a_second_run_skips_everything_and_bills_nothing(bench, sim):
-    bench.inputs(5).configure(sim).run()
-    before = bench.outputs()
-    summary = bench.run()
+def test_a_second_run_skips_everything_and_bills_nothing(fixture, sim):
+    fixture.inputs(5).configure(sim).run()
+    before = fixture.outputs()
+    summary = fixture.run()
     assert (summary.done, summary.skipped, summary.calls.sent) == (0, 5, 0)
-    assert bench.outputs() == before
+    assert fixture.outputs() == before
     assert sim.ledger.billed() == 5
 
 
-def test_deleted_outputs_are_made_again_from_the_journal_for_free(bench, sim):
-    bench.inputs(5).configure(sim).run(AskThrice)
-    before = bench.outputs()
-    for path in bench.output.glob("*.json"):
+def test_deleted_outputs_are_made_again_from_the_journal_for_free(fixture, sim):
+    fixture.inputs(5).configure(sim).run(AskThrice)
+    before = fixture.outputs()
+    for path in fixture.output.glob("*.json"):
         path.unlink()
-    summary = bench.run(AskThrice)
-    assert bench.outputs() == before
+    summary = fixture.run(AskThrice)
+    assert fixture.outputs() == before
     assert (summary.done, summary.calls.sent, summary.calls.replayed) == (5, 0, 15)
     assert sim.ledger.billed() == 15
 
 
-def test_outputs_that_somebody_else_made_count_as_done(bench, sim):
-    bench.inputs(3).configure(sim)
-    bench.output.mkdir()
-    (bench.output / "f0001.md").write_text("made by hand")
-    summary = bench.run()
+def test_outputs_that_somebody_else_made_count_as_done(fixture, sim):
+    fixture.inputs(3).configure(sim)
+    fixture.output.mkdir()
+    (fixture.output / "f0001.md").write_text("made by hand")
+    summary = fixture.run()
     assert (summary.done, summary.skipped) == (2, 1)
-    assert bench.outputs()["f0001.md"] == b"made by hand"
+    assert fixture.outputs()["f0001.md"] == b"made by hand"
 
 
-def test_force_works_on_every_file_again_and_pays_only_for_what_changed(bench, sim):
-    bench.inputs(4).configure(sim).run()
-    (bench.input / "f0002.txt").write_text("something else")
-    summary = bench.run(force=True)
+def test_force_works_on_every_file_again_and_pays_only_for_what_changed(fixture, sim):
+    fixture.inputs(4).configure(sim).run()
+    (fixture.input / "f0002.txt").write_text("something else")
+    summary = fixture.run(force=True)
     assert (summary.done, summary.calls.sent, summary.calls.replayed) == (4, 1, 3)
 
 
-def test_file_count_limits_this_run_and_does_not_count_skipped_files(bench, sim):
-    bench.inputs(6).configure(sim)
-    assert bench.run(file_count=2).left == 4
-    summary = bench.run(file_count=2)
+def test_file_count_limits_this_run_and_does_not_count_skipped_files(fixture, sim):
+    fixture.inputs(6).configure(sim)
+    assert fixture.run(file_count=2).left == 4
+    summary = fixture.run(file_count=2)
     assert (summary.done, summary.skipped, summary.left) == (2, 2, 2)
 
 
-def test_one_input_file_may_name_its_output_file(bench, sim):
-    bench.inputs(1).configure(sim)
+def test_one_input_file_may_name_its_output_file(fixture, sim):
+    fixture.inputs(1).configure(sim)
     toolkit = Ask(
-        bench.config, bench.input / "f0000.txt", bench.output / "answer.json", progress=False
+        fixture.config, fixture.input / "f0000.txt", fixture.output / "answer.json", progress=False
     )
     assert toolkit.run().done == 1
-    assert list(bench.outputs()) == ["answer.json"]
+    assert list(fixture.outputs()) == ["answer.json"]
 
 
-def test_two_inputs_with_one_output_are_found_before_anything_is_paid(bench, sim):
-    (bench.input / "a.txt").write_text("one")
-    (bench.input / "a.md").write_text("two")
+def test_two_inputs_with_one_output_are_found_before_anything_is_paid(fixture, sim):
+    (fixture.input / "a.txt").write_text("one")
+    (fixture.input / "a.md").write_text("two")
     with pytest.raises(SharedOutput, match="output_names"):
-        bench.configure(sim).run()
+        fixture.configure(sim).run()
     assert sim.ledger.billed() == 0
-    assert bench.run(output_names="whole").done == 2
-    assert sorted(bench.outputs()) == ["a.md.json", "a.txt.json"]
+    assert fixture.run(output_names="whole").done == 2
+    assert sorted(fixture.outputs()) == ["a.md.json", "a.txt.json"]
 
 
-def test_the_same_prompt_asked_twice_in_a_file_is_two_calls(bench, sim):
+def test_the_same_prompt_asked_twice_in_a_file_is_two_calls(fixture, sim):
     class Twice(Ask):
         def process_data(self, data):
             return [request_openai_api(Gpt35Turbo(content="same")) for _ in range(2)]
 
-    bench.inputs(2).configure(sim).run(Twice)
+    fixture.inputs(2).configure(sim).run(Twice)
     assert sim.ledger.billed() == 4
 
 
-def test_a_hook_that_raises_fails_its_file_only_and_a_rerun_replays_its_answers(bench, sim):
+def test_a_hook_that_raises_fails_its_file_only_and_a_rerun_replays_its_answers(fixture, sim):
     broken = {"f0001"}
 
     class Breaks(AskThrice):
@@ -122,17 +122,17 @@ def test_a_hook_that_raises_fails_its_file_only_and_a_rerun_replays_its_answers(
                 raise ValueError("no good")
             super().process_output(data, output_file_without_ext)
 
-    summary = bench.inputs(4).configure(sim).run(Breaks)
+    summary = fixture.inputs(4).configure(sim).run(Breaks)
     assert (summary.done, summary.failed) == (3, 1)
     (line,) = map(json.loads, Path(summary.failures_path).read_text().splitlines())
     assert (line["file"], line["kind"], line["message"]) == ("f0001.txt", "ValueError", "no good")
     assert "Most often: ValueError: no good (1 of 1)" in str(summary).splitlines()
     broken.clear()
-    summary = bench.run(Breaks)
+    summary = fixture.run(Breaks)
     assert (summary.done, summary.calls.sent, summary.calls.replayed) == (1, 0, 3)
 
 
-def test_a_file_that_fails_in_three_runs_is_put_aside_until_asked_for(bench, sim):
+def test_a_file_that_fails_in_three_runs_is_put_aside_until_asked_for(fixture, sim):
     class Breaks(Ask):
         is_broken = True
 
@@ -141,51 +141,51 @@ def test_a_file_that_fails_in_three_runs_is_put_aside_until_asked_for(bench, sim
                 raise ValueError("no good")
             return file.read()
 
-    bench.inputs(2).configure(sim)
-    assert [bench.run(Breaks).failed for _ in range(3)] == [1, 1, 1]
-    later = bench.run(Breaks)
+    fixture.inputs(2).configure(sim)
+    assert [fixture.run(Breaks).failed for _ in range(3)] == [1, 1, 1]
+    later = fixture.run(Breaks)
     assert later.aside == 1
     assert "--retry-failed" in str(later)
     Breaks.is_broken = False
-    assert bench.run(Breaks, retry_failed=True).done == 1
+    assert fixture.run(Breaks, retry_failed=True).done == 1
 
 
-def test_a_stop_after_too_many_failures(bench, sim):
+def test_a_stop_after_too_many_failures(fixture, sim):
     class Breaks(Ask):
         def process_input(self, file):
             raise ValueError("no good")
 
-    bench.inputs(50).configure(sim)
+    fixture.inputs(50).configure(sim)
     with pytest.raises(FilesFailed) as caught:
-        bench.run(Breaks, fail_on_error=True, num_threads=1)
+        fixture.run(Breaks, fail_on_error=True, num_threads=1)
     assert caught.value.summary.failed < 50
 
 
-def test_a_hook_that_runs_out_of_memory_fails_its_file_only(bench, sim):
+def test_a_hook_that_runs_out_of_memory_fails_its_file_only(fixture, sim):
     class Greedy(Ask):
         def process_input(self, file):
             if file.name.endswith("f0001.txt"):
                 raise MemoryError
             return file.read()
 
-    summary = bench.inputs(4).configure(sim).run(Greedy)
+    summary = fixture.inputs(4).configure(sim).run(Greedy)
     assert (summary.done, summary.failed) == (3, 1)
 
 
 @pytest.mark.parametrize("poison", [b"\xff\xfe\xff", b"", b"\x00" * 100])
-def test_a_poisonous_input_never_harms_the_others(bench, sim, poison):
-    bench.inputs(3).configure(sim)
-    (bench.input / "poison.txt").write_bytes(poison)
-    summary = bench.run()
+def test_a_poisonous_input_never_harms_the_others(fixture, sim, poison):
+    fixture.inputs(3).configure(sim)
+    (fixture.input / "poison.txt").write_bytes(poison)
+    summary = fixture.run()
     assert summary.done + summary.failed == 4
     assert summary.done >= 3
 
 
-def test_dead_keys_are_hit_no_oftener_than_requests_were_in_flight(bench):
+def test_dead_keys_are_hit_no_oftener_than_requests_were_in_flight(fixture):
     keys = [SimKey("a"), SimKey("b"), SimKey("empty", quota="none"), SimKey("bad", valid=False)]
     with Simulator(keys, seed=7) as sim:
-        bench.inputs(200).configure(sim, "a", "b", "empty", "bad")
-        summary = bench.run(AskThrice, num_threads=10)
+        fixture.inputs(200).configure(sim, "a", "b", "empty", "bad")
+        summary = fixture.run(AskThrice, num_threads=10)
         assert summary.done == 200
         assert sim.ledger.billed() == summary.calls.answered == 600
         assert len(sim.ledger.rows()) == summary.calls.sent
@@ -195,21 +195,21 @@ def test_dead_keys_are_hit_no_oftener_than_requests_were_in_flight(bench):
         assert states == {"a": "alive", "b": "alive", "empty": "dropped", "bad": "dropped"}
 
 
-def test_when_the_last_key_dies_the_run_stops_and_a_later_one_finishes(bench):
+def test_when_the_last_key_dies_the_run_stops_and_a_later_one_finishes(fixture):
     with Simulator([SimKey("short", quota=10)], seed=7) as sim:
-        bench.inputs(30).configure(sim, "short")
+        fixture.inputs(30).configure(sim, "short")
         with pytest.raises(NoUsableKey) as caught:
-            bench.run()
+            fixture.run()
         summary = caught.value.summary
         assert summary.failed == 0
-        assert summary.done == len(bench.outputs()) == 10
+        assert summary.done == len(fixture.outputs()) == 10
     with Simulator([SimKey("short")], seed=7) as sim:
-        bench.configure(sim, "short")
-        summary = bench.run()
+        fixture.configure(sim, "short")
+        summary = fixture.run()
         assert (summary.done, summary.skipped, sim.ledger.billed()) == (20, 10, 20)
 
 
-def test_a_hook_that_catches_everything_writes_no_output_without_its_answers(bench):
+def test_a_hook_that_catches_everything_writes_no_output_without_its_answers(fixture):
     class Swallows(Ask):
         def process_data(self, data):
             try:
@@ -218,13 +218,13 @@ def test_a_hook_that_catches_everything_writes_no_output_without_its_answers(ben
                 return "ERROR"
 
     with Simulator([SimKey("empty", quota="none")], seed=7) as sim:
-        bench.inputs(5).configure(sim, "empty")
+        fixture.inputs(5).configure(sim, "empty")
         with pytest.raises(NoUsableKey):
-            bench.run(Swallows)
-        assert bench.outputs() == {}
+            fixture.run(Swallows)
+        assert fixture.outputs() == {}
 
 
-def test_a_failed_request_is_the_hooks_to_handle(bench):
+def test_a_failed_request_is_the_hooks_to_handle(fixture):
     class Handles(Ask):
         def process_data(self, data):
             try:
@@ -233,11 +233,11 @@ def test_a_failed_request_is_the_hooks_to_handle(bench):
                 return f"refused: {exc.code}"
 
     with Simulator([SimKey("good")], seed=7, faults=[Fault("400")]) as sim:
-        assert bench.inputs(1).configure(sim).run(Handles).done == 1
-        assert b"refused" in bench.outputs()["f0000.json"]
+        assert fixture.inputs(1).configure(sim).run(Handles).done == 1
+        assert b"refused" in fixture.outputs()["f0000.json"]
 
 
-def test_async_hooks_run_side_by_side(bench):
+def test_async_hooks_run_side_by_side(fixture):
     under_way, all_are = [], asyncio.Event()
 
     class Async(Ask):
@@ -249,43 +249,43 @@ def test_async_hooks_run_side_by_side(bench):
             return await arequest_openai_api(Gpt35Turbo(content=data))
 
     with Simulator([SimKey("good")], seed=7) as sim:
-        summary = bench.inputs(60).configure(sim).run(Async, num_threads=60)
+        summary = fixture.inputs(60).configure(sim).run(Async, num_threads=60)
         assert summary.done == 60
-        assert bench.run(Async).calls.sent == 0
+        assert fixture.run(Async).calls.sent == 0
 
 
-def test_a_blocking_call_in_an_async_hook_names_the_async_one(bench, sim):
+def test_a_blocking_call_in_an_async_hook_names_the_async_one(fixture, sim):
     class Wrong(Ask):
         async def process_data(self, data):
             return request_openai_api(Gpt35Turbo(content=data))
 
-    summary = bench.inputs(1).configure(sim).run(Wrong)
+    summary = fixture.inputs(1).configure(sim).run(Wrong)
     assert "arequest_openai_api" in Path(summary.failures_path).read_text()
 
 
-def test_an_input_that_changes_while_it_is_worked_on_is_done_again_next_time(bench, sim):
+def test_an_input_that_changes_while_it_is_worked_on_is_done_again_next_time(fixture, sim):
     class Rewrites(Ask):
         is_careless = True
 
         def process_data(self, data):
             if Rewrites.is_careless:
-                (bench.input / "f0000.txt").write_text("changed meanwhile")
+                (fixture.input / "f0000.txt").write_text("changed meanwhile")
             return super().process_data(data)
 
-    summary = bench.inputs(1).configure(sim).run(Rewrites)
+    summary = fixture.inputs(1).configure(sim).run(Rewrites)
     assert (summary.done, summary.failed) == (0, 1)
     Rewrites.is_careless = False
-    assert bench.run(Rewrites).done == 1
+    assert fixture.run(Rewrites).done == 1
 
 
-def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(bench, sim):
-    summary = bench.inputs(7).configure(sim).run(dry_run=True)
+def test_a_dry_run_tells_what_would_be_sent_and_sends_nothing(fixture, sim):
+    summary = fixture.inputs(7).configure(sim).run(dry_run=True)
     assert (summary.would_send, summary.calls.sent, sim.ledger.hits("good")) == (7, 0, 0)
-    assert bench.outputs() == {}
-    assert bench.run().done == 7
+    assert fixture.outputs() == {}
+    assert fixture.run().done == 7
 
 
-def test_edited_hooks_are_told_of_and_buy_nothing(bench, sim, caplog):
+def test_edited_hooks_are_told_of_and_buy_nothing(fixture, sim, caplog):
     class Asks(Ask):
         def process_data(self, data):
             return request_openai_api(Gpt35Turbo(content=data))
@@ -293,9 +293,9 @@ def test_edited_hooks_are_told_of_and_buy_nothing(bench, sim, caplog):
     def edited(self, data):
         return request_openai_api(Gpt35Turbo(content=data, prompt="be brief"))
 
-    bench.inputs(6).configure(sim).run(Asks)
+    fixture.inputs(6).configure(sim).run(Asks)
     Asks.process_data = edited
-    summary = bench.run(Asks)
+    summary = fixture.run(Asks)
     assert (summary.skipped, summary.calls.sent) == (6, 0)
     assert "6 of 6 finished files would now ask something else" in caplog.text
 
@@ -304,9 +304,9 @@ def test_two_managers_never_mix(tmp_path):
     with Simulator([SimKey("one"), SimKey("two")], seed=7) as sim:
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
-            bench = Bench(tmp_path / name).inputs(3)
-            manager = APIKeyManager(config_path=bench.configure(sim, name).config)
-            assert bench.run(key_manager=manager).done == 3
+            fixture = RunFixture(tmp_path / name).inputs(3)
+            manager = APIKeyManager(config_path=fixture.configure(sim, name).config)
+            assert fixture.run(key_manager=manager).done == 3
             manager.close()
         assert (sim.ledger.billed("one"), sim.ledger.billed("two")) == (3, 3)
 
@@ -323,18 +323,18 @@ def test_two_managers_never_mix(tmp_path):
         ("output_names", "both"),
     ],
 )
-def test_an_impossible_setting_is_named(bench, setting, value):
+def test_an_impossible_setting_is_named(fixture, setting, value):
     with pytest.raises(ConfigError, match=setting):
-        bench.toolkit(**{setting: value})
+        fixture.toolkit(**{setting: value})
 
 
-def test_a_missing_input_is_named(bench, sim):
-    bench.configure(sim)
+def test_a_missing_input_is_named(fixture, sim):
+    fixture.configure(sim)
     with pytest.raises(ScanError, match="nowhere"):
-        Ask(bench.config, bench.root / "nowhere", bench.output).run()
+        Ask(fixture.config, fixture.root / "nowhere", fixture.output).run()
 
 
-def test_a_missing_hook_is_named(bench):
+def test_a_missing_hook_is_named(fixture):
     from openai_parallel_toolkit import ParallelToolkit
 
     class Half(ParallelToolkit):
@@ -342,4 +342,4 @@ def test_a_missing_hook_is_named(bench):
             return file.read()
 
     with pytest.raises(UsageError, match="process_data and process_output"):
-        bench.toolkit(Half)
+        fixture.toolkit(Half)

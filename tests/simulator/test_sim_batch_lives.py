@@ -13,7 +13,6 @@ from openai_parallel_toolkit.simulator import BatchCourse, BatchLimits, SimKey
 from openai_parallel_toolkit.simulator.batches.batch_service import SimBatchService
 from openai_parallel_toolkit.simulator.batches.controls import BatchControls
 from openai_parallel_toolkit.simulator.batches.file_store import FileStore
-from openai_parallel_toolkit.simulator.batches.line_processor import LineProcessor
 from openai_parallel_toolkit.simulator.batches.lines import BadLine, LineReader
 from openai_parallel_toolkit.simulator.environment import Environment
 from openai_parallel_toolkit.simulator.faults import FaultScript
@@ -51,7 +50,7 @@ class BatchLives(RuleBasedStateMachine):
             later=lambda _, action: self.turns.append(action),
         )
         self.files = FileStore(environment)
-        self.service = SimBatchService(environment, self.files, LineProcessor(environment))
+        self.service = SimBatchService(environment, self.files)
         key = SimKey("good", enqueued_tokens=LIMIT)
         self.account = Keyring([key], time.monotonic).find(key.secret)
 

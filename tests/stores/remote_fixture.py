@@ -7,8 +7,7 @@ import sys
 
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
 from openai_parallel_toolkit.files.stores import is_remote, open_store
-from openai_parallel_toolkit.files.stores.cleaner import Cleaner
-from openai_parallel_toolkit.files.stores.remote import RemoteStore
+from openai_parallel_toolkit.files.stores.remote import Cleaner, RemoteStore
 from openai_parallel_toolkit.files.stores.urls import remote_place
 
 PRICES = {"gpt-3.5-turbo": {"input": 0.5, "output": 1.5}}

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from openai_parallel_toolkit.core.errors import ConfigError, StorageError
 from openai_parallel_toolkit.files.stores import LocalStore, is_remote, open_store
-from openai_parallel_toolkit.files.stores.cleaner import Cleaner
-from openai_parallel_toolkit.files.stores.remote import RemoteStore
+from openai_parallel_toolkit.files.stores.remote import Cleaner, RemoteStore
 from openai_parallel_toolkit.files.stores.urls import remote_place
 
 BACKENDS = [("s3", "s3fs", "s3"), ("abfs", "adlfs", "azure"), ("gs", "gcsfs", "gcs")]

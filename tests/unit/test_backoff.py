@@ -2,7 +2,7 @@
 
 import pytest
 
-from openai_parallel_toolkit.core.backoff import backoff_s
+from openai_parallel_toolkit.core.clock import backoff_s
 
 
 @pytest.mark.parametrize(

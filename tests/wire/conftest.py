@@ -1,17 +1,17 @@
-"""The desk that the wire tests work at, and an openai package left as it was found."""
+"""The fixture that the wire tests work at, and an openai package left as it was found."""
 
 import contextlib
 
 import pytest
-from wire_desk import Desk
+from wire_fixture import WireFixture
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def fixture(tmp_path, monkeypatch):
     """A folder, and whatever simulators a test starts over it."""
     monkeypatch.chdir(tmp_path)  # no config.json or .env of the repository is found
     with contextlib.ExitStack() as stack:
-        yield Desk(tmp_path, stack)
+        yield WireFixture(tmp_path, stack)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from wire_desk import Ask, payload_of, question, until
+from wire_fixture import Ask, payload_of, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -28,9 +28,9 @@ from openai_parallel_toolkit.simulator import Fault, SimKey
 
 
 @pytest.fixture
-def environment(desk, monkeypatch):
+def environment(fixture, monkeypatch):
     """A simulator that the environment names, as a user's shell would."""
-    sim = desk.simulate()
+    sim = fixture.simulate()
     monkeypatch.setenv("OPENAI_API_KEY", "sim-good")
     monkeypatch.setenv("OPENAI_BASE_URL", sim.url)
     return sim
@@ -89,18 +89,18 @@ def test_many_tasks_at_once_each_get_their_own_answer(environment):
     assert got[::40] == [request_openai_api(question(p)) for p in prompts[::40]]
 
 
-def test_explicit_keys_win_over_the_default_ones(desk, environment):
-    other = desk.simulate("other")
+def test_explicit_keys_win_over_the_default_ones(fixture, environment):
+    other = fixture.simulate("other")
     keys = APIKeyManager(["sim-other"], settings=None)
-    keys = APIKeyManager(config_path=desk.configure(other).config)
+    keys = APIKeyManager(config_path=fixture.configure(other).config)
     request_openai_api(question("hello"), keys)
     request_openai_api(question("hello"), keys=keys)
     assert (other.ledger.billed(), environment.ledger.billed()) == (2, 0)
 
 
-def test_a_config_may_be_named_in_the_call_and_is_opened_once(desk):
-    sim = desk.simulate()
-    path = str(desk.configure(sim).config)
+def test_a_config_may_be_named_in_the_call_and_is_opened_once(fixture):
+    sim = fixture.simulate()
+    path = str(fixture.configure(sim).config)
     request_openai_api(question("first"), config_path=path)
     threads = threading.active_count()
     for n in range(5):
@@ -109,9 +109,9 @@ def test_a_config_may_be_named_in_the_call_and_is_opened_once(desk):
     assert threading.active_count() <= threads
 
 
-def test_max_retries_of_a_call_wins(desk):
-    sim = desk.simulate(faults=[Fault("500", retry_after=0.01)])
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_max_retries_of_a_call_wins(fixture):
+    sim = fixture.simulate(faults=[Fault("500", retry_after=0.01)])
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     for retries in (0, 2):
         with pytest.raises(RequestFailed) as caught:
             request_openai_api(question("hello"), keys, max_retries=retries)
@@ -119,9 +119,11 @@ def test_max_retries_of_a_call_wins(desk):
     assert sim.ledger.hits() == 4
 
 
-def test_on_error_none_gives_none_for_failed_requests_only(desk):
-    sim = desk.simulate(faults=[Fault("400", marker="bad"), Fault("empty_content", marker="empty")])
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_on_error_none_gives_none_for_failed_requests_only(fixture):
+    sim = fixture.simulate(
+        faults=[Fault("400", marker="bad"), Fault("empty_content", marker="empty")]
+    )
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     assert request_openai_api(question("bad"), keys, on_error="none") is None
     assert request_openai_api(question("empty"), keys, on_error="none") is None
     assert asyncio.run(arequest_openai_api(question("bad"), keys, on_error="none")) is None
@@ -130,9 +132,9 @@ def test_on_error_none_gives_none_for_failed_requests_only(desk):
         request_openai_api("bad", keys, on_error="none")
 
 
-def test_a_reply_tells_what_was_used_and_what_it_cost(desk):
-    sim = desk.simulate()
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_a_reply_tells_what_was_used_and_what_it_cost(fixture):
+    sim = fixture.simulate()
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     reply = request_reply(question("hello"), keys)
     (row,) = sim.ledger.rows()
     assert reply.usage.prompt_tokens == row.prompt_tokens
@@ -144,9 +146,9 @@ def test_a_reply_tells_what_was_used_and_what_it_cost(desk):
     assert asyncio.run(arequest_reply(question("hello"), keys)).text == reply.text
 
 
-def test_an_asker_that_has_gone_away_disturbs_nobody(desk, caplog):
-    sim = desk.simulate(faults=[Fault("slow", marker="hello", seconds=1.5)])
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_an_asker_that_has_gone_away_disturbs_nobody(fixture, caplog):
+    sim = fixture.simulate(faults=[Fault("slow", marker="hello", seconds=1.5)])
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
 
     async def ask():
         await asyncio.wait_for(arequest_openai_api(question("hello"), keys), 0.05)
@@ -160,7 +162,7 @@ def test_an_asker_that_has_gone_away_disturbs_nobody(desk, caplog):
 
 
 @pytest.mark.parametrize("model", ["gpt-4", None, Gpt35Turbo, {"model": "gpt-4"}])
-def test_what_is_no_model_is_refused_by_name(desk, model):
+def test_what_is_no_model_is_refused_by_name(fixture, model):
     with pytest.raises(UsageError, match="expected a model such as"):
         request_openai_api(model)
 
@@ -178,9 +180,9 @@ def test_what_is_no_model_is_refused_by_name(desk, model):
         (lambda: ChatModel("", content="x"), "model name"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_before_a_key_is_taken(desk, model, told):
-    sim = desk.simulate(SimKey("good", rpm=60))
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_what_cannot_be_sent_is_refused_before_a_key_is_taken(fixture, model, told):
+    sim = fixture.simulate(SimKey("good", rpm=60))
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     with pytest.raises(UsageError, match=told):
         request_openai_api(model(), keys)
     with pytest.raises(UsageError, match=told):
@@ -190,9 +192,9 @@ def test_what_cannot_be_sent_is_refused_before_a_key_is_taken(desk, model, told)
 
 
 @pytest.mark.parametrize("text", [r"a literal \u0000", r"two \\u0000", "an \x1b and \x7f", "é 😀"])
-def test_what_only_looks_odd_is_sent(desk, text):
-    sim = desk.simulate()
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_what_only_looks_odd_is_sent(fixture, text):
+    sim = fixture.simulate()
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     assert request_openai_api(question(text), keys)
     assert sim.ledger.rows()[0].payload == payload_of(text)
 
@@ -223,33 +225,33 @@ class AskOnCarefulThreads(Ask):
             return [ask.result() for ask in asks]
 
 
-def rerun(desk, kind):
+def rerun(fixture, kind):
     """Take the outputs away and run again: what was kept is replayed."""
-    for path in desk.output.glob("*.json"):
+    for path in fixture.output.glob("*.json"):
         path.unlink()
-    return desk.run(kind)
+    return fixture.run(kind)
 
 
-def test_a_call_on_a_hooks_own_thread_is_sent_and_warned_of_once_but_not_kept(desk, caplog):
-    sim = desk.simulate()
-    desk.inputs(4).configure(sim)
-    assert desk.run(AskOnThreads).done == 4
+def test_a_call_on_a_hooks_own_thread_is_sent_and_warned_of_once_but_not_kept(fixture, caplog):
+    sim = fixture.simulate()
+    fixture.inputs(4).configure(sim)
+    assert fixture.run(AskOnThreads).done == 4
     said = [r.getMessage() for r in caplog.records if "outside the hooks" in r.getMessage()]
     assert len(said) == 1
     assert "CarryingPool" in said[0]
-    before, billed = desk.outputs(), sim.ledger.billed()
-    summary = rerun(desk, AskOnThreads)
-    assert desk.outputs() == before
+    before, billed = fixture.outputs(), sim.ledger.billed()
+    summary = rerun(fixture, AskOnThreads)
+    assert fixture.outputs() == before
     assert summary.calls.replayed == 0
     assert (billed, sim.ledger.billed()) == (8, 16)
 
 
-def test_a_call_on_a_thread_that_carries_the_context_is_kept(desk, caplog):
-    sim = desk.simulate()
-    desk.inputs(4).configure(sim)
-    assert desk.run(AskOnCarefulThreads).calls.answered == 8
+def test_a_call_on_a_thread_that_carries_the_context_is_kept(fixture, caplog):
+    sim = fixture.simulate()
+    fixture.inputs(4).configure(sim)
+    assert fixture.run(AskOnCarefulThreads).calls.answered == 8
     assert "outside the hooks" not in caplog.text
-    summary = rerun(desk, AskOnCarefulThreads)
+    summary = rerun(fixture, AskOnCarefulThreads)
     assert (summary.calls.sent, summary.calls.replayed, sim.ledger.billed()) == (0, 8, 8)
 
 
@@ -258,7 +260,7 @@ def test_calls_outside_a_run_are_not_warned_of(environment, caplog):
     assert caplog.text == ""
 
 
-def test_equal_calls_that_run_side_by_side_keep_their_order_on_a_rerun(desk):
+def test_equal_calls_that_run_side_by_side_keep_their_order_on_a_rerun(fixture):
     """The k-th equal call gets the k-th answer, whichever came first."""
 
     class Sample(Ask):
@@ -266,14 +268,14 @@ def test_equal_calls_that_run_side_by_side_keep_their_order_on_a_rerun(desk):
             calls = [arequest_openai_api(Sampling(data)) for _ in range(6)]
             return await asyncio.gather(*calls)
 
-    sim = desk.simulate()
-    desk.inputs(3).configure(sim)
-    assert desk.run(Sample).done == 3
-    before = desk.outputs()
+    sim = fixture.simulate()
+    fixture.inputs(3).configure(sim)
+    assert fixture.run(Sample).done == 3
+    before = fixture.outputs()
     assert [json.loads(output) for output in before.values()] == [[0, 1, 2, 3, 4, 5]] * 3
-    summary = rerun(desk, Sample)
+    summary = rerun(fixture, Sample)
     assert (summary.calls.replayed, summary.calls.sent) == (18, 0)
-    assert desk.outputs() == before
+    assert fixture.outputs() == before
 
 
 class Sampling(OpenAIModel):
@@ -292,7 +294,7 @@ _places: dict = {}
 
 
 @pytest.mark.parametrize("count", [40])
-def test_models_of_ones_own_wait_side_by_side_in_async_hooks(desk, count):
+def test_models_of_ones_own_wait_side_by_side_in_async_hooks(fixture, count):
     together = threading.Barrier(count)
 
     class Meets(OpenAIModel):
@@ -307,12 +309,12 @@ def test_models_of_ones_own_wait_side_by_side_in_async_hooks(desk, count):
         async def process_data(self, data):
             return await arequest_openai_api(Meets(data))
 
-    sim = desk.simulate()
-    summary = desk.inputs(count).configure(sim).run(AskOwn, num_threads=count)
+    sim = fixture.simulate()
+    summary = fixture.inputs(count).configure(sim).run(AskOwn, num_threads=count)
     assert summary.done == count
 
 
-def test_a_refusal_reaches_an_async_hook_as_it_does_a_blocking_one(desk):
+def test_a_refusal_reaches_an_async_hook_as_it_does_a_blocking_one(fixture):
     class Handles(Ask):
         async def process_data(self, data):
             try:
@@ -320,6 +322,6 @@ def test_a_refusal_reaches_an_async_hook_as_it_does_a_blocking_one(desk):
             except RequestRejected as exc:
                 return exc.code
 
-    sim = desk.simulate(faults=[Fault("400")])
-    assert desk.inputs(1).configure(sim).run(Handles).done == 1
-    assert desk.outputs() == {"f000.json": b'"invalid_value"'}
+    sim = fixture.simulate(faults=[Fault("400")])
+    assert fixture.inputs(1).configure(sim).run(Handles).done == 1
+    assert fixture.outputs() == {"f000.json": b'"invalid_value"'}

@@ -12,7 +12,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from wire_desk import STATE, until
+from wire_fixture import STATE, until
 
 from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Fault, SimKey
@@ -40,24 +40,24 @@ CANARIES = {form for secret in [*HALVES, KEY, *DEAD, DEAD_KEY, PASSWORD] for for
 
 
 @pytest.fixture
-def said(desk):
+def said(fixture):
     """Collects what a test's children say; at the end nothing anywhere may hold a secret."""
     things: dict[str, bytes] = {}
     yield things
-    for path in desk.root.rglob("*"):
-        if path.is_file() and path != desk.config:
+    for path in fixture.root.rglob("*"):
+        if path.is_file() and path != fixture.config:
             things[str(path)] = path.read_bytes()
         things[f"the name of {path}"] = os.fsencode(path)
-    if (desk.state / "journal.sqlite3").exists():
-        things.update(journal_texts(desk))
+    if (fixture.state / "journal.sqlite3").exists():
+        things.update(journal_texts(fixture))
     assert len(things) > 5
     told = [(name, form) for name, text in things.items() for form in CANARIES if form in text]
     assert not told
 
 
-def journal_texts(desk):
+def journal_texts(fixture):
     """Every row of the journal, and every answer unpacked."""
-    with sqlite3.connect(desk.state / "journal.sqlite3") as db:
+    with sqlite3.connect(fixture.state / "journal.sqlite3") as db:
         tables = [
             name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         ]
@@ -66,8 +66,8 @@ def journal_texts(desk):
             for name in tables
         )
     db.close()
-    with JournalReader(str(desk.state)) as journal:
-        for path in desk.input.iterdir():
+    with JournalReader(str(fixture.state)) as journal:
+        for path in fixture.input.iterdir():
             detail = journal.file(path.name)
             yield f"journal of {path.name}", repr(detail).encode()
             for attempt in detail.attempts:
@@ -87,11 +87,15 @@ def faults():
     yield Fault("429", at=[3], message=ECHO, retry_after=0.1)
 
 
-def start(desk, *arguments):
+def start(fixture, *arguments):
     given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2]), "PYTHONFAULTHANDLER": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, *map(str, arguments)], cwd=desk.root, env=given, stdout=pipe, stderr=pipe
+        [sys.executable, *map(str, arguments)],
+        cwd=fixture.root,
+        env=given,
+        stdout=pipe,
+        stderr=pipe,
     )
 
 
@@ -101,24 +105,26 @@ def finish(child, said):
     return child.returncode
 
 
-def test_every_kind_of_failure_keeps_the_keys_to_itself(desk, said):
-    sim = desk.simulate(
+def test_every_kind_of_failure_keeps_the_keys_to_itself(fixture, said):
+    sim = fixture.simulate(
         SimKey("good", value=KEY), SimKey("dead", value=DEAD_KEY), faults=list(faults())
     )
     for kind in KINDS:
         for how in ("plain", "module", "client"):
-            (desk.input / f"{how}-{kind}.txt").write_text(f"{how} fault-{kind}")
+            (fixture.input / f"{how}-{kind}.txt").write_text(f"{how} fault-{kind}")
     for how in ("plain", "module", "client", "hook-raises"):
-        (desk.input / f"{how}.txt").write_text(how)
-    desk.configure(sim)
-    logs = desk.root / "logs"
+        (fixture.input / f"{how}.txt").write_text(how)
+    fixture.configure(sim)
+    logs = fixture.root / "logs"
     logs.mkdir()
-    status = finish(start(desk, CHILD, desk.config, desk.input, desk.output, logs), said)
+    status = finish(
+        start(fixture, CHILD, fixture.config, fixture.input, fixture.output, logs), said
+    )
     assert status == 0, said["stderr"].decode()
     assert b"pickled" in said["stdout"]
     # It was all there to be told.
     assert {"401", "500", "400", "cut_body"} <= {row.fault for row in sim.ledger.rows()}
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         assert {f.note.kind for f in journal.failures()} >= {
             "RuntimeError",
             "RequestRejected",
@@ -129,11 +135,11 @@ def test_every_kind_of_failure_keeps_the_keys_to_itself(desk, said):
     assert b"DEBUG" in (logs / "users-own.log").read_bytes()
 
 
-def test_a_proxys_password_is_kept_as_well(desk, said):
-    desk.inputs(2)
+def test_a_proxys_password_is_kept_as_well(fixture, said):
+    fixture.inputs(2)
     proxy = f"http://user:{urllib.parse.quote(PASSWORD, safe='')}@127.0.0.1:9"
-    desk.configure_at("http://provider.invalid/v1", [{"key": KEY, "name": "good"}], proxy=proxy)
-    logs = desk.root / "logs"
+    fixture.configure_at("http://provider.invalid/v1", [{"key": KEY, "name": "good"}], proxy=proxy)
+    logs = fixture.root / "logs"
     logs.mkdir()
     code = (
         "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
@@ -142,21 +148,21 @@ def test_a_proxys_password_is_kept_as_well(desk, said):
         "print(manager, manager.settings, vars(manager))\n"
         "print(Child('config.json', 'in', 'out', deadline_s=4, log_file='logs/a.log').run())\n"
     )
-    (desk.root / "main.py").write_text(
+    (fixture.root / "main.py").write_text(
         f"import sys; sys.path.append({str(CHILD.parent)!r})\n{code}"
     )
-    assert finish(start(desk, "main.py"), said) == 0, said["stderr"].decode()
+    assert finish(start(fixture, "main.py"), said) == 0, said["stderr"].decode()
     assert b"through the proxy" in said["stderr"]
-    assert b"RequestFailed" in (desk.state / "failures.jsonl").read_bytes()
+    assert b"RequestFailed" in (fixture.state / "failures.jsonl").read_bytes()
 
 
-def test_the_command_line_shows_no_key_to_other_users_of_the_machine(desk, said):
+def test_the_command_line_shows_no_key_to_other_users_of_the_machine(fixture, said):
     may_end = threading.Event()
-    sim = desk.simulate(SimKey("good", value=KEY), on_post=lambda _: may_end.wait(60))
-    desk.inputs(3).configure(sim)
-    (desk.root / "hooks.py").write_text(CHILD.read_text())
+    sim = fixture.simulate(SimKey("good", value=KEY), on_post=lambda _: may_end.wait(60))
+    fixture.inputs(3).configure(sim)
+    (fixture.root / "hooks.py").write_text(CHILD.read_text())
     child = start(
-        desk, "-m", "openai_parallel_toolkit", "run", "hooks.py:Child", "in", "out",
+        fixture, "-m", "openai_parallel_toolkit", "run", "hooks.py:Child", "in", "out",
         "--config", "config.json", "--no-progress",
     )  # fmt: skip
     until(lambda: sim.ledger.hits() > 0)
@@ -165,16 +171,16 @@ def test_the_command_line_shows_no_key_to_other_users_of_the_machine(desk, said)
     assert b"openai_parallel_toolkit" in said["cmdline"]
     assert finish(child, said) == 0
     for command in (["status", "out", "--json"], ["show", "out", "f000.txt"], ["failures", "out"]):
-        answer = start(desk, "-m", "openai_parallel_toolkit", *command)
+        answer = start(fixture, "-m", "openai_parallel_toolkit", *command)
         with answer:
             said[" ".join(command)] = b"".join(answer.communicate(timeout=100))
 
 
-def test_what_a_run_leaves_is_readable_for_its_owner_only(desk):
-    sim = desk.simulate(SimKey("good", value=KEY), faults=[Fault("400", marker="file 1:")])
-    desk.inputs(2).configure(sim).run()
-    assert (desk.output / STATE).stat().st_mode & 0o777 == 0o700
-    for path in (desk.output / STATE).rglob("*"):
+def test_what_a_run_leaves_is_readable_for_its_owner_only(fixture):
+    sim = fixture.simulate(SimKey("good", value=KEY), faults=[Fault("400", marker="file 1:")])
+    fixture.inputs(2).configure(sim).run()
+    assert (fixture.output / STATE).stat().st_mode & 0o777 == 0o700
+    for path in (fixture.output / STATE).rglob("*"):
         if path.is_file() and path.stat().st_size:
             assert path.stat().st_mode & 0o077 == 0, path
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from small_disk import small_disk
-from wire_desk import STATE, Ask, question
+from wire_fixture import STATE, Ask, question
 
 from openai_parallel_toolkit import StorageError, request_openai_api
 from openai_parallel_toolkit.journal import JournalReader
@@ -40,81 +40,81 @@ def filling(fill, *, at=40, bulk=20_000):
     return Fills
 
 
-def expected_outputs(desk, kind, sim):
+def expected_outputs(fixture, kind, sim):
     """What a run on a large disk writes."""
     del sim
-    from wire_desk import Desk
+    from wire_fixture import WireFixture
 
     with contextlib.ExitStack() as stack:
-        root = desk.root / "elsewhere"
+        root = fixture.root / "elsewhere"
         root.mkdir()
-        other = Desk(root, stack)
+        other = WireFixture(root, stack)
         other.inputs(FILES).configure(other.simulate()).run(kind)
         return other.outputs()
 
 
 @pytest.mark.parametrize("what", ["journal", "outputs", "both"])
-def test_nothing_is_paid_twice_when_space_is_given_after_a_full_disk(desk, disk, what):
-    sim = desk.simulate(latency=0.01)
-    desk.inputs(FILES).configure(sim)
+def test_nothing_is_paid_twice_when_space_is_given_after_a_full_disk(fixture, disk, what):
+    sim = fixture.simulate(latency=0.01)
+    fixture.inputs(FILES).configure(sim)
     settings = {}
     if what != "journal":
-        desk.output = disk.path / "out"
+        fixture.output = disk.path / "out"
     if what != "both":
-        state = (disk.path if what == "journal" else desk.root) / "state"
+        state = (disk.path if what == "journal" else fixture.root) / "state"
         settings["state_path"] = state
     kind = filling(lambda: disk.fill(leave_bytes=16 * 1024))
     with pytest.raises(StorageError) as caught:
-        desk.run(kind, **settings)
+        fixture.run(kind, **settings)
     assert str(disk.path) in caught.value.path
     assert caught.value.summary.failed == 0
     assert caught.value.summary.left > 0
     stopped_at = sim.ledger.hits()
     assert stopped_at < 2 * FILES
-    with JournalReader(str(settings.get("state_path", desk.output / STATE))) as journal:
+    with JournalReader(str(settings.get("state_path", fixture.output / STATE))) as journal:
         assert journal.status().totals.all_runs.unanswered == 0
     disk.enlarge(64)
-    summary = desk.run(kind, **settings)
+    summary = fixture.run(kind, **settings)
     assert summary.left == summary.failed == 0
     assert sim.ledger.billed() == 2 * FILES
     assert all(len(rows) == 1 for rows in sim.ledger.by_payload().values())
-    assert desk.outputs() == expected_outputs(desk, kind, sim)
+    assert fixture.outputs() == expected_outputs(fixture, kind, sim)
 
 
 @pytest.mark.parametrize("what", ["journal", "both"])
-def test_what_is_lost_where_even_the_reserve_is_gone_is_told_as_doubt(desk, disk, what):
-    sim = desk.simulate(latency=0.01)
-    desk.inputs(FILES).configure(sim)
+def test_what_is_lost_where_even_the_reserve_is_gone_is_told_as_doubt(fixture, disk, what):
+    sim = fixture.simulate(latency=0.01)
+    fixture.inputs(FILES).configure(sim)
     settings = {"state_path": disk.path / "state"} if what == "journal" else {}
     if what == "both":
-        desk.output = disk.path / "out"
-    state = settings.get("state_path", desk.output / STATE)
+        fixture.output = disk.path / "out"
+    state = settings.get("state_path", fixture.output / STATE)
 
     with pytest.raises(StorageError) as caught:
-        desk.run(filling(disk.fill_greedily), **settings)
+        fixture.run(filling(disk.fill_greedily), **settings)
     assert caught.value.summary.failed == 0
     disk.enlarge(64)
     with JournalReader(str(state)) as journal:
         doubtful = journal.status().totals.all_runs.unanswered
-    summary = desk.run(filling(disk.fill, at=FILES), **settings)
+    summary = fixture.run(filling(disk.fill, at=FILES), **settings)
     assert summary.left == summary.failed == 0
     assert 2 * FILES <= sim.ledger.billed() <= 2 * FILES + doubtful
 
 
-def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_paid(desk, disk):
-    sim = desk.simulate()
+def test_a_disk_that_is_nearly_full_is_refused_before_anything_is_paid(fixture, disk):
+    sim = fixture.simulate()
     disk.fill(leave_bytes=3 * MEGABYTE)
-    desk.output = disk.path / "out"
+    fixture.output = disk.path / "out"
     with pytest.raises(StorageError, match="bytes are free"):
-        desk.inputs(3).configure(sim).run()
+        fixture.inputs(3).configure(sim).run()
     assert sim.ledger.hits() == 0
 
 
-def test_a_read_only_output_folder_is_refused_before_anything_is_paid(desk, disk):
-    sim = desk.simulate()
-    desk.output = disk.path / "out"
+def test_a_read_only_output_folder_is_refused_before_anything_is_paid(fixture, disk):
+    sim = fixture.simulate()
+    fixture.output = disk.path / "out"
     disk.mount("remount,ro")
     with pytest.raises(StorageError) as caught:
-        desk.inputs(3).configure(sim).run()
+        fixture.inputs(3).configure(sim).run()
     assert str(disk.path) in caught.value.path
     assert sim.ledger.hits() == 0

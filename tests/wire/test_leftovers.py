@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from test_own_generate import ThroughClient, ThroughModule
-from wire_desk import MODEL, Ask, question, until
+from wire_fixture import MODEL, Ask, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -52,11 +52,11 @@ def _open_descriptors():
     return len(os.listdir("/dev/fd"))
 
 
-def _configured(desk):
-    """A desk whose default manager, the one that stays open, was made and used."""
-    sim = desk.simulate("a", "b")
-    desk.configure(sim)
-    APIKeyManager(config_path=desk.config)
+def _configured(fixture):
+    """A fixture whose default manager, the one that stays open, was made and used."""
+    sim = fixture.simulate("a", "b")
+    fixture.configure(sim)
+    APIKeyManager(config_path=fixture.config)
     request_openai_api(question("first"), default_manager())
     return sim
 
@@ -84,31 +84,31 @@ def _ask_and_keep(keys, n):
 @pytest.mark.parametrize(
     "ask", [_ask, _ask_and_keep, _ask_module, _ask_client, _ask_without_waiting]
 )
-def test_fifty_key_managers(desk, ask):
-    _configured(desk)
+def test_fifty_key_managers(fixture, ask):
+    _configured(fixture)
 
     def use(n):
-        with contextlib.closing(APIKeyManager(config_path=desk.config)) as keys:
+        with contextlib.closing(APIKeyManager(config_path=fixture.config)) as keys:
             assert ask(keys, n)
 
     leaves_nothing(use, 50)
 
 
-def test_fifty_default_key_managers(desk):
-    desk.configure(desk.simulate())
+def test_fifty_default_key_managers(fixture):
+    fixture.configure(fixture.simulate())
 
     def use(n):
-        request_openai_api(question(f"question {n}"), config_path=str(desk.config))
+        request_openai_api(question(f"question {n}"), config_path=str(fixture.config))
         default_manager().close()
 
     leaves_nothing(use, 50)
 
 
-def test_fifty_key_managers_that_are_asked_after_they_were_closed(desk):
-    _configured(desk)
+def test_fifty_key_managers_that_are_asked_after_they_were_closed(fixture):
+    _configured(fixture)
 
     def use(n):
-        keys = APIKeyManager(config_path=desk.config)
+        keys = APIKeyManager(config_path=fixture.config)
         keys.close()
         with pytest.raises(UsageError, match="closed"):
             _ask(keys, n)
@@ -127,19 +127,19 @@ class AskModule(Ask):
 
 
 @pytest.mark.parametrize("kind", [Ask, AskAsync, AskModule])
-def test_thirty_toolkits(desk, kind):
-    _configured(desk)
-    desk.inputs(3)
+def test_thirty_toolkits(fixture, kind):
+    _configured(fixture)
+    fixture.inputs(3)
 
     def use(n):
-        assert desk.run(kind, num_threads=3, log_file=desk.root / "log").done == 3
-        shutil.rmtree(desk.output)
+        assert fixture.run(kind, num_threads=3, log_file=fixture.root / "log").done == 3
+        shutil.rmtree(fixture.output)
 
     leaves_nothing(use, 30)
 
 
-def test_thirty_requesters(desk):
-    sim = _configured(desk)
+def test_thirty_requesters(fixture):
+    sim = _configured(fixture)
     prompts = [[{"role": "user", "content": f"question {n}"}] for n in range(5)]
 
     def use(n):
@@ -150,8 +150,8 @@ def test_thirty_requesters(desk):
     leaves_nothing(use, 30)
 
 
-def test_thirty_api_queues(desk):
-    sim = _configured(desk)
+def test_thirty_api_queues(fixture):
+    sim = _configured(fixture)
     headers = {"Authorization": f"Bearer {sim.keys[0].secret}"}
     body = {"model": MODEL, "messages": [{"role": "user", "content": "question"}]}
 
@@ -162,9 +162,9 @@ def test_thirty_api_queues(desk):
     leaves_nothing(use, 30)
 
 
-def test_thirty_api_queues_on_one_event_loop(desk):
+def test_thirty_api_queues_on_one_event_loop(fixture):
     """A door that is left by an error is closed as well."""
-    url = f"{_configured(desk).url}/chat/completions"
+    url = f"{_configured(fixture).url}/chat/completions"
     body = {"model": MODEL, "messages": [{"role": "user", "content": "question"}]}
     counted = []
 

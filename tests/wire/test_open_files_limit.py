@@ -12,9 +12,9 @@ FILES = 120
 KINDS = ["Blocking", "Async"]
 
 
-def run(desk, kind, soft, hard):
+def run(fixture, kind, soft, hard):
     command = [sys.executable, str(CHILD), kind, str(soft), str(hard)]
-    command += [str(desk.config), str(desk.input), str(desk.output)]
+    command += [str(fixture.config), str(fixture.input), str(fixture.output)]
     given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
     return subprocess.run(
         command, env=given, capture_output=True, text=True, timeout=60, check=False
@@ -22,35 +22,37 @@ def run(desk, kind, soft, hard):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_limit_of_the_process_is_raised_as_far_as_a_run_needs(desk, kind):
-    sim = desk.simulate(latency=0.05)
-    desk.inputs(FILES).configure(sim)
-    done = run(desk, kind, soft=64, hard=1024)
+def test_the_limit_of_the_process_is_raised_as_far_as_a_run_needs(fixture, kind):
+    sim = fixture.simulate(latency=0.05)
+    fixture.inputs(FILES).configure(sim)
+    done = run(fixture, kind, soft=64, hard=1024)
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(desk.outputs()) == sim.ledger.billed() == FILES
+    assert len(fixture.outputs()) == sim.ledger.billed() == FILES
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_where_the_system_allows_no_more_fewer_files_are_under_way_and_the_run_says_so(desk, kind):
-    sim = desk.simulate(latency=0.02)
-    desk.inputs(FILES).configure(sim)
-    done = run(desk, kind, soft=80, hard=80)
+def test_where_the_system_allows_no_more_fewer_files_are_under_way_and_the_run_says_so(
+    fixture, kind
+):
+    sim = fixture.simulate(latency=0.02)
+    fixture.inputs(FILES).configure(sim)
+    done = run(fixture, kind, soft=80, hard=80)
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     assert "files at a time instead of num_threads=60" in line
     assert "`ulimit -n`" in line
-    assert len(desk.outputs()) == sim.ledger.billed() == FILES
+    assert len(fixture.outputs()) == sim.ledger.billed() == FILES
 
 
 @pytest.mark.parametrize("kind", ["Leaking", "LeakingAsync"])
-def test_hooks_that_use_up_all_files_stop_the_run_and_cost_nothing_twice(desk, kind):
-    sim = desk.simulate(latency=0.02)
-    desk.inputs(FILES).configure(sim)
-    stopped = run(desk, kind, soft=256, hard=256)
+def test_hooks_that_use_up_all_files_stop_the_run_and_cost_nothing_twice(fixture, kind):
+    sim = fixture.simulate(latency=0.02)
+    fixture.inputs(FILES).configure(sim)
+    stopped = run(fixture, kind, soft=256, hard=256)
     assert stopped.returncode == 1
     assert "Too many open files" in stopped.stderr
     assert "`ulimit -n`" in stopped.stderr
-    assert len(desk.outputs()) < FILES
-    again = run(desk, "Blocking", soft=1024, hard=1024)
+    assert len(fixture.outputs()) < FILES
+    again = run(fixture, "Blocking", soft=1024, hard=1024)
     assert again.returncode == 0, again.stderr
-    assert len(desk.outputs()) == sim.ledger.billed() == FILES
+    assert len(fixture.outputs()) == sim.ledger.billed() == FILES

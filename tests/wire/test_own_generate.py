@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from wire_desk import MODEL, Ask, question, until
+from wire_fixture import MODEL, Ask, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -62,36 +62,38 @@ def number_in(data):
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
-def test_fifty_threads_over_five_keys_each_send_under_the_key_lent_to_them(desk, model, is_async):
+def test_fifty_threads_over_five_keys_each_send_under_the_key_lent_to_them(
+    fixture, model, is_async
+):
     files = 1_000
-    sim = desk.simulate(*KEYS, latency=0.02)
-    desk.inputs(files).configure(sim)
-    summary = desk.run(asking(model, is_async=is_async), num_threads=50)
+    sim = fixture.simulate(*KEYS, latency=0.02)
+    fixture.inputs(files).configure(sim)
+    summary = fixture.run(asking(model, is_async=is_async), num_threads=50)
     assert (summary.done, summary.calls.sent, sim.ledger.billed()) == (files, files, files)
     hits = Counter(row.key for row in sim.ledger.rows())
     assert hits == {name: figures.sent for name, figures in summary.calls.by_key.items()}
     assert set(hits) == set(KEYS)
     billed_to = {row.model: row.key for row in sim.ledger.rows()}
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         attempts = [journal.file(f"f{n:03}.txt").attempts for n in range(files)]
     lent = {only.model: only.key_name for (only,) in attempts}
     assert lent == billed_to
 
 
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
-def test_its_answers_are_replayed(desk, model):
-    sim = desk.simulate(*KEYS)
-    desk.inputs(5).configure(sim)
-    desk.run(asking(model))
-    before = desk.outputs()
-    for path in desk.output.glob("*.json"):
+def test_its_answers_are_replayed(fixture, model):
+    sim = fixture.simulate(*KEYS)
+    fixture.inputs(5).configure(sim)
+    fixture.run(asking(model))
+    before = fixture.outputs()
+    for path in fixture.output.glob("*.json"):
         path.unlink()
-    summary = desk.run(asking(model))
-    assert desk.outputs() == before
+    summary = fixture.run(asking(model))
+    assert fixture.outputs() == before
     assert (summary.calls.sent, summary.calls.replayed, sim.ledger.billed()) == (0, 5, 5)
 
 
-def test_whatever_is_json_may_be_returned(desk):
+def test_whatever_is_json_may_be_returned(fixture):
     class Returns(OpenAIModel):
         def __init__(self, value):
             self.value = value
@@ -99,7 +101,7 @@ def test_whatever_is_json_may_be_returned(desk):
         def generate(self):
             return self.value
 
-    keys = APIKeyManager(config_path=desk.configure(desk.simulate()).config)
+    keys = APIKeyManager(config_path=fixture.configure(fixture.simulate()).config)
     for value in ("text", "", 0, None, 1.5, [1, "a"], {"a": [None]}, True):
         assert request_openai_api(Returns(value), keys) == value
     assert request_reply(Returns("text"), keys).text == "text"
@@ -107,7 +109,7 @@ def test_whatever_is_json_may_be_returned(desk):
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", float("nan"), "half \ud83d"])
-def test_what_is_no_json_is_refused_by_the_name_of_the_class(desk, value):
+def test_what_is_no_json_is_refused_by_the_name_of_the_class(fixture, value):
     class Returns(OpenAIModel):
         def generate(self):
             return value
@@ -116,9 +118,9 @@ def test_what_is_no_json_is_refused_by_the_name_of_the_class(desk, value):
         def process_data(self, data):
             return request_openai_api(Returns())
 
-    sim = desk.simulate()
-    summary = desk.inputs(1).configure(sim).run(AsksIt)
-    (line,) = desk.failures(summary)
+    sim = fixture.simulate()
+    summary = fixture.inputs(1).configure(sim).run(AsksIt)
+    (line,) = fixture.failures(summary)
     assert line["kind"] == "UsageError"
     assert "Returns.generate()" in line["message"]
 
@@ -127,19 +129,19 @@ def test_what_is_no_json_is_refused_by_the_name_of_the_class(desk, value):
 @pytest.mark.parametrize(
     "dead", [SimKey("dead", quota="none"), SimKey("dead", valid=False)], ids=["quota", "401"]
 )
-def test_a_dead_key_inside_generate_is_dropped_after_one_hit(desk, model, dead):
-    sim = desk.simulate(dead, "good")
-    summary = desk.inputs(6).configure(sim).run(asking(model), num_threads=1)
+def test_a_dead_key_inside_generate_is_dropped_after_one_hit(fixture, model, dead):
+    sim = fixture.simulate(dead, "good")
+    summary = fixture.inputs(6).configure(sim).run(asking(model), num_threads=1)
     assert (summary.done, sim.ledger.hits("dead"), sim.ledger.billed("good")) == (6, 1, 6)
     assert {key.name: key.state for key in summary.keys}["dead"] == "dropped"
 
 
 @pytest.mark.parametrize("kind", ["cut_body", "html_200", "broken_json", "reset_during"])
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
-def test_a_lost_answer_inside_generate_is_bought_once_more_at_most(desk, model, kind):
-    sim = desk.simulate(faults=[Fault(kind)])
-    summary = desk.inputs(2).configure(sim).run(asking(model))
-    kinds = {line["kind"] for line in desk.failures(summary)}
+def test_a_lost_answer_inside_generate_is_bought_once_more_at_most(fixture, model, kind):
+    sim = fixture.simulate(faults=[Fault(kind)])
+    summary = fixture.inputs(2).configure(sim).run(asking(model))
+    kinds = {line["kind"] for line in fixture.failures(summary)}
     assert sim.ledger.hits() <= 4
     assert summary.failed == 2
     # The package gives a page of HTML as a text, which the hook's own code then trips over.
@@ -149,32 +151,32 @@ def test_a_lost_answer_inside_generate_is_bought_once_more_at_most(desk, model, 
 
 
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
-def test_overloads_and_limits_inside_generate_are_the_toolkits_to_handle(desk, model):
+def test_overloads_and_limits_inside_generate_are_the_toolkits_to_handle(fixture, model):
     faults = [
         Fault("503", at=[1], retry_after=0.01),
         Fault("429", at=[2], retry_after=0.05),
         Fault("400", marker="file 1:"),
     ]
-    sim = desk.simulate(faults=faults)
-    summary = desk.inputs(3).configure(sim).run(asking(model), num_threads=1)
+    sim = fixture.simulate(faults=faults)
+    summary = fixture.inputs(3).configure(sim).run(asking(model), num_threads=1)
     assert (summary.done, summary.failed, sim.ledger.hits()) == (2, 1, 5)
-    assert desk.failures(summary)[0]["kind"] == "RequestRejected"
+    assert fixture.failures(summary)[0]["kind"] == "RequestRejected"
 
 
-def test_a_users_own_exception_in_generate_fails_its_file_and_nothing_else(desk):
+def test_a_users_own_exception_in_generate_fails_its_file_and_nothing_else(fixture):
     class Breaks(ThroughModule):
         def generate(self):
             if "file 1:" in self.content:
                 raise ZeroDivisionError("mine")
             return super().generate()
 
-    sim = desk.simulate()
-    summary = desk.inputs(4).configure(sim).run(asking(Breaks))
+    sim = fixture.simulate()
+    summary = fixture.inputs(4).configure(sim).run(asking(Breaks))
     assert (summary.done, summary.failed, sim.ledger.hits()) == (3, 1, 3)
-    (line,) = desk.failures(summary)
+    (line,) = fixture.failures(summary)
     assert (line["kind"], line["message"]) == ("ZeroDivisionError", "mine")
     assert "in generate" in line["trace"]
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         kept = journal.status().totals.this_run
     assert (kept.unknown, kept.unanswered) == (summary.calls.unknown, 0) == (1, 0)
 
@@ -183,7 +185,7 @@ def test_a_users_own_exception_in_generate_fails_its_file_and_nothing_else(desk)
     ("removed", "instead"),
     [("ChatCompletion", "openai.chat.completions.create"), ("Embedding", "embeddings.create")],
 )
-def test_a_call_that_openai_removed_is_answered_with_the_line_to_write(desk, removed, instead):
+def test_a_call_that_openai_removed_is_answered_with_the_line_to_write(fixture, removed, instead):
     class OfOld(OpenAIModel):
         def generate(self):
             import openai
@@ -194,23 +196,23 @@ def test_a_call_that_openai_removed_is_answered_with_the_line_to_write(desk, rem
         def process_data(self, data):
             return request_openai_api(OfOld())
 
-    sim = desk.simulate()
-    summary = desk.inputs(1).configure(sim).run(AsksIt)
-    (line,) = desk.failures(summary)
+    sim = fixture.simulate()
+    summary = fixture.inputs(1).configure(sim).run(AsksIt)
+    (line,) = fixture.failures(summary)
     assert line["kind"] == "UsageError"
     assert instead in line["message"]
     assert sim.ledger.hits() == 0
 
 
-def test_it_runs_outside_a_toolkit_too(desk):
-    sim = desk.simulate()
-    keys = APIKeyManager(config_path=desk.configure(sim).config)
+def test_it_runs_outside_a_toolkit_too(fixture):
+    sim = fixture.simulate()
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
     assert request_openai_api(ThroughModule("hello"), keys)
     assert request_openai_api(ThroughClient("hello"), keys)
     assert sim.ledger.billed("good") == 2
 
 
-def test_a_call_key_of_ones_own_says_which_calls_are_equal(desk):
+def test_a_call_key_of_ones_own_says_which_calls_are_equal(fixture):
     class Keyed(ThroughModule):
         def __init__(self, content, noise):
             super().__init__(content)
@@ -225,15 +227,15 @@ def test_a_call_key_of_ones_own_says_which_calls_are_equal(desk):
             return request_openai_api(Keyed(data, Asks.noise))
 
     Asks.noise = 0
-    sim = desk.simulate()
-    desk.inputs(2).configure(sim).run(Asks)
-    for path in desk.output.glob("*.json"):
+    sim = fixture.simulate()
+    fixture.inputs(2).configure(sim).run(Asks)
+    for path in fixture.output.glob("*.json"):
         path.unlink()
-    assert desk.run(Asks).calls.replayed == 2
+    assert fixture.run(Asks).calls.replayed == 2
     assert sim.ledger.billed() == 2
 
 
-def test_what_is_asked_inside_generate_belongs_to_the_file_as_well(desk):
+def test_what_is_asked_inside_generate_belongs_to_the_file_as_well(fixture):
     class Drafts(OpenAIModel):
         def __init__(self, content):
             self.content = content
@@ -249,19 +251,19 @@ def test_what_is_asked_inside_generate_belongs_to_the_file_as_well(desk):
         async def process_data(self, data):
             return await arequest_openai_api(Drafts(data))
 
-    sim = desk.simulate("a", "b")
-    desk.inputs(3).configure(sim)
-    assert desk.run(Asks).calls.answered == 6
-    assert desk.run(AsksAsync, force=True).calls.sent == 0
+    sim = fixture.simulate("a", "b")
+    fixture.inputs(3).configure(sim)
+    assert fixture.run(Asks).calls.answered == 6
+    assert fixture.run(AsksAsync, force=True).calls.sent == 0
     assert sim.ledger.billed() == 3
 
 
-def test_a_generate_that_is_cut_off_by_the_stop_leaves_no_output(desk):
+def test_a_generate_that_is_cut_off_by_the_stop_leaves_no_output(fixture):
     """The last key dies while another thread waits for a key."""
-    sim = desk.simulate(SimKey("short", quota=2), latency=0.02)
+    sim = fixture.simulate(SimKey("short", quota=2), latency=0.02)
     from openai_parallel_toolkit import NoUsableKey
 
     with pytest.raises(NoUsableKey) as caught:
-        desk.inputs(8).configure(sim).run(asking(ThroughClient), num_threads=4)
-    assert caught.value.summary.done == len(desk.outputs()) == 2
+        fixture.inputs(8).configure(sim).run(asking(ThroughClient), num_threads=4)
+    assert caught.value.summary.done == len(fixture.outputs()) == 2
     until(lambda: sim.ledger.billed() == 2)

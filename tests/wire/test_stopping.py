@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from wire_desk import Ask, question, until
+from wire_fixture import Ask, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
@@ -57,10 +57,10 @@ def hooks(spoil, *, is_async=False):
     ids=["fail_on_error", "disk"],
 )
 def test_calls_that_wait_for_a_key_for_ten_minutes_end_at_once(
-    desk, error, expected, failed, is_async
+    fixture, error, expected, failed, is_async
 ):
-    sim = desk.simulate(faults=[Fault("429", retry_after=600)])
-    keys = APIKeyManager(config_path=desk.inputs(FILES).configure(sim).config)
+    sim = fixture.simulate(faults=[Fault("429", retry_after=600)])
+    keys = APIKeyManager(config_path=fixture.inputs(FILES).configure(sim).config)
 
     def spoil():
         until(lambda: keys.counts().waiting == FILES - 1)
@@ -68,7 +68,7 @@ def test_calls_that_wait_for_a_key_for_ten_minutes_end_at_once(
 
     since_s = time.monotonic()
     with pytest.raises(expected) as caught:
-        desk.run(
+        fixture.run(
             hooks(spoil, is_async=is_async),
             key_manager=keys,
             num_threads=FILES,
@@ -76,47 +76,47 @@ def test_calls_that_wait_for_a_key_for_ten_minutes_end_at_once(
         )
     assert time.monotonic() - since_s < AT_ONCE_S
     summary = caught.value.summary
-    assert [line["file"] for line in desk.failures(summary)] == failed
+    assert [line["file"] for line in fixture.failures(summary)] == failed
     assert (summary.done, summary.failed, summary.left) == (0, len(failed), FILES - len(failed))
     assert sim.ledger.billed() == 0
     assert (keys.counts().waiting, keys.counts().in_flight) == (0, 0)
 
 
-def test_calls_that_pause_after_an_overload_end_at_once(desk):
-    sim = desk.simulate(faults=[Fault("503", retry_after=500)])
-    keys = APIKeyManager(config_path=desk.inputs(FILES).configure(sim).config)
+def test_calls_that_pause_after_an_overload_end_at_once(fixture):
+    sim = fixture.simulate(faults=[Fault("503", retry_after=500)])
+    keys = APIKeyManager(config_path=fixture.inputs(FILES).configure(sim).config)
 
     def spoil():
         until(lambda: sim.ledger.hits() == FILES - 1 and keys.counts().in_flight == 0)
         raise ValueError("no good")
 
     with pytest.raises(FilesFailed) as caught:
-        desk.run(hooks(spoil), key_manager=keys, num_threads=FILES, fail_on_error=True)
+        fixture.run(hooks(spoil), key_manager=keys, num_threads=FILES, fail_on_error=True)
     assert caught.value.summary.seconds < AT_ONCE_S
     assert caught.value.summary.failed == 1
     assert sim.ledger.hits() == FILES - 1
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
-def test_answers_in_flight_are_taken_in_before_the_run_ends(desk, is_async):
-    sim = desk.simulate(latency=0.5)
-    desk.inputs(FILES).configure(sim)
+def test_answers_in_flight_are_taken_in_before_the_run_ends(fixture, is_async):
+    sim = fixture.simulate(latency=0.5)
+    fixture.inputs(FILES).configure(sim)
 
     def spoil():
         until(lambda: sim.ledger.hits() == FILES - 1)
         raise ValueError("no good")
 
     with pytest.raises(FilesFailed):
-        desk.run(hooks(spoil, is_async=is_async), num_threads=FILES, fail_on_error=True)
-    summary = desk.run(hooks(lambda: "fine", is_async=is_async))
+        fixture.run(hooks(spoil, is_async=is_async), num_threads=FILES, fail_on_error=True)
+    summary = fixture.run(hooks(lambda: "fine", is_async=is_async))
     assert summary.calls.sent == 0
     assert summary.done + summary.skipped == FILES
     assert sim.ledger.billed() == FILES - 1
 
 
-def test_grace_bounds_how_long_answers_in_flight_are_waited_for(desk):
-    sim = desk.simulate(faults=[Fault("never")])
-    desk.inputs(FILES).configure(sim)
+def test_grace_bounds_how_long_answers_in_flight_are_waited_for(fixture):
+    sim = fixture.simulate(faults=[Fault("never")])
+    fixture.inputs(FILES).configure(sim)
 
     def spoil():
         until(lambda: sim.ledger.hits() == FILES - 1)
@@ -124,19 +124,19 @@ def test_grace_bounds_how_long_answers_in_flight_are_waited_for(desk):
 
     since_s = time.monotonic()
     with pytest.raises(FilesFailed) as caught:
-        desk.run(hooks(spoil), num_threads=FILES, fail_on_error=True, grace_s=0.3)
+        fixture.run(hooks(spoil), num_threads=FILES, fail_on_error=True, grace_s=0.3)
     assert time.monotonic() - since_s < AT_ONCE_S
     assert (caught.value.summary.failed, caught.value.summary.left) == (1, FILES - 1)
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         # Each of them may be billed, and the journal says so.
         assert journal.status().totals.all_runs.unanswered == FILES - 1
 
 
-def test_the_death_of_the_last_key_frees_those_who_wait(desk):
-    sim = desk.simulate(SimKey("short", quota=3), latency=0.02)
+def test_the_death_of_the_last_key_frees_those_who_wait(fixture):
+    sim = fixture.simulate(SimKey("short", quota=3), latency=0.02)
     listed = [{"key": "sim-short", "name": "short", "max_concurrent_requests": 1}]
     with pytest.raises(NoUsableKey) as caught:
-        desk.inputs(FILES).configure_at(sim.url, listed).run(num_threads=FILES)
+        fixture.inputs(FILES).configure_at(sim.url, listed).run(num_threads=FILES)
     assert (caught.value.summary.done, caught.value.summary.failed) == (3, 0)
     assert (sim.ledger.billed(), sim.ledger.hits()) == (3, 4)
 
@@ -202,30 +202,32 @@ PLACES = ["process_input", "process_data", "process_output", "after"]
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", [Hangs, HangsAsync], ids=["blocking", "async"])
-def test_a_hook_that_hangs_fails_its_file_and_the_run_ends_without_it(desk, caplog, kind, place):
-    sim = desk.simulate(latency=0.01)
+def test_a_hook_that_hangs_fails_its_file_and_the_run_ends_without_it(fixture, caplog, kind, place):
+    sim = fixture.simulate(latency=0.01)
 
     class Here(kind):
         pass
 
     Here.place, Here.event = place, threading.Event()
     before = set(threading.enumerate())
-    summary = desk.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=HANGS_AFTER_S)
+    summary = (
+        fixture.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=HANGS_AFTER_S)
+    )
     assert (summary.done, summary.failed, summary.left) == (9, 1, 0)
-    (line,) = desk.failures(summary)
+    (line,) = fixture.failures(summary)
     assert (line["file"], line["kind"]) == ("f001.txt", "HookTimeout")
     where = "wait_for_ever" if kind is HangsAsync and place == "process_data" else "hang"
     assert where in line["trace"]
     assert where in caplog.text
     assert summary.seconds < AT_ONCE_S
-    outputs = desk.outputs()
+    outputs = fixture.outputs()
     assert "f001.json" not in outputs
     Here.event.set()
     until(lambda: not [t for t in set(threading.enumerate()) - before if "file-" in t.name])
-    assert desk.outputs() == outputs, "a late result was not ignored"
-    assert not list(desk.output.rglob("f001*"))
+    assert fixture.outputs() == outputs, "a late result was not ignored"
+    assert not list(fixture.output.rglob("f001*"))
     Here.place = "nowhere"
-    assert desk.run(Here, hook_timeout_s=HANGS_AFTER_S).done == 1
+    assert fixture.run(Here, hook_timeout_s=HANGS_AFTER_S).done == 1
 
 
 class Lasts(OpenAIModel):
@@ -242,8 +244,8 @@ class Lasts(OpenAIModel):
 
 @pytest.mark.parametrize("place", ["process_data", "after"])
 @pytest.mark.parametrize("kind", [Hangs, HangsAsync], ids=["blocking", "async"])
-def test_a_late_result_is_ignored_while_the_run_goes_on(desk, kind, place):
-    sim = desk.simulate()
+def test_a_late_result_is_ignored_while_the_run_goes_on(fixture, kind, place):
+    sim = fixture.simulate()
 
     class Here(kind):
         event = threading.Event()
@@ -252,53 +254,57 @@ def test_a_late_result_is_ignored_while_the_run_goes_on(desk, kind, place):
             return Lasts(self.event, 0.5) if "file 2:" in data else question(data)
 
     def release():
-        until((desk.state / "failures.jsonl").exists)
+        until((fixture.state / "failures.jsonl").exists)
         Here.event.set()
 
     Here.place = place
     releaser = threading.Thread(target=release)
     releaser.start()
-    summary = desk.inputs(4).configure(sim).run(Here, num_threads=4, hook_timeout_s=HANGS_AFTER_S)
+    summary = (
+        fixture.inputs(4).configure(sim).run(Here, num_threads=4, hook_timeout_s=HANGS_AFTER_S)
+    )
     releaser.join()
     assert (summary.done, summary.failed) == (3, 1)
-    assert not list(desk.output.rglob("f001*"))
-    with desk.journal() as journal:
+    assert not list(fixture.output.rglob("f001*"))
+    with fixture.journal() as journal:
         assert journal.file("f001.txt").file.state is FileState.FAILED
 
 
-def test_an_async_hook_that_does_not_let_itself_be_cancelled_is_left_behind(desk):
-    sim = desk.simulate()
+def test_an_async_hook_that_does_not_let_itself_be_cancelled_is_left_behind(fixture):
+    sim = fixture.simulate()
 
     class Here(HangsAsyncStubbornly):
         event = threading.Event()
 
-    summary = desk.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=HANGS_AFTER_S)
+    summary = (
+        fixture.inputs(10).configure(sim).run(Here, num_threads=2, hook_timeout_s=HANGS_AFTER_S)
+    )
     Here.event.set()
     assert (summary.done, summary.failed) == (9, 1)
     assert summary.seconds < AT_ONCE_S
 
 
-def test_an_async_hook_that_blocks_the_loop_of_all_is_named_and_the_run_stops(desk):
-    sim = desk.simulate()
+def test_an_async_hook_that_blocks_the_loop_of_all_is_named_and_the_run_stops(fixture):
+    sim = fixture.simulate()
 
     class Here(HangsTheLoop):
         event = threading.Event()
 
     with pytest.raises(UsageError, match=r"f001\.txt blocks the event loop") as caught:
-        desk.inputs(10).configure(sim).run(Here, num_threads=4, hook_timeout_s=HANGS_AFTER_S)
+        fixture.inputs(10).configure(sim).run(Here, num_threads=4, hook_timeout_s=HANGS_AFTER_S)
     Here.event.set()
     summary = caught.value.summary
-    (line,) = desk.failures(summary)
+    (line,) = fixture.failures(summary)
     assert (line["file"], line["kind"]) == ("f001.txt", "HookTimeout")
     assert "wait_for_ever" in line["trace"]
     assert summary.seconds < AT_ONCE_S
     Here.place = "nowhere"
-    assert desk.run(Here).left == 0
+    assert fixture.run(Here).left == 0
     assert sim.ledger.billed() == 10
 
 
-def test_hooks_that_only_wait_for_a_blocked_loop_are_not_taken_for_the_one_that_blocks_it(desk):
-    sim = desk.simulate(latency=0.3)
+def test_hooks_that_only_wait_for_a_blocked_loop_are_not_taken_for_the_one_that_blocks_it(fixture):
+    sim = fixture.simulate(latency=0.3)
 
     class Here(HangsTheLoop):
         event, blocks = threading.Event(), threading.Event()
@@ -320,19 +326,19 @@ def test_hooks_that_only_wait_for_a_blocked_loop_are_not_taken_for_the_one_that_
             await super().wait_for_ever()
 
     with pytest.raises(UsageError, match=r"f001\.txt blocks the event loop") as caught:
-        desk.inputs(3).configure(sim).run(Here, num_threads=3, hook_timeout_s=HANGS_AFTER_S)
+        fixture.inputs(3).configure(sim).run(Here, num_threads=3, hook_timeout_s=HANGS_AFTER_S)
     Here.event.set()
-    (line,) = desk.failures(caught.value.summary)
+    (line,) = fixture.failures(caught.value.summary)
     assert line["file"] == "f001.txt"
 
 
-def test_waiting_for_a_slow_answer_is_not_hanging(desk):
-    sim = desk.simulate(latency=2 * HANGS_AFTER_S)
-    summary = desk.inputs(3).configure(sim).run(hook_timeout_s=HANGS_AFTER_S)
+def test_waiting_for_a_slow_answer_is_not_hanging(fixture):
+    sim = fixture.simulate(latency=2 * HANGS_AFTER_S)
+    summary = fixture.inputs(3).configure(sim).run(hook_timeout_s=HANGS_AFTER_S)
     assert (summary.done, summary.failed) == (3, 0)
 
 
-def test_many_hooks_that_hang_leave_room_for_the_rest(desk):
+def test_many_hooks_that_hang_leave_room_for_the_rest(fixture):
     class HangsOften(Ask):
         event = threading.Event()
 
@@ -345,9 +351,9 @@ def test_many_hooks_that_hang_leave_room_for_the_rest(desk):
         async def process_data(self, data):
             return await arequest_openai_api(question(data))
 
-    sim = desk.simulate()
-    desk.inputs(30).configure(sim)
+    sim = fixture.simulate()
+    fixture.inputs(30).configure(sim)
     for kind in (HangsOften, HangsOftenAsync):
-        summary = desk.run(kind, num_threads=20, hook_timeout_s=HANGS_AFTER_S, force=True)
+        summary = fixture.run(kind, num_threads=20, hook_timeout_s=HANGS_AFTER_S, force=True)
         assert (summary.done, summary.failed) == (15, 15)
     HangsOften.event.set()

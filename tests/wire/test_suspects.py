@@ -8,27 +8,33 @@ import sys
 from pathlib import Path
 
 import pytest
-from wire_desk import Ask
+from wire_fixture import Ask
 
 CHILD = Path(__file__).with_name("poison_child.py")
 
 
-def start(desk):
-    command = [sys.executable, str(CHILD), str(desk.config), str(desk.input), str(desk.output)]
+def start(fixture):
+    command = [
+        sys.executable,
+        str(CHILD),
+        str(fixture.config),
+        str(fixture.input),
+        str(fixture.output),
+    ]
     given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=given, stdout=pipe, stderr=pipe, text=True)
 
 
-def run(desk):
+def run(fixture):
     """Run the child to whatever end it takes; return its status, its figures and what it said."""
-    with start(desk) as child:
+    with start(fixture) as child:
         out, err = child.communicate(timeout=100)
     return child.returncode, json.loads(out) if out else None, err
 
 
-def standings(desk):
-    with desk.journal() as journal:
+def standings(fixture):
+    with fixture.journal() as journal:
         return {state.value: n for state, n in journal.status().files.items() if n}
 
 
@@ -37,31 +43,31 @@ def standings(desk):
     # An answer that was gained before the death speaks for the file, once.
     [("poison at once", 2), ("poison after the answer", 3)],
 )
-def test_the_one_file_that_kills_the_process_is_put_aside_and_no_other(desk, poison, expected):
-    sim = desk.simulate(latency=0.02)
-    desk.inputs(30).configure(sim)
-    (desk.input / "f013.txt").write_text(poison)
+def test_the_one_file_that_kills_the_process_is_put_aside_and_no_other(fixture, poison, expected):
+    sim = fixture.simulate(latency=0.02)
+    fixture.inputs(30).configure(sim)
+    (fixture.input / "f013.txt").write_text(poison)
     deaths = 0
-    while (ended := run(desk))[0] == -signal.SIGKILL:
+    while (ended := run(fixture))[0] == -signal.SIGKILL:
         deaths += 1
         assert deaths <= 3, "nobody is put aside"
     status, figures, said = ended
     assert deaths == expected
     assert status == 0, said
     assert "f013.txt is put aside" in said
-    assert standings(desk) == {"done": 29, "aside": 1}
-    assert sorted(desk.outputs()) == [f"f{n:03}.json" for n in range(30) if n != 13]
+    assert standings(fixture) == {"done": 29, "aside": 1}
+    assert sorted(fixture.outputs()) == [f"f{n:03}.json" for n in range(30) if n != 13]
     assert figures["aside"] == 1
     # Its answer was kept each time: no death was paid for twice beyond what was in flight.
     assert sim.ledger.billed() <= 30 + 8 * deaths
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         (failure,) = journal.failures()
         assert (failure.path, failure.note.kind) == ("f013.txt", "ProcessDied")
-    (desk.input / "f013.txt").write_text("an antidote")
-    assert desk.run(Ask, retry_failed=True).done == 1
+    (fixture.input / "f013.txt").write_text("an antidote")
+    assert fixture.run(Ask, retry_failed=True).done == 1
 
 
-def test_kills_from_outside_put_nothing_aside(desk):
+def test_kills_from_outside_put_nothing_aside(fixture):
     """Killed again and again by whoever counts the requests, each time a little further on."""
     victim: list[subprocess.Popen] = []
     last = 0
@@ -70,12 +76,12 @@ def test_kills_from_outside_put_nothing_aside(desk):
         if row.ordinal == last:
             os.kill(victim[-1].pid, signal.SIGKILL)
 
-    sim = desk.simulate(latency=0.01, on_post=kill)
-    desk.inputs(40).configure(sim)
+    sim = fixture.simulate(latency=0.01, on_post=kill)
+    fixture.inputs(40).configure(sim)
     deaths = 0
     while True:
         last = sim.ledger.hits() + 4 if deaths < 12 else 0
-        child = start(desk)
+        child = start(fixture)
         victim.append(child)
         with child:
             out, err = child.communicate(timeout=100)
@@ -86,6 +92,6 @@ def test_kills_from_outside_put_nothing_aside(desk):
         assert "put aside" not in err
     assert deaths >= 10
     assert json.loads(out)["aside"] == 0
-    assert standings(desk) == {"done": 40}
-    assert len(desk.outputs()) == 40
+    assert standings(fixture) == {"done": 40}
+    assert len(fixture.outputs()) == 40
     print(f"{deaths} deaths")

@@ -10,16 +10,16 @@ from typing import IO, Any
 
 from ...calls.call_list import CallList
 from ...calls.responses import parse_object, read_answer
-from ...calls.run_context import Deliver, RunContext, SubmittedCall
+from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
 from ...core.records import CallId, Reply, Request
-from ...journal import Journal
-from .failures import FailedLines, LineFailure
-from .formats import LineResult, output_line
+from ...runs.session import RunSession
 from .lines import PromptLine
+from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
+from .results import FailedLines, LineResult, output_line
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -38,13 +38,9 @@ class Asking:
 
     #: Stands for the input in the journal.
     file_id: int
-    journal: Journal
+    session: RunSession
     sender: Sender
-    context: RunContext
-    #: Requests under way at a time.
-    most: int
-    #: Of the output's lines.
-    format: str
+    options: PromptsOptions
     failed: FailedLines
     answered: int = 0
     _order: OutputOrder = field(default_factory=OutputOrder)
@@ -64,9 +60,8 @@ class Asking:
             look: called often; False leaves what is under way to itself.
         """
         with closing(Repeats()) as repeats:
-            calls = CallList(
-                self._begun(to_ask, repeats), self._start, self.most, self._arrived.put
-            )
+            begun, most = self._begun(to_ask, repeats), self.options.workers
+            calls = CallList(begun, self._start, most, self._arrived.put)
             while look():
                 try:
                     self._write(to_write, out)
@@ -74,10 +69,10 @@ class Asking:
                         return
                     self._receive(calls)
                 except (OSError, ToolkitError) as exc:  # what is under way is still taken in
-                    self.context.stop.close(as_toolkit_error(exc, out.name))
+                    self.session.stop.close(as_toolkit_error(exc, out.name))
 
     def _is_open(self) -> bool:
-        return self.context.stop.reason is None
+        return self.session.stop.reason is None
 
     def _begun(self, to_ask: Iterator[PromptLine], repeats: Repeats) -> Iterator[_BegunLine]:
         """Yield the lines with their positions while the run goes on."""
@@ -94,10 +89,10 @@ class Asking:
         call = self._call_id(line.request, k)
         kept = self._kept(call, line.request)
         if kept is None:
-            submitted = SubmittedCall(request=line.request, id=call, context=self.context)
+            submitted = SubmittedCall(request=line.request, id=call, context=self.session.context)
             self.sender.submit(submitted, deliver)
         else:
-            self.context.tally.replayed()
+            self.session.context.tally.replayed()
             deliver(kept)
 
     def _receive(self, calls: CallList[_BegunLine]) -> None:
@@ -121,22 +116,25 @@ class Asking:
             or (isinstance(error, NoUsableKey) and self.sender.keys.has_usable())
         )
         if is_its_own and isinstance(error, ToolkitError):
-            failure = LineFailure.of(error, self.sender.keys.redactor.clean)
-            self._order.end(position, self.failed.add_line(line, failure))
+            where = self.failed.add_line(line, error, self.sender.keys.redactor.clean)
+            self._order.end(position, where)
         elif not isinstance(error, HookUnwound):
-            self.context.stop.close(error)
+            self.session.stop.close(error)
 
     def _write(self, to_write: Iterator[PromptLine], out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
         while self._is_open() and (turn := self._order.take()) is not None:
-            out.write(output_line(self.format, *self._came(next(to_write, None), *turn)))
+            line, result = self._result_of(next(to_write, None), *turn)
+            out.write(output_line(self.options.output_format, line, result))
         if self._is_open():
             out.flush()
 
-    def _came(self, line: PromptLine | None, k: int, end: int) -> tuple[PromptLine, LineResult]:
-        """Return a line and what came for it, read back from the disk."""
+    def _result_of(
+        self, line: PromptLine | None, k: int, end: int
+    ) -> tuple[PromptLine, LineResult]:
+        """Return a line and what it came to, read back from the disk."""
         if line is not None and end != ANSWERED:
-            return line, self.failed.failure_at(end)
+            return line, self.failed.at(end)
         if line is not None and line.request is not None:
             answer = self._kept(self._call_id(line.request, k), line.request)
             if answer is not None:
@@ -147,6 +145,6 @@ class Asking:
         return CallId(file_id=self.file_id, hash=request.hash, k=k)
 
     def _kept(self, call: CallId, request: Request) -> Reply | None:
-        stored = self.journal.answer(call)
+        stored = self.session.journal.answer(call)
         raw = None if stored is None else parse_object(stored.body())
         return None if raw is None else read_answer(request.path, raw)

@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from typing import IO
 
-from ...calls.rate_limiter import RateLimiter
+from ...calls.admission import RateLimiter
 from ...calls.sender import Sender
-from ...core.clock import Clock, SystemClock
+from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, replace_durably, storage_error
+from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
 from ...core.records import FailureNote
-from ...costs.figures import Figures
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
 from ...runs.session import RunSession
+from ...runs.summary import CallsSummary
 from ...transport import Transport
 from .asking import TICK_S, Asking
-from .failures import FailedLines
+from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
-from .paths import LINES, Paths, is_done
-from .source import PromptsFile
-from .summary import PromptsSummary
+from .results import FailedLines
 
 #: A file of prompts is never put aside: each run asks its failed lines again.
 _NEVER = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptsSummary(CallsSummary):
+    """What a run did. Lines are counted once each, blank ones not at all; money is USD."""
+
+    #: Lines that have an answer, replayed ones included.
+    answered: int = 0
+    #: Lines that got none; the next run asks them again.
+    failed: int = 0
+    #: Lines that were not come to an end with.
+    left: int = 0
+    #: The output; "" while it is not whole.
+    output_path: str = ""
+    #: JSON lines, one per failed line; "" when there was none.
+    errors_path: str = ""
+    #: Whether all was done before, so that nothing had to be looked at.
+    was_done: bool = False
+
+    def lines(self) -> Iterator[str]:
+        """Yield it in words, line by line."""
+        if self.was_done:
+            yield f"{self.output_path} is done already; --force writes it anew."
+            return
+        yield "Lines: " + self.time_words(
+            (self.answered, "answered"), (self.failed, "failed"), (self.left, "left")
+        )
+        yield self.calls_words()
+        yield from self.funds_words("output")
+        yield from self.failure_words(self.errors_path, "ask again")
+        if self.output_path:
+            yield f"Output: {self.output_path}"
 
 
 class PromptsRun:
@@ -40,18 +72,16 @@ class PromptsRun:
         keys: APIKeyManager,
         *,
         transport: Transport | None = None,
-        clock: Clock | None = None,
     ) -> None:
         """Prepare; nothing is read or sent yet.
 
         Args:
             transport: what sends; None: HTTP.
-            clock: None: the system's.
         """
         self._options = options
         self._keys = keys
         self._transport = transport
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._paths = Paths(options)
 
     def run(self) -> PromptsSummary:
@@ -64,9 +94,9 @@ class PromptsRun:
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         options, paths = self._options, self._paths
-        source = PromptsFile(options.input_path, options.defaults)
-        paths.check(options.input_path)
-        session = RunSession(
+        self._source = PromptsFile(options.input_path, options.defaults)
+        paths.check()
+        self._session = session = RunSession(
             paths.state,
             self._keys,
             clock=self._clock,
@@ -76,92 +106,55 @@ class PromptsRun:
             log_file=options.log_file,
         )
         with session:
-            signature = f"{source.signature()}:{options.output_format}"
+            self._signature = f"{self._source.signature()}:{options.output_format}"
             record = session.journal.file(LINES)
-            if is_done(record, paths, options, signature):
-                return PromptsSummary(
-                    answered=0,
-                    failed=0,
-                    left=0,
-                    calls=Figures(),
-                    seconds=0.0,
-                    output_path=paths.output,
-                    was_done=True,
-                )
-            limiter = RateLimiter(
+            if paths.is_done(record, self._signature):
+                return PromptsSummary(output_path=paths.output, was_done=True)
+            self._limiter = RateLimiter(
                 rate_limit=options.rate_limit,
                 token_rate_limit=options.token_rate_limit,
                 clock=self._clock,
             )
             sender = Sender(
-                self._keys, transport=self._transport, limiter=limiter, clock=self._clock
+                self._keys, transport=self._transport, limiter=self._limiter, clock=self._clock
             )
             with closing(sender):
-                work = _Work(options, paths, session, sender, limiter, source, record.id, signature)
-                return work.work()
+                return self._work(record.id, sender)
 
-
-class _Work:
-    """What one run counts and decides; used by the thread that called `PromptsRun.run` alone."""
-
-    def __init__(
-        self,
-        options: PromptsOptions,
-        paths: Paths,
-        session: RunSession,
-        sender: Sender,
-        limiter: RateLimiter,
-        source: PromptsFile,
-        file_id: int,
-        signature: str,
-    ) -> None:
-        self._options = options
-        self._paths = paths
-        self._session = session
-        self._sender = sender
-        self._limiter = limiter
-        self._source = source
-        self._file_id = file_id
-        self._signature = signature
-        self._looked_s = session.clock.now_s() - TICK_S
-        self._total = source.count()
-        try:
+    def _work(self, file_id: int, sender: Sender) -> PromptsSummary:
+        """Ask, write, and note in the journal how it ended."""
+        options, paths, session = self._options, self._paths, self._session
+        self._looked_s = self._clock.now_s() - TICK_S
+        self._total = self._source.count()
+        with storage_errors(paths.errors):
             self._failed = FailedLines(paths.errors)
-        except OSError as exc:
-            raise storage_error(exc, paths.errors) from exc
         self._asking = Asking(
             file_id=file_id,
-            journal=session.journal,
+            session=session,
             sender=sender,
-            context=session.context,
-            most=options.workers,
-            format=options.output_format,
+            options=options,
             failed=self._failed,
         )
         self._display = make_display(
-            "Prompts", clock=session.clock, unit="line", is_wanted=options.progress
+            "Prompts", clock=self._clock, unit="line", is_wanted=options.progress
         )
+        session.begin(options.version)
+        session.journal.opened(file_id)
+        with session.signals, sender.run_open():
+            is_whole = self._ask_all()
+            if self._failed.count:
+                words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
+                note = FailureNote(kind="LinesFailed", message=words)
+                session.journal.failed(file_id, note, _NEVER)
+            elif is_whole:
+                session.journal.done_file(file_id, options.version, self._signature)
+            summary = self._summary(is_whole=is_whole)
+            session.end(summary)
+        return session.hand_over(summary)
 
     @property
     def _left(self) -> int:
         return self._total - self._asking.answered - self._failed.count
-
-    def work(self) -> PromptsSummary:
-        """Ask, write, and note in the journal how it ended."""
-        session = self._session
-        session.begin(self._options.version)
-        session.journal.opened(self._file_id)
-        with session.signals, self._sender.run_open():
-            is_whole = self._ask_all()
-            if self._failed.count:
-                words = f"lines without an answer: {self._failed.count:,}; see {self._paths.errors}"
-                note = FailureNote(kind="LinesFailed", message=words)
-                session.journal.failed(self._file_id, note, _NEVER)
-            elif is_whole:
-                session.journal.done_file(self._file_id, self._options.version, self._signature)
-            summary = self._summary(is_whole=is_whole)
-            session.end(summary)
-        return session.hand_over(summary)
 
     def _ask_all(self) -> bool:
         """Return whether the output is whole and in its place."""
@@ -192,7 +185,7 @@ class _Work:
 
     def _look(self) -> bool:
         """Look around now and then; False: what is under way has had its grace."""
-        now_s = self._session.clock.now_s()
+        now_s = self._clock.now_s()
         if now_s - self._looked_s < TICK_S:
             return True
         self._looked_s = now_s
@@ -207,7 +200,7 @@ class _Work:
     def _why_waiting(self) -> str:
         if self._limiter.holds_back():
             return "the limit that was given"
-        is_end = 0 < self._left == self._session.keys.counts().in_flight
+        is_end = 0 < self._left == self._keys.counts().in_flight
         return f"answers to the last lines ({self._left:,})" if is_end else ""
 
     def _summary(self, *, is_whole: bool) -> PromptsSummary:

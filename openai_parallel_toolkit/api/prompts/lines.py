@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -65,12 +65,12 @@ def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
             ids = {name: value[name] for name in IDS if name in value}
         path, body = _asked(value, defaults)
         request = make_request(path, _checked_model(body), body)
+        return PromptLine(number=number, ids=ids, body=body, request=request)
     except UsageError as exc:
-        return PromptLine(number=number, ids=ids, body=body, request=None, mistake=exc)
+        mistake = exc
     except RecursionError:
-        deep = UsageError("the line is nested too deeply; flatten it")
-        return PromptLine(number=number, ids=ids, body=body, request=None, mistake=deep)
-    return PromptLine(number=number, ids=ids, body=body, request=request)
+        mistake = UsageError("the line is nested too deeply; flatten it")
+    return PromptLine(number=number, ids=ids, body=body, request=None, mistake=mistake)
 
 
 def _value(raw: bytes, *, is_first: bool) -> dict[str, Any] | str | None:
@@ -102,11 +102,18 @@ def _asked(value: dict[str, Any] | str, defaults: Defaults) -> tuple[str, dict[s
         return _of_batch(value, defaults)
     if "messages" in value:
         return _of_body(value, CHAT, defaults)
-    for name, text_of in _PROMPTS.items():
-        if name in value:
-            return _prompt(value, text_of(value), defaults)
+    if "instruction" in value:
+        more = f"\n\n{_text(value, 'input')}" if value.get("input") else ""
+        return _prompt(value, f"{_text(value, 'instruction')}{more}", defaults)
+    if "prompt" in value:
+        return _prompt(value, _text(value, "prompt"), defaults)
     if "input" in value:
-        return _of_body(value, _path_for_input(defaults), defaults)
+        if defaults.path not in {RESPONSES, EMBEDDINGS}:
+            raise UsageError(
+                "input alone may ask for an embedding or a response; say which with --request-url "
+                "https://api.openai.com/v1/embeddings (or .../responses)"
+            )
+        return _of_body(value, defaults.path, defaults)
     raise UsageError(
         "the line holds no request; give messages, prompt, instruction (and input), input, or "
         "custom_id with body"
@@ -132,15 +139,6 @@ def _of_body(value: dict[str, Any], path: str, defaults: Defaults) -> tuple[str,
     return path, _filled(body, path, defaults)
 
 
-def _path_for_input(defaults: Defaults) -> str:
-    if defaults.path in {RESPONSES, EMBEDDINGS}:
-        return defaults.path
-    raise UsageError(
-        "input alone may ask for an embedding or a response; say which with --request-url "
-        "https://api.openai.com/v1/embeddings (or .../responses)"
-    )
-
-
 def _prompt(value: dict[str, Any], text: str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
     given = {name: value[name] for name in PARAMETERS if name in value}
     path = defaults.path or CHAT
@@ -151,21 +149,6 @@ def _prompt(value: dict[str, Any], text: str, defaults: Defaults) -> tuple[str, 
     if system:
         messages.insert(0, {"role": "system", "content": system})
     return path, _filled({**given, "messages": messages}, path, defaults)
-
-
-def _of_prompt(value: dict[str, Any]) -> str:
-    return _text(value, "prompt")
-
-
-def _of_instruction(value: dict[str, Any]) -> str:
-    more = _text(value, "input") if value.get("input") else ""
-    return f"{_text(value, 'instruction')}\n\n{more}" if more else _text(value, "instruction")
-
-
-_PROMPTS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "instruction": _of_instruction,
-    "prompt": _of_prompt,
-}
 
 
 def _text(value: dict[str, Any], name: str) -> str:
@@ -181,21 +164,14 @@ def _filled(body: dict[str, Any], path: str, defaults: Defaults) -> dict[str, An
     filled = {**model, **defaults.parameters, **body}
     if defaults.system is not None and path == RESPONSES:
         filled.setdefault("instructions", defaults.system)
-    if defaults.system is not None and path == CHAT and not _has_system(filled.get("messages")):
-        filled["messages"] = [
-            {"role": "system", "content": defaults.system},
-            *_listed(filled.get("messages")),
-        ]
+    if defaults.system is not None and path == CHAT:
+        messages = _listed(filled.get("messages"))
+        roles = [one.get("role") for one in messages if isinstance(one, dict)]
+        if "system" not in roles and "developer" not in roles:
+            filled["messages"] = [{"role": "system", "content": defaults.system}, *messages]
     if filled.get("stream"):
         raise UsageError("leave stream out: an answer is written when it is whole")
     return filled
-
-
-def _has_system(messages: Any) -> bool:
-    return any(
-        isinstance(message, dict) and message.get("role") in {"system", "developer"}
-        for message in _listed(messages)
-    )
 
 
 def _listed(messages: Any) -> list[Any]:

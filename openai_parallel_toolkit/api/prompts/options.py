@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ...core.records import canonical_json
 from ...core.settings import COUNT, FLAG, RATE, choice, setting
 from ...runs.options import CommonOptions
-from .formats import FORMATS
 from .lines import Defaults
+from .results import FORMATS
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500

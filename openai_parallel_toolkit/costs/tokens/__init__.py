@@ -1,7 +1,6 @@
 """Tokens: estimated without a vocabulary, or counted exactly; texts split by them."""
 
-from .counting import num_tokens_from_string
-from .estimate import DEFAULT_REPLY_TOKENS, estimate_tokens
+from .counting import DEFAULT_REPLY_TOKENS, estimate_tokens, num_tokens_from_string
 from .splitting import split_string_by_tokens
 
 __all__ = [

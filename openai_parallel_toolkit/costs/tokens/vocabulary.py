@@ -35,11 +35,7 @@ _RS_BPE_TOKENS = {"cl100k_base": 100_256, "o200k_base": 199_998}
 
 @cache
 def encoding_for(model: str) -> Encoding:
-    """Return tiktoken's encoding of a model; one for new models when the name is unknown.
-
-    Raises:
-        ToolkitError: its vocabulary is not on this machine and cannot be downloaded.
-    """
+    """Return tiktoken's encoding of a model; one for new models when the name is unknown."""
     import tiktoken
 
     name = encoding_name(model)

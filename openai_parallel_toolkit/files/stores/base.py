@@ -26,7 +26,8 @@ class Store(ABC):
     """A folder on disk, or a prefix in an object store; blocking, and safe to use from threads.
 
     Paths are relative to its root and have forward slashes. Every method may raise StorageError
-    when the place refuses, and UnsafePath for a path that is not below the root.
+    when the place refuses, and UnsafePath for a path that is not below the root; those that read a
+    file raise FileNotFoundError when there is none.
     """
 
     #: Whether it is a folder of this machine.
@@ -44,11 +45,7 @@ class Store(ABC):
 
     @abstractmethod
     def stat(self, path: str) -> StoredObject:
-        """Return what is known of a file.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
+        """Return what is known of a file."""
 
     def exists(self, path: str) -> bool:
         """Whether there is a file of this name; a folder is none."""
@@ -60,18 +57,12 @@ class Store(ABC):
 
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
-        """Open a file for reading; its bytes come as they are asked for.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
+        """Open a file for reading; its bytes come as they are asked for."""
 
     def fetch(self, path: str, local_path: str) -> StoredObject:
         """Copy a file to the local disk, replacing what is there, and return what it was.
 
-        Raises:
-            FileNotFoundError: there is none.
-            StorageError: also when it was written to meanwhile.
+        That it was written to meanwhile is a StorageError.
         """
         seen = self.stat(path)
         with atomic_file(local_path, is_durable=False) as part:

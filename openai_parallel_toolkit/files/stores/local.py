@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from ...core.filesystem import atomic_file, check_relative, storage_error
+from ..inputs import signature_of
 from .base import Store, StoredObject
 
 #: What a file is called while it is being written; earlier versions put its own name in it.
@@ -104,5 +105,4 @@ def _sorted_as(entry: os.DirEntry[str]) -> str:
 
 
 def _stored(path: str, seen: os.stat_result) -> StoredObject:
-    signature = f"{seen.st_size}-{seen.st_mtime_ns}"
-    return StoredObject(path=path, size_bytes=seen.st_size, signature=signature)
+    return StoredObject(path=path, size_bytes=seen.st_size, signature=signature_of(seen))

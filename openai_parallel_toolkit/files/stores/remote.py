@@ -8,27 +8,59 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ...core.errors import StorageError, UnsafePath
 from ...core.filesystem import check_relative
+from ...core.redaction import Redactor, Secret
 from .base import Store, StoredObject
-from .cleaner import Cleaner
 from .urls import RemotePlace
 
+#: Where the services' own tools look for credentials.
+_VARIABLES = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_CLIENT_SECRET",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_SAS_TOKEN",
+)
+_SECRET_OPTION = re.compile(r"(?i)key|secret|token|password|credential|connection_string")
+_PARTS = re.compile(r"(?i)\b(sig|accountkey|x-amz-signature|x-amz-credential)=[^&;\s'\"<>]+")
+_FEWEST_CHARS = 6
+_MOST_CHARS = 300
 
+
+class Cleaner:
+    """Makes one short line of a backend's error, without credentials."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        """Note what must not be shown: credentials among the options and in the environment."""
+        known = [os.environ.get(name, "") for name in _VARIABLES]
+        secret = (*known, *_secret_options(options))
+        self._redactor = Redactor(Secret(text) for text in secret if len(text) >= _FEWEST_CHARS)
+
+    def words(self, error: BaseException) -> str:
+        """Return the kind of an error and its first line."""
+        first = next(iter(str(error).splitlines()), "")
+        clean = _PARTS.sub(r"\1=[secret]", self._redactor.clean(first))[:_MOST_CHARS]
+        return f"{type(error).__name__}: {clean}" if clean else type(error).__name__
+
+
+@dataclass(eq=False)
 class RemoteStore(Store):
     """The objects below a prefix."""
 
     is_local = False
-
-    def __init__(self, place: RemotePlace, filesystem: Any, cleaner: Cleaner) -> None:
-        """Take a place and the fsspec file system that reaches it."""
-        self._place = place
-        self._fs = filesystem
-        self._cleaner = cleaner
+    _place: RemotePlace
+    #: The fsspec file system that reaches the place.
+    _fs: Any
+    _cleaner: Cleaner
 
     def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
         base = self._key(below) if below else self._place.root
@@ -126,3 +158,11 @@ def _stored(path: str, info: Mapping[str, Any]) -> StoredObject:
     size_bytes = int(info["size"])
     signature = info.get("ETag") or info.get("etag") or f"{size_bytes}-{info.get('mtime')}"
     return StoredObject(path=path, size_bytes=size_bytes, signature=str(signature).strip('"'))
+
+
+def _secret_options(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secret_options(value)
+        elif isinstance(value, str) and _SECRET_OPTION.search(name):
+            yield value

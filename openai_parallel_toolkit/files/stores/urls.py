@@ -47,11 +47,7 @@ class RemotePlace:
 
 
 def is_remote(place: str | os.PathLike[str]) -> bool:
-    """Whether a place is named by a URL of an object store.
-
-    Raises:
-        ConfigError: it is a URL of something else.
-    """
+    """Whether a place is named by a URL of an object store."""
     found = _URL.fullmatch(os.fspath(place))
     if found is None or found[1].lower() == "file":
         return False
@@ -70,11 +66,7 @@ def local_path(place: str | os.PathLike[str]) -> str:
 
 
 def remote_place(url: str) -> RemotePlace:
-    """Read the URL of a bucket, a container, or something in one.
-
-    Raises:
-        ConfigError: it names no bucket, or something that has no place in it.
-    """
+    """Read the URL of a bucket, a container, or something in one."""
     found = _URL.fullmatch(url)
     assert found is not None, "is_remote comes first"
     service = _SERVICES[found[1].lower()]

@@ -10,18 +10,15 @@ from ..keys import Account
 from .batch import EnqueuedTokens, SimBatch, TokenQueue
 from .file_store import FileStore, StoredFile
 from .lifecycle import BatchLifecycle
-from .line_processor import LineProcessor
 
 
 class SimBatchService:
     """Runs batches in the event loop; any thread may read the list of them."""
 
-    def __init__(
-        self, environment: Environment, files: FileStore, processor: LineProcessor
-    ) -> None:
+    def __init__(self, environment: Environment, files: FileStore) -> None:
         self._environment = environment
         self._queue = TokenQueue()
-        self._lifecycle = BatchLifecycle(environment, files, processor, self._queue)
+        self._lifecycle = BatchLifecycle(environment, files, self._queue)
         self._batches: dict[str, SimBatch] = {}
 
     def create(

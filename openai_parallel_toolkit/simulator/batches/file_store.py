@@ -76,8 +76,7 @@ class FileStore:
 
     def find(self, file_id: str, key: str) -> StoredFile | None:
         """Return a key's file; None: the key has none of this id."""
-        file = next((file for file in self.stored() if file.id == file_id), None)
-        return file if file is not None and file.key == key else None
+        return next((file for file in self.stored(key) if file.id == file_id), None)
 
     def delete(self, file: StoredFile) -> None:
         """Forget a file."""

@@ -7,7 +7,6 @@ however long, keeps the event loop from its other work.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 from random import Random
 
 from ..environment import Environment
@@ -35,27 +34,13 @@ _UNANSWERED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Results:
-    """The lines of a batch's output file and of its error file."""
-
-    good: list[bytes] = field(default_factory=list)
-    bad: list[bytes] = field(default_factory=list)
-
-
 class BatchLifecycle:
     """Leads batches. Its generators run in the event loop's thread alone."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        files: FileStore,
-        processor: LineProcessor,
-        queue: TokenQueue,
-    ) -> None:
+    def __init__(self, environment: Environment, files: FileStore, queue: TokenQueue) -> None:
         self._environment = environment
         self._files = files
-        self._processor = processor
+        self._processor = LineProcessor(environment)
         self._queue = queue
 
     def lead(self, batch: SimBatch) -> Iterator[float]:
@@ -70,8 +55,8 @@ class BatchLifecycle:
             batch.enter("in_progress", self._environment.now_s())
         # Whatever the order in the file, results come in another one.
         Random(f"{self._environment.seed} {batch.id}").shuffle(lines)
-        results = _Results()
-        left = yield from self._answer(batch, lines, results)
+        good, bad = list[bytes](), list[bytes]()
+        left = yield from self._answer(batch, lines, good, bad)
         end = self._early_end(batch) or batch.course.end
         if end != "expired" and batch.status == "in_progress":
             step = "finalizing" if end == "completed" else "cancelling"
@@ -79,7 +64,18 @@ class BatchLifecycle:
         yield batch.seconds / 4
         if batch.status == "cancelling":
             end = "cancelled"
-        self._file(batch, results, left, end)
+        if end in _UNANSWERED:
+            code, message = _UNANSWERED[end]
+            bad += [
+                unanswered_line(batch.id, line.custom_id, code=code, message=message)
+                for line in left
+            ]
+        good += [
+            answer_line(batch.id, f"stranger-{number}", status=200, request_id="", body=b"{}")
+            for number in range(batch.course.strangers)
+        ]
+        batch.output_file_id = self._store(batch, "output", good)
+        batch.error_file_id = self._store(batch, "error", bad)
         self._queue.give_back(batch.key, batch.model, batch.enqueued_tokens)
         batch.enter(end, self._environment.now_s())
 
@@ -137,7 +133,11 @@ class BatchLifecycle:
         return [BatchError(code="token_limit_exceeded", message=message)]
 
     def _answer(
-        self, batch: SimBatch, lines: Sequence[BatchLine], results: _Results
+        self,
+        batch: SimBatch,
+        lines: Sequence[BatchLine],
+        good: list[bytes],
+        bad: list[bytes],
     ) -> Generator[float, None, Sequence[BatchLine]]:
         """Answer lines over half of the batch's time; return those that are left when it ends."""
         course = batch.course
@@ -157,7 +157,7 @@ class BatchLifecycle:
                 batch.completed += is_good
                 batch.failed += not is_good
                 if done > lost:
-                    (results.good if is_good else results.bad).append(answer)
+                    (good if is_good else bad).append(answer)
             yield pause_s
         return lines[done:]
 
@@ -167,24 +167,8 @@ class BatchLifecycle:
             return "cancelled"
         return "expired" if self._environment.now_s() >= batch.expires_s else ""
 
-    def _file(
-        self, batch: SimBatch, results: _Results, left: Sequence[BatchLine], end: str
-    ) -> None:
-        """Put the results into files; one that would be empty does not exist."""
-        if end in _UNANSWERED:
-            code, message = _UNANSWERED[end]
-            results.bad.extend(
-                unanswered_line(batch.id, line.custom_id, code=code, message=message)
-                for line in left
-            )
-        results.good.extend(
-            answer_line(batch.id, f"stranger-{number}", status=200, request_id="", body=b"{}")
-            for number in range(batch.course.strangers)
-        )
-        batch.output_file_id = self._store(batch, "output", results.good)
-        batch.error_file_id = self._store(batch, "error", results.bad)
-
     def _store(self, batch: SimBatch, kind: str, lines: Sequence[bytes]) -> str | None:
+        """Put lines into a file; one that would be empty does not exist."""
         if not lines:
             return None
         return self._files.add(

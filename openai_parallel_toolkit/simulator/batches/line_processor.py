@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ..completion import PaidEndpoint, PaidRequest, paid_request
-from ..decision import Decision, sell
+from ..completion import RequestView
+from ..decision import Decision, paid_request, sell
 from ..endpoints import PAID_ENDPOINTS
 from ..environment import Environment
 from ..faults import LINE_KINDS
 from ..http_messages import HttpRequest
 from ..refusals import Refused, invalid
-from ..request_view import RequestView
 from .batch import SimBatch
 from .lines import BadLine, BatchLine, answer_line, line_number, plain_url
 
@@ -23,8 +22,7 @@ class LineProcessor:
     def prompt_tokens(self, batch: SimBatch, line: BatchLine) -> int:
         """Return the tokens that a line enqueues; one that will be refused has none.
 
-        Raises:
-            BadLine: the key does not have the model.
+        BadLine is raised when the key does not have the model.
         """
         try:
             batch.account.admit_model(line.model, line.model if batch.is_azure else None)
@@ -32,7 +30,8 @@ class LineProcessor:
             message = f"The provided model '{line.model}' is not supported by the Batch API."
             raise BadLine("model_not_found", message, line.number, "body.model") from refused
         try:
-            return _endpoint(batch).complete(self._paid(_view(batch, line))).prompt_tokens
+            paid = paid_request(_view(batch, line), self._environment)
+            return PAID_ENDPOINTS[plain_url(batch.endpoint)].complete(paid).prompt_tokens
         except Refused:
             return 0
 
@@ -57,25 +56,14 @@ class LineProcessor:
         )
 
     def _decide(self, batch: SimBatch, view: RequestView) -> Decision:
-        """Return what a line gets, and bill it.
-
-        Raises:
-            Refused: it cannot be served.
-        """
+        """Return what a line gets, and bill it, or raise Refused."""
         batch.account.admit(is_azure=batch.is_azure)
-        endpoint, paid = _endpoint(batch), self._paid(view)
+        endpoint = PAID_ENDPOINTS[plain_url(batch.endpoint)]
+        paid = paid_request(view, self._environment)
         if paid.body.get("stream") is True:
             raise invalid("Streaming is not supported in the Batch API.", param="stream")
         completion = endpoint.complete(paid)
         return sell(endpoint, paid, completion, view, self._environment.script, kinds=LINE_KINDS)
-
-    def _paid(self, view: RequestView) -> PaidRequest:
-        environment = self._environment
-        return paid_request(view, seed=environment.seed, context_tokens=environment.context_tokens)
-
-
-def _endpoint(batch: SimBatch) -> PaidEndpoint:
-    return PAID_ENDPOINTS[plain_url(batch.endpoint)]
 
 
 def _view(batch: SimBatch, line: BatchLine) -> RequestView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..http_messages import json_bytes
 from .batch import BatchError
 
 _DECODER = json.JSONDecoder()
-_SPACE = frozenset(" \t\r\n")
+_MARK = re.compile(r"[ \t\r\n]*([{:,}])[ \t\r\n]*")
 
 
 class BadLine(Exception):
@@ -44,11 +45,7 @@ class LineReader:
         self._model = ""
 
     def read(self, text: bytes, number: int) -> BatchLine:
-        """Return the request in the `number`-th line, counted from 1.
-
-        Raises:
-            BadLine: it is none, or does not fit the batch.
-        """
+        """Return the request in the `number`-th line, counted from 1, or raise BadLine."""
         try:
             members = _members(text.decode("utf-8"))
         except (ValueError, RecursionError) as exc:
@@ -145,35 +142,25 @@ def _lacking(param: str, number: int) -> BadLine:
 
 
 def _members(text: str) -> dict[str, tuple[Any, str]]:
-    """Return the members of a JSON object, each as its value and its own text.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return the members of a JSON object, each as its value and its own text."""
     members: dict[str, tuple[Any, str]] = {}
-    position = _after("{", text, 0)
-    is_open = not text.startswith("}", position)
-    while is_open:
+    mark, position = _mark("{", text, 0)
+    if text.startswith("}", position):
+        mark, position = _mark("}", text, position)
+    while mark != "}":
         name, position = _DECODER.raw_decode(text, position)
-        start = _after(":", text, position)
+        _, start = _mark(":", text, position)
         value, position = _DECODER.raw_decode(text, start)
         members[name] = value, text[start:position]
-        position = _past_space(text, position)
-        is_open = text.startswith(",", position)
-        position = _after(",", text, position) if is_open else position
-    if _after("}", text, position) != len(text):
+        mark, position = _mark(",}", text, position)
+    if position != len(text):
         raise ValueError("something follows the object")
     return members
 
 
-def _after(mark: str, text: str, position: int) -> int:
-    position = _past_space(text, position)
-    if not text.startswith(mark, position):
-        raise ValueError(f"{mark} is missing")
-    return _past_space(text, position + 1)
-
-
-def _past_space(text: str, position: int) -> int:
-    while text[position : position + 1] in _SPACE:
-        position += 1
-    return position
+def _mark(wanted: str, text: str, position: int) -> tuple[str, int]:
+    """Return the mark that comes next and where the space after it ends, or raise ValueError."""
+    match = _MARK.match(text, position)
+    if match is None or match[1] not in wanted:
+        raise ValueError(f"{wanted} is missing")
+    return match[1], match.end()

@@ -1,13 +1,11 @@
 """What the simulator serves: a module for each endpoint."""
 
 from ..completion import PaidEndpoint
-from .chat import ChatCompletions
-from .embeddings import Embeddings
-from .responses import Responses
+from . import chat, embeddings, responses
 
 #: What answers and is billed, by its path without "/v1".
-PAID_ENDPOINTS: dict[str, PaidEndpoint] = {
-    "/chat/completions": ChatCompletions(),
-    "/embeddings": Embeddings(),
-    "/responses": Responses(),
+PAID_ENDPOINTS = {
+    "/chat/completions": PaidEndpoint(chat.complete, chat.render),
+    "/embeddings": PaidEndpoint(embeddings.complete, embeddings.render),
+    "/responses": PaidEndpoint(responses.complete, responses.render),
 }

@@ -9,10 +9,9 @@ from ..batches.batch import SimBatch
 from ..batches.batch_service import SimBatchService
 from ..batches.file_store import FileStore, StoredFile
 from ..batches.lines import plain_url
-from ..completion import usage_fields
+from ..completion import RequestView, usage_fields
 from ..http_messages import HttpReply, json_reply
 from ..refusals import Refused, error_reply, invalid, missing
-from ..request_view import RequestView
 from . import PAID_ENDPOINTS
 from .pages import lifetime_s, page_of
 

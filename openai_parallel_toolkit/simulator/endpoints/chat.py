@@ -14,52 +14,44 @@ _TOKENS_A_MESSAGE = 3
 _MOST_CHOICES = 128
 
 
-class ChatCompletions:
-    """Answers with an extract of the last user message."""
+def complete(paid: PaidRequest) -> Completion:
+    """Return an extract of the last user message, or raise Refused."""
+    messages = _messages(paid)
+    choices = positive(paid.body, "n") or 1
+    if choices > _MOST_CHOICES:
+        raise invalid("Invalid value for 'n'.", param="n", code="invalid_value")
+    texts = [text_of(message.get("content")) for message in messages]
+    asked = [
+        text for text, message in zip(texts, messages, strict=True) if message.get("role") == "user"
+    ]
+    return complete_text(
+        paid,
+        prompt=asked[-1] if asked else texts[-1],
+        prompt_tokens=_TOKENS_A_MESSAGE
+        + sum(_TOKENS_A_MESSAGE + token_count(text) for text in texts),
+        most_tokens=positive(paid.body, "max_completion_tokens", "max_tokens"),
+        form=paid.body.get("response_format"),
+        choices=choices,
+    )
 
-    def complete(self, paid: PaidRequest) -> Completion:
-        """Return what would be answered.
 
-        Raises:
-            Refused: the body cannot be served.
-        """
-        messages = _messages(paid)
-        choices = positive(paid.body, "n") or 1
-        if choices > _MOST_CHOICES:
-            raise invalid("Invalid value for 'n'.", param="n", code="invalid_value")
-        texts = [text_of(message.get("content")) for message in messages]
-        asked = [
-            text
-            for text, message in zip(texts, messages, strict=True)
-            if message.get("role") == "user"
-        ]
-        return complete_text(
-            paid,
-            prompt=asked[-1] if asked else texts[-1],
-            prompt_tokens=_TOKENS_A_MESSAGE
-            + sum(_TOKENS_A_MESSAGE + token_count(text) for text in texts),
-            most_tokens=positive(paid.body, "max_completion_tokens", "max_tokens"),
-            form=paid.body.get("response_format"),
-            choices=choices,
-        )
-
-    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
-        """Return the completion as one object, or as its chunks when the body says stream."""
-        if paid.body.get("stream") is True:
-            return _stream(paid, completion)
-        choices = [
-            {
-                "index": index,
-                "message": {"role": "assistant", "content": part, "refusal": None},
-                "logprobs": None,
-                "finish_reason": completion.finish_reason,
-            }
-            for index, part in enumerate(completion.parts)
-        ]
-        shown = {**_frame(paid, "chat.completion"), "usage": _usage(completion)}
-        if choices:
-            shown["choices"] = choices
-        return json_reply(200, shown)
+def render(paid: PaidRequest, completion: Completion) -> HttpReply:
+    """Return the completion as one object, or as its chunks when the body says stream."""
+    if paid.body.get("stream") is True:
+        return _stream(paid, completion)
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": part, "refusal": None},
+            "logprobs": None,
+            "finish_reason": completion.finish_reason,
+        }
+        for index, part in enumerate(completion.parts)
+    ]
+    shown = {**_frame(paid, "chat.completion"), "usage": _usage(completion)}
+    if choices:
+        shown["choices"] = choices
+    return json_reply(200, shown)
 
 
 def _messages(paid: PaidRequest) -> list[dict[str, Any]]:

@@ -18,44 +18,36 @@ _USUAL_DIMENSIONS = 1536
 _MOST_DIMENSIONS = 4096
 
 
-class Embeddings:
-    """Answers with unit vectors that depend on the seed and the text."""
+def complete(paid: PaidRequest) -> Completion:
+    """Return unit vectors that depend on the seed and the text, or raise Refused."""
+    texts, tokens = _inputs(required(paid.body, "input"))
+    if (positive(paid.body, "dimensions") or 1) > _MOST_DIMENSIONS:
+        raise invalid("Invalid value for 'dimensions'.", param="dimensions")
+    if tokens > paid.context_tokens:
+        raise too_long(paid.context_tokens, tokens, "input")
+    return Completion(
+        parts=texts,
+        finish_reason="stop",
+        prompt_tokens=tokens,
+        completion_tokens=0,
+        counted_tokens=tokens,
+    )
 
-    def complete(self, paid: PaidRequest) -> Completion:
-        """Return the texts to embed.
 
-        Raises:
-            Refused: the body cannot be served.
-        """
-        texts, tokens = _inputs(required(paid.body, "input"))
-        if (positive(paid.body, "dimensions") or 1) > _MOST_DIMENSIONS:
-            raise invalid("Invalid value for 'dimensions'.", param="dimensions")
-        if tokens > paid.context_tokens:
-            raise too_long(paid.context_tokens, tokens, "input")
-        return Completion(
-            parts=texts,
-            finish_reason="stop",
-            prompt_tokens=tokens,
-            completion_tokens=0,
-            counted_tokens=tokens,
-        )
-
-    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
-        """Return a vector for each text, as numbers or base64."""
-        size = positive(paid.body, "dimensions") or _DIMENSIONS.get(paid.model, _USUAL_DIMENSIONS)
-        is_packed = paid.body.get("encoding_format") == "base64"
-        rows = [
-            {"object": "embedding", "index": index, "embedding": _embedding(vector, is_packed)}
-            for index, text in enumerate(completion.parts)
-            for vector in [_vector(paid.seed, text, size)]
-        ]
-        usage = {
-            "prompt_tokens": completion.prompt_tokens,
-            "total_tokens": completion.prompt_tokens,
-        }
-        return json_reply(
-            200, {"object": "list", "data": rows, "model": paid.model, "usage": usage}
-        )
+def render(paid: PaidRequest, completion: Completion) -> HttpReply:
+    """Return a vector for each text, as numbers or base64."""
+    size = positive(paid.body, "dimensions") or _DIMENSIONS.get(paid.model, _USUAL_DIMENSIONS)
+    is_packed = paid.body.get("encoding_format") == "base64"
+    rows = [
+        {"object": "embedding", "index": index, "embedding": _embedding(vector, is_packed)}
+        for index, text in enumerate(completion.parts)
+        for vector in [_vector(paid.seed, text, size)]
+    ]
+    usage = {
+        "prompt_tokens": completion.prompt_tokens,
+        "total_tokens": completion.prompt_tokens,
+    }
+    return json_reply(200, {"object": "list", "data": rows, "model": paid.model, "usage": usage})
 
 
 def _inputs(value: Any) -> tuple[tuple[str, ...], int]:

@@ -9,10 +9,10 @@ from http.client import HTTPException
 from typing import Any
 
 from ..batches.file_store import FileStore, StoredFile
+from ..completion import RequestView
 from ..environment import Environment
 from ..http_messages import HttpReply, json_reply
 from ..refusals import Refused, error_reply, invalid, missing
-from ..request_view import RequestView
 from .pages import lifetime_s, page_of
 
 _PURPOSES = frozenset({"assistants", "batch", "evals", "fine-tune", "user_data", "vision"})

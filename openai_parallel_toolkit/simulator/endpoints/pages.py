@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from ..batches.batch import SimBatch
 from ..batches.file_store import StoredFile
+from ..completion import RequestView
 from ..http_messages import HttpReply, json_reply
 from ..refusals import invalid
-from ..request_view import RequestView
 
 Item = TypeVar("Item", SimBatch, StoredFile)
 
@@ -22,17 +22,9 @@ def page_of(
     usual: int,
     most: int,
 ) -> HttpReply:
-    """Return the page of a list that a request's query asks for with `limit` and `after`.
+    """Return the page that a request's query asks for with `limit` and `after`, or raise Refused.
 
-    Args:
-        items: in the order of the list.
-        view: the request.
-        show: returns an item for JSON.
-        usual: how many are on a page when nothing is asked.
-        most: how many may be asked.
-
-    Raises:
-        Refused: the limit is out of range, or `after` names nothing.
+    `usual` items are on a page when nothing is asked; `most` may be asked.
     """
     query = view.request.query
     limit = query.get("limit", str(usual))
@@ -60,8 +52,7 @@ def page_of(
 def lifetime_s(after: object, param: str) -> float | None:
     """Return the seconds that an `expires_after` object asks for; None: there is none.
 
-    Raises:
-        Refused: it is not `{"anchor": "created_at", "seconds": 3600 to 2592000}`.
+    All but `{"anchor": "created_at", "seconds": 3600 to 2592000}` is Refused.
     """
     if after is None:
         return None

@@ -12,65 +12,58 @@ from ..refusals import invalid
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
-class Responses:
-    """Answers with an extract of the last input."""
+def complete(paid: PaidRequest) -> Completion:
+    """Return an extract of the last input, or raise Refused."""
+    if paid.body.get("stream") is True:
+        raise invalid("The simulator does not stream responses.", param="stream")
+    texts = _texts(required(paid.body, "input"))
+    told = text_of(paid.body.get("instructions"))
+    form = paid.body.get("text")
+    return complete_text(
+        paid,
+        prompt=texts[-1],
+        prompt_tokens=3 + token_count(told) + sum(3 + token_count(text) for text in texts),
+        most_tokens=positive(paid.body, "max_output_tokens"),
+        form=form.get("format") if isinstance(form, dict) else None,
+        param="input",
+    )
 
-    def complete(self, paid: PaidRequest) -> Completion:
-        """Return what would be answered.
 
-        Raises:
-            Refused: the body cannot be served.
-        """
-        if paid.body.get("stream") is True:
-            raise invalid("The simulator does not stream responses.", param="stream")
-        texts = _texts(required(paid.body, "input"))
-        told = text_of(paid.body.get("instructions"))
-        form = paid.body.get("text")
-        return complete_text(
-            paid,
-            prompt=texts[-1],
-            prompt_tokens=3 + token_count(told) + sum(3 + token_count(text) for text in texts),
-            most_tokens=positive(paid.body, "max_output_tokens"),
-            form=form.get("format") if isinstance(form, dict) else None,
-            param="input",
-        )
-
-    def render(self, paid: PaidRequest, completion: Completion) -> HttpReply:
-        """Return the completion as a response object."""
-        number = paid.dice.hex()
-        reason = _INCOMPLETE.get(completion.finish_reason)
-        status = "incomplete" if reason else "completed"
-        message = {
-            "id": f"msg_{number[:40]}",
-            "type": "message",
+def render(paid: PaidRequest, completion: Completion) -> HttpReply:
+    """Return the completion as a response object."""
+    number = paid.dice.hex()
+    reason = _INCOMPLETE.get(completion.finish_reason)
+    status = "incomplete" if reason else "completed"
+    message = {
+        "id": f"msg_{number[:40]}",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [
+            {"type": "output_text", "text": part, "annotations": []} for part in completion.parts
+        ],
+    }
+    return json_reply(
+        200,
+        {
+            "id": f"resp_{number[:40]}",
+            "object": "response",
+            "created_at": paid.created_s,
             "status": status,
-            "role": "assistant",
-            "content": [
-                {"type": "output_text", "text": part, "annotations": []}
-                for part in completion.parts
-            ],
-        }
-        return json_reply(
-            200,
-            {
-                "id": f"resp_{number[:40]}",
-                "object": "response",
-                "created_at": paid.created_s,
-                "status": status,
-                "error": None,
-                "incomplete_details": {"reason": reason} if reason else None,
-                "instructions": paid.body.get("instructions"),
-                "metadata": {},
-                "model": paid.model,
-                "output": [message] if completion.parts else [],
-                "parallel_tool_calls": True,
-                "temperature": 1.0,
-                "tool_choice": "auto",
-                "tools": [],
-                "top_p": 1.0,
-                "usage": usage_fields(completion.prompt_tokens, completion.completion_tokens),
-            },
-        )
+            "error": None,
+            "incomplete_details": {"reason": reason} if reason else None,
+            "instructions": paid.body.get("instructions"),
+            "metadata": {},
+            "model": paid.model,
+            "output": [message] if completion.parts else [],
+            "parallel_tool_calls": True,
+            "temperature": 1.0,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": 1.0,
+            "usage": usage_fields(completion.prompt_tokens, completion.completion_tokens),
+        },
+    )
 
 
 def _texts(asked: Any) -> list[str]:

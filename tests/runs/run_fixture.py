@@ -7,7 +7,7 @@ from pathlib import Path
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
 
 
-class Bench:
+class RunFixture:
     """One folder with inputs, outputs and a config, and the server it points to."""
 
     def __init__(self, root: Path):

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 MODEL = "gpt-4o-mini"
 
 
-class Desk:
+class PromptFixture:
     """One test's folder."""
 
     def __init__(self, root, stack):

@@ -41,7 +41,7 @@ def payload_of(content):
     return hashlib.sha256(request_of(question(content)).body).hexdigest()
 
 
-class Desk:
+class WireFixture:
     """One test's folder."""
 
     def __init__(self, root: Path, stack):
@@ -108,7 +108,7 @@ def cost_of(rows):
     return total / 1_000_000
 
 
-def check_books(desk, sim, summary, *, unusable=()):
+def check_books(fixture, sim, summary, *, unusable=()):
     """The summary, the journal and the provider's ledger tell one story, to the call.
 
     `unusable` names the faults whose answers are billed and of no use.
@@ -124,7 +124,7 @@ def check_books(desk, sim, summary, *, unusable=()):
     assert calls.tokens == sum(row.prompt_tokens + row.completion_tokens for row in good)
     sent = {name: figures.sent for name, figures in calls.by_key.items()}
     assert sent == {key.name: n for key in sim.keys if (n := sim.ledger.hits(key.name))}
-    with desk.journal() as journal:
+    with fixture.journal() as journal:
         kept = journal.status().totals.this_run
     assert (kept.sent, kept.answered, kept.unknown) == (calls.sent, calls.answered, calls.unknown)
     assert (kept.unanswered, kept.cost_usd) == (0, calls.cost_usd)

@@ -10,7 +10,7 @@ from openai_parallel_toolkit.simulator import SimKey, Simulator
 STATE = ".openai_parallel_toolkit"
 
 
-class Bench:
+class CallFixture:
     """One test's folder; what it starts ends with it."""
 
     def __init__(self, root, stack):

@@ -22,7 +22,7 @@ class Hooks(ParallelToolkit):
             json.dump(data, out)
 
 
-class Desk:
+class InteropFixture:
     """One test's folder; the keys that it hands out are closed when the test ends."""
 
     def __init__(self, root, stack):

@@ -1,4 +1,4 @@
-"""How a line of the output looks: one object, or as the cookbook or the Batch API have it. Pure."""
+"""What a line came to, and how that looks in the output and in the file of failures."""
 
 from __future__ import annotations
 
@@ -6,19 +6,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ...core.errors import RequestFailed, ToolkitError
 from ...core.records import Reply
-from ...runs.results import json_line
-from .failures import LineFailure
+from ...runs.results import FailuresFile, json_line
 from .lines import EMBEDDINGS, PromptLine
 
-#: What a line came to.
-LineResult = Reply | LineFailure
+#: What a line came to: its answer, or what the file of failures tells of it.
+LineResult = Reply | Mapping[str, Any]
+
+
+class FailedLines(FailuresFile):
+    """The failed lines of a run; they stay on the disk alone."""
+
+    def add_line(self, line: PromptLine, error: ToolkitError, clean: Callable[[str], str]) -> int:
+        """Append why a line failed and return where it stands; `clean` takes secrets out."""
+        failed = error if isinstance(error, RequestFailed) else RequestFailed()
+        kind, message = type(error).__name__, clean(error.message)
+        told = {
+            "line": line.number,
+            **line.ids,
+            "kind": kind,
+            "message": message,
+            "code": failed.code,
+            "status": failed.status,
+            "maybe_billed": failed.maybe_billed,
+        }
+        return self.add(kind, message, told)
 
 
 def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
     told = {"line": line.number, **line.ids}
-    if isinstance(result, LineFailure):
-        return {**told, "error": {"kind": result.kind, "message": result.message}}
+    if not isinstance(result, Reply):
+        return {**told, "error": {"kind": result["kind"], "message": result["message"]}}
     if line.request is not None and line.request.path == EMBEDDINGS:
         told["embedding"] = _vectors(line.body.get("input"), result.raw)
     else:
@@ -44,7 +63,9 @@ def _tool_calls(raw: Mapping[str, Any]) -> Any:
 
 
 def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
-    told = [f"{result.kind}: {result.message}"] if isinstance(result, LineFailure) else result.raw
+    told: Any = (
+        result.raw if isinstance(result, Reply) else [f"{result['kind']}: {result['message']}"]
+    )
     more = [line.ids["metadata"]] if "metadata" in line.ids else []
     return [line.body, told, *more]
 
@@ -52,10 +73,10 @@ def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
 def _batch(line: PromptLine, result: LineResult) -> dict[str, Any]:
     known = (str(line.ids[name]) for name in ("custom_id", "id", "index") if name in line.ids)
     response = error = None
-    if isinstance(result, LineFailure):
-        error = {"code": result.code or result.kind, "message": result.message}
-    else:
+    if isinstance(result, Reply):
         response = {"status_code": 200, "request_id": "", "body": result.raw}
+    else:
+        error = {"code": result["code"] or result["kind"], "message": result["message"]}
     return {
         "id": f"line_{line.number}",
         "custom_id": next(known, f"line-{line.number}"),

@@ -1,0 +1,103 @@
+"""The input and the output of a run over a file of prompts, and what belongs to them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator
+
+from ...core.errors import UsageError
+from ...core.records import FileState
+from ...journal import FileRecord
+from ...journal.schema import FILE_NAME
+from .lines import Defaults, PromptLine, read_line
+from .options import PromptsOptions
+
+#: What stands for the file in the journal; its calls are shown under this name.
+LINES = "(lines)"
+
+
+class PromptsFile:
+    """A file of prompts, one a line.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+
+    def __init__(self, path: str, defaults: Defaults) -> None:
+        self.path = path
+        self._defaults = defaults
+        try:
+            seen = os.stat(path)
+            with open(path, "rb"):
+                pass
+        except OSError as exc:
+            raise UsageError(f"{path!r}: {exc.strerror}; name a file of prompts") from exc
+        if not stat.S_ISREG(seen.st_mode):
+            raise UsageError(f"{path!r} is no ordinary file; write the prompts to one first")
+
+    def count(self) -> int:
+        """Return how many lines are not blank."""
+        with open(self.path, "rb") as file:
+            return sum(1 for raw in file if raw.strip())
+
+    def lines(self) -> Generator[PromptLine, None, None]:
+        """Yield the lines that are not blank; close the iterator when it is not used up."""
+        with open(self.path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                line = read_line(number, raw, self._defaults)
+                if line is not None:
+                    yield line
+
+    def signature(self) -> str:
+        """Return what tells whether the file was changed."""
+        seen = os.stat(self.path)
+        return f"{seen.st_size}:{seen.st_mtime_ns}"
+
+
+class Paths:
+    """Where the output and what belongs to it lies."""
+
+    def __init__(self, options: PromptsOptions) -> None:
+        self._options = options
+        self.output = os.path.realpath(options.output_path)
+        #: The output while it is not whole.
+        self.partial = f"{self.output}.partial"
+        self.errors = f"{self.output.removesuffix('.jsonl')}.errors.jsonl"
+        self.state = os.path.abspath(options.state_path or f"{self.output}.state")
+
+    def check(self) -> None:
+        """Refuse to write over what is not ours.
+
+        Raises:
+            UsageError: the output is the input, a folder, or a file that somebody else wrote.
+        """
+        input_path = self._options.input_path
+        if os.path.realpath(input_path) in {self.output, self.errors, self.partial}:
+            raise UsageError(f"{input_path!r} would be written over; name another output")
+        if os.path.isdir(self.output):
+            raise UsageError(f"{self.output!r} is a folder; name a file in it")
+        if os.path.exists(os.path.join(self.state, FILE_NAME)):
+            return
+        for path in (self.output, self.partial, self.errors):
+            if os.path.exists(path) and os.path.getsize(path):
+                raise UsageError(
+                    f"{path!r} is there already and no run has begun there; move it away or name "
+                    "another output"
+                )
+
+    def is_done(self, record: FileRecord, signature: str) -> bool:
+        """Tell whether the output is whole and made of this input.
+
+        Raises:
+            UsageError: it was made with other settings, so that all would be asked anew.
+        """
+        if self._options.force or record.state is not FileState.DONE:
+            return False
+        if record.hooks_version != self._options.version:
+            raise UsageError(
+                f"{self.output!r} was made with another model, system message or parameters, so "
+                "every line would be asked and paid again; name another output, or give --force "
+                "(force=True)"
+            )
+        return record.input_signature == signature and os.path.exists(self.output)
