@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..core.records import OutcomeKind
-from ..journal.batch_rows import BatchRecord, Stage
+from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from .service import LISTED_WITHIN_S, BatchService, ServiceRefusal
 from .submit import find_made
@@ -40,11 +40,11 @@ async def cancel_batch(
             return None
         batch = found
     told = replace(batch.told, is_cancelled=True, status=batch.told.status or "cancelling")
-    batch = store.move_on(batch, Stage.CREATED, told=told)
+    batch = store.move_on(batch, BatchStage.CREATED, told=told)
     try:
         status = (await service.cancel(batch.remote_id or "")).status
     except ServiceRefusal as refusal:
         if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
             raise
         return batch
-    return store.move_on(batch, Stage.CREATED, told=replace(told, status=status))
+    return store.move_on(batch, BatchStage.CREATED, told=replace(told, status=status))

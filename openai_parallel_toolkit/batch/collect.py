@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..calls.attempts import Policy
@@ -22,11 +22,12 @@ from ..journal.batch_store import BatchStore
 from .batch_budget import BatchBudget
 from .judgement import OF_THE_KEY, UNCOUNTED, BatchEnd, judge_line, line_cost_usd
 from .service import ResultLine, line_url, read_result, request_line
+from .submit import Door
 
 _PAGE = 200
 
 
-class CallLines:
+class CallLines(Door):
     """The lines of batches are hooks' calls; all of it can be done again after a crash."""
 
     def __init__(
@@ -57,17 +58,6 @@ class CallLines:
         path = self._path(batch, "input")
         _write(path, self._lines(batch, lease))
         return path
-
-    def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
-        del batch, lease
-        return None
-
-    def cannot_import(self, batch: BatchRecord) -> None:
-        """Nothing is imported."""
-
-    def metadata(self, batch: BatchRecord) -> Mapping[str, str]:
-        del batch
-        return {}
 
     def sent(self, batch: BatchRecord, lease: Lease) -> None:
         self.clear(batch)

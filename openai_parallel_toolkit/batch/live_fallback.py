@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from ..calls.run_context import RunContext, SubmittedCall
 from ..calls.sender import Sender
@@ -24,18 +25,18 @@ class LiveFallback:
         self._live = live
         self._context = context
         self._under_way: dict[int, ReturnedLine] = {}
-        self._came: deque[tuple[int, Reply | BaseException]] = deque()
+        self._results: deque[tuple[int, Reply | BaseException]] = deque()
         self._last_id = 0
 
     def is_busy(self) -> bool:
         """Return whether any is under way."""
         return bool(self._under_way)
 
-    def send(self, came: Callable[[], None]) -> bool:
+    def send(self, on_answer: Callable[[], None]) -> bool:
         """Take in what has come, send more; return whether any is under way.
 
         Args:
-            came: called from another thread for each answer, which the next `send` takes in.
+            on_answer: called from another thread for each answer, which the next `send` takes in.
         """
         self._take_in()
         room = _MOST - len(self._under_way)
@@ -43,22 +44,19 @@ class LiveFallback:
             self._last_id = line.id
             self._under_way[line.id] = line
             call = SubmittedCall(request=line.request, id=line.call, context=self._context)
-            self._live.submit(call, self._deliverer(line.id, came))
+            self._live.submit(call, partial(self._deliver, line.id, on_answer))
         return self.is_busy()
 
-    def _deliverer(
-        self, line_id: int, came: Callable[[], None]
-    ) -> Callable[[Reply | BaseException], None]:
-        def deliver(result: Reply | BaseException) -> None:
-            self._came.append((line_id, result))
-            came()
-
-        return deliver
+    def _deliver(
+        self, line_id: int, on_answer: Callable[[], None], result: Reply | BaseException
+    ) -> None:
+        self._results.append((line_id, result))
+        on_answer()
 
     def _take_in(self) -> None:
         ends: dict[int, Refusal | None] = {}
-        while self._came:
-            line_id, result = self._came.popleft()
+        while self._results:
+            line_id, result = self._results.popleft()
             line = self._under_way.pop(line_id)
             if isinstance(result, Reply):
                 ends[line_id] = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..core.clock import Clock
 from ..core.errors import ConfigError, ToolkitError
@@ -20,13 +19,6 @@ from .token_quota import Bound, EnqueuedTokenQuota
 _FRAME_BYTES = 160
 #: Lines that are set aside at a time.
 _PAGE = 1_000
-
-
-class Chosen(NamedTuple):
-    """What makes a batch."""
-
-    lease: Lease
-    lines: Sequence[Line]
 
 
 class BatchPlanner:
@@ -87,8 +79,8 @@ class BatchPlanner:
             )
         return is_found
 
-    def choose(self, queued: Queued, *, is_flush: bool) -> Chosen | None:
-        """Return the next batch of what is queued for a model; None: none can leave now.
+    def choose(self, queued: Queued, *, is_flush: bool) -> tuple[Lease, Sequence[Line]] | None:
+        """Return key and lines of the next batch of a model; None: none can leave now.
 
         Args:
             is_flush: one that is not full may leave as well.
@@ -125,7 +117,7 @@ class BatchPlanner:
         if not affordable:
             self.waiting = "max_cost: batches at work may give money back"
             return None
-        return Chosen(lease, affordable)
+        return lease, affordable
 
     def _owner(self, model: str) -> tuple[Lease, float]:
         """Return the key that gets the next batch, and how many tokens it has room for."""

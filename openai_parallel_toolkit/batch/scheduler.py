@@ -15,18 +15,17 @@ from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
 from ..core.text import counted
 from ..journal import Journal
-from ..journal.batch_rows import BatchRecord, Queued, Stage, Standing
+from ..journal.batch_rows import BatchRecord, BatchStage, Queued, Standing
 from ..keys import APIKeyManager
 from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
 from .cancel import cancel_batch
 from .collect import CallLines
-from .engine import BatchEngine
 from .live_fallback import LiveFallback
 from .options import BatchOptions
 from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
-from .tracker import OutOfReach
+from .tracker import BatchTracker, OutOfReach
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class BatchScheduler:
             clean=keys.redactor.clean,
             policy=context.policy,
         )
-        engine = BatchEngine(
+        self._tracker = BatchTracker(
             journal,
             keys,
             self._lines,
@@ -85,12 +84,12 @@ class BatchScheduler:
             clock=clock,
             chance=chance or Random(),
         )
-        self._clients, self._tracker = engine.clients, engine.tracker
+        self._clients = self._tracker.clients
         self._listed_within_s = options.listed_within_s
         self._planner = BatchPlanner(
             store=self._store,
-            clients=engine.clients,
-            quota=engine.quota,
+            clients=self._clients,
+            quota=self._tracker.quota,
             budget=self._budget,
             options=options,
             clock=clock,
@@ -194,7 +193,7 @@ class BatchScheduler:
         if any([self._planner.set_aside(one) for one in self._planner.queued()]):  # noqa: C419
             self.changed.set()
         if self._live_fallback is not None:
-            is_left = self._live_fallback.send(self._came_live)
+            is_left = self._live_fallback.send(self._on_live_answer)
         while any([self._form(one, is_flush=is_flush) for one in self._planner.queued()]):  # noqa: C419
             pass
         return is_left or bool(self._planner.queued())
@@ -208,17 +207,17 @@ class BatchScheduler:
             return False
         if chosen is None:
             return False
-        key_name = chosen.lease.key_name
+        lease, lines = chosen
         batch = self._store.form(
-            chosen.lines,
-            key_name=key_name,
-            fingerprint=self._clients.fingerprint(key_name),
+            lines,
+            key_name=lease.key_name,
+            fingerprint=self._clients.fingerprint(lease.key_name),
             path=queued.path,
             model=queued.model,
             token=f"{MARK}-{uuid.uuid4().hex}",
         )
-        self._budget.hold(batch.id, chosen.lines)
-        self._begin(batch, self._clients.service(chosen.lease), is_doubtful=False)
+        self._budget.hold(batch.id, lines)
+        self._begin(batch, self._clients.service(lease), is_doubtful=False)
         return True
 
     # Seeing a batch through
@@ -228,7 +227,7 @@ class BatchScheduler:
         service = self._clients.owner(batch)
         if service is not None:
             self._begin(batch, service, is_doubtful=True)
-        elif batch.stage is Stage.FORMED:  # nothing is ordered yet
+        elif batch.stage is BatchStage.FORMED:  # nothing is ordered yet
             self._put_back(batch)
         else:
             logger.warning(
@@ -254,7 +253,7 @@ class BatchScheduler:
         self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
     ) -> None:
         try:
-            if self._cancels and batch.stage is not Stage.COLLECTED:
+            if self._cancels and batch.stage is not BatchStage.COLLECTED:
                 within_s = self._listed_within_s
                 found = await cancel_batch(self._store, batch, service, within_s=within_s)
                 if found is None:
@@ -262,7 +261,7 @@ class BatchScheduler:
                     return
                 batch = found
             batch = await self._tracker.see_through(batch, service, is_doubtful=is_doubtful)
-            if batch.stage is Stage.COLLECTED:
+            if batch.stage is BatchStage.COLLECTED:
                 await self._tracker.tidy(batch, service)
         except (OutOfReach, ServiceRefusal, SendFault) as why:
             logger.warning(
@@ -281,7 +280,7 @@ class BatchScheduler:
 
     # LiveFallback
 
-    def _came_live(self) -> None:
+    def _on_live_answer(self) -> None:
         """A line that was sent live got its answer; called from another thread."""
         self._call_up()
         self.changed.set()

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
-from typing import Protocol
 
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock, backoff_s
 from ..core.records import Lease, Outcome, OutcomeKind
-from ..journal.batch_rows import BatchRecord, Stage
+from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
-from .judgement import PASSING, blame_of
+from .judgement import PASSING, BatchEnd, blame_of
 from .options import Patience
 from .service import (
     MARK,
@@ -56,24 +56,51 @@ class NotMade(Exception):
         self.outcome = outcome
 
 
-class Lines(Protocol):
-    """Where the lines of batches come from."""
+class Door(ABC):
+    """Where batches' lines come from, and where what comes of them goes."""
 
+    @abstractmethod
     def lines_path(self, batch: BatchRecord, lease: Lease) -> str:
         """Return the file of a batch's lines; blocking."""
-        ...
 
     def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
         """Return where the service can read that file by itself; None: it has to be sent."""
-        ...
+        del batch, lease
+        return None
 
-    def cannot_import(self, batch: BatchRecord) -> None:
+    def cannot_import(self, batch: BatchRecord) -> None:  # noqa: B027
         """Note that the service could not."""
-        ...
 
     def metadata(self, batch: BatchRecord) -> Mapping[str, str]:
         """Return what is kept with a batch besides its token."""
-        ...
+        del batch
+        return {}
+
+    def sent(self, batch: BatchRecord, lease: Lease) -> None:  # noqa: B027
+        """Count the lines of a batch that was just made."""
+
+    @abstractmethod
+    def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
+        """Return where the answers and the errors of a batch are put on this machine."""
+
+    @abstractmethod
+    def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
+        """Return how many lines of results were answered; blocking."""
+
+    @abstractmethod
+    async def take_in(
+        self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
+    ) -> Outcome | None:
+        """Keep what a batch brought, and end the lines of which its results say nothing.
+
+        Args:
+            paths: files of results; none where there are no results.
+
+        Returns what a line was told that speaks against the batch's key; None: nothing.
+        """
+
+    def clear(self, batch: BatchRecord) -> None:  # noqa: B027
+        """Remove what lies on this machine for a batch that is closed."""
 
 
 class Submitter:
@@ -82,7 +109,7 @@ class Submitter:
     def __init__(
         self,
         store: BatchStore,
-        lines: Lines,
+        lines: Door,
         *,
         window: str,
         patience: Patience,
@@ -141,7 +168,7 @@ class Submitter:
                 del self.waits[batch.id]
             is_doubtful = not is_lost and (is_doubtful or _may_have_happened(trouble))
             if is_lost:
-                batch = self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+                batch = self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
     def _pause_s(self, failures: int) -> float:
         cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.poll_s)
@@ -178,11 +205,11 @@ class Submitter:
     ) -> BatchRecord:
         file = await self._upload(batch, service, is_doubtful)
         checkpoint("batch.upload_answered")
-        batch = self._store.move_on(batch, Stage.UPLOADED, input_file_id=file.id)
+        batch = self._store.move_on(batch, BatchStage.UPLOADED, input_file_id=file.id)
         try:
             is_usable = await self._is_processed(batch, service)
         except asyncio.CancelledError:
-            self._store.move_on(batch, Stage.FORMED)  # nobody has asked for it yet
+            self._store.move_on(batch, BatchStage.FORMED)  # nobody has asked for it yet
             raise
         if not is_usable:
             return await self._make(await self._not_read(batch, service), service, False)
@@ -254,7 +281,7 @@ class Submitter:
             raise NotMade(Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
         logger.warning("%s: %s", batch.token, NOT_IMPORTED)
         self._lines.cannot_import(batch)
-        return self._store.move_on(batch, Stage.FORMED, input_file_id=None)
+        return self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
 
 async def find_made(
@@ -287,7 +314,7 @@ def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> 
     """Note that the provider has a batch, and return it so."""
     checkpoint("batch.create_answered")
     file_id = remote.input_file_id or batch.input_file_id
-    return store.move_on(batch, Stage.CREATED, remote_id=remote.id, input_file_id=file_id)
+    return store.move_on(batch, BatchStage.CREATED, remote_id=remote.id, input_file_id=file_id)
 
 
 def _lost_file(trouble: Trouble, batch: BatchRecord) -> bool:

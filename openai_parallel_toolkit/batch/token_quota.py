@@ -62,14 +62,14 @@ class EnqueuedTokenQuota:
         #: How often a line of so many tokens stood alone and was refused.
         self._refusals: Counter[tuple[Account, int]] = Counter()
 
-    def choose(self, passes: Sequence[Lease], model: str, now_s: float) -> tuple[Lease, float]:
+    def choose(self, leases: Sequence[Lease], model: str, now_s: float) -> tuple[Lease, float]:
         """Return the key with the most room, and its room in tokens (perhaps none)."""
-        rooms = [self._room(lease.key_name, model, now_s) for lease in passes]
+        rooms = [self._room(lease.key_name, model, now_s) for lease in leases]
         # Where there is no limit, the one with the least in its batches, now and before.
-        now = [-self._enqueued[self._account(lease.key_name, model)] for lease in passes]
-        ever = [-self._ever[lease.key_name] for lease in passes]
-        best = max(range(len(passes)), key=lambda n: (rooms[n], now[n], ever[n]))
-        return passes[best], rooms[best]
+        now = [-self._enqueued[self._account(lease.key_name, model)] for lease in leases]
+        ever = [-self._ever[lease.key_name] for lease in leases]
+        best = max(range(len(leases)), key=lambda n: (rooms[n], now[n], ever[n]))
+        return leases[best], rooms[best]
 
     def is_free(self, key_name: str, model: str) -> bool:
         """Return whether nothing is known to wait under a key."""

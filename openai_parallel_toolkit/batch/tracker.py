@@ -13,21 +13,20 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Protocol
 
-from ..calls.classify import Clean
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
-from ..core.records import Lease, Outcome, OutcomeKind
+from ..core.records import Outcome, OutcomeKind
 from ..core.text import counted
-from ..journal.batch_rows import BatchRecord, Stage
-from ..journal.batch_store import BatchStore
+from ..journal import Journal
+from ..journal.batch_rows import BatchRecord, BatchStage
+from ..keys import APIKeyManager
 from ..transport import SendFault
 from .judgement import OF_THE_KEY, PASSING, BatchEnd, ended_batch, refused_batch
 from .key_clients import KeyClients
 from .options import Patience
 from .service import BatchService, RemoteBatch, ServiceRefusal
-from .submit import Lines, NotMade, Submitter
+from .submit import Door, NotMade, Submitter
 from .token_quota import EnqueuedTokenQuota
 
 logger = logging.getLogger(__name__)
@@ -40,64 +39,50 @@ class OutOfReach(Exception):
     """A batch is there, or may be, and cannot be looked after now; a later run comes back to it."""
 
 
-class Door(Lines, Protocol):
-    """Where batches' lines come from, and where what comes of them goes."""
-
-    def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
-        """Return where the answers and the errors of a batch are put on this machine."""
-        ...
-
-    def sent(self, batch: BatchRecord, lease: Lease) -> None:
-        """Count the lines of a batch that was just made."""
-        ...
-
-    def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
-        """Return how many lines of results were answered; blocking."""
-        ...
-
-    async def take_in(
-        self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
-    ) -> Outcome | None:
-        """Keep what a batch brought, and end the lines of which its results say nothing.
-
-        Args:
-            paths: files of results; none where there are no results.
-
-        Returns what a line was told that speaks against the batch's key; None: nothing.
-        """
-        ...
-
-    def clear(self, batch: BatchRecord) -> None:
-        """Remove what lies on this machine for a batch that is closed."""
-        ...
-
-
 class BatchTracker:
     """Sees batches through, each under the key that owns it; belongs to one event loop."""
 
     def __init__(
         self,
-        store: BatchStore,
+        journal: Journal,
+        keys: APIKeyManager,
         door: Door,
-        clients: KeyClients,
-        submitter: Submitter,
-        quota: EnqueuedTokenQuota,
         *,
+        window: str,
         patience: Patience,
         clock: Clock,
         chance: Random,
-        clean: Clean,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._store = store
+        """Prepare.
+
+        Args:
+            window: the time that the provider may take for a batch.
+            pause: waits so many seconds, or raises when the work is to stop.
+        """
+        self.store = journal.batches
+        self.patience = patience
+        self.clients = KeyClients(
+            journal, keys, patience=patience, clock=clock, chance=chance, pause=pause
+        )
+        self.quota = EnqueuedTokenQuota(
+            keys.settings.api_keys,
+            pause_s=patience.full_s,
+            longest_pause_s=patience.longest_full_s,
+        )
+        self._submitter = Submitter(
+            self.store,
+            door,
+            window=window,
+            patience=patience,
+            clock=clock,
+            chance=chance,
+            pause=pause,
+        )
         self._door = door
-        self._clients = clients
-        self._submitter = submitter
-        self._quota = quota
-        self._patience = patience
         self._clock = clock
         self._chance = chance
-        self._clean = clean
+        self._clean = keys.redactor.clean
         self._pause = pause
         #: How each batch under way stood when it was last looked at, by its id.
         self.seen: dict[int, RemoteBatch | None] = {}
@@ -120,15 +105,15 @@ class BatchTracker:
     @property
     def waits(self) -> str:
         """What is waited for besides batches at work; "": nothing is."""
-        waits = (*self._submitter.waits.values(), self._clients.waits, *self._away.values())
+        waits = (*self._submitter.waits.values(), self.clients.waits, *self._away.values())
         return next(filter(None, waits), "")
 
     # -- one batch -----------------------------------------------------------------------------
 
     def enter(self, batch: BatchRecord) -> None:
         """Count a batch that is about to be seen through."""
-        if batch.stage in {Stage.FORMED, Stage.UPLOADED, Stage.CREATED}:
-            self._quota.enter(batch)
+        if batch.stage in {BatchStage.FORMED, BatchStage.UPLOADED, BatchStage.CREATED}:
+            self.quota.enter(batch)
             self.seen[batch.id] = None
 
     async def see_through(
@@ -143,17 +128,17 @@ class BatchTracker:
             OutOfReach: it cannot be followed now.
         """
         try:
-            if batch.stage in {Stage.FORMED, Stage.UPLOADED}:
+            if batch.stage in {BatchStage.FORMED, BatchStage.UPLOADED}:
                 batch = await self._submit(batch, service, is_doubtful=is_doubtful)
-            if batch.stage is Stage.CREATED:
+            if batch.stage is BatchStage.CREATED:
                 batch = await self._wait_and_collect(batch, service)
         except NotMade as refusal:
-            batch = self._store.reload(batch)
+            batch = self.store.reload(batch)
             end = refused_batch(refusal.outcome)
             return await self._end(batch, end, service, is_made=False)
         except ServiceRefusal as refusal:
             if refusal.outcome.kind is OutcomeKind.KEY_DEAD:
-                self._clients.blame(service.lease.key_name, batch.model, refusal.outcome)
+                self.clients.blame(service.lease.key_name, batch.model, refusal.outcome)
             raise OutOfReach(str(refusal)) from refusal
         except SendFault as fault:
             raise OutOfReach(str(fault)) from fault
@@ -163,7 +148,7 @@ class BatchTracker:
 
     def _count_out(self, batch: BatchRecord) -> None:
         if self.seen.pop(batch.id, False) is not False:
-            self._quota.leave(batch)
+            self.quota.leave(batch)
         self._away.pop(batch.id, None)
 
     async def _submit(
@@ -210,8 +195,8 @@ class BatchTracker:
                         extra={"action": "batch_unreachable"},
                     )
                 is_told = True
-            longest_s = max(self._patience.longest_poll_s, self._patience.poll_s)
-            pause_s = min(longest_s, self._patience.poll_s * 1.5 ** min(looks, 50))
+            longest_s = max(self.patience.longest_poll_s, self.patience.poll_s)
+            pause_s = min(longest_s, self.patience.poll_s * 1.5 ** min(looks, 50))
             await self._pause(pause_s * (0.8 + 0.2 * self._chance.random()))
             looks += 1
 
@@ -249,7 +234,7 @@ class BatchTracker:
         batch = replace(batch, told=told)
         batch = await self._end(batch, end, service, is_made=True, paths=paths)
         if remote.completed and not batch.told.is_blamed:
-            self._clients.forgive(service.lease.key_name)
+            self.clients.forgive(service.lease.key_name)
         return batch
 
     async def _end(
@@ -273,17 +258,17 @@ class BatchTracker:
             message=end.rest.message,
             is_blamed=blame is not None,
         )
-        batch = self._store.move_on(batch, Stage.COLLECTED, told=told)
+        batch = self.store.move_on(batch, BatchStage.COLLECTED, told=told)
         if blame is not None and blame.kind in OF_THE_KEY:
-            self._clients.blame(service.lease.key_name, batch.model, blame)
+            self.clients.blame(service.lease.key_name, batch.model, blame)
         if is_full:
             self._count_out(batch)
             message = self._clean(end.rest.message)
-            self._quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
+            self.quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
         elif end.rest.kind is OutcomeKind.BUSY and batch.told.status == "failed":
-            self._quota.failed(batch, self._clock.now_s(), self._patience.poll_s)
+            self.quota.failed(batch, self._clock.now_s(), self.patience.poll_s)
         elif batch.told.completed:
-            self._quota.taken(batch)
+            self.quota.taken(batch)
         return batch if is_made else await self._close_unmade(batch, service)
 
     async def _close_unmade(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
@@ -300,7 +285,7 @@ class BatchTracker:
     def close(self, batch: BatchRecord) -> BatchRecord:
         """Close a batch of which nothing is left at the provider."""
         self._door.clear(batch)
-        return self._store.move_on(batch, Stage.CLOSED)
+        return self.store.move_on(batch, BatchStage.CLOSED)
 
     async def tidy(self, batch: BatchRecord, service: BatchService | None) -> None:
         """Delete what a batch has left at the provider, now that its results are safe."""

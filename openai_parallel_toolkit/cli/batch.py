@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from contextlib import nullcontext, redirect_stdout
-from typing import Any
 
-from ..api.batch_folder import BatchFolder
+from ..api.batch_folder import BatchFolder, FolderSettings
 from ..api.batch_folder.config import VARIABLE
 from ..api.batch_folder.templates import write_templates
-from ..core.errors import RunStopped, ToolkitError, UsageError
+from ..core.errors import UsageError
 from . import console
 from .exits import OK, SOME_FAILED
+from .settings import add_settings, given_settings
 
 _EPILOG = """\
   batch IN OUT [ERR]        send the *.jsonl files of IN; results to OUT, failures to ERR
@@ -28,47 +26,15 @@ Stop it with Ctrl-C and give the same command again, today or tomorrow: batches 
 `batch cancel` works for folders of `run --mode batch` as well. Each has a --help of its own.
 """
 _PARTS = ("status", "failures", "cancel")
-_SETTINGS = (
-    "batch_size",
-    "continuous",
-    "pattern",
-    "endpoint",
-    "completion_window",
-    "max_attempts",
-    "count_tokens",
-    "state_path",
-)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = _EPILOG
     parser.add_argument("places", metavar="PLACE", nargs="*", help="folders or URLs, see below")
-    parser.add_argument("--config", metavar="FILE", help="places, settings and keys")
     parser.add_argument("--init", metavar="DIR", help="write templates of such files into DIR")
-    parser.add_argument(
-        "--batch-size", type=int, metavar="N", help="files under way at a time (10)"
-    )
-    parser.add_argument(
-        "--continuous",
-        action="store_true",
-        default=None,
-        help="go on looking for new files every minute, until stopped with Ctrl-C",
-    )
-    parser.add_argument("--pattern", metavar="GLOB", help='names of inputs ("*.jsonl")')
-    parser.add_argument("--endpoint", metavar="URL", help="what all lines must ask for")
-    parser.add_argument(
-        "--completion-window", metavar="TIME", help="what the service may take (24h)"
-    )
-    parser.add_argument(
-        "--max-attempts", type=int, metavar="N", help="batches that one file may take (3)"
-    )
-    parser.add_argument(
-        "--count-tokens", action="store_true", default=None, help="count the prompts' tokens"
-    )
     parser.add_argument("--state-path", metavar="DIR", help="a local folder for what is under way")
-    parser.add_argument("--no-progress", dest="progress", action="store_false", help="draw no bar")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_settings(parser, FolderSettings, config="places, settings and keys")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -82,31 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.places and arguments.places[0] in _PARTS:
         word = arguments.places[0]
         raise UsageError(f"put {word!r} right behind `batch`, before any option")
-    return _send(arguments)
-
-
-def _send(arguments: argparse.Namespace) -> int:
     if len(arguments.places) > 3:
         raise UsageError("give at most three places: IN OUT ERR")
-    folder = BatchFolder(
-        arguments.config, *arguments.places, **_settings(arguments), progress=arguments.progress
-    )
-    try:
-        with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
-            summary = folder.run()
-    except (RunStopped, ToolkitError) as exc:
-        told = getattr(exc, "summary", None)
-        if told is not None and arguments.json:
-            console.say_json(told.as_dict())
-        elif told is not None and not arguments.progress:
-            console.say_stopped(exc, told)
-        raise
-    if arguments.json:
-        console.say_json(summary.as_dict())
-    elif not arguments.progress:
-        console.say(str(summary))
+    settings = given_settings(arguments, FolderSettings)
+    state_path = arguments.state_path
+    folder = BatchFolder(arguments.config, *arguments.places, **settings, state_path=state_path)
+    tells_itself = folder.settings.progress
+    summary = console.show(folder.run, as_json=arguments.json, tells_itself=tells_itself)
     return SOME_FAILED if summary.failed or summary.partly_failed or summary.left else OK
-
-
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(arguments, name) for name in _SETTINGS}

@@ -44,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
         return _cancel_mode(
             folder, APIKeyManager(settings=settings), look=look, as_json=arguments.json
         )
-    came_to = cancel_folder(folder, settings, clock=SystemClock())
+    result = cancel_folder(folder, settings, clock=SystemClock())
     if arguments.json:
-        console.say_json({"cancelled": came_to.cancelled, "refused": list(came_to.refused)})
+        console.say_json({"cancelled": result.cancelled, "refused": list(result.refused)})
     else:
-        console.say(_cancelled_words(came_to))
-        for reason in came_to.refused:
+        console.say(_cancelled_words(result))
+        for reason in result.refused:
             console.note(f"not cancelled: {reason}")
-    return SOME_FAILED if came_to.refused else OK
+    return SOME_FAILED if result.refused else OK
 
 
 class _Progress:
@@ -77,37 +77,37 @@ def _cancel_mode(
 ) -> int:
     """Cancel what `run --mode batch` has at the provider."""
     try:
-        came_to = cancel_batches(
+        result = cancel_batches(
             folder, keys, options=BatchOptions(), clock=SystemClock(), look=look
         )
     finally:
         close_unless_default(keys)
     if as_json:
-        counts = {"cancelled": came_to.batches, "calls": came_to.sent, "left": came_to.left}
-        console.say_json({**counts, "answered": came_to.calls.answered})
+        counts = {"cancelled": result.batches, "calls": result.sent, "left": result.left}
+        console.say_json({**counts, "answered": result.calls.answered})
     else:
-        console.say(_mode_cancelled_words(came_to))
-    return SOME_FAILED if came_to.left else OK
+        console.say(_mode_cancelled_words(result))
+    return SOME_FAILED if result.left else OK
 
 
 _NOTHING_TO_CANCEL = "No batch is at the provider; nothing was cancelled."
 
 
-def _cancelled_words(came_to: FolderCancelled) -> str:
-    if not came_to.cancelled and not came_to.refused:
+def _cancelled_words(result: FolderCancelled) -> str:
+    if not result.cancelled and not result.refused:
         return _NOTHING_TO_CANCEL
     return (
-        f"Told to stop: {counted(came_to.cancelled, 'batch', 'batches')}; what is answered is paid "
+        f"Told to stop: {counted(result.cancelled, 'batch', 'batches')}; what is answered is paid "
         "for. Run `batch` again to put it into place."
     )
 
 
-def _mode_cancelled_words(came_to: Cancelled) -> str:
-    if not came_to.batches and not came_to.left:
+def _mode_cancelled_words(result: Cancelled) -> str:
+    if not result.batches and not result.left:
         return _NOTHING_TO_CANCEL
-    left = f" Not cancelled: {counted(came_to.left, 'batch', 'batches')}." if came_to.left else ""
+    left = f" Not cancelled: {counted(result.left, 'batch', 'batches')}." if result.left else ""
     return (
-        f"Cancelled: {counted(came_to.batches, 'batch', 'batches')} with "
-        f"{counted(came_to.sent, 'call')}. Answered before that, and kept: "
-        f"{came_to.calls.answered:,}.{left}"
+        f"Cancelled: {counted(result.batches, 'batch', 'batches')} with "
+        f"{counted(result.sent, 'call')}. Answered before that, and kept: "
+        f"{result.calls.answered:,}.{left}"
     )

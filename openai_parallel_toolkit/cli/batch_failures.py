@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import closing
+from dataclasses import asdict
 
 from ..api.batch_folder.failures import Failure, failures
 from ..core.errors import UsageError
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     with closing(plan_of(arguments).error.open() if place is None else open_store(place)) as store:
         found = list(failures(store))
     if arguments.json:
-        console.say_json([one.as_dict() for one in found])
+        console.say_json([asdict(one) for one in found])
     elif found:
         console.say(words.columns([_FAILURE_HEAD, *map(_failure_row, found)]))
     else:

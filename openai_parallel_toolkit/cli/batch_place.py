@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ..api.batch_folder.config import VARIABLE, Plan, read_plan
+from ..api.batch_folder.config import VARIABLE, BatchFolderPlan, read_plan
 from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
 from .place import state_folder
@@ -48,13 +48,11 @@ def state_of(arguments: argparse.Namespace) -> str:
     return folder
 
 
-def plan_of(arguments: argparse.Namespace, *, state_path: str | None = None) -> Plan:
+def plan_of(arguments: argparse.Namespace, *, state_path: str | None = None) -> BatchFolderPlan:
     """Return what `batch` was told.
 
     Raises:
         ConfigError: it cannot be used.
     """
-    given = dict(zip(_PLACES, arguments.places, strict=False))
-    if state_path is not None:
-        given["state_path"] = state_path
-    return read_plan(arguments.config, given)
+    places = dict(zip(_PLACES, arguments.places, strict=False))
+    return read_plan(arguments.config, {**places, "state_path": state_path})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 
 from ..api.batch_folder.status import JobStatus, has_folder, job_statuses
 from ..core.errors import UsageError
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"no BatchFolder has worked there; use `status {arguments.places[0]}`")
     found, holder = job_statuses(folder), RunLock(folder).holder()
     if arguments.json:
-        told = [one.as_dict() for one in found]
+        told = [asdict(one) for one in found]
         console.say_json(
             {"state_path": folder, "under_way": told, "is_running": holder is not None}
         )

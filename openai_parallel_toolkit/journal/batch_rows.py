@@ -61,7 +61,7 @@ class ReturnedLine(NamedTuple):
     sends: int
 
 
-class Stage(str, Enum):
+class BatchStage(str, Enum):
     """How far a batch has come, as far as is durable."""
 
     #: Its lines and its key are chosen; perhaps uploaded.
@@ -118,7 +118,7 @@ class BatchRecord:
     lines: int
     #: Prompt tokens, estimated.
     tokens: int
-    stage: Stage
+    stage: BatchStage
     #: None: not known yet.
     input_file_id: str | None = None
     #: None: not known yet.

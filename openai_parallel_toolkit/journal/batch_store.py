@@ -17,6 +17,7 @@ from . import batch_changes as changes
 from .batch_rows import (
     Ask,
     BatchRecord,
+    BatchStage,
     Line,
     LineEnd,
     Queued,
@@ -24,7 +25,6 @@ from .batch_rows import (
     Refusal,
     ReturnedLine,
     Sent,
-    Stage,
     Standing,
 )
 from .columns import decimal
@@ -178,7 +178,7 @@ class BatchStore:
         return BatchRecord(
             id=self._first_free("batches"),
             run_id=self._run_id(),
-            stage=Stage.FORMED,
+            stage=BatchStage.FORMED,
             formed_wall_s=self._clock.wall_s(),
             **facts,
         )
@@ -218,7 +218,7 @@ class BatchStore:
         """Return a batch as it is noted now."""
         return self._source.batch_records("id = ?", batch.id)[0]
 
-    def move_on(self, batch: BatchRecord, stage: Stage, **facts: Any) -> BatchRecord:
+    def move_on(self, batch: BatchRecord, stage: BatchStage, **facts: Any) -> BatchRecord:
         """Note how far a batch has come, and fields of it that have changed; return it so."""
         batch = replace(batch, stage=stage, **facts)
         self._write([changes.moved_on(batch)])

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.filesystem import path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile
 from ..costs.figures import Figures
-from .batch_rows import BatchRecord, Stage, Standing, Told
+from .batch_rows import BatchRecord, BatchStage, Standing, Told
 from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
 from .operations import identity
@@ -242,5 +242,5 @@ def answer_record(columns: Sequence[Any]) -> AnswerRecord:
 
 def _batch(row: Sequence[Any]) -> BatchRecord:
     values = dict(zip(BatchRecord.__dataclass_fields__, row, strict=True))
-    kept = {"stage": Stage(values["stage"]), "told": Told(**json.loads(values["told"]))}
+    kept = {"stage": BatchStage(values["stage"]), "told": Told(**json.loads(values["told"]))}
     return BatchRecord(**{**values, **kept})

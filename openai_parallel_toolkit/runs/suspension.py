@@ -100,7 +100,7 @@ class BatchSuspension:
         max_rounds: int,
         finishes_live: bool,
     ) -> None:
-        """Stand ready.
+        """Prepare.
 
         Args:
             max_rounds: how often a file is suspended at most.

@@ -212,7 +212,7 @@ def test_a_template_that_was_not_filled_in_is_told_by_file_and_field(shell, form
         (("nowhere", "out"), "there is no input folder"),
         (("in", "in"), "is the input location"),
         (("in", "out", "err", "more"), "at most three places"),
-        (("in", "out", "--batch-size", "0"), "batch_size is 0"),
+        (("in", "out", "--batch-size", "0"), "batch_size: expected a positive"),
         (("status", "out"), "no run has begun"),
         (("status",), "`batch status` wants a folder"),
         (("cancel",), "`batch cancel` wants a folder"),

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from openai_parallel_toolkit.api.batch_folder.job import (
     Job,
+    JobStage,
     LineFigures,
-    Stage,
     job_from_json,
     job_to_json,
 )
@@ -173,7 +173,7 @@ JOBS = st.builds(
     signature=st.text(),
     folder=st.text(),
     taken_wall_s=st.floats(0, 1e10),
-    stage=st.sampled_from(Stage),
+    stage=st.sampled_from(JobStage),
     lines_files=st.lists(st.integers(0, 9)).map(tuple),
     findings=st.lists(st.builds(Finding, code=st.text(), message=st.text())).map(tuple),
     figures=st.builds(LineFigures, usage=st.builds(Usage), cost_usd=MONEY, doubt_usd=MONEY),
@@ -194,7 +194,7 @@ def test_the_journal_gives_jobs_back_with_their_batches_and_forgets_both(tmp_pat
     journal = Journal.open(str(tmp_path))
     store, facts = journal.batches, {"fingerprint": "f", "path": "/p", "model": "m"}
     job = a_job(id=store.add_job(job_to_json(a_job())))
-    ready = job.at(Stage.RUNNING)
+    ready = job.at(JobStage.RUNNING)
     batch = store.form_round(
         job.id, job_to_json(ready), lines=3, tokens=9, key_name="k", token="t", **facts
     )

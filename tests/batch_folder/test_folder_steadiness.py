@@ -12,7 +12,7 @@ import pytest
 from folder_fixture import QUICK
 
 from openai_parallel_toolkit import NoUsableKey, StorageError
-from openai_parallel_toolkit.api.batch_folder.folder_run import FolderRun
+from openai_parallel_toolkit.api.batch_folder.folder_run import BatchFolderRun
 from openai_parallel_toolkit.api.batch_folder.places import Places
 from openai_parallel_toolkit.core.clock import SystemClock
 from openai_parallel_toolkit.files.stores import LocalStore
@@ -56,7 +56,7 @@ def work(fixture, *, ends_when=None, **stores):
     keys = APIKeyManager(settings=settings.keys)
 
     async def go(session):
-        run = FolderRun(
+        run = BatchFolderRun(
             settings,
             Places(**places),
             session,

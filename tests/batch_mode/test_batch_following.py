@@ -12,17 +12,16 @@ from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import CallLines
-from openai_parallel_toolkit.batch.engine import BatchEngine
 from openai_parallel_toolkit.batch.options import Patience
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
-from openai_parallel_toolkit.batch.tracker import OutOfReach
+from openai_parallel_toolkit.batch.tracker import BatchTracker, OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
 from openai_parallel_toolkit.calls.run_context import RunContext
 from openai_parallel_toolkit.core.clock import SystemClock
 from openai_parallel_toolkit.core.records import Need, Outcome, OutcomeKind
 from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.journal import Journal
-from openai_parallel_toolkit.journal.batch_rows import Stage
+from openai_parallel_toolkit.journal.batch_rows import BatchStage
 from openai_parallel_toolkit.transport import SendFault
 
 GONE = SendFault("unsent", "connect", "cannot reach it")
@@ -96,7 +95,7 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     file_id = journal.file("a.txt").id
     suspend(store, file_id, *[ask(file_id, str(n)) for n in range(lines)])
     batch = form(store, store.lines(PATH, MODEL, 1000), key="key-1")
-    store.move_on(batch, Stage.CREATED, input_file_id="file_1", remote_id="batch_1")
+    store.move_on(batch, BatchStage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = store.open_batches()
     context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
     patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0), Random(1)
@@ -109,9 +108,9 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
         clean=str,
         policy=context.policy,
     )
-    tracker = BatchEngine(
+    tracker = BatchTracker(
         journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
-    ).tracker
+    )
     (lease,) = keys.unmetered_leases(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
     tracker.enter(batch)

@@ -9,7 +9,7 @@ from batch_fixture import MODEL, billed_twice, key_fields, lines_of, live_calls,
 from openai_parallel_toolkit import ConfigError, NoUsableKey
 from openai_parallel_toolkit.batch.token_quota import EnqueuedTokenQuota
 from openai_parallel_toolkit.core.redaction import Secret
-from openai_parallel_toolkit.journal.batch_rows import BatchRecord, Stage
+from openai_parallel_toolkit.journal.batch_rows import BatchRecord, BatchStage
 from openai_parallel_toolkit.keys.config import APIKey
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey
 
@@ -358,7 +358,7 @@ def record(*, tokens, lines):
         token="t",
         lines=lines,
         tokens=tokens,
-        stage=Stage.CREATED,
+        stage=BatchStage.CREATED,
         input_file_id=None,
         remote_id=None,
         formed_wall_s=0.0,

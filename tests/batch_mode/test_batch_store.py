@@ -33,7 +33,7 @@ from store_fixture import (
 )
 
 from openai_parallel_toolkit.journal import Journal, repair
-from openai_parallel_toolkit.journal.batch_rows import Stage, Standing, Told
+from openai_parallel_toolkit.journal.batch_rows import BatchStage, Standing, Told
 
 STORED = Path(__file__).parents[1] / "journal"
 
@@ -67,7 +67,7 @@ def test_what_is_asked_waits_and_leaves_in_the_order_of_asking(store, file_id):
     (queued,) = store.queued()
     assert (queued.path, queued.lines, queued.tokens) == (PATH, 2, 14)
     batch = form(store)
-    assert (batch.lines, batch.tokens, batch.stage) == (2, 14, Stage.FORMED)
+    assert (batch.lines, batch.tokens, batch.stage) == (2, 14, BatchStage.FORMED)
     assert [body for _, body in store.bodies(batch)] == [b'{"ask":"one"}', b'{"ask":"two"}']
     assert store.queued() == []
     assert store.take_ready(9) == []
@@ -170,20 +170,20 @@ def test_a_line_of_another_batch_is_not_found(store, file_id):
 def test_steps_of_a_batch_are_durable(store, journal, state, file_id):
     suspend(store, file_id, ask(file_id, "one"))
     batch = form(store)
-    batch = store.move_on(batch, Stage.UPLOADED, input_file_id="file-1")
-    store.move_on(batch, Stage.CREATED, remote_id="batch-1", told=Told(is_cancelled=True))
+    batch = store.move_on(batch, BatchStage.UPLOADED, input_file_id="file-1")
+    store.move_on(batch, BatchStage.CREATED, remote_id="batch-1", told=Told(is_cancelled=True))
     journal.close()
     again = Journal.open(state)
     try:
         (found,) = again.batches.open_batches()
         assert found.told == Told(is_cancelled=True)
         assert (found.stage, found.input_file_id, found.remote_id) == (
-            Stage.CREATED,
+            BatchStage.CREATED,
             "file-1",
             "batch-1",
         )
         assert [body for _, body in again.batches.bodies(found)] == [b'{"ask":"one"}']
-        again.batches.move_on(found, Stage.CLOSED)
+        again.batches.move_on(found, BatchStage.CLOSED)
         assert again.batches.open_batches() == []
     finally:
         again.close()
@@ -251,7 +251,7 @@ def test_a_journal_of_version_2_is_read(state):
         assert store.standing() == Standing(queued=1, in_batches=2, batches=1, suspended=1)
         (batch,) = store.open_batches()
         assert (batch.stage, batch.key_name, batch.remote_id) == (
-            Stage.CREATED,
+            BatchStage.CREATED,
             "key-1",
             "batch-1",
         )
@@ -338,7 +338,7 @@ class BookMachine(RuleBasedStateMachine):
             else:
                 del self.lines[call]
         if chosen == len(ones):
-            self.store.move_on(batch, Stage.CLOSED)
+            self.store.move_on(batch, BatchStage.CLOSED)
             del self.batches[token]
 
     @rule()

@@ -16,8 +16,8 @@ from ...keys.config import APIKey, Settings
 from ...keys.config.fields import Field, Origin
 from ...keys.config.file import read_json, warn_if_others_can_read
 from .places import Place
+from .settings import filled, flag, whole_number
 from .templates import INIT
-from .values import filled, flag, whole_number
 
 logger = logging.getLogger(__name__)
 

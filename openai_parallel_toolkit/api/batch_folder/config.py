@@ -24,9 +24,8 @@ from ...keys.config.fields import Field, Origin
 from ...keys.config.file import read_json, with_dotenv
 from .accelerator import read_accelerator
 from .places import Place, Places
-from .settings import FolderSettings
+from .settings import FolderSettings, filled, flag, whole_number
 from .templates import INIT
-from .values import filled, flag, whole_number
 
 #: Names the configuration when no other is given, as the accelerator has it.
 VARIABLE = "APP_CONFIG"
@@ -37,10 +36,11 @@ _READERS = {
     **dict.fromkeys(("batch_size", "max_attempts"), whole_number),
     **dict.fromkeys(("continuous", "count_tokens"), flag),
 }
+_ARGUMENTS = (*_READERS, "progress", "pace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BatchFolderPlan:
     """A configuration that was checked."""
 
     settings: FolderSettings
@@ -69,21 +69,19 @@ class Plan:
 
 
 def read_plan(
-    config_path: str | None,
-    given: Mapping[str, Any],
-    *,
-    env: Mapping[str, str] = os.environ,
-) -> Plan:
+    config_path: str | None, given: Mapping[str, Any], *, env: Mapping[str, str] = os.environ
+) -> BatchFolderPlan:
     """Read a configuration and what is given besides, which wins.
 
     Args:
         config_path: see `BatchFolder`.
-        given: arguments of BatchFolder that are not None.
+        given: arguments of BatchFolder; what is None is not given.
 
     Raises:
         ConfigError: something is missing or wrong; names the file and the field.
     """
-    return plan_of({**_told(config_path, env), **given})
+    told = {name: given[name] for name in _ARGUMENTS if given.get(name) is not None}
+    return _plan_of({**_told(config_path, env), **told})
 
 
 def read_keys(config_path: str | None, *, env: Mapping[str, str] = os.environ) -> Settings:
@@ -110,12 +108,8 @@ def _told(config_path: str | None, env: Mapping[str, str]) -> dict[str, Any]:
     return _read_ours(whole, config_path, env)
 
 
-def plan_of(told: Mapping[str, Any]) -> Plan:
-    """Return the plan for settings; places are paths, URLs or Place.
-
-    Raises:
-        ConfigError: a place is missing, or a number makes no sense.
-    """
+def _plan_of(told: Mapping[str, Any]) -> BatchFolderPlan:
+    """Return the plan for settings; places are paths, URLs or Place."""
     for name in ("input_path", "output_path"):
         if name not in told:
             raise ConfigError(f"{name} is missing; give it in the configuration or as an argument")
@@ -127,7 +121,7 @@ def plan_of(told: Mapping[str, Any]) -> Plan:
     state_path = told.get("state_path")
     rest = {name: told[name] for name in told if name not in {*_PLACES, "state_path"}}
     state = state_folder_of(local_root(output.url, state_path), state_path)
-    return Plan(
+    return BatchFolderPlan(
         settings=FolderSettings(state_folder=state, **rest),
         input=places["input_path"],
         output=output,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ...batch.service import read_result
 from ...calls.responses import parse_object
@@ -27,10 +26,6 @@ class Failure:
     status: int | None
     code: str
     message: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def failures(store: Store) -> Iterator[Failure]:

@@ -8,15 +8,14 @@ import os
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 
 from ...core.clock import Clock, SystemClock
 from ...keys import APIKeyManager, close_unless_default
 from ...runs.progress import make_display
 from ...runs.session import RunSession
 from ...transport import new_event_loop
-from .config import Plan, read_plan
-from .folder_run import FolderRun
+from .config import read_plan
+from .folder_run import BatchFolderRun
 from .pace import Pace
 from .places import Places
 from .settings import FolderSettings
@@ -81,25 +80,9 @@ class BatchFolder:
         Raises:
             ConfigError: a setting is missing or wrong; names the file and the field.
         """
-        given = {
-            "input_path": input_path,
-            "output_path": output_path,
-            "error_path": error_path,
-            "batch_size": batch_size,
-            "continuous": continuous,
-            "pattern": pattern,
-            "endpoint": endpoint,
-            "completion_window": completion_window,
-            "max_attempts": max_attempts,
-            "count_tokens": count_tokens,
-            "state_path": state_path,
-        }
-        told = {name: value for name, value in given.items() if value is not None}
-        plan: Plan = read_plan(None if config_path is None else os.fspath(config_path), told)
-        self.settings: FolderSettings = replace(plan.settings, progress=progress)
-        if pace is not None:
-            self.settings = replace(self.settings, pace=pace)
-        self._plan = plan
+        named = None if config_path is None else os.fspath(config_path)
+        self._plan = read_plan(named, locals())
+        self.settings: FolderSettings = self._plan.settings
         self._clock = clock or SystemClock()
         self._stop_asked = threading.Event()
 
@@ -140,7 +123,9 @@ class BatchFolder:
     def _run(self, places: Places, session: RunSession) -> BatchFolderSummary:
         is_wanted = self.settings.progress
         display = make_display(_NAME, clock=self._clock, every_s=60.0, is_wanted=is_wanted)
-        run = FolderRun(self.settings, places, session, display=display, chance=random.Random())
+        run = BatchFolderRun(
+            self.settings, places, session, display=display, chance=random.Random()
+        )
         thread = _RunThread(run)
         try:
             with session.signals:
@@ -162,9 +147,9 @@ class BatchFolder:
 
 
 class _RunThread:
-    """Carries a FolderRun on a thread with an event loop of its own, so that notebooks work."""
+    """Carries a run on a thread with an event loop of its own, so that notebooks work."""
 
-    def __init__(self, run: FolderRun) -> None:
+    def __init__(self, run: BatchFolderRun) -> None:
         self._work = run
         self._loop = new_event_loop()
         #: What ended the work before it was done; None: nothing.

@@ -14,16 +14,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from ...batch.engine import BatchEngine
+from ...batch.tracker import BatchTracker
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
 from ...core.text import counted
 from ...files.stores import StoredObject
-from ...journal.batch_rows import Stage as BatchStage
+from ...journal.batch_rows import BatchStage
 from ...runs.progress import Display
 from ...runs.session import RunSession
 from .inbox import Inbox
-from .job import Job, Stage, job_from_json, job_to_json
+from .job import Job, JobStage, job_from_json, job_to_json
 from .job_files import JobFiles
 from .job_machine import JobStateMachine, in_thread
 from .pace import Pace, Stop
@@ -37,7 +37,7 @@ _SHOW_EVERY_S = 0.5
 _ID_BYTES = 6
 
 
-class FolderRun:
+class BatchFolderRun:
     """Works through a folder; `work` is called once."""
 
     def __init__(
@@ -75,7 +75,7 @@ class FolderRun:
             wall_s=session.clock.wall_s,
             clean=session.keys.redactor.clean,
         )
-        self._engine = BatchEngine(
+        self._tracker = BatchTracker(
             session.journal,
             session.keys,
             self._files,
@@ -100,7 +100,7 @@ class FolderRun:
             shown.cancel()
             await self._wind_up()
             self._show()
-            await self._engine.clients.close()
+            await self._tracker.clients.close()
         self._raise_what_ended_it()
 
     def drop(self) -> None:
@@ -126,7 +126,7 @@ class FolderRun:
 
     def _is_out(self, job: Job) -> bool:
         rounds = self._store.rounds_of(job.id)
-        is_running = job.stage is Stage.RUNNING
+        is_running = job.stage is JobStage.RUNNING
         return is_running and bool(rounds) and rounds[-1].stage is BatchStage.CREATED
 
     # -- the loop ------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class FolderRun:
             job, is_resumed = self._waiting.popleft()
             machine = JobStateMachine(
                 job,
-                self._engine,
+                self._tracker,
                 self._files,
                 stop=self.stop,
                 clock=self._clock,
@@ -196,7 +196,7 @@ class FolderRun:
         for task in list(tasks):
             machine = self._under_way.pop(task)
             error = None if task.cancelled() else task.exception()
-            if error is None and machine.job.stage is Stage.GONE:
+            if error is None and machine.job.stage is JobStage.GONE:
                 self._finish(machine.job)
             elif isinstance(error, ToolkitError):
                 self._leave(machine.job, error)
@@ -256,7 +256,7 @@ class FolderRun:
     def _words(self) -> list[str]:
         if not self._under_way:
             return ["waiting for new files"] if self._settings.continuous else []
-        tracker = self._engine.tracker
+        tracker = self._tracker
         seen = [batch for batch in tracker.seen.values() if batch is not None]
         waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
         words = [f"waiting: {waits}"] if waits else []

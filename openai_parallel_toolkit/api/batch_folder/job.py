@@ -13,7 +13,7 @@ from ...core.errors import JournalError
 from ...core.records import Usage
 
 
-class Stage(str, Enum):
+class JobStage(str, Enum):
     """What has been done for an input, each durable before the next is begun."""
 
     #: It was chosen; nothing else was done.
@@ -66,7 +66,7 @@ class Job:
     #: Folder of its results, below the output and the error folder.
     folder: str
     taken_wall_s: float
-    stage: Stage = Stage.TAKEN
+    stage: JobStage = JobStage.TAKEN
     #: Whether the service could not, or must not, read the input by itself.
     is_import_refused: bool = False
     #: Whether it begins with a byte order mark.
@@ -88,7 +88,7 @@ class Job:
     findings_count: int = 0
     figures: LineFigures = field(default_factory=LineFigures)
 
-    def at(self, stage: Stage) -> Job:
+    def at(self, stage: JobStage) -> Job:
         """Return the job at another stage."""
         return replace(self, stage=stage)
 
@@ -117,7 +117,7 @@ def job_from_json(job_id: int, plain: Mapping[str, Any]) -> Job:
         figures["usage"] = Usage(**figures["usage"])
         figures.update({name: Decimal(figures[name]) for name in _MONEY})
         told = {
-            "stage": Stage(plain["stage"]),
+            "stage": JobStage(plain["stage"]),
             "findings": tuple(Finding(**one) for one in plain["findings"]),
             "figures": LineFigures(**figures),
             "lines_files": tuple(plain["lines_files"]),

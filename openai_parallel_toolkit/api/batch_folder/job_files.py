@@ -14,6 +14,7 @@ from urllib.parse import quote
 from ...batch.judgement import OF_THE_KEY, BatchEnd, judge_line
 from ...batch.service import ResultLine
 from ...batch.service.check import AZURE_URLS, OPENAI_URLS, Finding, check_file
+from ...batch.submit import Door
 from ...batch.tracker import VANISHED
 from ...calls.classify import Clean
 from ...core.errors import StorageError
@@ -24,7 +25,7 @@ from ...costs.tokens import num_tokens_from_string
 from ...files.stores import Store
 from ...journal.batch_rows import BatchRecord
 from ...transport.target import is_azure
-from .job import Job, LineFigures, Stage
+from .job import Job, JobStage, LineFigures
 from .metadata import error_lines, metadata_of
 from .places import Places
 from .results import (
@@ -43,7 +44,7 @@ from .settings import FolderSettings
 _METADATA_CHARS = 512
 
 
-class JobFiles:
+class JobFiles(Door):
     """Blocking, and used from threads: one job by one thread at a time.
 
     <state folder>/batch_folder/<token of a job>/     its lines and results, until they are in place
@@ -88,9 +89,6 @@ class JobFiles:
         path = self.jobs[batch.job_id].path.encode("utf-8", "replace").decode()
         return {"input": path[-_METADATA_CHARS:]}
 
-    def sent(self, batch: BatchRecord, lease: Lease) -> None:
-        """Nothing is counted before it is answered."""
-
     def result_paths(self, batch: BatchRecord) -> tuple[str, str]:
         job = self.jobs[batch.job_id]
         return self._own(job, f"output-{batch.id}.jsonl"), self._own(job, f"error-{batch.id}.jsonl")
@@ -104,9 +102,6 @@ class JobFiles:
     ) -> Outcome | None:
         del lease
         return await asyncio.to_thread(self._take_in, batch, end, paths)
-
-    def clear(self, batch: BatchRecord) -> None:
-        """All of a job is cleared when it is forgotten."""
 
     def _take_in(self, batch: BatchRecord, end: BatchEnd, paths: Sequence[str]) -> Outcome | None:
         job, (_, error_path) = self.jobs[batch.job_id], self.result_paths(batch)
@@ -127,13 +122,13 @@ class JobFiles:
         try:
             job = replace(job, signature=self._fetch(job))
         except FileNotFoundError:
-            return job.at(Stage.GONE)
+            return job.at(JobStage.GONE)
         count = num_tokens_from_string if self._settings.count_tokens else None
         with open(self._own(job, "input.jsonl"), "rb") as file:
             found = check_file(file, urls=self._urls, count=count)
         return replace(
             job,
-            stage=Stage.READY if found.is_good else Stage.SETTLED,
+            stage=JobStage.READY if found.is_good else JobStage.SETTLED,
             folder=self._free_folder(job),
             lines=found.lines,
             size_bytes=found.size_bytes,
@@ -177,7 +172,7 @@ class JobFiles:
                 model=job.model,
             )
         figures = with_doubts(figures, files, judge, self._prices)
-        return replace(job, figures=figures, stage=Stage.SETTLED)
+        return replace(job, figures=figures, stage=JobStage.SETTLED)
 
     def publish(self, job: Job, rounds: Sequence[BatchRecord]) -> None:
         """Put results, metadata and input into their places; doing it again does no harm."""
@@ -214,12 +209,12 @@ class JobFiles:
         if not has_results and not any(one.is_last for one in files):
             unknown = [one for one in files if one.rest.kind is OutcomeKind.UNKNOWN]
             if not unknown:
-                return job.at(Stage.READY)  # with the same lines
+                return job.at(JobStage.READY)  # with the same lines
         found: Sorted = sort_results(files, lambda result: self._judge(job, result))
         number = job.lines_file + 1
         if not write_rest(self._original(job), self._lines(job, number), found):
             return None
-        return replace(job, lines_file=number, stage=Stage.READY)
+        return replace(job, lines_file=number, stage=JobStage.READY)
 
     def _publish(
         self, job: Job, rounds: Sequence[BatchRecord], store: Store, result: str, kind: str

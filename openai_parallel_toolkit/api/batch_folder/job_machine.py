@@ -19,17 +19,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from ...batch.engine import BatchEngine
 from ...batch.judgement import is_no_room
-from ...batch.tracker import OutOfReach
+from ...batch.tracker import BatchTracker, OutOfReach
 from ...core.clock import Clock
 from ...core.errors import NoUsableKey, ToolkitError
 from ...core.filesystem import storage_error
 from ...core.records import Lease
 from ...core.text import brief
-from ...journal.batch_rows import BatchRecord
-from ...journal.batch_rows import Stage as BatchStage
-from .job import Job, Stage, job_to_json
+from ...journal.batch_rows import BatchRecord, BatchStage
+from .job import Job, JobStage, job_to_json
 from .job_files import JobFiles, with_finding
 from .pace import Stop
 
@@ -48,7 +46,7 @@ class JobStateMachine:
     def __init__(
         self,
         job: Job,
-        engine: BatchEngine,
+        tracker: BatchTracker,
         files: JobFiles,
         *,
         stop: Stop,
@@ -59,19 +57,19 @@ class JobStateMachine:
         self.job = job
         #: What it waits for, in words; "": for nothing but its batch.
         self.waits = ""
-        self._store, self._clients = engine.store, engine.clients
-        self._tracker, self._quota = engine.tracker, engine.quota
-        self._look_s = engine.patience.poll_s
+        self._store, self._clients = tracker.store, tracker.clients
+        self._tracker, self._quota = tracker, tracker.quota
+        self._look_s = tracker.patience.poll_s
         self._files, self._stop, self._clock = files, stop, clock
         self._is_doubtful = is_resumed
         self._refusals = 0
-        self._steps: dict[Stage, Callable[[Job], Awaitable[Job]]] = {
-            Stage.TAKEN: self._check,
-            Stage.READY: self._begin_round,
-            Stage.RUNNING: self._run_batch,
-            Stage.COLLECTED: self._judge,
-            Stage.SETTLED: self._publish,
-            Stage.PUBLISHED: self._clean,
+        self._steps: dict[JobStage, Callable[[Job], Awaitable[Job]]] = {
+            JobStage.TAKEN: self._check,
+            JobStage.READY: self._begin_round,
+            JobStage.RUNNING: self._run_batch,
+            JobStage.COLLECTED: self._judge,
+            JobStage.SETTLED: self._publish,
+            JobStage.PUBLISHED: self._clean,
         }
 
     async def go(self) -> None:
@@ -82,9 +80,9 @@ class JobStateMachine:
             RunStopping: the run is to stop.
         """
         self._files.jobs[self.job.id] = self.job
-        while self.job.stage is not Stage.GONE:
+        while self.job.stage is not JobStage.GONE:
             job = await self._steps[self.job.stage](self.job)
-            if job.stage is Stage.GONE:
+            if job.stage is JobStage.GONE:
                 await in_thread(self._files.forget, job)
                 self._store.forget_job(job.id)
                 self._files.jobs.pop(job.id, None)
@@ -101,11 +99,11 @@ class JobStateMachine:
         lease = await self._key_for(job, tokens)
         if lease is None:
             barred = self._clients.barred(job.model)
-            return with_finding(job, barred).at(Stage.COLLECTED) if barred else job
+            return with_finding(job, barred).at(JobStage.COLLECTED) if barred else job
         self._stop.check()
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
         number = len(job.lines_files) + 1
-        job = replace(job, stage=Stage.RUNNING, lines_files=(*job.lines_files, job.lines_file))
+        job = replace(job, stage=JobStage.RUNNING, lines_files=(*job.lines_files, job.lines_file))
         self._store.form_round(
             job.id,
             job_to_json(job),
@@ -158,7 +156,7 @@ class JobStateMachine:
                 raise _held_up(
                     job, "too much is enqueued at the provider; split it if it stands alone"
                 )
-        return self._files.jobs[job.id].at(Stage.COLLECTED)
+        return self._files.jobs[job.id].at(JobStage.COLLECTED)
 
     async def _see_through(self, job: Job, batch: BatchRecord) -> BatchRecord:
         service = self._clients.owner(batch)
@@ -187,14 +185,14 @@ class JobStateMachine:
 
     async def _publish(self, job: Job) -> Job:
         await in_thread(self._files.publish, job, self._store.rounds_of(job.id))
-        return job.at(Stage.PUBLISHED)
+        return job.at(JobStage.PUBLISHED)
 
     async def _clean(self, job: Job) -> Job:
         await in_thread(self._files.take_input_away, job)
         for batch in self._store.rounds_of(job.id):
             if batch.stage is not BatchStage.CLOSED:
                 await self._tracker.tidy(batch, self._clients.owner(batch))
-        return job.at(Stage.GONE)
+        return job.at(JobStage.GONE)
 
 
 def _without_key(job: Job, batch: BatchRecord) -> NoUsableKey:

@@ -1,47 +1,82 @@
-"""How a BatchFolder works."""
+"""How a BatchFolder works, and what values in its files say; `<...>` is told as not filled in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 
-from ...core.errors import ConfigError
+from ...core.settings import ANY, COUNT, FLAG, check_settings, setting
 from ...keys.config import Settings
+from ...keys.config.fields import Field
 from .pace import Pace
+
+_PLACEHOLDER = re.compile(r"<[^<>]*>")
+_FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSettings:
-    """How a BatchFolder works."""
+    """How a BatchFolder works.
+
+    Raises:
+        ConfigError: a value is impossible; names the field.
+    """
 
     keys: Settings
-    #: Files under way at a time.
-    batch_size: int = 10
-    #: Whether it goes on looking for new files until it is stopped.
-    continuous: bool = False
-    #: Which files are inputs, by their names.
-    pattern: str = "*.jsonl"
-    #: URL that all lines must have; "": whatever batches serve.
-    endpoint: str = ""
-    #: The time that the service may take for a batch.
-    completion_window: str = "24h"
-    #: Batches that one input may take, when earlier ones leave lines unanswered.
-    max_attempts: int = 3
-    #: Whether the tokens of all prompts are counted before they are sent.
-    count_tokens: bool = False
+    batch_size: int = setting(COUNT, 10, "files under way at a time (10)")
+    continuous: bool = setting(
+        FLAG, False, "go on looking for new files every minute, until stopped with Ctrl-C"
+    )
+    pattern: str = setting(ANY, "*.jsonl", 'names of inputs ("*.jsonl")', metavar="GLOB")
+    #: "": whatever batches serve.
+    endpoint: str = setting(ANY, "", "what all lines must ask for", metavar="URL")
+    completion_window: str = setting(ANY, "24h", "what the service may take (24h)", metavar="TIME")
+    max_attempts: int = setting(COUNT, 3, "batches that one file may take (3)")
+    count_tokens: bool = setting(FLAG, False, "count the prompts' tokens")
     #: Where Azure reads inputs by itself, such as "https://<account>.blob.core.windows.net/in";
     #: "": they are sent.
     import_base: str = ""
     #: Where what is under way is kept; on a local disk.
     state_folder: str
-    progress: bool = True
-    pace: Pace = field(default_factory=Pace)
+    progress: bool = setting(FLAG, True, "draw no bar")
+    pace: Pace = setting(ANY, Pace)
 
     def __post_init__(self) -> None:
-        """Check the numbers.
+        check_settings(self)
 
-        Raises:
-            ConfigError: one makes no sense.
-        """
-        for name in ("batch_size", "max_attempts"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; give 1 or more")
+
+def filled(field: Field) -> str:
+    """Return a text.
+
+    Raises:
+        ConfigError: it is empty, no text, or still a placeholder.
+    """
+    text = field.text().strip()
+    if _PLACEHOLDER.search(text):
+        raise field.error("is a placeholder; fill it in")
+    return text
+
+
+def flag(field: Field) -> bool:
+    """Return true or false, also where it is written as a text.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    value = field.value
+    if isinstance(value, str):
+        value = _FLAGS.get(filled(field).lower())
+    if not isinstance(value, bool):
+        raise field.expected("true or false")
+    return value
+
+
+def whole_number(field: Field) -> int:
+    """Return a whole number above zero, also where it is written as a text.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(field.value, str) and filled(field).isdecimal():
+        return Field(int(filled(field)[:9]), field.place, field.origin).whole_number()
+    return field.whole_number()

@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from ...batch.cancel import cancel_batch
 from ...batch.key_clients import KeyClients
@@ -15,14 +14,13 @@ from ...batch.options import Patience
 from ...batch.service import ServiceRefusal
 from ...core.clock import Clock
 from ...journal import JournalReader
-from ...journal.batch_rows import BatchRecord
-from ...journal.batch_rows import Stage as BatchStage
+from ...journal.batch_rows import BatchRecord, BatchStage
 from ...journal.schema import FILE_NAME
 from ...keys import APIKeyManager, close_unless_default
 from ...keys.config import Settings
 from ...runs.session import RunSession
 from ...transport import SendFault
-from .job import Job, Stage, job_from_json
+from .job import Job, JobStage, job_from_json
 from .job_files import work_folder
 
 #: Somebody waits for the command's end.
@@ -47,10 +45,6 @@ class JobStatus:
     lines: int
     #: Seconds since 1970 when it was taken.
     taken_wall_s: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +88,7 @@ def job_statuses(state_folder: str) -> list[JobStatus]:
 
 
 def _stage_of(job: Job, batch: BatchRecord | None) -> str:
-    if job.stage is not Stage.RUNNING or batch is None:
+    if job.stage is not JobStage.RUNNING or batch is None:
         return job.stage.value
     if batch.told.is_cancelled:
         return batch.told.status
