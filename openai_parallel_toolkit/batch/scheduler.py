@@ -15,7 +15,7 @@ from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
 from ..core.text import counted
 from ..journal import Journal
-from ..journal.batch_rows import BatchRecord, BatchStage, Queued, Standing
+from ..journal.batch_rows import BatchCounts, BatchRecord, BatchStage, Queued
 from ..keys import APIKeyManager
 from ..transport import SendFault, new_event_loop
 from .batch_budget import BatchBudget
@@ -36,7 +36,7 @@ _LOOK_S = 1.0
 class BatchScheduler:
     """Carries the calls of suspended files through the Batch API.
 
-    Everything but `start`, `flush`, `standing`, `words` and `close` happens on its own thread.
+    Everything but `start`, `flush`, `batch_counts`, `words` and `close` happens on its own thread.
     A key owns its batches: each is followed under the key that made it.
     """
 
@@ -125,9 +125,9 @@ class BatchScheduler:
         """Return whether all that was queued before the last `flush` has come to its end."""
         return self._settled >= self._asked
 
-    def standing(self) -> Standing:
+    def batch_counts(self) -> BatchCounts:
         """Return what waits, here and remotely."""
-        return self._store.standing()
+        return self._store.batch_counts()
 
     def words(self) -> str:
         """Say what is waited for; "": nothing is."""

@@ -177,7 +177,7 @@ class Ready(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BatchCounts:
     """How batch mode stands."""
 
     #: Lines that wait for a batch.

@@ -16,6 +16,7 @@ from ..core.records import CallId, OutcomeKind, Request
 from . import batch_changes as changes
 from .batch_rows import (
     Ask,
+    BatchCounts,
     BatchRecord,
     BatchStage,
     Line,
@@ -25,7 +26,6 @@ from .batch_rows import (
     Refusal,
     ReturnedLine,
     Sent,
-    Standing,
 )
 from .columns import decimal
 from .operations import Claimed, Ended, Operation
@@ -87,9 +87,9 @@ class BatchStore:
         )
         return {(hash.hex(), k, t): _refusal(failure) for hash, k, t, failure in rows}
 
-    def standing(self) -> Standing:
+    def batch_counts(self) -> BatchCounts:
         """Return how it stands; counts rows."""
-        return self._source.standing()
+        return self._source.batch_counts()
 
     # Forming
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.filesystem import path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile
 from ..costs.figures import Figures
-from .batch_rows import BatchRecord, BatchStage, Standing, Told
+from .batch_rows import BatchCounts, BatchRecord, BatchStage, Told
 from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
 from .operations import identity
@@ -187,7 +187,7 @@ class JournalQueries:
         with self.understood():
             return [(job_id, json.loads(facts)) for job_id, facts in rows]
 
-    def standing(self) -> Standing:
+    def batch_counts(self) -> BatchCounts:
         """Return what waits in batch mode; counts rows."""
         queued = self.one("SELECT count(*) FROM lines WHERE batch_id IS NULL AND failure IS NULL")
         batches, lines = self.rows(
@@ -195,7 +195,7 @@ class JournalQueries:
             "WHERE job_id IS NULL AND stage NOT IN ('collected', 'closed')"
         )[0]
         suspended = self.one("SELECT count(*) FROM rounds WHERE is_suspended")
-        return Standing(queued=queued, in_batches=lines, batches=batches, suspended=suspended)
+        return BatchCounts(queued=queued, in_batches=lines, batches=batches, suspended=suspended)
 
     def dropped_keys(self) -> dict[str, str]:
         """Return reasons by fingerprint of the keys that were dropped."""

@@ -54,7 +54,7 @@ class JournalReader(JournalQueries):
             by_key=add_up(rows, lambda row: row[1]),
             by_model=add_up(rows, lambda row: row[2]),
             dropped=dict(self.rows("SELECT name, reason FROM dropped_keys")),
-            batches=self.standing(),
+            batches=self.batch_counts(),
         )
 
     def has_files(self) -> bool:

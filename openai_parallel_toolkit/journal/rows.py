@@ -10,7 +10,7 @@ from decimal import Decimal
 from ..core.errors import JournalError
 from ..core.records import FailureNote, FileState, OutcomeKind, OutputFile
 from ..costs.figures import Figures
-from .batch_rows import Standing
+from .batch_rows import BatchCounts
 
 #: How the bytes of an answer are kept.
 PLAIN, ZLIB = 0, 1
@@ -107,7 +107,7 @@ class Status:
     #: Reasons by name of the keys that were dropped.
     dropped: Mapping[str, str]
     #: What waits in batch mode.
-    batches: Standing
+    batches: BatchCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

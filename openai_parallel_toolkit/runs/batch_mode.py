@@ -12,7 +12,6 @@ from ..calls.sender import Sender
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..files.plan import DueFile
-from ..journal.batch_rows import Standing
 from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
@@ -113,10 +112,6 @@ class BatchMode:
         """Let all that was asked leave: no hook runs that could ask for more."""
         self._journal.flush()
         self.scheduler.flush()
-
-    def standing(self) -> Standing:
-        """Return what waits, here and remotely."""
-        return self.scheduler.standing()
 
     def close(self, grace_s: float) -> None:
         """Stop; what runs remotely runs on."""

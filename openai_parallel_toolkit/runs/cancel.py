@@ -49,7 +49,7 @@ def cancel_batches(
     with RunSession(state_folder, keys, clock=clock, policy=Policy(max_retries=0)) as session:
         session.begin("")
         context, store = session.context, session.journal.batches
-        before = store.standing()
+        before = store.batch_counts()
         scheduler = BatchScheduler(
             journal=session.journal,
             keys=keys,
@@ -70,7 +70,7 @@ def cancel_batches(
             scheduler.close(grace_s=_TICK_S)
         if context.stop.reason is not None:
             raise context.stop.reason
-        after = store.standing()
+        after = store.batch_counts()
         session.journal.end_run("cancelled batches", {})
     return Cancelled(
         batches=before.batches - after.batches,

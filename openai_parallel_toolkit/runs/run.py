@@ -15,7 +15,7 @@ from ..core.text import counted
 from ..files.match import Selection
 from ..files.plan import DueFile, Plan
 from ..files.run_folders import lay_out
-from ..journal.batch_rows import Standing
+from ..journal.batch_rows import BatchCounts
 from ..keys import APIKeyManager
 from ..transport import Transport
 from .async_workers import AsyncWorkers
@@ -213,7 +213,9 @@ class FolderRun:
     def _summary(self) -> RunSummary:
         session, plan, failures = self._session, self._plan, self._results.failures
         done, failed = self._results.counts()
-        remote = Standing() if self._batch_mode is None else self._batch_mode.standing()
+        remote = (
+            BatchCounts() if self._batch_mode is None else self._batch_mode.scheduler.batch_counts()
+        )
         return RunSummary(
             done=done,
             skipped=self._already,

@@ -132,7 +132,7 @@ def test_a_provider_that_cannot_be_reached_for_a_long_time_is_asked_until_it_can
     assert left == []
     assert provider.deleted == ["file_1"]
     assert journal.batches.open_batches() == []
-    assert journal.batches.standing().queued == 1  # the line goes again
+    assert journal.batches.batch_counts().queued == 1  # the line goes again
 
 
 def test_a_batch_of_a_key_that_is_refused_is_left_for_a_later_run(journal, keys, tmp_path):
@@ -157,7 +157,7 @@ def test_the_line_that_a_failed_batch_is_blamed_on_is_found_beyond_the_first_pag
     follow(journal, keys, tmp_path, remote=failed, lines=260)
     refusals = journal.batches.refusals(journal.file("a.txt").id)
     assert [hash for hash, _, _ in refusals] == [hash_of("249")]
-    assert journal.batches.standing().queued == 259
+    assert journal.batches.batch_counts().queued == 259
 
 
 def test_all_files_of_a_batch_are_deleted_when_its_answers_are_kept(journal, keys, tmp_path):

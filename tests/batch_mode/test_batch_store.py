@@ -33,7 +33,7 @@ from store_fixture import (
 )
 
 from openai_parallel_toolkit.journal import Journal, repair
-from openai_parallel_toolkit.journal.batch_rows import BatchStage, Standing, Told
+from openai_parallel_toolkit.journal.batch_rows import BatchCounts, BatchStage, Told
 
 STORED = Path(__file__).parents[1] / "journal"
 
@@ -100,7 +100,7 @@ def test_a_call_that_is_in_a_batch_is_not_queued_again(store, file_id):
     form(store)
     suspend(store, file_id, ask(file_id, "one"), rounds=2)
     assert store.queued() == []
-    assert store.standing() == Standing(queued=0, in_batches=1, batches=1, suspended=1)
+    assert store.batch_counts() == BatchCounts(queued=0, in_batches=1, batches=1, suspended=1)
 
 
 def test_a_refusal_is_told_in_this_run_and_forgotten_in_the_next(store, file_id):
@@ -232,7 +232,7 @@ def test_a_journal_of_version_1_learns_to_keep_batches(state):
     try:
         journal.begin_run("v2")
         journal.batches.begin()
-        assert journal.batches.standing() == Standing()
+        assert journal.batches.batch_counts() == BatchCounts()
         batch = form_after(journal)
         (one,) = sent(journal.batches, batch)
         assert one.attempt_id == 4, "attempts of old are not given again"
@@ -248,7 +248,7 @@ def test_a_journal_of_version_2_is_read(state):
     journal = stored(state, 2)
     try:
         store = journal.batches
-        assert store.standing() == Standing(queued=1, in_batches=2, batches=1, suspended=1)
+        assert store.batch_counts() == BatchCounts(queued=1, in_batches=2, batches=1, suspended=1)
         (batch,) = store.open_batches()
         assert (batch.stage, batch.key_name, batch.remote_id) == (
             BatchStage.CREATED,
