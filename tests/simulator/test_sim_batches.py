@@ -196,6 +196,8 @@ def test_lines_of_a_key_that_is_spent_on_the_way_fail():
         (b"\n \n", ("empty_file", None, None)),
         (line("a") + b"{\n", ("invalid_json_line", 2, None)),
         (b"[1]\n", ("invalid_json_line", 1, None)),
+        (b"{[]: 1}\n", ("invalid_json_line", 1, None)),
+        (b"{1: 1}\n", ("invalid_json_line", 1, None)),
         (b"\xff{}\n", ("invalid_json_line", 1, None)),
         (line("a")[:-1] + b" x\n", ("invalid_json_line", 1, None)),
         (line("a") + b"\n" + line("a"), ("duplicate_custom_id", 3, "custom_id")),

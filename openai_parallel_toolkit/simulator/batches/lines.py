@@ -149,6 +149,8 @@ def _members(text: str) -> dict[str, tuple[Any, str]]:
         mark, position = _mark("}", text, position)
     while mark != "}":
         name, position = _DECODER.raw_decode(text, position)
+        if not isinstance(name, str):
+            raise ValueError("a member's name is no text")  # noqa: TRY004 - as any other bad JSON
         _, start = _mark(":", text, position)
         value, position = _DECODER.raw_decode(text, start)
         members[name] = value, text[start:position]
