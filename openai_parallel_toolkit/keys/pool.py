@@ -116,12 +116,12 @@ class Pool:
             soonest_s = min(soonest_s, at_s)
             if block is not None:
                 blocked.setdefault(block.reason, []).append((at_s, state.key.name))
-        parts = []
+        parts, of = [], len(self.states)
         for reason in BlockReason:
             if reason in blocked:
                 at_s, name = min(blocked[reason], key=lambda one: one[0])
                 soonest = f" (soonest: {name})" if at_s < math.inf else ""
-                told = f"{len(blocked[reason])} of {len(self.states)} keys {reason.value}"
+                told = f"{len(blocked[reason])} of {of} keys {reason.value}"
                 parts.append(told + soonest)
         return Wait(
             count=sum(len(queue.requests) for queue in self.waiting),
