@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..calls.attempts import Policy
-from ..calls.classify import Clean
+from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from ..calls.classify import DEAD_CODES, NOT_HERE_CODES, Clean, classify
+from ..calls.classify import classify
+from ..calls.refusals import DEAD_CODES, NOT_HERE_CODES, Clean
 from ..calls.responses import parse_object
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..costs.prices import BATCH_SHARE, PriceBook

@@ -20,7 +20,8 @@ from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, R
 from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..transport.base import SendFault
-from .classify import Clean, classify
+from .classify import classify
+from .refusals import Clean
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0

@@ -13,7 +13,7 @@ from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..transport import SendFault, Transport
 from . import attempts
-from .classify import Clean
+from .refusals import Clean
 from .run_context import SubmittedCall
 
 logger = logging.getLogger(__name__)

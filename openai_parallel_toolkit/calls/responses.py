@@ -1,4 +1,4 @@
-"""Read what a provider sent: the answer's text, why it ended, and what it used. Pure."""
+"""Read what a provider sent: the answer's text, and why it ended. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..core.records import Reply, Usage
+from .usage import read_usage
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -36,27 +37,6 @@ def read_answer(path: str, raw: Mapping[str, Any]) -> Reply | None:
         model=model if isinstance(model, str) else "",
         raw=raw,
     )
-
-
-def read_usage(raw: Mapping[str, Any]) -> Usage | None:
-    """Return the tokens that a reply says it used; None: it does not say."""
-    usage = raw.get("usage")
-    if not isinstance(usage, dict):
-        return None
-    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
-    return Usage(
-        prompt_tokens=_count(usage, "prompt_tokens", "input_tokens"),
-        completion_tokens=_count(usage, "completion_tokens", "output_tokens"),
-        cached_tokens=_count(details, "cached_tokens") if isinstance(details, dict) else 0,
-    )
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int) and value > 0:
-            return value
-    return 0
 
 
 def _read_chat(raw: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.calls.classify import classify, duration_s
+from openai_parallel_toolkit.calls.classify import classify
+from openai_parallel_toolkit.calls.rate_hints import duration_s
 from openai_parallel_toolkit.core.records import OutcomeKind, RawReply
 from openai_parallel_toolkit.transport import SendFault
 

@@ -16,7 +16,7 @@ from ...batch.service import ResultLine
 from ...batch.service.check import AZURE_URLS, OPENAI_URLS, Finding, check_file
 from ...batch.submit import Door
 from ...batch.tracker import VANISHED
-from ...calls.classify import Clean
+from ...calls.refusals import Clean
 from ...core.errors import StorageError
 from ...core.filesystem import private_folder
 from ...core.records import Lease, Outcome, OutcomeKind, Reply

@@ -17,7 +17,8 @@ from typing import Any, BinaryIO
 from ...batch.judgement import line_cost_usd
 from ...batch.service import ResultLine, read_result
 from ...calls.models import make_request
-from ...calls.responses import parse_object, read_usage
+from ...calls.responses import parse_object
+from ...calls.usage import read_usage
 from ...core.errors import UsageError
 from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import BATCH_SHARE, PriceBook
