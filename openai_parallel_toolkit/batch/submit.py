@@ -9,19 +9,19 @@ looked for during a while before it is made again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
 
 from ..core.checkpoint import checkpoint
-from ..core.clock import Clock, backoff_s
+from ..core.clock import backoff_s
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
 from .judgement import PASSING, BatchEnd, blame_of
-from .options import Patience
+from .options import Waiting
 from .service import (
     MARK,
     BatchService,
@@ -30,14 +30,16 @@ from .service import (
     ServiceRefusal,
     Trouble,
     asked_pause_s,
-    find_batch,
     line_url,
-    look_until_listed,
 )
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 60.0
+#: From one look into the list to the next, at first.
+_FIRST_LOOK_S = 1.0
+#: Clocks differ; a batch may seem older than what made it.
+_CLOCK_SLACK_S = 86_400.0
 #: What a file is called that cannot be used yet.
 _NOT_YET = frozenset({"pending", "running", "notRunning"})
 #: How often a file is sent that the service loses again.
@@ -112,18 +114,13 @@ class Submitter:
         lines: Door,
         *,
         window: str,
-        patience: Patience,
-        clock: Clock,
-        chance: Random,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        waiting: Waiting,
     ) -> None:
         self._store = store
         self._lines = lines
         self._window = window
-        self._patience = patience
-        self._clock = clock
-        self._chance = chance
-        self._pause = pause
+        self._waiting = waiting
+        self._patience, self._clock = waiting.patience, waiting.clock
         #: What each batch on its way waits for, in words, by its id.
         self.waits: dict[int, str] = {}
 
@@ -141,7 +138,7 @@ class Submitter:
                 it has the batch.
         """
         since_s, failures, uploads = self._clock.now_s(), 0, 0
-        limit_s = self._patience.submit_s
+        limit_s = self._patience.patience_s if self._patience.gives_up else None
         while True:
             try:
                 return await self._next_steps(batch, service, is_doubtful)
@@ -163,7 +160,7 @@ class Submitter:
                 trouble, None if limit_s is None else limit_s - spent_s
             )
             try:
-                await self._pause(pause_s)
+                await self._waiting.pause(pause_s)
             finally:
                 del self.waits[batch.id]
             is_doubtful = not is_lost and (is_doubtful or _may_have_happened(trouble))
@@ -171,8 +168,9 @@ class Submitter:
                 batch = self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
     def _pause_s(self, failures: int) -> float:
-        cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.poll_s)
-        return first_s + backoff_s(failures, self._chance.random(), base_s=first_s, cap_s=cap_s)
+        cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.first_poll_s)
+        chance = self._waiting.chance.random()
+        return first_s + backoff_s(failures, chance, base_s=first_s, cap_s=cap_s)
 
     async def _next_steps(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
@@ -194,9 +192,7 @@ class Submitter:
         within_s = self._patience.listed_within_s
         self.waits[batch.id] = f"looking whether its batch was made before, up to {within_s:g} s"
         try:
-            return await find_made(
-                self._store, batch, service, within_s=within_s, pause=self._pause
-            )
+            return await find_made(self._store, batch, service, self._waiting)
         finally:
             del self.waits[batch.id]
 
@@ -260,7 +256,7 @@ class Submitter:
         try:
             while (file := await service.file(batch.input_file_id or "")).status in _NOT_YET:
                 looks += 1
-                await self._pause(min(self._patience.longest_poll_s, 0.5 * looks))
+                await self._waiting.pause(min(self._patience.longest_poll_s, 0.5 * looks))
         except ServiceRefusal as refusal:
             if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
                 raise
@@ -285,29 +281,40 @@ class Submitter:
 
 
 async def find_made(
-    store: BatchStore,
-    batch: BatchRecord,
-    service: BatchService,
-    *,
-    within_s: float,
-    pause: Callable[[float], Awaitable[None]],
+    store: BatchStore, batch: BatchRecord, service: BatchService, waiting: Waiting
 ) -> BatchRecord | None:
     """Return a batch that may have been made, as the provider has it; None: it is not there.
 
-    If there was a file for it, it is looked for during `within_s` seconds.
+    If there was a file for it, it is looked for again while it may not be listed yet.
     """
-
-    async def look() -> RemoteBatch | None:
-        return await find_batch(
-            service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
-        )
-
-    within_s = 0.0 if batch.input_file_id is None else within_s
-    found = await look_until_listed(look, within_s=within_s, pause=pause)
+    left_s = 0.0 if batch.input_file_id is None else waiting.patience.listed_within_s
+    pause_s = _FIRST_LOOK_S
+    while (found := await _listed(batch, service)) is None and left_s > 0:
+        pause_s = min(pause_s, left_s)
+        await waiting.pause(pause_s)
+        left_s -= pause_s
+        pause_s *= 2
     if found is None:
         return None
     logger.info("batch %d is there already: %s", batch.id, found.id)
     return note_created(store, batch, found)
+
+
+async def _listed(batch: BatchRecord, service: BatchService) -> RemoteBatch | None:
+    """Return the batch that carries a batch's token; None: none is listed.
+
+    Where the service keeps no metadata, it is known by its file, unless it has failed.
+    """
+    async with contextlib.aclosing(service.batches()) as batches:
+        async for remote in batches:
+            if 0 < remote.created_wall_s < batch.formed_wall_s - _CLOCK_SLACK_S:
+                return None
+            if remote.metadata.get(MARK) == batch.token:
+                return remote
+            is_nameless = MARK not in remote.metadata and remote.status != "failed"
+            if is_nameless and remote.input_file_id == batch.input_file_id:
+                return remote
+    return None
 
 
 def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:

@@ -22,14 +22,13 @@ from typing import TypeVar
 from ...batch.judgement import is_no_room
 from ...batch.tracker import BatchTracker, OutOfReach
 from ...core.clock import Clock
-from ...core.errors import NoUsableKey, ToolkitError
+from ...core.errors import NoUsableKey, RunStopping, ToolkitError
 from ...core.filesystem import storage_error
 from ...core.records import Lease
 from ...core.text import brief
 from ...journal.batch_rows import BatchRecord, BatchStage
 from .job import Job, JobStage, job_to_json
 from .job_files import JobFiles, with_finding
-from .pace import Stop
 
 _Made = TypeVar("_Made")
 
@@ -38,6 +37,43 @@ _MOST_REFUSED = 20
 _NAME_CHARS = 60
 #: Of a text in JSON; only whether there is room at all is judged by it.
 _BYTES_PER_TOKEN = 4
+
+
+class Stop:
+    """Ends the waits of one event loop when the run is to stop."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the run is to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """End all waits, now and from now on; call it on the loop."""
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Wait until the run is to stop."""
+        await self._asked.wait()
+
+    def check(self) -> None:
+        """Raise RunStopping when the run is to stop."""
+        if self.is_asked:
+            raise RunStopping
+
+    async def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            RunStopping: the run is to stop.
+        """
+        try:
+            await asyncio.wait_for(self._asked.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+        raise RunStopping
 
 
 class JobStateMachine:
@@ -59,7 +95,7 @@ class JobStateMachine:
         self.waits = ""
         self._store, self._clients = tracker.store, tracker.clients
         self._tracker, self._quota = tracker, tracker.quota
-        self._look_s = tracker.patience.poll_s
+        self._look_s = tracker.waiting.patience.first_poll_s
         self._files, self._stop, self._clock = files, stop, clock
         self._is_doubtful = is_resumed
         self._refusals = 0
