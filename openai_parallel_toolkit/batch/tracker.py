@@ -62,7 +62,7 @@ class BatchTracker:
             pause_s=waiting.patience.first_limit_s,
             longest_pause_s=waiting.patience.longest_limit_s,
         )
-        self._submitter = Submitter(self.store, door, window=window, waiting=waiting)
+        self._submitter = Submitter(self.store, door, window, waiting)
         self._door = door
         self._patience, self._clock = waiting.patience, waiting.clock
         self._clean = keys.redactor.clean

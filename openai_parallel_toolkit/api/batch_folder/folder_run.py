@@ -167,14 +167,7 @@ class BatchFolderRun:
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.batch_size:
             job, is_resumed = self._waiting.popleft()
-            machine = JobStateMachine(
-                job,
-                self._tracker,
-                self._files,
-                stop=self.stop,
-                clock=self._clock,
-                is_resumed=is_resumed,
-            )
+            machine = JobStateMachine(job, self._tracker, self._files, self.stop, is_resumed)
             self._under_way[asyncio.ensure_future(machine.go())] = machine
 
     async def _wait(self, until_s: float) -> None:
