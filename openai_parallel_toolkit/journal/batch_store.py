@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -51,6 +51,8 @@ class BatchStore:
     _clock: Clock
     _attempt_ids: Iterator[int]
     _run_id: Callable[[], int]
+    #: Attempts whose answers this run took in that are of no use.
+    unusable: set[int] = field(default_factory=set)
 
     # Files
 
@@ -265,6 +267,8 @@ class BatchStore:
     def settle(self, ends: Sequence[LineEnd]) -> None:
         """Note the ends of attempts: answered, given up, or to be sent again."""
         wall_s = self._clock.wall_s()
+        unusable = (end for end in ends if end.outcome.kind is OutcomeKind.UNUSABLE)
+        self.unusable.update(end.sent.attempt_id for end in unusable)
         operations: list[Operation] = [
             Ended(
                 end.sent.attempt_id,
