@@ -217,7 +217,7 @@ class Pool:
         kind = outcome.kind
         failed: list[LeaseRequest] = []
         dropped = None
-        if kind is OutcomeKind.OK:
+        if kind.is_answer:
             state.group.answered(lease.id)
         elif kind is OutcomeKind.BUSY and outcome.is_limit:
             wait_s = outcome.retry_after_s
