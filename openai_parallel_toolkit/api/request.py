@@ -13,7 +13,8 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, CallContext, pending_call
+from ..calls.own_generate import pending_call
+from ..calls.pending_call import AnswerPolicy, CallContext
 from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
 from ..keys import APIKeyManager
@@ -64,8 +65,8 @@ def request_openai_api(
     """
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
-        while not call.accepts(call_context.ask(call), policy):
+        call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(call.ask(), policy):
             pass
     except RequestFailed:
         if on_error == "none":
@@ -88,8 +89,8 @@ async def arequest_openai_api(
     """Do what `request_openai_api` does without blocking the event loop."""
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
-        while not call.accepts(await call_context.ask_async(call), policy):
+        call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(await call.ask_async(), policy):
             pass
     except RequestFailed:
         if on_error == "none":
@@ -112,8 +113,8 @@ def request_reply(
     one that was cut short has the cause in `finish_reason`, and none is held against a
     `response_format`.
     """
-    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
-    return call_context.ask(call)
+    call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return call.ask()
 
 
 async def arequest_reply(
@@ -125,8 +126,8 @@ async def arequest_reply(
     journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
-    return await call_context.ask_async(call)
+    call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return await call.ask_async()
 
 
 def multi_process_one(

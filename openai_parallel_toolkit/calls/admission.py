@@ -63,7 +63,7 @@ class Admission:
         self, keys: APIKeyManager, calls: LoopCalls, limiter: RateLimiter | None = None
     ) -> None:
         """`limiter` None: there are no limits but those of the keys."""
-        self._keys = keys
+        self.keys = keys
         self._calls = calls
         self._limiter = limiter
 
@@ -76,10 +76,10 @@ class Admission:
                 await self.pause(wait_s, call)
         context.stop.check()
         if context.budget is None:
-            return await self._lend(need, context)
+            return await self.lend(need, context)
         await self._hold(need, context, context.budget)
         try:
-            return await self._lend(need, context)
+            return await self.lend(need, context)
         except BaseException:
             _give_back(context, need, Decimal(0))
             raise
@@ -87,7 +87,7 @@ class Admission:
     def settle(self, end: End, call: SubmittedCall) -> None:
         """Take the lease back and give back what was set aside and not spent."""
         lease, outcome, context = end.lease, end.outcome, call.context
-        self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
+        self.keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
         context.tally.ended(lease, outcome, outcome.cost_usd)
         is_in_doubt = outcome.kind.may_be_billed and outcome.cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
@@ -118,9 +118,10 @@ class Admission:
         if hold.error is not None:
             raise hold.error
 
-    async def _lend(self, need: Need, context: RunContext) -> Lease:
+    async def lend(self, need: Need, context: RunContext) -> Lease:
+        """Return a lease with no money set aside, or raise why not."""
         ready, wake = self._calls.future()
-        asked = self._keys.request(need, wake)
+        asked = self.keys.request(need, wake)
         if asked.lease is None and asked.error is None:
             try:
                 with context.stop.waiting(lambda: asked.withdraw(RunStopping())):
@@ -143,7 +144,6 @@ def no_price(model: str) -> ConfigError:
     """Return what is told when a run with a cap asks a model of which no price is known."""
     return ConfigError(
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
-        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
-        "(A `generate` of your own cannot be held to a cost.)",
+        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens',
         model=model,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
 from .refusals import DEAD_CODES, NOT_HERE_CODES, Clean, classify_refusal, outcome_of
-from .responses import error_in, read_answer, read_body, why_unusable
+from .responses import error_in, read_answer, read_raw, why_unusable
 from .usage import read_usage
 
 #: Where an error that came with status 200 tells the status that it stands for.
@@ -43,7 +43,7 @@ def classify(
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
-    raw = read_body(ended.body)
+    raw = read_raw(path, ended.body, ended.headers)
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
     found = None if raw is None else read_answer(path, raw, clean=clean)

@@ -13,7 +13,6 @@ from ..costs.budget import Budget
 from ..costs.figures import Tally
 from ..costs.prices import PriceBook
 from ..journal import Journal
-from ..transport import Transport
 from .attempts import Policy
 
 #: Takes what came of a call: its reply, or the error instead; from any thread.
@@ -87,5 +86,3 @@ class SubmittedCall:
     request: Request
     id: CallId
     context: RunContext
-    #: What sends it; None: the sender's own transport.
-    transport: Transport | None = None

@@ -33,7 +33,7 @@ from dataclasses import KW_ONLY, dataclass
 from decimal import Decimal
 from typing import Any
 
-from .records import OutcomeKind
+from .records import OutcomeKind, RawReply
 
 
 @dataclass(eq=False, repr=False)
@@ -163,6 +163,8 @@ class RequestFailed(ToolkitError):
     maybe_billed: int = 0
     #: The provider's id of the last attempt; None: it gave none.
     request_id: str | None = None
+    #: The provider's last reply, which may hold a secret; None: none came.
+    reply: RawReply | None = None
 
     exit_code = 1
 

@@ -93,11 +93,8 @@ class PriceBook:
         A token is a byte at least, so the prompt has no more tokens than the body has bytes. The
         reply is as long as the body allows, else as the model's longest; where that is not known
         either, DEFAULT_REPLY_TOKENS is assumed. Not counted: images that are given by their
-        address, and what tools cost that the provider runs. What a `generate` of the user's own
-        sends is not known.
+        address, and what tools cost that the provider runs.
         """
-        if request.path.startswith("generate:"):
-            return None
         return self._cost_of(request, prompt_tokens=len(request.body))
 
     def likely_cost_usd(self, request: Request, reply_tokens: int | None = None) -> Decimal | None:

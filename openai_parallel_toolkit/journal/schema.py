@@ -115,8 +115,11 @@ _STEP_3 = (
     "CREATE TABLE jobs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL)",
 )
 
+#: What a user's own client gets back with an answer: headers, one a line.
+_STEP_4 = ("ALTER TABLE answers ADD COLUMN headers TEXT NOT NULL DEFAULT ''",)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 VERSION = len(STEPS)
 
 

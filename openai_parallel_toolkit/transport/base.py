@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
@@ -12,7 +12,7 @@ FaultKind = Literal["unsent", "unknown"]
 Phase = Literal[
     "request", "dns", "connect", "tls", "proxy", "pool", "write", "read", "body", "deadline"
 ]
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 
 
 class SendFault(Exception):
@@ -70,8 +70,10 @@ class HttpExchange:
     #: API path without the base, for example "/files".
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    #: A JSON body; None: it has none, or is an upload.
+    #: None: it has none, or is an upload.
     body: bytes | None = None
+    content_type: str = "application/json"
+    headers: Sequence[tuple[str, str]] = ()
     upload: Upload | None = None
     #: Where the body of a 2xx reply is written as it comes; None: it is part of the reply.
     save_to: BinaryIO | None = None
