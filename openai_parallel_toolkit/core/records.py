@@ -145,6 +145,10 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
