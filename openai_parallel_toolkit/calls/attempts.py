@@ -139,8 +139,8 @@ def ask(
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
-        need = replace(need, avoid=lease.key_name if outcome.suspect is not None else "")
-        if need.avoid:
+        if outcome.suspect is not None:  # another key may see it otherwise
+            need = replace(need, avoid=lease.key_name)
             continue
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
