@@ -43,6 +43,16 @@ class OutcomeKind(str, Enum):
         return self.is_answer or self is OutcomeKind.UNKNOWN
 
 
+class Suspect(str, Enum):
+    """What a refusal may be the fault of besides its request: a second one like it tells."""
+
+    #: The model under this key.
+    MODEL = "model"
+    KEY = "key"
+    #: The base URL: what answers there is not the API.
+    ADDRESS = "address"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked of a provider, whichever key will carry it."""
@@ -127,6 +137,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
+    suspect: Suspect | None = None
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
