@@ -134,7 +134,9 @@ class HttpTransport:
     def _body_of(self, request: Request) -> bytes:
         """Return the body as it goes out, which asks for no stream; its hash is without that."""
         body = request.body
-        if request.path not in _STREAMING or (b'"stream":' in body and "stream" in json.loads(body)):
+        if request.path not in _STREAMING or (
+            b'"stream":' in body and "stream" in json.loads(body)
+        ):
             return body
         return _NO_STREAM + body[1:]
 
