@@ -120,7 +120,7 @@ class APIRequester:
         )
         self._sender = Sender(keys, transport=transport, limiter=self._limiter, clock=clock)
         # Not while the first answers are awaited.
-        self._sender.untracked_context.prices.look_up(model_name)
+        self._sender.untracked_context.prices.load(model_name)
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.

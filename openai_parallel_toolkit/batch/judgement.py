@@ -10,8 +10,9 @@ from decimal import Decimal
 from ..calls.classify import classify
 from ..calls.refusals import DEAD_CODES, NOT_HERE_CODES, Clean
 from ..calls.responses import parse_object
+from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.prices import PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
 #: What is wrong with the key, and not with what was asked.
@@ -192,7 +193,8 @@ def line_cost_usd(
 
     It is the price of what its line named, a model or a deployment, else of what answered.
     """
-    live_usd = prices.cost_usd(model, usage)
-    if live_usd is None and usage is not None:
-        live_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
-    return None if live_usd is None else BATCH_SHARE * live_usd
+    usage = in_batch(usage)
+    cost_usd = prices.cost_usd(model, usage)
+    if cost_usd is None and usage is not None:
+        cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+    return cost_usd

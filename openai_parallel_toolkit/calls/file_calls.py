@@ -26,6 +26,7 @@ from ..journal import AnswerRecord
 from .responses import parse_object, read_answer
 from .run_context import RunContext
 from .sender import Sender
+from .usage import read_usage, served
 
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
@@ -85,7 +86,8 @@ class FileCalls:
         reply = read_answer(request.path, raw) if raw is not None else None
         if reply is not None:
             self.context.tally.replayed()
-            cost_usd = self.context.prices.cost_usd(request.model, reply.usage)
+            usage = served(read_usage(reply.raw), request.service_tier)
+            cost_usd = self.context.prices.cost_usd(request.model, usage)
             model = reply.model or request.model
             return replace(reply, model=model, cost_usd=cost_usd, is_replay=True)
         if self.is_abandoned:
