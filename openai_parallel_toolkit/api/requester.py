@@ -16,6 +16,7 @@ from ..calls.attempts import Policy
 from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel
+from ..calls.open_runs import outside_files
 from ..calls.pending_call import AnswerPolicy, CallContext
 from ..calls.run_context import StopToken
 from ..calls.sender import Sender
@@ -221,7 +222,9 @@ class APIRequester:
         """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
         file_calls = current_file_calls.get() or FileCalls(
             sender=self._sender,
-            context=replace(self._sender.untracked_context, stop=StopToken()),
+            context=replace(
+                outside_files(self._sender.untracked_context, self._sender), stop=StopToken()
+            ),
         )
         context = file_calls.context
         context = replace(context, policy=self._policy, budget=context.budget or self._budget)
