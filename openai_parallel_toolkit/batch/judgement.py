@@ -187,14 +187,19 @@ def judge_line(
 
 
 def line_cost_usd(
-    prices: PriceBook, model: str, body: bytes, usage: Usage | None
+    prices: PriceBook,
+    model: str,
+    body: bytes,
+    usage: Usage | None,
+    deployment: str | None = None,
 ) -> Decimal | None:
     """Return what an answer in a batch cost; None: the price or the usage is not known.
 
-    It is the price of what its line named, a model or a deployment, else of what answered.
+    It is the price of what its line named, a model or a deployment, else of what answered; before
+    them that of the deployment which took the model's place in the line.
     """
     usage = in_batch(usage)
-    cost_usd = prices.cost_usd(model, usage)
+    cost_usd = prices.cost_usd(model, usage, deployment)
     if cost_usd is None and usage is not None:
         cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
     return cost_usd

@@ -276,7 +276,7 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         model=model,
         body=body,
         hash=digest.hexdigest(),
-        prompt_tokens=estimate_tokens(body, media),
+        prompt_tokens=estimate_tokens(len(body), media),
         reply_tokens=(DEFAULT_REPLY_TOKENS if limit is None else limit) * choices,
         reply_limit_tokens=limit,
         choices=choices,

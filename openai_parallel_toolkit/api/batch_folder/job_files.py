@@ -137,6 +137,7 @@ class JobFiles(Door):
             url=found.url,
             model=found.model,
             prompt_tokens=found.prompt_tokens,
+            likely_tokens=found.likely_tokens,
             findings=found.findings,
             findings_count=found.findings_count,
         )

@@ -12,8 +12,12 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
+
+from ...core.records import Media
+from ...costs.media import media_of
+from ...costs.tokens import estimate_tokens
 
 #: What lines may ask for. Source: https://platform.openai.com/docs/api-reference/batch (2026-11).
 OPENAI_URLS = frozenset(
@@ -66,8 +70,11 @@ class FileCheck:
     size_bytes: int
     #: Whether it begins with a byte order mark, which no provider takes: send it without.
     has_mark: bool
-    #: Tokens of the texts that its lines send; None: not counted.
+    #: Tokens of the texts that its lines send, and about those of their images, audio and
+    #: documents; None: not counted.
     prompt_tokens: int | None
+    #: What its lines send besides text.
+    media: Media = field(default_factory=Media)
     lines: int = 0
     #: URL of its lines; "" when none is usable.
     url: str = ""
@@ -77,6 +84,13 @@ class FileCheck:
     findings: tuple[Finding, ...] = ()
     #: How many there are in all.
     findings_count: int = 0
+
+    @property
+    def likely_tokens(self) -> int:
+        """Tokens of its prompts: as counted, else about."""
+        if self.prompt_tokens is not None:
+            return self.prompt_tokens
+        return estimate_tokens(self.size_bytes, self.media)
 
     @property
     def is_good(self) -> bool:
@@ -234,8 +248,12 @@ class _LineChecks:
             if inputs > MAX_INPUTS:
                 told = f"it asks for {inputs:,} embeddings, more than {MAX_INPUTS:,}; split it"
                 self.find("too_many_inputs", told, number)
+        media = media_of(body, self.found.model)
+        if media is not None:
+            self.found.media += media
         if self._count is not None:
             tokens = sum(self._count(text, self.found.model) for text in _texts(body))
+            tokens += 0 if media is None else media.likely_tokens
             self.found.prompt_tokens = (self.found.prompt_tokens or 0) + tokens
 
 
