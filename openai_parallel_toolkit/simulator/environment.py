@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .batches.controls import BatchControls, BatchLimits
@@ -19,6 +19,8 @@ class Environment:
     seed: int
     #: Tokens that a prompt and its longest answer may have together.
     context_tokens: int
+    #: How models are billed, of USAGE_FORMS; those that are not here: as OpenAI's.
+    usage_forms: Mapping[str, str]
     latency: Latency
     script: FaultScript
     ledger: Ledger
