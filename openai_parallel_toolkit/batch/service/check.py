@@ -12,10 +12,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
-from ...core.records import Media
 from ...costs.media import media_of
 from ...costs.tokens import estimate_tokens
 
@@ -73,8 +72,8 @@ class FileCheck:
     #: Tokens of the texts that its lines send, and about those of their images, audio and
     #: documents; None: not counted.
     prompt_tokens: int | None
-    #: What its lines send besides text.
-    media: Media = field(default_factory=Media)
+    #: The same, or about, where they are not counted.
+    likely_tokens: int = 0
     lines: int = 0
     #: URL of its lines; "" when none is usable.
     url: str = ""
@@ -84,13 +83,6 @@ class FileCheck:
     findings: tuple[Finding, ...] = ()
     #: How many there are in all.
     findings_count: int = 0
-
-    @property
-    def likely_tokens(self) -> int:
-        """Tokens of its prompts: as counted, else about."""
-        if self.prompt_tokens is not None:
-            return self.prompt_tokens
-        return estimate_tokens(self.size_bytes, self.media)
 
     @property
     def is_good(self) -> bool:
@@ -197,7 +189,7 @@ class _LineChecks:
         self._look_at_id(number, raw)
         self._look_at_method(number, raw)
         self._look_at_url(number, raw)
-        self._look_at_body(number, raw)
+        self._look_at_body(number, raw, len(line))
 
     def _look_at_id(self, number: int, raw: Mapping[str, Any]) -> None:
         custom_id = raw.get("custom_id")
@@ -229,7 +221,7 @@ class _LineChecks:
         else:
             self.found.url = url
 
-    def _look_at_body(self, number: int, raw: Mapping[str, Any]) -> None:
+    def _look_at_body(self, number: int, raw: Mapping[str, Any], size_bytes: int) -> None:
         body = raw.get("body")
         if not isinstance(body, dict):
             self.find("missing_field", "it has no body (an object)", number)
@@ -249,12 +241,12 @@ class _LineChecks:
                 told = f"it asks for {inputs:,} embeddings, more than {MAX_INPUTS:,}; split it"
                 self.find("too_many_inputs", told, number)
         media = media_of(body, self.found.model)
-        if media is not None:
-            self.found.media += media
-        if self._count is not None:
+        if self._count is None:
+            self.found.likely_tokens += estimate_tokens(size_bytes, media)
+        else:
             tokens = sum(self._count(text, self.found.model) for text in _texts(body))
-            tokens += 0 if media is None else media.likely_tokens
-            self.found.prompt_tokens = (self.found.prompt_tokens or 0) + tokens
+            self.found.likely_tokens += tokens + (0 if media is None else media.likely_tokens)
+            self.found.prompt_tokens = self.found.likely_tokens
 
 
 def read_strictly(line: bytes) -> Any:
