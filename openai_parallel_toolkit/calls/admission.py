@@ -147,7 +147,8 @@ def no_price(model: str) -> ConfigError:
     """Return what is told when a run with a cap asks a model of which no price is known."""
     return ConfigError(
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
-        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
-        "(A `generate` of your own cannot be held to a cost.)",
+        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens; for '
+        'audio it wants "audio_input" and "audio_output", for a service_tier "tiers": {"flex": '
+        '{"input": ..., "output": ...}}. (A `generate` of your own cannot be held to a cost.)',
         model=model,
     )
