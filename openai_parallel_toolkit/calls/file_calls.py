@@ -26,6 +26,7 @@ from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
 from .run_context import RunContext
 from .sender import Sender
+from .usage import read_usage, served
 
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
@@ -106,10 +107,11 @@ class FileCalls:
             return None
         context = self.context
         context.tally.replayed()
+        usage = served(read_usage(reply.raw), request.service_tier)
         return replace(
             reply,
             model=reply.model or request.model,
-            cost_usd=context.prices.cost_usd(request.model, reply.usage),
+            cost_usd=context.prices.cost_usd(request.model, usage),
             body=body,
             headers=stored.headers,
             is_replay=True,

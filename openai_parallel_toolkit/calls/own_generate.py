@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import RunStopping, UsageError
+from ..core.errors import UsageError
 from ..core.records import Reply, Usage
 from ..keys import APIKeyManager
 from .models import OpenAIModel, PayloadModel, wants_client
@@ -92,7 +92,7 @@ class GenerateCall:
         try:
             deliver(self.ask())
         except BaseException as exc:  # noqa: BLE001 - raised where the answer is waited for
-            deliver(RunStopping() if isinstance(exc, (SystemExit, KeyboardInterrupt)) else exc)
+            deliver(exc)
 
 
 def call_of(context: CallContext, model: OpenAIModel) -> ModelCall | GenerateCall:

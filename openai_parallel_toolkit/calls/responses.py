@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..core.records import Reply, Usage
 from .event_stream import read_event_stream
+from .refusals import provider_words
 from .usage import read_usage
 
 #: The ending of what is read by no rule: a path that is not known.
@@ -107,7 +108,7 @@ def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str
         text=found.text,
         finish_reason=found.ending,
         is_whole=found.is_there and _is_good(found.ending) and error is None,
-        trouble=clean(_words_of(error))[:_MOST_WORDS],
+        trouble=clean(provider_words(error).message)[:_MOST_WORDS],
         usage=read_usage(raw) or Usage(),
         model=model if isinstance(model, str) else "",
         raw=raw,
@@ -136,12 +137,6 @@ def error_in(raw: Mapping[str, Any]) -> Any:
         if error and not (isinstance(error, dict) and not any(error.values())):
             return error
     return raw if "error" in {str(raw.get("object")), str(raw.get("type"))} else None
-
-
-def _words_of(error: Any) -> str:
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("code") or ""
-    return str(error or "")
 
 
 def _is_good(ending: str) -> bool:

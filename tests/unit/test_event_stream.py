@@ -190,7 +190,7 @@ def test_a_response_is_what_its_last_event_holds():
     st.booleans(),
 )
 def test_however_a_text_is_cut_into_chunks_it_is_the_same(words, line_end, noise, is_ascii):
-    events = [*map(lambda word: chunk({"content": word}), words), END]
+    events = [*(chunk({"content": word}) for word in words), END]
     lines = []
     for event in events:
         lines += [*noise, "data: " + json.dumps(event, ensure_ascii=is_ascii), ""]
@@ -208,14 +208,13 @@ def test_wherever_a_stream_is_cut_it_is_whole_or_nothing(end):
     assert reply is None or (reply.text, reply.is_whole) == ("Yes.", True)
 
 
+FIELDS = ["choices", "content", "delta", "error", "id", "index", "object", "text", "tool_calls"]
 values = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "choices delta content index tool_calls id type error object text".split()
-            ),
+            st.sampled_from(FIELDS),
             inner,
             max_size=4,
         )

@@ -246,15 +246,16 @@ def test_what_a_users_own_generate_returned_is_an_answer_whatever_it_is():
         assert (reply.is_whole, reply.finish_reason) == (True, "generated")
 
 
+FIELDS = [
+    *("audio", "choices", "content", "data", "error", "finish_reason", "message", "output"),
+    *("parts", "refusal", "status", "text", "tool_calls", "transcript", "type", "usage"),
+]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "choices message content usage error finish_reason text type output parts "
-                "refusal status audio transcript tool_calls data".split()
-            ),
+            st.sampled_from(FIELDS),
             inner,
             max_size=5,
         )
