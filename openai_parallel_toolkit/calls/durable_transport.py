@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 
-from ..core.errors import RequestFailed, ToolkitError
+from ..core.errors import RESPONSE_EXTENSION, RequestFailed
 from ..core.records import OutcomeKind, RawReply, Request
 from ..keys import APIKeyManager
 from ..transport.base import HttpExchange, SendFault
@@ -21,8 +21,6 @@ from .client_replies import answered, passed_on, refused
 from .client_requests import read_client_request
 from .pending_call import CallContext
 
-#: Of a response, where the error of ours stands that it tells of.
-_ERROR = "openai_parallel_toolkit"
 #: Every request goes to the address of its key instead.
 _BASE_URL = "https://api.openai.com/v1"
 PLACEHOLDER_KEY = "replaced-by-the-leased-key"
@@ -117,17 +115,6 @@ def async_client_over(
     return openai.AsyncOpenAI(http_client=http, **{**_OPTIONS, **options})
 
 
-def error_behind(exc: BaseException) -> ToolkitError | None:
-    """Return the error of ours that one of the openai package tells of; None: there is none."""
-    if not isinstance(exc, openai.OpenAIError):
-        return None
-    response = getattr(exc, "response", None)
-    found = exc.__cause__ if response is None else response.extensions.get(_ERROR)
-    while found is not None and not isinstance(found, ToolkitError):
-        found = found.__cause__
-    return found
-
-
 def _response(
     reply: RawReply, request: httpx.Request, error: Exception | None = None
 ) -> httpx.Response:
@@ -136,7 +123,7 @@ def _response(
         headers=reply.headers,
         content=reply.body,
         request=request,
-        extensions={_ERROR: error} if error is not None else {},
+        extensions={RESPONSE_EXTENSION: error} if error is not None else {},
     )
     return made
 

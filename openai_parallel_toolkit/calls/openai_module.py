@@ -10,12 +10,10 @@ from typing import Any
 
 import openai
 
-from ..core.errors import ToolkitError, UsageError
+from ..core.errors import ToolkitError, UsageError, error_behind
 from ..transport.openai_http import httpx
-from .durable_transport import PLACEHOLDER_KEY, DurableTransport, error_behind
+from .durable_transport import PLACEHOLDER_KEY, DurableTransport
 from .pending_call import is_asked_here
-
-__all__ = ["answer_in", "error_behind", "explain", "install"]
 
 _INSTALLING = threading.Lock()
 _CREDENTIALS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN")
@@ -80,10 +78,14 @@ def answer_in(exc: Exception) -> Any:
 
 
 def explain(exc: Exception) -> ToolkitError | None:
-    """Return the advice for a call that openai has removed; None: it is something else."""
-    # By name: the class is private to the package.
-    if not (isinstance(exc, openai.OpenAIError) and type(exc).__name__ == "APIRemovedInV1"):
+    """Return the error of ours behind one of openai's, or advice; None: it is something else.
+
+    Advice is there for a call that the package has removed.
+    """
+    if not isinstance(exc, openai.OpenAIError):
         return None
+    if type(exc).__name__ != "APIRemovedInV1":  # by name: the class is private to the package
+        return error_behind(exc)
     removed = _removed_name(exc)
     replacement = _REPLACEMENTS.get(removed, _CHAT)
     return UsageError(

@@ -53,7 +53,7 @@ class GenerateCall:
                 partial = openai_module.answer_in(exc)
                 if partial is not None:
                     return _as_reply(partial)
-                error = openai_module.error_behind(exc) or openai_module.explain(exc)
+                error = openai_module.explain(exc)
                 if error is None:
                     raise
                 raise error from exc

@@ -224,8 +224,9 @@ class CallContext:
 
 
 def is_asked_here() -> bool:
-    """Tell whether a run is on, or a `generate` was called, that the code may ask for."""
-    return _current.get() is not None or OpenRun.newest() is not None
+    """Tell whether hooks, a run or a `generate` are at work that the code may ask for."""
+    is_in_code = _current.get() is not None or current_file_calls.get() is not None
+    return is_in_code or OpenRun.newest() is not None
 
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:

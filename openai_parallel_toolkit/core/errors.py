@@ -244,6 +244,19 @@ class JournalError(ToolkitError):
     exit_code = 5
 
 
+#: Of a response that a client of the user's own gets, where the error stands that it tells of.
+RESPONSE_EXTENSION = "openai_parallel_toolkit"
+
+
+def error_behind(exc: BaseException | None) -> ToolkitError | None:
+    """Return the error of ours that another package's tells of, or itself; None: there is none."""
+    while exc is not None and not isinstance(exc, ToolkitError):
+        told = getattr(getattr(exc, "response", None), "extensions", None)
+        found = told.get(RESPONSE_EXTENSION) if isinstance(told, Mapping) else None
+        exc = found or exc.__cause__
+    return exc
+
+
 class HookUnwound(BaseException):
     """Control flow: takes a hook down without being an error. Hooks must let it pass.
 
