@@ -38,7 +38,7 @@ def refused(error: RequestFailed, clean: Clean) -> RawReply | None:
     reply, status = error.reply, error.status or 0
     if status < 400:
         status = _STATUS_OF.get(error.outcome, 0)
-    if not status or (reply is None and error.status is None):
+    if not status:
         return None
     if reply is None:
         said = {"message": error.message, "type": "", "param": None, "code": error.code or None}

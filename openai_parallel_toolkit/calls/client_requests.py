@@ -105,11 +105,11 @@ def _fields(request: Request) -> dict[str, Any]:
 
 
 def _json_request(path: str, payload: dict[str, Any]) -> Request:
+    if path in _DEFAULT_MODELS:  # batches want it named
+        payload = {"model": _DEFAULT_MODELS[path], **payload}
     whole = {name: value for name, value in payload.items() if name not in _STREAMING}
     model = payload.get("model")
-    if not isinstance(model, str):
-        model = _DEFAULT_MODELS.get(path, "")
-    request = make_request(path, model, whole)
+    request = make_request(path, model if isinstance(model, str) else "", whole)
     return request if whole == payload else replace(request, body=canonical_json(payload))
 
 
