@@ -7,7 +7,7 @@ from decimal import Decimal
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, RunStopping
 from ..core.loop_calls import LoopCalls, settle_future
-from ..core.records import Lease, Need, OutcomeKind
+from ..core.records import Lease, Need, OutcomeKind, Standing
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
@@ -84,16 +84,25 @@ class Admission:
             _give_back(context, need, Decimal(0))
             raise
 
-    def settle(self, end: End, call: SubmittedCall) -> None:
-        """Take the lease back and give back what was set aside and not spent."""
+    def settle(self, end: End, call: SubmittedCall) -> Standing | None:
+        """Take the lease back and give back what was set aside and not spent.
+
+        A key that has answered nothing but limits for longer than the call's policy bears is given
+        up.
+        """
         lease, outcome, context = end.lease, end.outcome, call.context
-        self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
+        standing = self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
+        limited_s = standing.limited_for_s if standing is not None else 0.0
+        if limited_s > context.policy.limit_patience_s:
+            words = outcome.message or outcome.code
+            self._keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
         context.tally.ended(lease, outcome, outcome.cost_usd)
         is_in_doubt = (
             outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and outcome.cost_usd is None
         )
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
         _give_back(context, lease.need, paid_usd or Decimal(0))
+        return standing
 
     async def pause(self, seconds: float, call: SubmittedCall) -> None:
         """Wait so many seconds; RunStopping ends it."""

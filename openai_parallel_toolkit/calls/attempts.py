@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.clock import Clock, backoff_s
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
+from ..core.records import (
+    Lease,
+    Need,
+    Outcome,
+    OutcomeKind,
+    RawReply,
+    Reply,
+    Request,
+    Standing,
+)
 from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
+from .limits import LimitHistory, with_told_limit
 from .refusals import Clean
 
 #: The longest that a server's Retry-After is honoured at a time.
@@ -43,6 +53,8 @@ class Policy:
     deadline_s: float = 1800.0
     #: For one attempt, from connecting to the reply's last byte.
     request_timeout_s: float = 600.0
+    #: For a key that answers nothing but limits and does not say how long.
+    limit_patience_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +84,7 @@ class Send:
 class End:
     """Give the key back and record how an attempt ended, durably if it was answered.
 
-    Told: nothing.
+    Told: after a limit, the Standing of others; None: nobody knows.
     """
 
     lease: Lease
@@ -102,6 +114,7 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
+    limits: LimitHistory = field(default_factory=LimitHistory)
 
 
 def ask(
@@ -117,7 +130,12 @@ def ask(
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)
-    need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
+    need = Need(
+        model=request.model,
+        tokens=tokens,
+        max_cost_usd=max_cost_usd,
+        assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
+    )
     while True:
         lease: Lease = yield Admit(need)
         attempt_id: int = yield Claim(lease)
@@ -127,17 +145,41 @@ def ask(
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        outcome = with_told_limit(outcome, ended)
         if reply is not None:
             cost_usd = prices.cost_usd(request.model, outcome.usage)
             outcome = replace(outcome, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        yield End(lease, attempt_id, outcome, ended)
+        standing: Standing | None = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.is_limit:
+            need = _need_after_limit(need, outcome, standing, history, clock.now_s(), chance)
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _need_after_limit(
+    need: Need,
+    outcome: Outcome,
+    standing: Standing | None,
+    history: _History,
+    now_s: float,
+    chance: random.Random,
+) -> Need:
+    """Return what to ask a key for next, or raise when the limit is a refusal of the request."""
+    refused = replace(outcome, kind=OutcomeKind.REJECTED)
+    if standing is None:
+        if outcome.is_too_large:
+            raise _failure(RequestRejected, "is too large for the limit", refused, history)
+        return need
+    after = history.limits.next_need(need, outcome, standing, now_s, chance.random())
+    if after is None:
+        what = "was limited again and again while others passed (split it or raise the limit)"
+        raise _failure(RequestRejected, what, refused, history)
+    return after
 
 
 def _pause_s(

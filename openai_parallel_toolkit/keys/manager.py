@@ -13,13 +13,13 @@ from typing import Any, ClassVar, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import LeaseTimeout, UsageError
-from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
+from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind, Standing
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .drop_listeners import DropListener, DropListeners
 from .model_queue import LeaseRequest
-from .pool import Pool
+from .pool import Pool, Settled
 from .serve_timer import ServeTimer, wake
 from .standing import Counts, Wait
 
@@ -139,8 +139,10 @@ class APIKeyManager:
             raise request.error or _closed()
         return request.lease
 
-    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> None:
-        """Take a lease back, with what became of the request.
+    def settle(
+        self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None
+    ) -> Standing | None:
+        """Take a lease back, with what became of the request; after a limit say how others fare.
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
 
@@ -157,9 +159,9 @@ class APIKeyManager:
                 self._timer.set()
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
-        else:
-            self._drop_listeners.tell(lease.key_name, settled.dropped)
-            wake(settled.requests)
+            return None
+        self._tell(settled)
+        return settled.standing
 
     def unmetered_leases(self, model: str) -> list[Lease]:
         """Return one lease of every key that can serve a model, for what knows no such limits.
@@ -175,8 +177,14 @@ class APIKeyManager:
         with self._lock:
             settled = self._pool.drop(name, outcome)
             self._timer.set()
-        self._drop_listeners.tell(name, settled.dropped)
-        wake(settled.requests)
+        self._tell(settled)
+
+    def exhaust(self, lease: Lease, reason: str) -> None:
+        """Give up the keys of a lease's group, which answered nothing but limits for its model."""
+        with self._lock:
+            settled = self._pool.exhaust(lease, self.redactor.clean(reason))
+            self._timer.set()
+        self._tell(settled)
 
     def add_key(self, key: GivenKey) -> None:
         """Add a key while running; one that is there already is left alone, with a warning.
@@ -326,6 +334,10 @@ class APIKeyManager:
             done = act(self._clock.now_s())
             self._timer.set()
         wake(done)
+
+    def _tell(self, settled: Settled) -> None:
+        self._drop_listeners.tell(settled.dropped)
+        wake(settled.requests)
 
 
 def _closed() -> UsageError:

@@ -5,17 +5,20 @@ Every method that can serve or fail those who wait returns their requests; the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core.errors import UsageError
-from ..core.records import Lease, Need, Outcome, OutcomeKind
+from ..core.records import Lease, Need, Outcome, OutcomeKind, Standing
 from .config import APIKey
-from .key_state import Group, KeyState
+from .key_state import KeyState
 from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
+from .pace import Group
 from .standing import Counts, Wait, count_keys, why_waiting
 
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
@@ -25,8 +28,10 @@ class Settled(NamedTuple):
     """What settling a lease, or dropping a key, led to."""
 
     requests: Sequence[LeaseRequest] = ()
-    #: Why the key was dropped by it; None: it was not.
-    dropped: str | None = None
+    #: Why keys were dropped by it, by name.
+    dropped: Mapping[str, str] = MappingProxyType({})
+    #: How others fare; None: it was no limit.
+    standing: Standing | None = None
 
 
 class Pool:
@@ -38,6 +43,9 @@ class Pool:
         self.queues = LeaseQueues(api_base, self.states)
         self._random = random
         self._groups: dict[str, Group] = {}
+        #: By model: requests that were answered, and that were limited.
+        self._answers: Counter[str] = Counter()
+        self._limits: Counter[str] = Counter()
 
     def counts(self, now_s: float) -> Counts:
         """Return how many keys stand how, how much is in flight and how many wait."""
@@ -75,12 +83,26 @@ class Pool:
         if state is None or state.dropped is not None:
             return Settled()
         reason = _reason(outcome)
-        return Settled(self._drop(state, reason), reason)
+        return Settled(self._drop(state, reason), {name: reason})
+
+    def exhaust(self, lease: Lease, reason: str) -> Settled:
+        """Give up the keys of a lease's group: for its model alone if they answer for others."""
+        state, model = self.states.get(lease.key_name), lease.need.model
+        if state is None:
+            return Settled()
+        kin = [one for one in self.states.values() if one.group is state.group]
+        if state.group.answers_others(model):
+            for one in kin:
+                one.not_here[model] = reason
+            return Settled(self.queues.fail_hopeless())
+        alive = [one for one in kin if one.dropped is None]
+        failed = [request for one in alive for request in self._drop(one, reason)]
+        return Settled(failed, {one.key.name: reason for one in alive})
 
     def unmetered_leases(self, model: str, now_s: float) -> list[Lease]:
         """Return what looks like a lease of every key that can serve a model, now or later."""
         need = Need(model=model, tokens=0)
-        able = [state for state in self.states.values() if state.can_ever_serve(model)]
+        able = [state for state in self.states.values() if state.can_ever_serve(need)]
         return [self.queues.lease(state, need, now_s) for state in able]
 
     def withdraw(
@@ -102,25 +124,40 @@ class Pool:
         if held is not lease or state is None:
             return None
         del queues.lent[lease.id]
-        kind = outcome.kind
+        kind, need, group = outcome.kind, lease.need, state.group
         failed: list[LeaseRequest] = []
-        dropped = None
+        dropped, standing = {}, None
         if kind is OutcomeKind.OK:
-            state.group.answered(lease.id)
+            self._answers[need.model] += 1
+            group.answered(need, lease.id)
         elif kind is OutcomeKind.BUSY and outcome.is_limit:
-            wait_s = outcome.retry_after_s
-            state.group.hit_limit(lease.id, queues.last_id, wait_s, now_s, self._random)
+            standing = self._limited(lease, group, outcome, now_s)
         elif kind is OutcomeKind.BUSY:
             # Overloaded: the others go first, though it stays open when it is the only one.
             queues.put_last(state)
         elif kind is OutcomeKind.NOT_HERE:
-            state.not_here.add(lease.need.model)
+            state.not_here[need.model] = "does not have the model"
             failed = queues.fail_hopeless()
         elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
-            dropped = _reason(outcome)
-            failed = self._drop(state, dropped)
-        state.settle(lease.need, outcome, cost_usd, now_s)
-        return Settled([*failed, *queues.serve_changed(state, now_s)], dropped)
+            dropped = {state.key.name: _reason(outcome)}
+            failed = self._drop(state, _reason(outcome))
+        state.settle(need, outcome, cost_usd, now_s)
+        return Settled([*failed, *queues.serve_changed(state, now_s)], dropped, standing)
+
+    def _limited(self, lease: Lease, group: Group, outcome: Outcome, now_s: float) -> Standing:
+        """Let the group cool down, unless it is this request alone that is limited."""
+        need = lease.need
+        is_too_large = group.is_exceeded(need, outcome)
+        if not (is_too_large or need.not_before_s):
+            self._limits[need.model] += 1
+            pace = group.whole if outcome.is_group_limit else group.pace(need.model)
+            pace.hit_limit(lease.id, self.queues.last_id, outcome, now_s, self._random)
+        return Standing(
+            answers=self._answers[need.model],
+            limits=self._limits[need.model],
+            too_large_for=group.name if is_too_large else "",
+            limited_for_s=group.pace(need.model).limited_for_s(now_s),
+        )
 
     def _drop(self, state: KeyState, reason: str) -> list[LeaseRequest]:
         state.dropped, state.half_open = state.dropped or reason, None

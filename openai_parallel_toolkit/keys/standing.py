@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from ..core.records import Need
 from ..core.text import counted
-from .key_state import BlockReason, KeyState
+from .key_state import KeyState
+from .pace import BlockReason
+
+_MOST_WORDS_CHARS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,19 +73,20 @@ def why_waiting(states: Iterable[KeyState], need: Need, waiting: int, now_s: flo
     """Return why no key serves `need` now, and until when."""
     states = list(states)
     of = len(states)
-    blocked: dict[BlockReason, list[tuple[float, str]]] = {}
+    blocked: dict[BlockReason, list[tuple[float, str, str]]] = {}
     soonest_s = math.inf
     for state in states:
         block, at_s = state.block(need, now_s), state.ready_s(need, now_s)
         soonest_s = min(soonest_s, at_s)
         if block is not None:
-            blocked.setdefault(block.reason, []).append((at_s, state.key.name))
+            blocked.setdefault(block.reason, []).append((at_s, state.key.name, block.words))
     parts = []
     for reason in BlockReason:
         if reason in blocked:
-            at_s, name = min(blocked[reason], key=lambda one: one[0])
+            at_s, name, words = min(blocked[reason], key=lambda one: one[0])
             soonest = f" (soonest: {name})" if at_s < math.inf else ""
-            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{soonest}")
+            words = f': "{words[:_MOST_WORDS_CHARS]}"' if words else ""
+            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{soonest}{words}")
     return Wait(
         count=waiting,
         until_s=soonest_s if soonest_s < math.inf else None,
