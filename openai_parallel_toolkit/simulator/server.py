@@ -139,7 +139,9 @@ class Simulator:
         from .wire import Wire
 
         wire = Wire(self._service)
-        server = await self._loop.create_server(wire.server, sock=self._socket, backlog=_BACKLOG)
+        server = await self._loop.create_server(
+            wire.connection, sock=self._socket, backlog=_BACKLOG
+        )
         self._flush_again()
         await self._stop_asked.wait()
         await wire.stop()
