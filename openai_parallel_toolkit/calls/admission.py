@@ -7,7 +7,7 @@ from decimal import Decimal
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, RunStopping
 from ..core.loop_calls import LoopCalls, settle_future
-from ..core.records import Lease, Need, OutcomeKind, Standing
+from ..core.records import Lease, Need, Outcome, OutcomeKind
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
@@ -84,15 +84,15 @@ class Admission:
             _give_back(context, need, Decimal(0))
             raise
 
-    def settle(self, end: End, call: SubmittedCall) -> Standing | None:
+    def settle(self, end: End, call: SubmittedCall) -> Outcome:
         """Take the lease back and give back what was set aside and not spent.
 
         A key that has answered nothing but limits for longer than the call's policy bears is given
-        up.
+        up. Returns what follows for the request; see `APIKeyManager.settle`.
         """
-        lease, outcome, context = end.lease, end.outcome, call.context
-        standing = self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
-        limited_s = standing.limited_for_s if standing is not None else 0.0
+        lease, context = end.lease, call.context
+        outcome = self._keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
+        limited_s = 0.0 if outcome.standing is None else outcome.standing.limited_for_s
         if limited_s > context.policy.limit_patience_s:
             words = outcome.message or outcome.code
             self._keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
@@ -102,7 +102,7 @@ class Admission:
         )
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
         _give_back(context, lease.need, paid_usd or Decimal(0))
-        return standing
+        return outcome
 
     async def pause(self, seconds: float, call: SubmittedCall) -> None:
         """Wait so many seconds; RunStopping ends it."""

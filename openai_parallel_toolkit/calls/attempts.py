@@ -24,7 +24,6 @@ from ..core.records import (
     RawReply,
     Reply,
     Request,
-    Standing,
 )
 from ..core.text import counted
 from ..costs.prices import PriceBook
@@ -84,7 +83,7 @@ class Send:
 class End:
     """Give the key back and record how an attempt ended, durably if it was answered.
 
-    Told: after a limit, the Standing of others; None: nobody knows.
+    Told: the outcome, with the blame where it belongs.
     """
 
     lease: Lease
@@ -135,6 +134,7 @@ def ask(
         tokens=tokens,
         max_cost_usd=max_cost_usd,
         assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
+        request_hash=request.hash,
     )
     while True:
         lease: Lease = yield Admit(need)
@@ -150,11 +150,14 @@ def ask(
             cost_usd = prices.cost_usd(request.model, outcome.usage)
             outcome = replace(outcome, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        standing: Standing | None = yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        need = replace(need, avoid=lease.key_name if outcome.suspect is not None else "")
+        if need.avoid:
+            continue
         if outcome.is_limit:
-            need = _need_after_limit(need, outcome, standing, history, clock.now_s(), chance)
+            need = _need_after_limit(need, outcome, history, clock.now_s(), chance)
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
@@ -164,18 +167,17 @@ def ask(
 def _need_after_limit(
     need: Need,
     outcome: Outcome,
-    standing: Standing | None,
     history: _History,
     now_s: float,
     chance: random.Random,
 ) -> Need:
     """Return what to ask a key for next, or raise when the limit is a refusal of the request."""
     refused = replace(outcome, kind=OutcomeKind.REJECTED)
-    if standing is None:
+    if outcome.standing is None:
         if outcome.is_too_large:
             raise _failure(RequestRejected, "is too large for the limit", refused, history)
         return need
-    after = history.limits.next_need(need, outcome, standing, now_s, chance.random())
+    after = history.limits.next_need(need, outcome, outcome.standing, now_s, chance.random())
     if after is None:
         what = "was limited again and again while others passed (split it or raise the limit)"
         raise _failure(RequestRejected, what, refused, history)
@@ -189,6 +191,8 @@ def _pause_s(
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
         raise _failure(RequestRejected, "was refused", outcome, history)
+    if kind is OutcomeKind.UNSENT and outcome.status is not None:
+        raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
         if history.unknown > policy.max_unknown:

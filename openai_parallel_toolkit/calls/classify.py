@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
-from .refusals import Clean, classify_refusal, outcome_of
+from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
 from .responses import parse_object, read_answer
 from .usage import read_usage
 
@@ -16,9 +16,11 @@ def classify(
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
-    raw = parse_object(ended.body)
     if not 200 <= ended.status < 300:
-        return classify_refusal(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
+        return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
+    if is_web_page(ended):
+        return web_page(ended), None
+    raw = parse_object(ended.body)
     found = None if raw is None else read_answer(path, raw)
     if found is not None:
         usage = read_usage(found.raw)

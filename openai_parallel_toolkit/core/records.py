@@ -31,6 +31,16 @@ class OutcomeKind(str, Enum):
     UNKNOWN = "unknown"
 
 
+class Suspect(str, Enum):
+    """What a refusal may be the fault of besides its request: a second one like it tells."""
+
+    #: The model under this key.
+    MODEL = "model"
+    KEY = "key"
+    #: The base URL: what answers there is not the API.
+    ADDRESS = "address"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked of a provider, whichever key will carry it."""
@@ -101,6 +111,20 @@ class RateHints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How those fared who asked for the same model, when a request was limited."""
+
+    #: Requests that were answered so far, under any key.
+    answers: int
+    #: Requests that were limited so far, without those that are limited while others pass.
+    limits: int
+    #: The group whose limit the request exceeds; "": it does not, or that is not known.
+    too_large_for: str = ""
+    #: Seconds for which the key's group has answered nothing but limits, and told no time.
+    limited_for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, and what follows from it for the key."""
 
@@ -121,6 +145,10 @@ class Outcome:
     is_too_large: bool | None = None
     #: The limit of tokens, as a refusal tells it; None: it does not.
     token_limit: int | None = None
+    #: How others fare, as the keys add it to a limit; None: they do not say.
+    standing: Standing | None = None
+    #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
+    suspect: Suspect | None = None
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
@@ -145,25 +173,15 @@ class Need:
     too_large_for: Mapping[str, str] = field(default_factory=dict)
     #: Clock time, seconds, until which it waits because it alone is limited; 0: others are, too.
     not_before_s: float = 0.0
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
 
     @property
     def least_tokens(self) -> int:
         """Tokens that it has for certain."""
         return self.tokens - self.assumed_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How those fared who asked for the same model, when a request was limited."""
-
-    #: Requests that were answered so far, under any key.
-    answers: int
-    #: Requests that were limited so far, without those that are limited while others pass.
-    limits: int
-    #: The group whose limit the request exceeds; "": it does not, or that is not known.
-    too_large_for: str = ""
-    #: Seconds for which the key's group has answered nothing but limits, and told no time.
-    limited_for_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

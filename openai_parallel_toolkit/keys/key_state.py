@@ -6,12 +6,14 @@ Pure bookkeeping: the pool changes it, under the manager's lock.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from decimal import Decimal
 
 from ..core.records import KeyStatus, Need, Outcome, OutcomeKind
 from .bucket import RateLimits
 from .config import APIKey
 from .pace import Block, BlockReason, Group, rate_block
+from .suspicion import Suspicions
 
 #: Such an end gives the tokens that were set aside back.
 _NOT_BILLED = {
@@ -26,16 +28,20 @@ _NOT_BILLED = {
 class KeyState:
     """One key and how it stands."""
 
-    def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
+    def __init__(self, key: APIKey, group: Group, now_s: float, suspicions: Suspicions) -> None:
         self.key = key
         self.group = group
         self.in_flight = 0
+        self._in_flight_by_model: Counter[str] = Counter()
+        self._suspicions = suspicions
         #: Why it is never asked again; None: it is.
         self.dropped: str | None = None
         #: Why an earlier run dropped it: it gets one request at a time until one succeeds.
         self.half_open: str | None = None
-        #: Models that are not asked of it again, and why.
+        #: Why it does not have a model.
         self.not_here: dict[str, str] = {}
+        #: Why it is not asked for a model any more that it has.
+        self.exhausted: dict[str, str] = {}
         self.limits = RateLimits(key.rpm, key.tpm, now_s) if key.rpm or key.tpm else None
         self.requests = 0
         self.tokens = 0
@@ -47,6 +53,10 @@ class KeyState:
             return Block(BlockReason.DROPPED)
         if self.not_here and need.model in self.not_here:
             return Block(BlockReason.NOT_HERE)
+        if self.exhausted and need.model in self.exhausted:
+            return Block(BlockReason.EXHAUSTED)
+        if need.avoid == self.key.name:
+            return Block(BlockReason.REFUSED)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
         if not self._has_room(need):
@@ -56,10 +66,16 @@ class KeyState:
             return blocked
         if self.half_open is not None and self.in_flight:
             return Block(BlockReason.HALF_OPEN)
+        if self.in_flight and self._awaits_answer(need.model):
+            return Block(BlockReason.SUSPECT)
         most = self.key.max_concurrent_requests
         if most is not None and self.in_flight >= most:
             return Block(BlockReason.FULL)
         return rate_block(self.limits, need, now_s) if self.limits else None
+
+    def _awaits_answer(self, model: str) -> bool:
+        on_trial = self._suspicions.on_trial(self.key.name)
+        return "" in on_trial or (model in on_trial and self._in_flight_by_model[model] > 0)
 
     def ready_s(self, need: Need, now_s: float) -> float:
         """Return when it may serve `need` if nothing changes; inf: not before something does."""
@@ -68,8 +84,19 @@ class KeyState:
         return now_s
 
     def can_ever_serve(self, need: Need) -> bool:
-        is_usable = self.dropped is None and need.model not in self.not_here
-        return is_usable and self._has_room(need)
+        gone = (
+            self.dropped is not None or need.model in self.not_here or need.avoid == self.key.name
+        )
+        return not gone and need.model not in self.exhausted and self._has_room(need)
+
+    def why_never(self, model: str) -> str:
+        """Return why it can never serve a request for a model, for people."""
+        if self.dropped is not None:
+            return self.dropped
+        if model in self.exhausted:
+            return self.exhausted[model]
+        told = self.not_here.get(model)
+        return "refused the request" if told is None else f"does not have the model, {told}"
 
     def _has_room(self, need: Need) -> bool:
         """Return whether its limit of tokens is not too small for `need` at any time."""
@@ -80,6 +107,7 @@ class KeyState:
     def lend(self, need: Need, now_s: float) -> None:
         """Reserve what `need` asks for."""
         self.in_flight += 1
+        self._in_flight_by_model[need.model] += 1
         self.group.lend(need, now_s)
         if self.limits is not None:
             self.limits.take(1, need.tokens, now_s)
@@ -88,6 +116,7 @@ class KeyState:
         """Take back what was reserved for `need`, and count and learn from the outcome."""
         usage, kind = outcome.usage, outcome.kind
         self.in_flight -= 1
+        self._in_flight_by_model[need.model] -= 1
         if kind is OutcomeKind.OK:
             self.half_open = None
         if kind is not OutcomeKind.UNSENT:

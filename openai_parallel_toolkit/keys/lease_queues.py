@@ -13,7 +13,7 @@ from ..core.errors import NoUsableKey, RequestRejected
 from ..core.records import Lease, Need, OutcomeKind
 from ..core.text import brief, counted
 from .key_state import KeyState
-from .model_queue import LeaseRequest, ModelQueue, Reserved
+from .model_queue import Lane, LeaseRequest, ModelQueue, Reserved
 
 _REASONS_SHOWN = 20
 
@@ -29,7 +29,7 @@ class LeaseQueues:
         #: The queues in which somebody waits.
         self.waiting: dict[ModelQueue, None] = {}
         self._api_base = api_base
-        self._queues: dict[tuple[str, int], ModelQueue] = {}
+        self._queues: dict[Lane, ModelQueue] = {}
         #: Those that are not dropped; who has rested longest comes first.
         self._resting: dict[KeyState, None] = {}
         self._last_number = 0
@@ -66,7 +66,7 @@ class LeaseQueues:
         need = request.need
         if need.not_before_s:  # it holds up nobody
             self._last_number += 1
-            request.lane = (need.model, -self._last_number)
+            request.lane = (need.model, need.avoid, -self._last_number)
         queue = self._queues.get(request.lane)
         if queue is None:
             queue = self._queues[request.lane] = ModelQueue(need.model, self._resting)
@@ -76,7 +76,7 @@ class LeaseQueues:
             if state is not None:
                 self._grant(request, state, now_s)
                 return served
-        if not self._can_ever_serve(need):
+        if not self.can_ever_serve(need):
             request.error = self._hopeless(need)
             return served
         self._last_number += 1
@@ -124,10 +124,14 @@ class LeaseQueues:
 
     def fail_hopeless(self) -> list[LeaseRequest]:
         """Fail those whom no key can serve any more."""
-        failed = [one for one in self.requests if not self._can_ever_serve(one.need)]
+        failed = [one for one in self.requests if not self.can_ever_serve(one.need)]
         for request in failed:
             self.fail([request], self._hopeless(request.need))
         return failed
+
+    def can_ever_serve(self, need: Need) -> bool:
+        """Return whether any key may serve `need`, now or later."""
+        return any(state.can_ever_serve(need) for state in self._resting)
 
     def lease(self, state: KeyState, need: Need, now_s: float) -> Lease:
         """Return what looks like a lease; it is not counted as lent."""
@@ -189,21 +193,17 @@ class LeaseQueues:
             if request.need.not_before_s:
                 del self._queues[request.lane]
 
-    def _can_ever_serve(self, need: Need) -> bool:
-        return any(state.can_ever_serve(need) for state in self._resting)
-
     def _hopeless(self, need: Need) -> NoUsableKey | RequestRejected:
         """Return why no key can ever serve `need`."""
-        if self._can_ever_serve(Need(model=need.model, tokens=0)):
+        if self.can_ever_serve(Need(model=need.model, tokens=0, avoid=need.avoid)):
             return _too_large(need)
         return self._no_usable_key(need.model)
 
     def _no_usable_key(self, model: str) -> NoUsableKey:
-        reasons = {
-            name: state.dropped or state.not_here.get(model, "")
-            for name, state in self.states.items()
-        }
-        listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
+        reasons = {name: state.why_never(model) for name, state in self.states.items()}
+        # The words of a drop were told when it happened; those of a missing model are told here.
+        told = next((n for n, state in self.states.items() if state.dropped is None), "")
+        listed = [f"{n}: {why if n == told else brief(why)}" for n, why in reasons.items()]
         more = len(listed) - _REASONS_SHOWN
         shown = "; ".join(listed[:_REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         return NoUsableKey(

@@ -1,4 +1,7 @@
-"""Those who wait for a key for one model, and which keys need no second look for them."""
+"""Those who wait for a key for one model, and which keys need no second look for them.
+
+Those whom a key has refused wait for another one in a queue of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from .pace import BlockReason, Group
 
 #: What one who has waited long is to get next, and nobody behind it: a key, or a group for a model.
 Reserved = Collection["KeyState | tuple[Group, str]"]
+
+#: Which queue one is in: those of a model that avoid the same key and are about as large share one.
+Lane = tuple[str, str, int]
 
 #: Seconds for which smaller requests may pass a larger one for which there is too little left.
 _PASSED_S = 10.0
@@ -36,8 +42,7 @@ class LeaseRequest:
         self.number = 0
         #: Clock time, seconds, when it began to wait.
         self.asked_s = 0.0
-        #: Which queue it is in: requests of about the same size share one.
-        self.lane = (need.model, need.tokens.bit_length() // 2)
+        self.lane: Lane = (need.model, need.avoid, need.tokens.bit_length() // 2)
         self.lease: Lease | None = None
         self.error: BaseException | None = None
         self._withdraw = withdraw

@@ -26,6 +26,8 @@ class BlockReason(Enum):
 
     DROPPED = "are dropped"
     NOT_HERE = "do not have the model"
+    EXHAUSTED = "answered nothing but limits for the model"
+    REFUSED = "refused the request"
     TOO_SMALL = "have too small a limit for it"
     ALONE = "limit this request again and again while others pass"
     COOLING = "cool down after a rate limit"
@@ -33,6 +35,7 @@ class BlockReason(Enum):
     RATE = "are at a limit of requests or tokens per minute"
     FULL = "have as many requests in flight as they may"
     HALF_OPEN = "were dropped in an earlier run and are on trial"
+    SUSPECT = "wait for one answer after a refusal without a reason"
 
 
 class Block(NamedTuple):

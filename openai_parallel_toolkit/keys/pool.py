@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from types import MappingProxyType
@@ -20,6 +21,7 @@ from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
 from .pace import Group
 from .standing import Counts, Wait, count_keys, why_waiting
+from .suspicion import Suspicions
 
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
 
@@ -30,8 +32,10 @@ class Settled(NamedTuple):
     requests: Sequence[LeaseRequest] = ()
     #: Why keys were dropped by it, by name.
     dropped: Mapping[str, str] = MappingProxyType({})
-    #: How others fare; None: it was no limit.
-    standing: Standing | None = None
+    #: Why the key is not asked for the model any more; None: it is, or was not before.
+    not_here: str | None = None
+    #: With the blame where it belongs, and how others fare.
+    outcome: Outcome = _UNUSED
 
 
 class Pool:
@@ -43,6 +47,7 @@ class Pool:
         self.queues = LeaseQueues(api_base, self.states)
         self._random = random
         self._groups: dict[str, Group] = {}
+        self._suspicions = Suspicions()
         #: By model: requests that were answered, and that were limited.
         self._answers: Counter[str] = Counter()
         self._limits: Counter[str] = Counter()
@@ -62,7 +67,7 @@ class Pool:
     def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         name = key.group or key.name
         group = self._groups.setdefault(name, Group(name))
-        state = self.states[key.name] = KeyState(key, group, now_s)
+        state = self.states[key.name] = KeyState(key, group, now_s, self._suspicions)
         return self.queues.offer(state, now_s)
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
@@ -71,6 +76,9 @@ class Pool:
         if state is None:
             raise UsageError("no key has this name; status() lists the names", key_name=name)
         state.dropped = state.half_open = None
+        state.not_here.clear()
+        state.exhausted.clear()
+        self._suspicions.clear(name)
         return self.queues.offer(state, now_s)
 
     def remove(self, name: str) -> list[LeaseRequest]:
@@ -93,7 +101,7 @@ class Pool:
         kin = [one for one in self.states.values() if one.group is state.group]
         if state.group.answers_others(model):
             for one in kin:
-                one.not_here[model] = reason
+                one.exhausted[model] = reason
             return Settled(self.queues.fail_hopeless())
         alive = [one for one in kin if one.dropped is None]
         failed = [request for one in alive for request in self._drop(one, reason)]
@@ -124,25 +132,40 @@ class Pool:
         if held is not lease or state is None:
             return None
         del queues.lent[lease.id]
-        kind, need, group = outcome.kind, lease.need, state.group
+        outcome = self._judged(lease, state, outcome, now_s)
+        kind, need = outcome.kind, lease.need
         failed: list[LeaseRequest] = []
-        dropped, standing = {}, None
+        dropped, not_here = {}, None
         if kind is OutcomeKind.OK:
             self._answers[need.model] += 1
-            group.answered(need, lease.id)
-        elif kind is OutcomeKind.BUSY and outcome.is_limit:
-            standing = self._limited(lease, group, outcome, now_s)
-        elif kind is OutcomeKind.BUSY:
+            state.group.answered(need, lease.id)
+        elif kind is OutcomeKind.BUSY and not outcome.is_limit:
             # Overloaded: the others go first, though it stays open when it is the only one.
             queues.put_last(state)
         elif kind is OutcomeKind.NOT_HERE:
-            state.not_here[need.model] = "does not have the model"
+            if need.model not in state.not_here:
+                not_here = state.not_here[need.model] = _reason(outcome)
             failed = queues.fail_hopeless()
         elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
             dropped = {state.key.name: _reason(outcome)}
             failed = self._drop(state, _reason(outcome))
         state.settle(need, outcome, cost_usd, now_s)
-        return Settled([*failed, *queues.serve_changed(state, now_s)], dropped, standing)
+        served = queues.serve_changed(state, now_s)
+        return Settled([*failed, *served], dropped, not_here, outcome)
+
+    def _judged(self, lease: Lease, state: KeyState, outcome: Outcome, now_s: float) -> Outcome:
+        """Return an outcome with the blame where it belongs."""
+        if outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
+            standing = self._limited(lease, state.group, outcome, now_s)
+            outcome = replace(outcome, standing=standing)
+        here, has_other = Need(model=lease.need.model, tokens=0), False
+        if outcome.suspect is not None:
+            if not state.can_ever_serve(here):  # known meanwhile
+                kind = OutcomeKind.NOT_HERE if state.dropped is None else OutcomeKind.KEY_DEAD
+                return replace(outcome, kind=kind, suspect=None)
+            has_other = self.queues.can_ever_serve(replace(here, avoid=state.key.name))
+        newest_id = self.queues.last_id
+        return self._suspicions.judged(lease, outcome, newest_id=newest_id, has_other=has_other)
 
     def _limited(self, lease: Lease, group: Group, outcome: Outcome, now_s: float) -> Standing:
         """Let the group cool down, unless it is this request alone that is limited."""

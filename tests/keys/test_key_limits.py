@@ -183,7 +183,7 @@ def test_what_is_too_large_for_a_limit_cools_nobody_down_and_is_asked_of_another
     for _ in range(2):
         lease = manager.lease(what)
         tried.append(lease.key_name)
-        standing = manager.settle(lease, too_large())
+        standing = manager.settle(lease, too_large()).standing
         words = {**what.too_large_for, standing.too_large_for: "Limit 10000, Requested 12100"}
         what = need(12100, too_large_for=words)
     assert tried == ["a", "c"]
@@ -205,7 +205,7 @@ def test_what_is_too_large_for_a_limit_cools_nobody_down_and_is_asked_of_another
 )
 def test_a_limit_that_is_smaller_than_the_request_is_no_limit_to_wait_for(outcome, is_exceeded):
     manager = manager_of(1)
-    standing = manager.settle(manager.lease(need(12_000)), outcome)
+    standing = manager.settle(manager.lease(need(12_000)), outcome).standing
     assert bool(standing.too_large_for) == is_exceeded
     assert (manager.status()[0].state == "alive") == is_exceeded
 
@@ -227,9 +227,9 @@ def test_a_request_that_alone_is_limited_waits_by_itself():
     for _ in range(3):
         manager.settle(manager.lease(need()), OK)
     clock.advance(30)
-    before = manager.settle(manager.lease(need()), limited(0.001))
+    before = manager.settle(manager.lease(need()), limited(0.001)).standing
     clock.advance(1)
-    standing = manager.settle(alone.wait(), limited(500))
+    standing = manager.settle(alone.wait(), limited(500)).standing
     assert (standing.answers, standing.limits) == (before.answers, before.limits) == (3, 1)
     assert manager.status()[0].state == "alive"
 
@@ -265,7 +265,7 @@ def limits_for(manager, clock, seconds, model="m", outcome=None):
     until_s = clock.now_s() + seconds
     while True:
         lease = manager.lease(need(model=model))
-        standing = manager.settle(lease, outcome or limited())
+        standing = manager.settle(lease, outcome or limited()).standing
         if clock.now_s() >= until_s:
             return lease, standing
         clock.advance(60)
@@ -293,7 +293,7 @@ def test_few_limits_with_long_pauses_between_them_tell_nothing():
     manager = manager_of(1, clock=clock)
     manager.settle(manager.lease(need()), limited())
     clock.advance(3600)
-    assert manager.settle(manager.lease(need()), limited()).limited_for_s == 0
+    assert manager.settle(manager.lease(need()), limited()).standing.limited_for_s == 0
 
 
 def test_a_key_that_answers_for_another_model_is_given_up_for_the_limited_one_alone():
