@@ -153,8 +153,8 @@ def ask(
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
-        need = replace(need, avoid=lease.key_name if outcome.suspect is not None else "")
-        if need.avoid:
+        if outcome.suspect is not None:  # another key may see it otherwise
+            need = replace(need, avoid=lease.key_name)
             continue
         if outcome.is_limit:
             need = _need_after_limit(need, outcome, history, clock.now_s(), chance)
