@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keys_fixture import DEAD, OK, UNSENT, Asked, answered, key, limited, manager_of, need
 
+from openai_parallel_toolkit.calls.admission import Admission
+from openai_parallel_toolkit.calls.attempts import End, Policy
+from openai_parallel_toolkit.calls.run_context import RunContext, SubmittedCall
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import NoUsableKey, RequestRejected
 from openai_parallel_toolkit.core.records import Outcome, OutcomeKind, RateHints
@@ -280,6 +283,20 @@ def test_a_key_that_answers_nothing_but_limits_is_given_up_with_its_group():
     assert manager.dropped() == dict.fromkeys("ab", "answered nothing but limits: slow down")
     with pytest.raises(NoUsableKey, match="nothing but limits"):
         manager.lease(need())
+
+
+def test_a_call_gives_up_a_key_after_the_patience_of_its_policy():
+    clock = FakeClock()
+    manager = manager_of(1, clock=clock)
+    policy, admission = Policy(limit_patience_s=300), Admission(manager, None)
+    context = RunContext(prices=manager.prices, policy=policy)
+    call, began_s = SubmittedCall(request=None, id=None, context=context), clock.now_s()
+    while manager.has_usable():
+        end = End(manager.lease(need()), 1, limited(message="slow down"))
+        admission.settle(end, call)
+        clock.advance(60)
+    assert clock.now_s() - began_s >= 300
+    assert manager.dropped() == {"key-1": "answered nothing but limits for 540 s: slow down"}
 
 
 def test_a_key_that_tells_how_long_is_not_given_up():
