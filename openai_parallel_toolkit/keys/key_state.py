@@ -59,7 +59,7 @@ class KeyState:
             return Block(BlockReason.REFUSED)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
-        if not self._has_room(need):
+        if (need.too_large_for or self.limits) and not self._has_room(need):
             return Block(BlockReason.TOO_SMALL, by_size=True)
         blocked = self.group.block(need, now_s)
         if blocked is not None:

@@ -79,6 +79,8 @@ class Suspicions:
             newest_id: of the leases that were given so far.
             has_other: whether another key may serve the request.
         """
+        if outcome.kind is OutcomeKind.OK and not self._open and lease.api_base in self._apis:
+            return outcome
         if outcome.kind is OutcomeKind.OK:
             self.clear(lease.key_name, lease.need.model, "")
         self._apis |= {lease.api_base} if _speaks_api(outcome) else set()
