@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..calls.attempts import Policy
+from ..calls.model_parameters import fitted_body
 from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
@@ -69,9 +70,9 @@ class CallLines(Door):
         url = line_url(lease, batch.path)
         deployment = lease.azure_deployment
         for attempt_id, body in self._store.bodies(batch):
-            named = body
+            named = fitted_body(batch.path, body, batch.model)
             if deployment is not None and deployment != batch.model:
-                named = canonical_json({**json.loads(body), "model": deployment})
+                named = canonical_json({**json.loads(named), "model": deployment})
             yield request_line(custom_id(attempt_id), url, named)
 
     # -- and back ------------------------------------------------------------------------------

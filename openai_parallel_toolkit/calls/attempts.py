@@ -21,6 +21,7 @@ from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
+from .model_parameters import ModelParameters
 from .refusals import Clean
 
 #: The longest that a server's Retry-After is honoured at a time.
@@ -63,6 +64,7 @@ class Claim:
 class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
+    request: Request
     lease: Lease
     attempt_id: int
     timeout_s: float
@@ -109,6 +111,7 @@ def ask(
     policy: Policy,
     *,
     prices: PriceBook,
+    parameters: ModelParameters,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
@@ -123,7 +126,8 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
+        sent = parameters.fitted(request, lease.api_base)
+        ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
@@ -134,6 +138,8 @@ def ask(
         yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if parameters.learn(sent, lease.api_base, ended):
+            continue
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s

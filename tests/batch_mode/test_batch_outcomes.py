@@ -9,6 +9,7 @@ from batch_fixture import Ask, Chain, billed_twice, cost_of, lines_of, live_call
 
 from openai_parallel_toolkit import (
     BatchOptions,
+    ChatModel,
     ConfigError,
     EmbeddingModel,
     FilesFailed,
@@ -382,3 +383,19 @@ def test_impossible_options_name_the_field():
         BatchOptions(max_lines=0)
     with pytest.raises(ConfigError, match="poll_s"):
         BatchOptions(poll_s=-1)
+
+
+class AsksOneThatThinks(Ask):
+    def process_data(self, data):
+        return request_openai_api(ChatModel("o4-mini", content=data, max_tokens=40))
+
+
+def test_lines_to_a_model_that_thinks_carry_their_limit_by_its_name_there(fixture):
+    sim = fixture.simulate()
+    summary = fixture.inputs(2).configure(sim).run(AsksOneThatThinks)
+    lines = [
+        line for batch in sim.batches.batches() for line in batch.input_file.content.splitlines()
+    ]
+    sent = [json.loads(line)["body"] for line in lines]
+    assert (summary.done, [body["max_completion_tokens"] for body in sent]) == (2, [40, 40])
+    assert not any("max_tokens" in body for body in sent)
