@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..api.prompts import Defaults, PromptsOptions, PromptsRun
-from ..api.prompts.lines import PATHS, RESPONSES
+from ..api.prompts.parameters import PATHS, RESPONSES
 from ..core.errors import UsageError
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings

@@ -9,7 +9,11 @@ from typing import Any
 from ...core.errors import RequestFailed, ToolkitError
 from ...core.records import Reply
 from ...runs.results import FailuresFile, json_line
-from .lines import EMBEDDINGS, PromptLine
+from .lines import PromptLine
+from .parameters import EMBEDDINGS
+
+#: Items of a response that call the user's own tools.
+_CALLS = ("function_call", "custom_tool_call")
 
 #: What a line came to: its answer, or what the file of failures tells of it.
 LineResult = Reply | Mapping[str, Any]
@@ -58,8 +62,14 @@ def _vectors(given: Any, raw: Mapping[str, Any]) -> Any:
 
 
 def _tool_calls(raw: Mapping[str, Any]) -> Any:
+    """Return the calls that the model asks the user for, as the API has them."""
+    if isinstance(raw.get("output"), list):
+        items = (item for item in raw["output"] if isinstance(item, dict))
+        return [item for item in items if item.get("type") in _CALLS]
     choices = raw.get("choices")
-    return choices[0]["message"].get("tool_calls") if choices else None
+    message = choices[0]["message"] if choices else {}
+    older = message.get("function_call")
+    return message.get("tool_calls") or (older and [{"type": "function", "function": older}])
 
 
 def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:
