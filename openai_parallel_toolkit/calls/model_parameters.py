@@ -1,7 +1,8 @@
-"""Send a chat's parameters under the names that its model takes."""
+"""Send a request's parameters as its model takes them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -14,21 +15,18 @@ from ..transport.base import SendFault
 
 logger = logging.getLogger(__name__)
 
-_CHAT = "/chat/completions"
 #: Models that think before they answer.
 #: Source: https://platform.openai.com/docs/guides/reasoning (read 2026-11).
 _THINKING = re.compile(r"(ft:)?(o\d|gpt-[5-9])(?![a-z\d])")
-#: What goes instead of a parameter that a model does not take; None: nothing.
-_INSTEAD = {
-    "max_tokens": "max_completion_tokens",
-    "temperature": None,
-    "top_p": None,
-    "presence_penalty": None,
-    "frequency_penalty": None,
-}
+_LIMIT, _LIMIT_OF_THINKING = "max_tokens", "max_completion_tokens"
+#: How a model is to choose its words: left out where it does as it likes.
+_CHOICE = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+#: What may be changed, by API path.
+_CHANGEABLE = {"/chat/completions": _CHOICE | {_LIMIT}, "/responses": _CHOICE}
 _REFUSALS = (400, 422)
 _CODES = frozenset({"unsupported_parameter", "unsupported_value"})
 _DEEPEST = 20
+_DECODER = json.JSONDecoder()
 
 
 def fitted_body(path: str, body: bytes, model: str) -> bytes:
@@ -55,7 +53,9 @@ class ModelParameters:
         """Take in how a request ended; return whether it is worth another try as `fitted`."""
         if not isinstance(ended, RawReply) or ended.status not in _REFUSALS:
             return False
-        held = _held(sent.path, sent.body, frozenset(_named(ended.body, 0)))
+        held = _held(
+            sent.path, sent.body, frozenset(_named(ended.body.decode(errors="replace"), 0))
+        )
         if held:
             self._refused[api_base, sent.model] = self._of(sent, api_base) | held
         return bool(held)
@@ -68,9 +68,9 @@ class ModelParameters:
         if (model, name) in self._told:
             return
         self._told.add((model, name))
-        other = _INSTEAD[name]
-        done, advice = ("left out", f"{name}=None, or no {name}")
-        if other is not None:
+        done, advice = "left out", f"{name}=None, or no {name}"
+        if name == _LIMIT:
+            other = _LIMIT_OF_THINKING
             done, advice = f"sent as {other}", f"{other} (prompts: --param {other}=N)"
         logger.warning(
             "%s takes no %s: it is %s; write %s",
@@ -83,12 +83,13 @@ class ModelParameters:
 
 
 def _known(model: str) -> frozenset[str]:
-    return frozenset({"max_tokens"} if _THINKING.match(model) else ())
+    return frozenset({_LIMIT} if _THINKING.match(model) else ())
 
 
 def _held(path: str, body: bytes, names: frozenset[str]) -> frozenset[str]:
-    """Return those of the parameters that a body has."""
-    if path != _CHAT or not any(f'"{name}"'.encode() in body for name in names):
+    """Return those of the parameters that a body has and that may be changed."""
+    names &= _CHANGEABLE.get(path, frozenset())
+    if not any(f'"{name}"'.encode() in body for name in names):
         return frozenset()
     return frozenset(names & json.loads(body).keys())
 
@@ -97,25 +98,24 @@ def _without(body: bytes, names: frozenset[str]) -> bytes:
     if not names:
         return body
     given = json.loads(body)
-    renamed = {other: given[name] for name in names if (other := _INSTEAD[name]) is not None}
+    renamed = {_LIMIT_OF_THINKING: given[_LIMIT]} if _LIMIT in names else {}
     return canonical_json({**renamed, **{k: v for k, v in given.items() if k not in names}})
 
 
 def _named(error: Any, depth: int) -> Iterator[str]:
     """Yield the parameters that a refusal names, also where a router wraps it in its own."""
-    if isinstance(error, (str, bytes)) and depth < _DEEPEST:
-        try:
-            opened = json.loads(error)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(opened, (dict, list)):
-            yield from _named(opened, depth + 1)
-    elif isinstance(error, dict) and depth < _DEEPEST:
-        told = (error.get(name) for name in ("code", "type", "param"))
-        words = {word for word in told if isinstance(word, str)}
-        if words & _CODES:
-            yield from _INSTEAD.keys() & words
-        yield from _named(list(error.values()), depth + 1)
-    elif isinstance(error, list) and depth < _DEEPEST:
+    if depth == _DEEPEST:
+        return
+    if isinstance(error, str):
+        with contextlib.suppress(ValueError, RecursionError):
+            opened, _ = _DECODER.raw_decode(error, max(error.find("{"), 0))
+            yield from _named(None if isinstance(opened, str) else opened, depth + 1)
+    elif isinstance(error, list):
         for inner in error:
             yield from _named(inner, depth + 1)
+    elif isinstance(error, dict):
+        code, kind, param = (error.get(name) for name in ("code", "type", "param"))
+        is_said = any(isinstance(word, str) and word in _CODES for word in (code, kind))
+        if isinstance(param, str) and (is_said or (param in _CHOICE and code is None)):
+            yield param  # of these the Responses API has no code
+        yield from _named(list(error.values()), depth + 1)

@@ -13,6 +13,7 @@ from openai_parallel_toolkit import (
     FakeTransport,
     Gpt35Turbo,
     RequestRejected,
+    ResponsesModel,
     request_openai_api,
 )
 from openai_parallel_toolkit.calls.models import request_of
@@ -39,8 +40,27 @@ FORMS = {
             "raw": json.dumps({"error": error_of(param)})
         }}
     },
+    "in a sentence": lambda param: {
+        "error": {
+            "message": f"BadRequestError: {json.dumps({'error': error_of(param)})} Group=mine",
+            "type": None, "param": None, "code": "400",
+        }
+    },
     "as a text": lambda param: {"detail": json.dumps({"error": error_of(param)})},
 }  # fmt: skip
+
+
+RESPONSE = RawReply(
+    status=200,
+    headers={},
+    body=json.dumps(
+        {
+            "status": "completed",
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "ok"}]}],
+            "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
+        }
+    ).encode(),
+)
 
 
 class Picky:
@@ -57,7 +77,7 @@ class Picky:
             if name in body:
                 told = json.dumps(self.form(name)).encode()
                 return RawReply(status=self.status, headers={}, body=told)
-        return chat_reply("ok", request)
+        return chat_reply("ok", request) if "messages" in body else RESPONSE
 
 
 def ask(server, *models):
@@ -135,6 +155,16 @@ def test_every_prompt_of_a_list_is_answered_and_the_change_is_told_once(caplog):
     assert len([r for r in caplog.records if r.action == "parameter_changed"]) == 2
 
 
+@pytest.mark.parametrize("name", ["temperature", "top_p"])
+def test_a_response_is_asked_for_without_what_its_model_does_not_take(name):
+    server = Picky(name, form=lambda param: {"error": error_of(param, None)})
+    model = ResponsesModel("gpt-5.2", "hello", max_output_tokens=5, **{name: 0})
+    asked = [model, ResponsesModel("gpt-5.2", "again", **{name: 0})]
+    assert len(ask(server, *asked)[1]) == 3
+    assert [name in body for body in server.bodies] == [True, False, False]
+    assert server.bodies[1]["max_output_tokens"] == 5
+
+
 def test_the_temperature_of_a_built_in_model_does_not_stand_in_its_way():
     answers, _ = ask(Picky("temperature"), Gpt35Turbo("hello", model="gpt-5-mini"))
     assert answers == ["ok"]
@@ -165,6 +195,8 @@ def test_what_one_server_refuses_is_still_sent_to_another():
         error_of("max_tokens", "invalid_value"),
         error_of("max_tokens", None),
         error_of("logprobs"),
+        error_of("temperature", "decimal_above_max_value"),
+        error_of("temperature", 400),
         error_of("messages", "unsupported_value"),
         error_of(None),
         {"message": "max_tokens: unsupported_parameter", "code": ["unsupported_parameter"]},
@@ -174,5 +206,5 @@ def test_what_one_server_refuses_is_still_sent_to_another():
 def test_other_refusals_are_told_after_one_attempt(error):
     server = Picky("max_tokens", form=lambda param: {"error": error})
     with pytest.raises(RequestRejected):
-        ask(server, chat(max_tokens=50, logprobs=True))
+        ask(server, chat(max_tokens=50, logprobs=True, temperature=9))
     assert len(server.bodies) == 1
