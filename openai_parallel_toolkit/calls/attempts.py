@@ -126,7 +126,8 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        sent = parameters.fitted(request, lease.api_base)
+        body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
+        sent = request if body is request.body else replace(request, body=body)
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
@@ -138,12 +139,22 @@ def ask(
         yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
-        if parameters.learn(sent, lease.api_base, ended):
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
             continue
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _fits_now(
+    sent: Request, lease: Lease, ended: RawReply | SendFault, parameters: ModelParameters
+) -> bool:
+    """Return whether a refusal tells how the request is to be sent instead."""
+    if not isinstance(ended, RawReply) or ended.status < 400:
+        return False
+    parameters.learn(sent.path, sent.model, ended.body, lease.api_base)
+    return parameters.fitted(sent.path, sent.model, sent.body, lease.api_base) is not sent.body
 
 
 def _pause_s(

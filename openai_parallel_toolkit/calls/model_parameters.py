@@ -7,11 +7,10 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.records import RawReply, Request, canonical_json
-from ..transport.base import SendFault
+from ..core.records import canonical_json
 
 logger = logging.getLogger(__name__)
 
@@ -23,46 +22,42 @@ _LIMIT, _LIMIT_OF_THINKING = "max_tokens", "max_completion_tokens"
 _CHOICE = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
 #: What may be changed, by API path.
 _CHANGEABLE = {"/chat/completions": _CHOICE | {_LIMIT}, "/responses": _CHOICE}
-_REFUSALS = (400, 422)
 _CODES = frozenset({"unsupported_parameter", "unsupported_value"})
 _DEEPEST = 20
 _DECODER = json.JSONDecoder()
 
 
-def fitted_body(path: str, body: bytes, model: str) -> bytes:
-    """Return the body of a request to a model without what it is known not to take."""
-    return _without(body, _held(path, body, _known(model)))
-
-
 @dataclass(eq=False)
 class ModelParameters:
-    """Which parameters models were found not to take; used on one event loop alone."""
+    """Which parameters models were found not to take, at each address; not for threads to share."""
 
-    #: By the address that was asked, and the model.
     _refused: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
-    def fitted(self, request: Request, api_base: str) -> Request:
-        """Return what is sent for a request; it stands for the same call."""
-        held = _held(request.path, request.body, self._of(request, api_base))
-        for name in held:
-            self._tell(request.model, name)
-        return replace(request, body=_without(request.body, held)) if held else request
+    def fitted(self, path: str, model: str, body: bytes, api_base: str = "") -> bytes:
+        """Return what is sent for the body of a request; it stands for the same call."""
+        refused = self._of(model, api_base) & _CHANGEABLE.get(path, frozenset())
+        if not any(f'"{name}"'.encode() in body for name in refused):
+            return body
+        given = json.loads(body)
+        kept = {name: value for name, value in given.items() if name not in refused}
+        if _LIMIT in given.keys() & refused:
+            kept.setdefault(_LIMIT_OF_THINKING, given[_LIMIT])
+        for name in sorted(given.keys() & refused):
+            self._tell(model, name)
+        return body if kept == given else canonical_json(kept)
 
-    def learn(self, sent: Request, api_base: str, ended: RawReply | SendFault) -> bool:
-        """Take in how a request ended; return whether it is worth another try as `fitted`."""
-        if not isinstance(ended, RawReply) or ended.status not in _REFUSALS:
-            return False
-        held = _held(
-            sent.path, sent.body, frozenset(_named(ended.body.decode(errors="replace"), 0))
-        )
-        if held:
-            self._refused[api_base, sent.model] = self._of(sent, api_base) | held
-        return bool(held)
+    def learn(self, path: str, model: str, refusal: bytes, api_base: str = "") -> bool:
+        """Take in what a refusal names; return whether that may go another way, as `fitted`."""
+        named = frozenset(_named(refusal.decode(errors="replace"), 0))
+        named &= _CHANGEABLE.get(path, frozenset())
+        if named:
+            self._refused[api_base, model] = self._of(model, api_base) | named
+        return bool(named)
 
-    def _of(self, request: Request, api_base: str) -> frozenset[str]:
-        refused = self._refused.get((api_base, request.model))
-        return _known(request.model) if refused is None else refused
+    def _of(self, model: str, api_base: str) -> frozenset[str]:
+        refused = self._refused.get((api_base, model))
+        return _known(model) if refused is None else refused
 
     def _tell(self, model: str, name: str) -> None:
         if (model, name) in self._told:
@@ -84,22 +79,6 @@ class ModelParameters:
 
 def _known(model: str) -> frozenset[str]:
     return frozenset({_LIMIT} if _THINKING.match(model) else ())
-
-
-def _held(path: str, body: bytes, names: frozenset[str]) -> frozenset[str]:
-    """Return those of the parameters that a body has and that may be changed."""
-    names &= _CHANGEABLE.get(path, frozenset())
-    if not any(f'"{name}"'.encode() in body for name in names):
-        return frozenset()
-    return frozenset(names & json.loads(body).keys())
-
-
-def _without(body: bytes, names: frozenset[str]) -> bytes:
-    if not names:
-        return body
-    given = json.loads(body)
-    renamed = {_LIMIT_OF_THINKING: given[_LIMIT]} if _LIMIT in names else {}
-    return canonical_json({**renamed, **{k: v for k, v in given.items() if k not in names}})
 
 
 def _named(error: Any, depth: int) -> Iterator[str]:

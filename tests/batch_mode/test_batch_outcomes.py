@@ -387,15 +387,15 @@ def test_impossible_options_name_the_field():
 
 class AsksOneThatThinks(Ask):
     def process_data(self, data):
-        return request_openai_api(ChatModel("o4-mini", content=data, max_tokens=40))
+        return request_openai_api(ChatModel("o4-mini", content=data, max_tokens=40, temperature=0))
 
 
-def test_lines_to_a_model_that_thinks_carry_their_limit_by_its_name_there(fixture):
-    sim = fixture.simulate()
+def test_lines_to_a_model_that_thinks_carry_what_it_takes(fixture):
+    picky = Fault("unsupported_temperature", path="#line", marker='"temperature"')
+    sim = fixture.simulate(faults=[picky])
     summary = fixture.inputs(2).configure(sim).run(AsksOneThatThinks)
-    lines = [
-        line for batch in sim.batches.batches() for line in batch.input_file.content.splitlines()
-    ]
-    sent = [json.loads(line)["body"] for line in lines]
-    assert (summary.done, [body["max_completion_tokens"] for body in sent]) == (2, [40, 40])
-    assert not any("max_tokens" in body for body in sent)
+    files = (batch.input_file.content.splitlines() for batch in sim.batches.batches())
+    sent = sorted(sorted(json.loads(line)["body"]) for lines in files for line in lines)
+    first = ["max_completion_tokens", "messages", "model", "temperature"]
+    assert (summary.done, sim.ledger.billed()) == (2, 2)
+    assert sent == sorted([first] * 2 + [first[:3]] * 2)  # each line once more, without
