@@ -143,15 +143,10 @@ def ask(
             cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
             outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        fits_now = outcome.kind is OutcomeKind.REJECTED and _fits_now(
-            sent, lease, ended, parameters
-        )
-        if fits_now:  # neither the model nor the key is at fault
-            outcome = replace(outcome, suspect=None)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
-        if fits_now:
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
             continue
         if outcome.suspect is not None:  # another key may see it otherwise
             need = replace(need, avoid=lease.key_name)

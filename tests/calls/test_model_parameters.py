@@ -134,8 +134,9 @@ def test_what_a_refusal_names_is_never_sent_again(form, status, caplog):
     assert "mine takes no max_tokens: it is sent as max_completion_tokens; write" in told[0]
 
 
-def test_every_prompt_of_a_list_is_answered_and_the_change_is_told_once(caplog):
-    server = Picky("max_tokens", "temperature")
+@pytest.mark.parametrize("form", ["plain", "in a sentence"])
+def test_every_prompt_of_a_list_is_answered_and_the_change_is_told_once(form, caplog):
+    server = Picky("max_tokens", "temperature", form=FORMS[form])
     messages = [[{"role": "user", "content": f"{n}"}] for n in range(20)]
     transport = FakeTransport(server)
     with (
