@@ -21,6 +21,7 @@ from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
+from .model_parameters import ModelParameters
 from .refusals import Clean
 from .usage import served
 
@@ -64,6 +65,7 @@ class Claim:
 class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
+    request: Request
     lease: Lease
     attempt_id: int
     timeout_s: float
@@ -110,6 +112,7 @@ def ask(
     policy: Policy,
     *,
     prices: PriceBook,
+    parameters: ModelParameters,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
@@ -129,7 +132,9 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
+        body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
+        sent = request if body is request.body else replace(request, body=body)
+        ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
@@ -141,6 +146,8 @@ def ask(
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
+            continue
         if outcome.suspect is not None:  # another key may see it otherwise
             need = replace(need, avoid=lease.key_name)
             continue
@@ -148,6 +155,16 @@ def ask(
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _fits_now(
+    sent: Request, lease: Lease, ended: RawReply | SendFault, parameters: ModelParameters
+) -> bool:
+    """Return whether a refusal tells how the request is to be sent instead."""
+    if not isinstance(ended, RawReply) or ended.status < 400:
+        return False
+    parameters.learn(sent.path, sent.model, ended.body, lease.api_base)
+    return parameters.fitted(sent.path, sent.model, sent.body, lease.api_base) is not sent.body
 
 
 def _pause_s(

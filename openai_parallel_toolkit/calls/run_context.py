@@ -103,7 +103,7 @@ class AttemptJournal(Protocol):
         """It got none."""
 
     def is_earlier(self, attempt_id: int) -> bool:
-        """Tell whether an earlier run met the answer of an attempt."""
+        """Tell whether an earlier run met its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
