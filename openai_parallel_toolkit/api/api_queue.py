@@ -21,7 +21,7 @@ from ..core.errors import NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
-from ..costs.prices import PriceBook
+from ..costs.prices import KnownModel, PriceBook
 from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
@@ -298,9 +298,9 @@ class _IgnoredError(Exception):
 class _NoPrices(PriceBook):
     """Looks nothing up: nothing here is bought under a cap."""
 
-    def look_up(self, model: str) -> tuple[None, int]:
-        del model
-        return None, 0
+    def _model(self, name: str) -> KnownModel:
+        del name
+        return KnownModel()
 
 
 def _path_of(url: str) -> str:

@@ -22,6 +22,7 @@ from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
 from .refusals import Clean
+from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -133,8 +134,9 @@ def ask(
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         if reply is not None:
-            cost_usd = prices.cost_usd(request.model, outcome.usage)
-            outcome = replace(outcome, cost_usd=cost_usd)
+            usage = served(outcome.usage, request.service_tier)
+            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
+            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:

@@ -111,7 +111,7 @@ class CallDriver:
         journal, durable = call.context.journal, None
         self._note_reach(end)
         outcome = self.settle(end, call)
-        if journal is not None and outcome.kind is OutcomeKind.OK:
+        if journal is not None and outcome.kind.is_answer:
             durable, done = self.calls.durable()
             body = end.ended.body if isinstance(end.ended, RawReply) else b""
             journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)

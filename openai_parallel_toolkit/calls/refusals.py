@@ -123,7 +123,8 @@ def classify_refusal(
     is_page, words = is_web_page(reply), provider_words(raw)
     if status < 300:
         fault, _ = words.fault(None)
-        status = words.http_status or _STATUS_OF_FAULT.get(fault, _OTHERWISE)
+        otherwise = 400 if any(map(is_general, words.codes)) else _OTHERWISE
+        status = words.http_status or _STATUS_OF_FAULT.get(fault, otherwise)
     fault, code = words.fault(status)
     if status in _NOWHERE and (status == 405 or isinstance(raw, str)):
         fault = Fault.ADDRESS

@@ -177,7 +177,7 @@ class KeyState:
         self.in_flight -= 1
         self.group.in_flight -= 1
         self._in_flight_by_model[need.model] -= 1
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer:
             self.half_open = None
         if outcome.kind is OutcomeKind.UNSENT:
             self._take(need.model, 0, -need.tokens, now_s)

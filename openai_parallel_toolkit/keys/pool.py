@@ -227,7 +227,7 @@ class Pool:
         kind, model = outcome.kind, lease.need.model
         failed: list[LeaseRequest] = []
         dropped = not_here = None
-        if kind is OutcomeKind.OK:
+        if kind.is_answer:
             state.group.answered(lease.id)
         elif kind is OutcomeKind.BUSY and outcome.is_limit:
             wait_s = outcome.retry_after_s

@@ -74,6 +74,7 @@ class FileRunner:
         """
         self.hooks = hooks
         self._max_file_attempts = options.max_file_attempts
+        self._renews = options.retry_failed
         self._session = session
         self._journal = session.journal
         self._register = session.register
@@ -136,6 +137,7 @@ class FileRunner:
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
             absent=asks,
+            renews=self._renews,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._session.clock,
         )
