@@ -16,6 +16,7 @@ from ..calls.attempts import Policy
 from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel
+from ..calls.open_runs import outside_files
 from ..calls.pending_call import AnswerPolicy, CallContext
 from ..calls.responses import is_worth_keeping
 from ..calls.run_context import StopToken
@@ -122,7 +123,7 @@ class APIRequester:
         )
         self._sender = Sender(keys, transport=transport, limiter=self._limiter, clock=clock)
         # Not while the first answers are awaited.
-        self._sender.untracked_context.prices.look_up(model_name)
+        self._sender.untracked_context.prices.load(model_name)
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
@@ -223,7 +224,9 @@ class APIRequester:
         """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
         file_calls = current_file_calls.get() or FileCalls(
             sender=self._sender,
-            context=replace(self._sender.untracked_context, stop=StopToken()),
+            context=replace(
+                outside_files(self._sender.untracked_context, self._sender), stop=StopToken()
+            ),
         )
         context = file_calls.context
         context = replace(context, policy=self._policy, budget=context.budget or self._budget)

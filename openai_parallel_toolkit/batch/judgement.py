@@ -11,8 +11,9 @@ from ..calls.classify import classify
 from ..calls.provider_codes import Fault, fault_of, plain
 from ..calls.refusals import Clean
 from ..calls.responses import error_in, parse_object
+from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.prices import PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
 #: What is wrong with the key, and not with what was asked.
@@ -149,13 +150,19 @@ def judge_line(
 
 
 def line_cost_usd(
-    prices: PriceBook, model: str, body: bytes, usage: Usage | None
+    prices: PriceBook,
+    model: str,
+    body: bytes,
+    usage: Usage | None,
+    deployment: str | None = None,
 ) -> Decimal | None:
     """Return what an answer in a batch cost; None: the price or the usage is not known.
 
-    It is the price of what its line named, a model or a deployment, else of what answered.
+    It is the price of what its line named, a model or a deployment, else of what answered; before
+    them that of the deployment which took the model's place in the line.
     """
-    live_usd = prices.cost_usd(model, usage)
-    if live_usd is None and usage is not None:
-        live_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
-    return None if live_usd is None else BATCH_SHARE * live_usd
+    usage = in_batch(usage)
+    cost_usd = prices.cost_usd(model, usage, deployment)
+    if cost_usd is None and usage is not None:
+        cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+    return cost_usd

@@ -16,6 +16,7 @@ from ..transport import Transport
 from .call_cache import CallCache
 from .file_calls import FileCalls, current_file_calls
 from .models import OpenAIModel, PayloadModel, request_of
+from .open_runs import OpenRun, outside_files
 from .own_generate import AskingThread, FreshThread
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
@@ -86,8 +87,12 @@ class CallContext:
         """Return where the code that runs now asks; see `request_openai_api`."""
         if keys is None and config_path is not None:
             keys = manager_of(config_path)
-        file_calls = current_file_calls.get() or _outside(keys, journal)
-        run_context = file_calls.context
+        file_calls = current_file_calls.get()
+        if file_calls is None:
+            file_calls = _outside(keys, journal)
+            run_context = outside_files(file_calls.context, file_calls.sender)
+        else:
+            run_context = file_calls.context
         if max_retries is not None and max_retries != run_context.policy.max_retries:
             policy = dataclasses.replace(run_context.policy, max_retries=max_retries)
             run_context = dataclasses.replace(run_context, policy=policy)
@@ -180,8 +185,11 @@ def pending_call(
 
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:
-    sender = Sender.of(keys or default_manager())
+    newest = OpenRun.newest()
+    sender = newest.sender if newest and keys is None else Sender.of(keys or default_manager())
     if journal is not None:
         return CallCache.of(sender, journal).file_calls
-    sender.warn_if_untracked()
+    run = OpenRun.newest(sender)
+    if run is not None and run.sender.keys is sender.keys:
+        run.admit_untracked()
     return FileCalls(sender=sender, context=sender.untracked_context)

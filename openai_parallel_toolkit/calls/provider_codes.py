@@ -118,7 +118,6 @@ PROVIDERS = (
                 "Your team *used all available credits*",
                 "Your newly created team* have any credits*",
             ),
-            Fault.MODEL: ("The model * does not exist or your team *",),
             Fault.REQUEST: ("Content violates usage guidelines*",),
         },
     ),
@@ -225,10 +224,13 @@ PROVIDERS = (
     ProviderCodes(
         name="vLLM",
         source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server/",
-        codes={
-            Fault.KEY: "AuthenticationError",
-            Fault.MODEL: "404:NotFoundError",
-        },
+        codes={Fault.KEY: "AuthenticationError"},
+        phrases={Fault.MODEL: ("The model * does not exist*",)},
+    ),
+    ProviderCodes(
+        name="Ollama",
+        source="https://github.com/ollama/ollama/blob/main/middleware/openai.go",
+        phrases={Fault.MODEL: ('model "*" not found*', "model '*' not found*")},
     ),
     ProviderCodes(
         name="LiteLLM's proxy",
@@ -270,7 +272,10 @@ PROVIDERS = (
             Fault.REQUEST: "request_too_large",
             Fault.ACCESS: "permission_error",
         },
-        phrases={Fault.QUOTA: ("Your credit balance is too low*",)},
+        phrases={
+            Fault.QUOTA: ("Your credit balance is too low*",),
+            Fault.MODEL: ("model: *",),
+        },
     ),
     ProviderCodes(
         name="frameworks that serve an API",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -54,6 +54,26 @@ class Suspect(str, Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """Images, audio and documents of a prompt, which are billed by other rules than text."""
+
+    #: Of the body, that are no text.
+    size_bytes: int = 0
+    #: About how many tokens they are.
+    likely_tokens: int = 0
+    #: The most that they are, documents left out.
+    most_tokens: int = 0
+    #: Part of `most_tokens` that is audio.
+    most_audio_tokens: int = 0
+    #: Documents, and what lies elsewhere: they may fill the model's whole context.
+    documents: int = 0
+
+    def __add__(self, other: Media) -> Media:
+        names = [one.name for one in fields(self)]
+        return Media(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked of a provider, whichever key will carry it."""
 
@@ -72,6 +92,12 @@ class Request:
     reply_limit_tokens: int | None = None
     #: How many replies the body asks for at once.
     choices: int = 1
+    #: What the prompt holds besides text; None: nothing.
+    media: Media | None = None
+    #: What the body wants to be served at; "": it does not say.
+    service_tier: str = ""
+    #: Whether it asks for replies that are spoken.
+    wants_audio: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +117,26 @@ class Usage:
     """Tokens as the provider counted them."""
 
     prompt_tokens: int = 0
+    #: All output, reasoning included.
     completion_tokens: int = 0
     #: Part of prompt_tokens that was read from the provider's cache.
     cached_tokens: int = 0
+    #: Part of prompt_tokens that was written into it.
+    cache_write_tokens: int = 0
+    #: Parts that are audio.
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    #: What the reply says that it was served at, such as "flex"; None: it does not say.
+    service_tier: str | None = None
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add the tokens up; a sum has no tier."""
+        names = (one.name for one in fields(self) if one.name != "service_tier")
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +196,10 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

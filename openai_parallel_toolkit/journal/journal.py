@@ -187,10 +187,10 @@ class Journal(JournalQueries):
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
 
-    def failed(self, file_id: int, note: FailureNote, max_file_attempts: int) -> None:
+    def failed(self, file_id: int, note: FailureNote, max_file_attempts: int | None) -> None:
         """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.
 
-        Several times in one run count once.
+        None: this failure puts no file aside. Several times in one run count once.
         """
         self._write(
             "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
