@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import NoUsableKey, UsageError
@@ -39,8 +40,8 @@ class ApiQueue:
     """Sends requests to one URL and gives their raw responses in order; lives on one event loop.
 
     The tokens of the requests sent within any 60 seconds never exceed `rate_limit`; they are
-    estimated from the input, four bytes a token. Answers to chat completions and embeddings are
-    told from errors.
+    estimated from the input, four bytes a token. Answers are told from errors by the rules of the
+    API that `url` ends in: chat completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class ApiQueue:
         if ended is None:  # it was stopped
             return outcome
         self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer:  # handed on as it is
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
@@ -304,8 +305,9 @@ class _NoPrices(PriceBook):
 
 
 def _path_of(url: str) -> str:
-    is_embeddings = urlsplit(url).path.rstrip("/").endswith("/embeddings")
-    return "/embeddings" if is_embeddings else "/chat/completions"
+    """Return by which API's rules the answers are read; a chat's where the URL names none."""
+    path = urlsplit(url).path.rstrip("/")
+    return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
 
 
 def _empty(path: str) -> dict[str, Any]:

@@ -21,9 +21,9 @@ def classify(
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
-    if is_web_page(ended):
-        return web_page(ended), None
     raw = read_body(ended.body)
+    if raw is None and is_web_page(ended):
+        return web_page(ended), None
     found = None if raw is None else read_answer(path, raw, clean=clean)
     usage, error = read_usage(raw or {}), error_in(raw or {})
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:

@@ -198,6 +198,8 @@ def is_web_page(reply: RawReply) -> bool:
     """Return whether a reply is a web page."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     beginning = reply.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if beginning.startswith((b"{", b"[")):  # JSON, whatever it is called
+        return False
     return kind in ("text/html", "application/xhtml+xml") or beginning.startswith(
         (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
     )

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..core.errors import IncompleteAnswer, InvalidAnswer, UsageError
 from ..core.records import Reply
 from ..core.text import counted
-from .responses import why_unusable
+from .responses import CUT_ENDINGS, why_unusable
 from .strict_schema import strict_schema
 
 #: Not taken by the API in the name of a schema.
@@ -183,13 +183,17 @@ def _form_of_class(kind: Any) -> AnswerForm:
 
 def incomplete(reply: Reply) -> IncompleteAnswer:
     """Return what is told of an answer that is not whole."""
-    cause = why_unusable(reply)
-    message = "the model refused to answer; its words are in .text"
-    if cause != "refusal":
-        tokens = counted(reply.usage.completion_tokens, "token")
-        message = f"the answer was cut short ({cause}) after {tokens}"
-        message += f": {reply.trouble}" * bool(reply.trouble)
-        message += "; raise its length limit, or pass allow_incomplete=True. A later run asks again"
+    cause, tokens = why_unusable(reply), counted(reply.usage.completion_tokens, "token")
+    if cause == "refusal":
+        message = "the model refused to answer; its words are in .text"
+    elif cause.lower() in CUT_ENDINGS:
+        message = (
+            f"the answer was cut short ({cause}) after {tokens}; "
+            "raise its length limit, or pass allow_incomplete=True"
+        )
+    else:
+        words = f": {reply.trouble.rstrip('.')}" if reply.trouble else ""
+        message = f"the answer is of no use ({cause}) after {tokens}{words}; a later run asks again"
     return IncompleteAnswer(message, text=reply.text, finish_reason=reply.finish_reason)
 
 
