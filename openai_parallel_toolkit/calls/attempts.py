@@ -73,7 +73,7 @@ class Send:
 class End:
     """Give the key back and record how an attempt ended, durably if it was answered.
 
-    Told: nothing.
+    Told: the outcome, with the blame where it belongs.
     """
 
     lease: Lease
@@ -118,7 +118,12 @@ def ask(
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)
-    need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
+    need = Need(
+        model=request.model,
+        tokens=tokens,
+        max_cost_usd=max_cost_usd,
+        request_hash=request.hash,
+    )
     while True:
         lease: Lease = yield Admit(need)
         attempt_id: int = yield Claim(lease)
@@ -133,9 +138,12 @@ def ask(
             cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
             outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.suspect is not None:  # another key may see it otherwise
+            need = replace(need, avoid=lease.key_name)
+            continue
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
@@ -149,6 +157,8 @@ def _pause_s(
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
         raise _failure(RequestRejected, "was refused", outcome, history)
+    if kind is OutcomeKind.UNSENT and outcome.status is not None:
+        raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
         if history.unknown > policy.max_unknown:

@@ -17,7 +17,7 @@ from ..core.errors import UsageError
 from ..core.records import Reply, Request, canonical_json
 from ..costs.media import media_of
 from ..costs.tokens import DEFAULT_REPLY_TOKENS, estimate_tokens
-from .structured import form_of, vectors, whole_text
+from .structured import embedding, form_of, whole_text
 
 
 class OpenAIModel(ABC):
@@ -218,9 +218,7 @@ class EmbeddingModel(PayloadModel):
 
     def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
         del allow_incomplete
-        is_one = isinstance(self.input, str) or all(isinstance(part, int) for part in self.input)
-        found = vectors(reply, 1 if is_one else len(self.input))
-        return found[0] if is_one else found
+        return embedding(reply, self.input)
 
 
 def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:

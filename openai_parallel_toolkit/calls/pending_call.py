@@ -9,7 +9,7 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import HookUnwound, InvalidAnswer, UsageError
+from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer, UsageError
 from ..core.records import CallId, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
 from ..transport import Transport
@@ -41,17 +41,31 @@ class PendingCall:
         self.id = call_id
         #: What the model makes of the answer that was accepted.
         self.value: Any = None
+        #: Answers that were not valid.
+        self._invalid = 0
 
     def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
-        """Take an answer; False: it is not valid, and another try is to be asked."""
+        """Take an answer; False: another try is to be asked.
+
+        That is where it is not valid, or was unusable already when an earlier run met it.
+        """
         try:
             self.value = self.model._read(reply, allow_incomplete=policy.allow_incomplete)
         except InvalidAnswer:
-            if self.id.attempt_try >= policy.max_validation_retries:
+            self._invalid += 1
+            if self._invalid > policy.max_validation_retries:
                 raise
-            self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
-            return False
-        return True
+        except IncompleteAnswer:
+            if reply.is_whole or not reply.is_earlier:
+                raise
+        else:
+            return True
+        self.next_try()
+        return False
+
+    def next_try(self) -> None:
+        """Turn to the next try of the same call."""
+        self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +107,7 @@ class CallContext:
     def ask(self, call: PendingCall) -> Reply:
         """Return the reply to a call, blocking; a `generate` runs on this thread."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
-        replayed = self.file_calls.replay(call.id, call.request)
+        replayed = self._replay(call)
         if replayed is not None:
             return replayed
         transport = None
@@ -107,7 +121,7 @@ class CallContext:
 
     async def ask_async(self, call: PendingCall) -> Reply:
         """Return the reply to a call without blocking the event loop."""
-        replayed = self.file_calls.replay(call.id, call.request)
+        replayed = self._replay(call)
         if replayed is not None:
             return replayed
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
@@ -119,7 +133,7 @@ class CallContext:
     def start(self, call: PendingCall, deliver: Deliver) -> None:
         """Have `deliver` get what comes of a call, now or later, and return."""
         try:
-            replayed = self.file_calls.replay(call.id, call.request)
+            replayed = self._replay(call)
         except (Exception, HookUnwound) as exc:  # noqa: BLE001 - told like any other end
             deliver(exc)
             return
@@ -131,6 +145,15 @@ class CallContext:
     def received(self, result: Reply | BaseException) -> Reply:
         """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
         return self.file_calls.received(result, self.run_context.budget)
+
+    def _replay(self, call: PendingCall) -> Reply | None:
+        """Return the kept answer to a call; one to be bought anew is passed over."""
+        while True:
+            reply = self.file_calls.replay(call.id, call.request)
+            is_bad = reply is not None and reply.is_earlier and not reply.is_whole
+            if not (is_bad and self.file_calls.renews):
+                return reply
+            call.next_try()
 
     def _submit(self, call: PendingCall, deliver: Deliver, transport: Transport | None) -> None:
         submitted = SubmittedCall(

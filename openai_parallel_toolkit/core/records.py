@@ -17,6 +17,8 @@ class OutcomeKind(str, Enum):
 
     #: A usable answer came; billed.
     OK = "ok"
+    #: An answer came that is cut, empty or said to have failed; billed.
+    UNUSABLE = "unusable"
     #: The provider is limiting or overloaded; not billed.
     BUSY = "busy"
     #: The key is dead for good: invalid, no quota, deactivated; not billed.
@@ -29,6 +31,26 @@ class OutcomeKind(str, Enum):
     UNSENT = "unsent"
     #: It was sent and no whole reply came; maybe billed.
     UNKNOWN = "unknown"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether an answer came, whatever it is worth: it is kept with its cost."""
+        return self in (OutcomeKind.OK, OutcomeKind.UNUSABLE)
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether it costs something, or may."""
+        return self.is_answer or self is OutcomeKind.UNKNOWN
+
+
+class Suspect(str, Enum):
+    """What a refusal may be the fault of besides its request: a second one like it tells."""
+
+    #: The model under this key.
+    MODEL = "model"
+    KEY = "key"
+    #: The base URL: what answers there is not the API.
+    ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +176,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
+    suspect: Suspect | None = None
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
@@ -172,6 +196,10 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,11 +225,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A usable answer."""
+    """An answer."""
 
     text: str
-    #: "stop", "length", "content_filter", "tool_calls", ...
+    #: "stop", "length", "content_filter", "tool_calls", ...; "": not told.
     finish_reason: str
+    #: Whether it ended well and holds something: a text, calls of tools, vectors, ...
+    is_whole: bool = True
+    #: What the provider says went wrong, without secrets; "": nothing.
+    trouble: str = ""
     usage: Usage
     #: None: the price of the model is not known.
     cost_usd: Decimal | None = None
@@ -210,6 +242,8 @@ class Reply:
     raw: Mapping[str, Any] = field(repr=False)
     #: Whether it was read from the journal instead of bought.
     is_replay: bool = False
+    #: Whether it was bought in an earlier run.
+    is_earlier: bool = False
 
 
 class FileState(str, Enum):

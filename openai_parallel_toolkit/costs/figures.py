@@ -136,7 +136,7 @@ class Figures:
         kind, usage = outcome.kind, outcome.usage
         self.unanswered -= 1
         self.sent -= kind is OutcomeKind.UNSENT
-        self.answered += kind is OutcomeKind.OK
+        self.answered += kind.is_answer
         self.unknown += kind is OutcomeKind.UNKNOWN
         self.uncounted += kind is OutcomeKind.OK and usage is None
         if usage is not None:
@@ -145,7 +145,7 @@ class Figures:
             self.cached_tokens += usage.cached_tokens
         if cost_usd is not None:
             self.cost_usd += cost_usd
-        if cost_usd is not None or kind not in (OutcomeKind.OK, OutcomeKind.UNKNOWN):
+        if cost_usd is not None or not kind.may_be_billed:
             self.doubt(max_cost_usd, -1)
 
     def doubt(self, max_cost_usd: Decimal | None, sign: int) -> None:
@@ -184,7 +184,7 @@ class Tally:
 
     def ended(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None) -> None:
         """Count an attempt's end; `cost_usd` None: not known."""
-        if outcome.kind is not OutcomeKind.OK:  # what was of no use has no tokens to tell of
+        if not outcome.kind.is_answer:  # what was of no use has no tokens to tell of
             outcome = replace(outcome, usage=None)
         most_usd = lease.need.max_cost_usd
         with self._lock:

@@ -175,7 +175,7 @@ class RunSummary(CallsSummary):
         if self.aside:
             yield (
                 "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries "
-                "again."
+                "again, and pays anew for answers that were of no use."
             )
         if self.output_file:
             yield f"Output: {self.output_file}"

@@ -24,9 +24,6 @@ from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
 from .results import FailedLines
 
-#: A file of prompts is never put aside: each run asks its failed lines again.
-_NEVER = 2**31
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptsSummary(CallsSummary):
@@ -146,7 +143,7 @@ class PromptsRun:
             if self._failed.count:
                 words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
                 note = FailureNote(kind="LinesFailed", message=words)
-                session.journal.failed(file_id, note, _NEVER)
+                session.journal.failed(file_id, note, None)  # each run asks its failed lines again
             elif is_whole:
                 session.journal.done_file(file_id, options.version, self._signature)
             summary = self._summary(is_whole=is_whole)
