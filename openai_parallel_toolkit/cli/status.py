@@ -57,7 +57,9 @@ def _lines(status: Status, holds: RunLocked | None, failure: FileFailure | None)
     yield f"Files:  {', '.join(counts)}"
     yield f"Run:    {_run_words(status.run, holds)}"
     yield f"Calls:  {_calls_words(totals)} in all runs"
-    yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
+    is_silent = totals.answered and not totals.tokens
+    told = f"{totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
+    yield f"Tokens: {'unknown' if is_silent else told}"
     yield f"Cost:   {_cost_words(totals)}"
     waiting = status.batches
     if waiting.batches or waiting.queued:
