@@ -10,9 +10,10 @@ from decimal import Decimal
 from ..calls.classify import classify
 from ..calls.provider_codes import Fault, fault_of, plain
 from ..calls.refusals import Clean
-from ..calls.responses import parse_object
+from ..calls.responses import error_in, parse_object
+from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.prices import PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
 #: What is wrong with the key, and not with what was asked.
@@ -130,8 +131,9 @@ def judge_line(
         return replace(told, kind=kind or told.kind), None
     body = result.body
     is_success = 200 <= result.status < 300
-    if result.code or result.message:
-        if is_success:  # an error in the guise of an answer, which may be billed
+    is_in_body = is_success and error_in(parse_object(body) or {}) is not None
+    if (result.code or result.message) and not is_in_body:
+        if is_success:  # an error beside an answer, which may be billed
             kind = kind if kind in OF_THE_KEY else OutcomeKind.UNKNOWN
             return replace(told, kind=kind or told.kind, status=result.status), None
         error = {"code": result.code, "message": result.message}
@@ -148,13 +150,19 @@ def judge_line(
 
 
 def line_cost_usd(
-    prices: PriceBook, model: str, body: bytes, usage: Usage | None
+    prices: PriceBook,
+    model: str,
+    body: bytes,
+    usage: Usage | None,
+    deployment: str | None = None,
 ) -> Decimal | None:
     """Return what an answer in a batch cost; None: the price or the usage is not known.
 
-    It is the price of what its line named, a model or a deployment, else of what answered.
+    It is the price of what its line named, a model or a deployment, else of what answered; before
+    them that of the deployment which took the model's place in the line.
     """
-    live_usd = prices.cost_usd(model, usage)
-    if live_usd is None and usage is not None:
-        live_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
-    return None if live_usd is None else BATCH_SHARE * live_usd
+    usage = in_batch(usage)
+    cost_usd = prices.cost_usd(model, usage, deployment)
+    if cost_usd is None and usage is not None:
+        cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+    return cost_usd

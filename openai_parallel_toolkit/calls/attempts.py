@@ -30,7 +30,9 @@ from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
 from .limits import LimitHistory, with_told_limit
+from .model_parameters import ModelParameters
 from .refusals import Clean
+from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -74,6 +76,7 @@ class Claim:
 class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
+    request: Request
     lease: Lease
     attempt_id: int
     timeout_s: float
@@ -121,6 +124,7 @@ def ask(
     policy: Policy,
     *,
     prices: PriceBook,
+    parameters: ModelParameters,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
@@ -141,18 +145,23 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
+        body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
+        sent = request if body is request.body else replace(request, body=body)
+        ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         outcome = with_told_limit(outcome, ended)
         if reply is not None:
-            cost_usd = prices.cost_usd(request.model, outcome.usage)
-            outcome = replace(outcome, cost_usd=cost_usd)
+            usage = served(outcome.usage, request.service_tier)
+            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
+            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
+            continue
         if outcome.suspect is not None:  # another key may see it otherwise
             need = replace(need, avoid=lease.key_name)
             continue
@@ -162,6 +171,16 @@ def ask(
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _fits_now(
+    sent: Request, lease: Lease, ended: RawReply | SendFault, parameters: ModelParameters
+) -> bool:
+    """Return whether a refusal tells how the request is to be sent instead."""
+    if not isinstance(ended, RawReply) or ended.status < 400:
+        return False
+    parameters.learn(sent.path, sent.model, ended.body, lease.api_base)
+    return parameters.fitted(sent.path, sent.model, sent.body, lease.api_base) is not sent.body
 
 
 def _need_after_limit(

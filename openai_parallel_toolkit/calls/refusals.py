@@ -123,7 +123,8 @@ def classify_refusal(
     is_page, words = is_web_page(reply), provider_words(raw)
     if status < 300:
         fault, _ = words.fault(None)
-        status = words.http_status or _STATUS_OF_FAULT.get(fault, _OTHERWISE)
+        otherwise = 400 if any(map(is_general, words.codes)) else _OTHERWISE
+        status = words.http_status or _STATUS_OF_FAULT.get(fault, otherwise)
     fault, code = words.fault(status)
     if status in _NOWHERE and (status == 405 or isinstance(raw, str)):
         fault = Fault.ADDRESS
@@ -204,6 +205,8 @@ def is_web_page(reply: RawReply) -> bool:
     """Return whether a reply is a web page."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     beginning = reply.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if beginning.startswith((b"{", b"[")):  # JSON, whatever it is called
+        return False
     return kind in ("text/html", "application/xhtml+xml") or beginning.startswith(
         (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
     )

@@ -15,15 +15,6 @@ from .config import APIKey
 from .pace import Block, BlockReason, Group, rate_block
 from .suspicion import Suspicions
 
-#: Such an end gives the tokens that were set aside back.
-_NOT_BILLED = {
-    OutcomeKind.BUSY,
-    OutcomeKind.KEY_DEAD,
-    OutcomeKind.NOT_HERE,
-    OutcomeKind.REJECTED,
-    OutcomeKind.UNSENT,
-}
-
 
 class KeyState:
     """One key and how it stands."""
@@ -117,7 +108,7 @@ class KeyState:
         usage, kind = outcome.usage, outcome.kind
         self.in_flight -= 1
         self._in_flight_by_model[need.model] -= 1
-        if kind is OutcomeKind.OK:
+        if kind.is_answer:
             self.half_open = None
         if kind is not OutcomeKind.UNSENT:
             self.requests += 1
@@ -126,7 +117,7 @@ class KeyState:
             excess = usage.total_tokens - need.tokens
             self.tokens += usage.total_tokens
             self.cost_usd += cost_usd or 0
-        elif kind in _NOT_BILLED:
+        elif not kind.may_be_billed:
             excess = -need.tokens
         if excess and self.limits is not None:
             self.limits.take(0, excess, now_s)

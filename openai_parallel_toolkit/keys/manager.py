@@ -72,7 +72,11 @@ class APIKeyManager:
         self._settings = settings
         self._clock = clock or SystemClock()
         #: What the calls under these keys cost.
-        self.prices = PriceBook(settings.prices, settings.api_base)
+        self.prices = PriceBook(
+            settings.prices,
+            settings.api_base,
+            deployments={key.azure_deployment for key in settings.api_keys},
+        )
         self._lock = threading.Lock()
         self._pool = Pool(settings.api_base, random or Random())
         self._queues = self._pool.queues

@@ -136,7 +136,7 @@ class Pool:
         kind, need = outcome.kind, lease.need
         failed: list[LeaseRequest] = []
         dropped, not_here = {}, None
-        if kind is OutcomeKind.OK:
+        if kind.is_answer:
             self._answers[need.model] += 1
             state.group.answered(need, lease.id)
         elif kind is OutcomeKind.BUSY and not outcome.is_limit:

@@ -74,6 +74,7 @@ class FileRunner:
         """
         self.hooks = hooks
         self._max_file_attempts = options.max_file_attempts
+        self._renews = options.retry_failed
         self._session = session
         self._journal = session.journal
         self._register = session.register
@@ -135,7 +136,9 @@ class FileRunner:
             file_id=record.id,
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
+            is_earlier=self._journal.is_earlier,
             absent=asks,
+            renews=self._renews,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._session.clock,
         )

@@ -18,7 +18,7 @@ from keys_fixture import (
 )
 
 from openai_parallel_toolkit.core.errors import ConfigError, LeaseTimeout, NoUsableKey, UsageError
-from openai_parallel_toolkit.costs.prices import ModelPrice
+from openai_parallel_toolkit.costs.model_price import ModelPrice
 from openai_parallel_toolkit.keys import APIKeyManager, default_manager
 from openai_parallel_toolkit.keys.config import DEFAULT_API_BASE
 

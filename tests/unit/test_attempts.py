@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
+from openai_parallel_toolkit.calls.model_parameters import ModelParameters
 from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
@@ -63,6 +64,7 @@ class Story:
             request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
             prices=PriceBook({}),
+            parameters=ModelParameters(),
             clock=self.clock,
             chance=Chance(share),
             clean=str,

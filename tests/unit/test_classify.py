@@ -35,6 +35,7 @@ CHOICE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     ("ended", "kind"),
     [
         (end(200, CHOICE), "ok"),
+        (end(200, CHOICE, **{"content-type": "text/html"}), "ok"),
         (end(200, b"<html>gateway</html>"), "unknown"),
         (end(200, b'{"choices": [{"mess'), "unknown"),
         (end(200, {"choices": None}), "unknown"),
@@ -44,9 +45,9 @@ CHOICE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
         (end(200, {"error": {"code": 429, "message": "slow down"}}), "busy"),
         (end(200, {"error": {"code": 502, "message": "upstream"}}), "busy"),
         (end(200, {"error": {"code": 401, "message": "no"}}), "key_dead"),
-        (end(200, {"error": {"code": 0, "message": "no"}}), "unknown"),
-        (end(200, {"error": {"code": 200, "message": "no"}}), "unknown"),
-        (end(200, {"error": {"code": 1302, "message": "no"}}), "unknown"),
+        (end(200, {"error": {"code": 0, "message": "no"}}), "busy"),
+        (end(200, {"error": {"code": 200, "message": "no"}}), "busy"),
+        (end(200, {"error": {"code": 1302, "message": "no"}}), "busy"),
         (end(429, error("rate_limit_exceeded")), "busy"),
         (end(429, error("insufficient_quota", "insufficient_quota")), "key_dead"),
         (end(429, error(None, "insufficient_quota")), "key_dead"),
@@ -93,7 +94,7 @@ def test_each_end_has_its_outcome(ended, kind):
 def test_an_answer_without_text_is_still_an_answer_and_says_why():
     reply = end(200, {"choices": [{"message": {"content": None}, "finish_reason": "length"}]})
     outcome, answer = classify(reply, CHAT, wall_s=0, clean=str)
-    assert outcome.kind is OutcomeKind.OK
+    assert outcome.kind is OutcomeKind.UNUSABLE
     assert (answer.text, answer.finish_reason) == ("", "length")
 
 
@@ -126,7 +127,7 @@ def test_no_retry_after_can_break_the_reading(text):
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_any_reply_has_an_outcome(status, body):
     outcome, answer = classify(end(status, body), CHAT, wall_s=0, clean=str)
-    assert (answer is not None) == (outcome.kind is OutcomeKind.OK)
+    assert (answer is not None) == outcome.kind.is_answer
 
 
 json_values = st.recursive(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ...calls.admission import RateLimiter
+from ...calls.open_runs import OpenRun
 from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
@@ -137,7 +138,7 @@ class PromptsRun:
         )
         session.begin(options.version)
         session.journal.opened(file_id)
-        with session.signals, sender.run_open():
+        with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
             is_whole = self._ask_all()
             if self._failed.count:
                 words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
