@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
@@ -28,7 +31,7 @@ def classify(
     usage, error = read_usage(raw or {}), error_in(raw or {})
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
         error = raw
-    is_paid = (usage is not None and usage.total_tokens) or (found is not None and found.text)
+    is_paid = _counts_tokens(raw or {}) or (found is not None and found.text)
     if error is not None and not is_paid:
         return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean), None
     if found is None:
@@ -39,3 +42,10 @@ def classify(
         return outcome_of(ended, OutcomeKind.OK, usage=usage), found
     why = why_unusable(found)
     return outcome_of(ended, OutcomeKind.UNUSABLE, why, found.trouble, usage=usage), found
+
+
+def _counts_tokens(raw: Mapping[str, Any]) -> bool:
+    """Return whether a reply tells of any tokens, even where their sum cannot be told."""
+    usage = raw.get("usage")
+    counts = usage.values() if isinstance(usage, dict) else ()
+    return any(isinstance(count, int | float) and count > 0 for count in counts)
