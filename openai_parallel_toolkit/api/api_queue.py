@@ -16,6 +16,7 @@ from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
 from ..calls.open_runs import OpenRun
+from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, NoUsableKey, UsageError
@@ -41,8 +42,8 @@ class ApiQueue:
 
     The tokens of the requests sent within any 60 seconds never exceed `rate_limit`; they are
     estimated from the input, four bytes a token, and images, audio and documents by their
-    providers' rules. Answers to chat completions and embeddings are
-    told from errors.
+    providers' rules. Answers are told from errors by the rules of the API that `url` ends in: chat
+    completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -267,7 +268,7 @@ class ApiQueue:
         if ended is None:  # it was stopped
             return outcome
         self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer:  # handed on as it is
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
@@ -317,8 +318,9 @@ class _NoPrices(PriceBook):
 
 
 def _path_of(url: str) -> str:
-    is_embeddings = urlsplit(url).path.rstrip("/").endswith("/embeddings")
-    return "/embeddings" if is_embeddings else "/chat/completions"
+    """Return by which API's rules the answers are read; a chat's where the URL names none."""
+    path = urlsplit(url).path.rstrip("/")
+    return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
 
 
 def _empty(path: str) -> dict[str, Any]:

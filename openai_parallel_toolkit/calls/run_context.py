@@ -103,7 +103,7 @@ class AttemptJournal(Protocol):
         """It got none."""
 
     def is_earlier(self, attempt_id: int) -> bool:
-        """Return whether an attempt was made in an earlier run."""
+        """Tell whether an earlier run met its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
