@@ -313,7 +313,7 @@ class Suspecting(RuleBasedStateMachine):
         return [status.name for status in self.manager.status()]
 
     def can_serve(self, name, model):
-        return self.manager._pool.states[name].can_ever_serve(model)
+        return self.manager._pool.states[name].can_ever_serve(Need(model=model, tokens=0))
 
     def note(self, used, model, name, end):
         if end is OK:
