@@ -122,9 +122,6 @@ class UnkeptCalls:
         del call, body, headers
         self.ended(attempt_id, outcome, cost_usd, done)
 
-    def is_earlier(self, attempt_id: int) -> bool:
-        return self._journal.is_earlier(attempt_id)
-
     def ended(
         self,
         attempt_id: int,
