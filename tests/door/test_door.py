@@ -47,7 +47,7 @@ ASKS = {
         chunk.choices[0].delta.content or ""
         for chunk in client.chat.completions.create(model=MODEL, messages=user(text), stream=True)
     ),
-    "stream helper": lambda client, text: _streamed(client, text),
+    "stream helper": lambda *asked: _streamed(*asked),  # noqa: PLW0108 - defined below
     "responses": lambda client, text: client.responses.create(model=MODEL, input=text).output_text,
     "responses parse": lambda client, text: client.responses.parse(
         model=MODEL, input=text, text_format=Answer
