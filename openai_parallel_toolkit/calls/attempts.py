@@ -27,6 +27,8 @@ from .refusals import Clean
 LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_BACKOFF_S = 60.0
+#: How far replies came that are paid, and that would come to no better end a second time.
+_COMES_AGAIN = frozenset({"head"})
 #: What is kept for a last attempt to reach a server.
 _LAST_ATTEMPT_S = 1.0
 
@@ -149,7 +151,7 @@ def _pause_s(
         raise _failure(RequestRejected, "was refused", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
-        if history.unknown > policy.max_unknown:
+        if history.unknown > policy.max_unknown or outcome.code in _COMES_AGAIN:
             raise _failure(OutcomeUnknown, "got no whole reply", outcome, history)
     if history.spent_s >= policy.deadline_s:
         raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)

@@ -9,8 +9,21 @@ from typing import BinaryIO, Literal, Protocol
 from ..core.records import Lease, RawReply, Request
 
 FaultKind = Literal["unsent", "unknown"]
+#: "idle": a kept connection ended while it waited for a request; "head": a reply came whose
+#: headers cannot be read, as would the next.
 Phase = Literal[
-    "request", "dns", "connect", "tls", "proxy", "pool", "write", "read", "body", "deadline"
+    "request",
+    "dns",
+    "connect",
+    "tls",
+    "proxy",
+    "pool",
+    "idle",
+    "write",
+    "read",
+    "head",
+    "body",
+    "deadline",
 ]
 Method = Literal["GET", "POST", "DELETE"]
 

@@ -137,6 +137,14 @@ def test_max_unknown_zero_never_risks_a_second_bill():
     assert story.sends == 1
 
 
+def test_a_reply_whose_headers_cannot_be_read_is_not_paid_twice():
+    unreadable = SendFault("unknown", "head", "its headers are longer than 262,144 bytes")
+    story = Story(unreadable, policy=attempts.Policy(max_unknown=9))
+    with pytest.raises(OutcomeUnknown, match="headers are longer"):
+        story.play()
+    assert story.sends == 1
+
+
 def test_max_retries_caps_what_max_unknown_would_allow():
     story = Story(CUT, policy=attempts.Policy(max_retries=2, max_unknown=9))
     with pytest.raises(RequestFailed) as caught:
