@@ -21,11 +21,13 @@ def classify(
         return classify_refusal(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
     found = None if raw is None else read_answer(path, raw)
     if found is not None:
-        return outcome_of(ended, OutcomeKind.OK, usage=read_usage(found.raw)), found
+        usage = read_usage(found.raw)
+        return outcome_of(ended, OutcomeKind.OK, wall_s=wall_s, usage=usage), found
     error = raw.get("error") if raw else None
     inner = error.get("code") if isinstance(error, dict) else None
     if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
         return classify_refusal(ended, inner, raw, wall_s=wall_s, clean=clean), None
     what = "not_json" if raw is None else "no_answer"
     message = f"status {ended.status} without a usable answer ({what})"
-    return outcome_of(ended, OutcomeKind.UNKNOWN, what, message, usage=read_usage(raw or {})), None
+    usage = read_usage(raw or {})
+    return outcome_of(ended, OutcomeKind.UNKNOWN, what, message, wall_s=wall_s, usage=usage), None

@@ -60,20 +60,27 @@ def classify_refusal(
         kind,
         code or kind_word or f"http_{status}",
         clean(message or f"HTTP status {status}")[:1000],
-        retry_after_s=retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
+        wall_s=wall_s,
+        retry_after_s=retry_after_s(reply.headers, wall_s, reply.body) if kind is _BUSY else None,
         is_limit=kind is _BUSY and status == 429,
     )
 
 
 def outcome_of(
-    reply: RawReply, kind: OutcomeKind, code: str = "", message: str = "", **more: Any
+    reply: RawReply,
+    kind: OutcomeKind,
+    code: str = "",
+    message: str = "",
+    *,
+    wall_s: float,
+    **more: Any,
 ) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,
         code=code,
         message=message,
-        hints=rate_hints(reply.headers),
+        hints=rate_hints(reply.headers, wall_s),
         request_id=reply.headers.get("x-request-id", "")[:200],
         **more,
     )

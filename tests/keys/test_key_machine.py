@@ -86,7 +86,7 @@ class Lending(RuleBasedStateMachine):
     def ask(self, tokens, model):
         request = LeaseRequest(need(tokens, model), lambda: None, lambda *_: None)
         self.waiting.append(request)
-        others = self.pool.ask(request, self.now_s)
+        others = self.pool.queues.ask(request, self.now_s)
         assert request not in others
         self.heard(others)
         if not request.is_waiting:
@@ -137,14 +137,14 @@ class Lending(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 7.0, 60.0, 700.0]))
     def advance(self, seconds):
         self.now_s += seconds
-        self.heard(self.pool.advance(self.now_s))
+        self.heard(self.pool.queues.advance(self.now_s))
 
-    @precondition(lambda self: self.pool.next_s() < math.inf)
+    @precondition(lambda self: self.pool.queues.next_s() < math.inf)
     @rule()
     def advance_to_the_next_time(self):
-        self.now_s = max(self.now_s, self.pool.next_s())
-        self.heard(self.pool.advance(self.now_s))
-        assert self.pool.next_s() > self.now_s
+        self.now_s = max(self.now_s, self.pool.queues.next_s())
+        self.heard(self.pool.queues.advance(self.now_s))
+        assert self.pool.queues.next_s() > self.now_s
 
     @invariant()
     def no_lease_is_lost(self):
@@ -159,8 +159,8 @@ class Lending(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_what_is_free(self):
         """Whose turn it is waits only while every key is blocked, and not beyond the soonest."""
-        next_s = self.pool.next_s()
-        for queue in self.pool.waiting:
+        next_s = self.pool.queues.next_s()
+        for queue in self.pool.queues.waiting:
             states = self.pool.states.values()
             assert all(state.block(queue.head.need, self.now_s) for state in states)
             assert all(
