@@ -19,6 +19,7 @@ from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
 from ..core.text import counted
 from ..costs.prices import PriceBook
+from ..keys.circuit import Outage
 from ..transport.base import SendFault
 from .classify import classify
 from .refusals import Clean
@@ -27,6 +28,7 @@ from .refusals import Clean
 LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_BACKOFF_S = 60.0
+_OUT_OF_TIME = "ran out of time (deadline_s)"
 #: How far replies came that are paid, and that would come to no better end a second time.
 _COMES_AGAIN = frozenset({"head"})
 #: What is kept for a last attempt to reach a server.
@@ -49,7 +51,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Wait for a key. Told: the Lease."""
+    """Wait for a key. Told: the Lease; or the Outage that has outlasted `deadline_s`."""
 
     need: Need
 
@@ -74,7 +76,7 @@ class Send:
 class End:
     """Give the key back and record how an attempt ended, durably if it was answered.
 
-    Told: nothing.
+    Told: the outcome, with the blame where it belongs.
     """
 
     lease: Lease
@@ -119,9 +121,17 @@ def ask(
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)
-    need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
+    need = Need(
+        model=request.model,
+        tokens=tokens,
+        max_cost_usd=max_cost_usd,
+        request_hash=request.hash,
+    )
     while True:
-        lease: Lease = yield Admit(need)
+        lease: Lease | Outage = yield Admit(need)
+        if isinstance(lease, Outage):
+            told = replace(lease.failure, message=str(lease))
+            raise _failure(RequestFailed, _OUT_OF_TIME, told, history)
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
@@ -133,7 +143,7 @@ def ask(
             cost_usd = prices.cost_usd(request.model, outcome.usage)
             outcome = replace(outcome, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
         pause_s = _pause_s(outcome, history, policy, chance.random)
@@ -154,8 +164,9 @@ def _pause_s(
         if history.unknown > policy.max_unknown or outcome.code in _COMES_AGAIN:
             raise _failure(OutcomeUnknown, "got no whole reply", outcome, history)
     if history.spent_s >= policy.deadline_s:
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
-    if kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE} or outcome.is_limit:
+        raise _failure(RequestFailed, _OUT_OF_TIME, outcome, history)
+    is_of_key = kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}
+    if is_of_key or outcome.is_limit or outcome.is_outage:
         return 0.0  # the next lease waits as long as is needed
     if kind is OutcomeKind.UNSENT:
         history.unsent += 1
@@ -171,7 +182,7 @@ def _pause_s(
         wanted_s = outcome.retry_after_s or _backoff_s(history.retries, chance())
     wanted_s = min(wanted_s, LONGEST_PAUSE_S)
     if history.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
+        raise _failure(RequestFailed, _OUT_OF_TIME, outcome, history)
     return wanted_s
 
 

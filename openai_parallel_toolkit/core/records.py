@@ -115,6 +115,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whether the server fails everyone at present.
+    is_outage: bool = False
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
@@ -133,6 +135,8 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..core.clock import backoff_s
 from ..core.records import KeyStatus, Need, Outcome, OutcomeKind, RateHints
 from .bucket import RateLimits
+from .circuit import Circuit
 from .config import APIKey
 
 _MAX_RETRY_AFTER_S = 600.0
@@ -25,6 +26,7 @@ class BlockReason(Enum):
 
     DROPPED = "are dropped"
     NOT_HERE = "do not have the model"
+    OUTAGE = "wait for the next try of a server"
     COOLING = "cool down after a rate limit"
     WINDOW = "send fewer at a time after a rate limit"
     RATE = "are at a limit of requests or tokens per minute"
@@ -103,9 +105,10 @@ class Group:
 class KeyState:
     """One key and how it stands."""
 
-    def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
+    def __init__(self, key: APIKey, group: Group, circuit: Circuit, now_s: float) -> None:
         self.key = key
         self.group = group
+        self.circuit = circuit
         self.in_flight = 0
         #: Why it is never asked again; None: it is.
         self.dropped: str | None = None
@@ -124,6 +127,9 @@ class KeyState:
             return Block(BlockReason.DROPPED)
         if self.not_here and need.model in self.not_here:
             return Block(BlockReason.NOT_HERE)
+        until_s = self.circuit.blocked_until_s(now_s)
+        if until_s is not None:
+            return Block(BlockReason.OUTAGE, until_s)
         blocked = self.group.block(need, now_s)
         if blocked is not None:
             return blocked

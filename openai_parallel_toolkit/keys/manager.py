@@ -16,6 +16,7 @@ from ..core.errors import LeaseTimeout, UsageError
 from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
+from .circuit import Outage
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .drop_listeners import DropListener, DropListeners
 from .model_queue import LeaseRequest
@@ -139,8 +140,8 @@ class APIKeyManager:
             raise request.error or _closed()
         return request.lease
 
-    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> None:
-        """Take a lease back, with what became of the request.
+    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> Outcome:
+        """Take a lease back, with what became of the request, and return what follows for it.
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
 
@@ -157,9 +158,17 @@ class APIKeyManager:
                 self._timer.set()
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
-        else:
-            self._drop_listeners.tell(lease.key_name, settled.dropped)
-            wake(settled.requests)
+            return outcome
+        if settled.outage is not None and outcome.kind is not OutcomeKind.UNSENT:
+            logger.warning(
+                "%s fails every request (%s); requests wait, and one now and then tries it",
+                settled.outage.address,
+                self.redactor.clean(settled.outage.reason),
+                extra={"action": "outage"},
+            )
+        self._drop_listeners.tell(lease.key_name, settled.dropped)
+        wake(settled.requests)
+        return settled.outcome
 
     def unmetered_leases(self, model: str) -> list[Lease]:
         """Return one lease of every key that can serve a model, for what knows no such limits.
@@ -297,6 +306,11 @@ class APIKeyManager:
         """Return why requests wait and until when; None: none waits."""
         with self._lock:
             return self._pool.waiting_on(self._clock.now_s())
+
+    def outage(self, model: str) -> Outage | None:
+        """Return how long no server of a key for a model has answered; None: one answers."""
+        with self._lock:
+            return self._pool.outage(model, self._clock.now_s())
 
     def has_usable(self) -> bool:
         """Return whether any key is not dropped."""

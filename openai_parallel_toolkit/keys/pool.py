@@ -6,12 +6,14 @@ Every method that can serve or fail those who wait returns their requests; the m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 from typing import NamedTuple
 
 from ..core.errors import UsageError
 from ..core.records import Lease, Need, Outcome, OutcomeKind
+from .circuit import Circuit, Outage, address_of
 from .config import APIKey
 from .key_state import Group, KeyState
 from .lease_queues import LeaseQueues
@@ -27,6 +29,10 @@ class Settled(NamedTuple):
     requests: Sequence[LeaseRequest] = ()
     #: Why the key was dropped by it; None: it was not.
     dropped: str | None = None
+    #: That the key's server has begun to fail everyone; None: it did not just begin to.
+    outage: Outage | None = None
+    #: What follows for the request.
+    outcome: Outcome = _UNUSED
 
 
 class Pool:
@@ -36,7 +42,10 @@ class Pool:
         #: By name, in the order in which they were given.
         self.states: dict[str, KeyState] = {}
         self.queues = LeaseQueues(api_base, self.states)
+        self._api_base = api_base
         self._random = random
+        #: By address.
+        self._circuits: dict[str, Circuit] = {}
         self._groups: dict[str, Group] = {}
 
     def counts(self, now_s: float) -> Counts:
@@ -51,10 +60,23 @@ class Pool:
             return None
         return why_waiting(self.states.values(), first.need, count, now_s)
 
+    def outage(self, model: str, now_s: float) -> Outage | None:
+        """Return how long every key for a model has been without a server; None: one has one."""
+        if not any(circuit.is_open for circuit in self._circuits.values()):
+            return None
+        able = [state for state in self.states.values() if state.can_ever_serve(model)]
+        outages = [state.circuit.outage(now_s) for state in able]
+        known = [outage for outage in outages if outage is not None]
+        if not able or len(known) < len(outages):
+            return None
+        return min(known, key=lambda outage: outage.lasted_s)
+
     def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         name = key.group or key.name
         group = self._groups.setdefault(name, Group(name))
-        state = self.states[key.name] = KeyState(key, group, now_s)
+        address = address_of(key.api_base or self._api_base)
+        circuit = self._circuits.setdefault(address, Circuit(address, self._random))
+        state = self.states[key.name] = KeyState(key, group, circuit, now_s)
         return self.queues.offer(state, now_s)
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
@@ -120,7 +142,14 @@ class Pool:
             dropped = _reason(outcome)
             failed = self._drop(state, dropped)
         state.settle(lease.need, outcome, cost_usd, now_s)
-        return Settled([*failed, *queues.serve_changed(state, now_s)], dropped)
+        circuit, was_open = state.circuit, state.circuit.is_open
+        changed = [state]
+        if circuit.ended(lease, outcome, now_s):
+            changed = [one for one in self.states.values() if one.circuit is circuit]
+        outcome = replace(outcome, is_outage=circuit.is_blamed(outcome))
+        served = queues.serve_changed(changed, now_s)
+        outage = None if was_open else circuit.outage(now_s)
+        return Settled([*failed, *served], dropped, outage, outcome)
 
     def _drop(self, state: KeyState, reason: str) -> list[LeaseRequest]:
         state.dropped, state.half_open = state.dropped or reason, None

@@ -76,13 +76,15 @@ def why_waiting(states: Iterable[KeyState], need: Need, waiting: int, now_s: flo
         block, at_s = state.block(need, now_s), state.ready_s(need, now_s)
         soonest_s = min(soonest_s, at_s)
         if block is not None:
-            blocked.setdefault(block.reason, []).append((at_s, state.key.name))
+            outage = state.circuit.outage(now_s) if block.reason is BlockReason.OUTAGE else None
+            about = f": {outage}" if outage is not None else f" (soonest: {state.key.name})"
+            blocked.setdefault(block.reason, []).append((at_s, about))
     parts = []
     for reason in BlockReason:
         if reason in blocked:
-            at_s, name = min(blocked[reason], key=lambda one: one[0])
-            soonest = f" (soonest: {name})" if at_s < math.inf else ""
-            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{soonest}")
+            at_s, about = min(blocked[reason], key=lambda one: one[0])
+            about = about if at_s < math.inf else ""
+            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{about}")
     return Wait(
         count=waiting,
         until_s=soonest_s if soonest_s < math.inf else None,
