@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..core.records import OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
-from .service import LISTED_WITHIN_S, BatchService, ServiceRefusal
+from .options import Waiting
+from .service import BatchService, ServiceRefusal
 from .submit import find_made
 
 
 async def cancel_batch(
-    store: BatchStore,
-    batch: BatchRecord,
-    service: BatchService,
-    *,
-    within_s: float = LISTED_WITHIN_S,
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    store: BatchStore, batch: BatchRecord, service: BatchService, waiting: Waiting
 ) -> BatchRecord | None:
     """Tell the provider to stop a batch, also one that was made just before a crash.
 
     That it is cancelled is noted before it is told. Lines that are answered are paid for, and the
     rest is not asked again.
-
-    Args:
-        within_s: seconds for which a batch is looked for that was perhaps made.
 
     Returns the batch; None: there is none at the provider.
 
@@ -35,7 +26,7 @@ async def cancel_batch(
         ServiceRefusal, SendFault: it could not be told.
     """
     if batch.remote_id is None:
-        found = await find_made(store, batch, service, within_s=within_s, pause=pause)
+        found = await find_made(store, batch, service, waiting)
         if found is None:
             return None
         batch = found

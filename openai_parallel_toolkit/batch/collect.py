@@ -8,9 +8,8 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from ..calls.attempts import Policy
 from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
@@ -27,30 +26,20 @@ from .submit import Door
 _PAGE = 200
 
 
+@dataclass(eq=False)
 class CallLines(Door):
     """The lines of batches are hooks' calls; all of it can be done again after a crash."""
 
-    def __init__(
-        self,
-        store: BatchStore,
-        context: RunContext,
-        budget: BatchBudget,
-        folder: str,
-        *,
-        clock: Clock,
-        clean: Clean,
-        policy: Policy,
-    ) -> None:
-        """Work in `folder`; `policy` says how often a line is sent before it is given up."""
-        self._store = store
-        self._context = context
-        self._budget = budget
-        self._folder = folder
-        self._clock = clock
-        self._clean = clean
-        self._policy = policy
-        #: Batches whose lines this run has counted as sent.
-        self._counted: set[int] = set()
+    store: BatchStore
+    #: Its policy says how often a line is sent before it is given up.
+    context: RunContext
+    budget: BatchBudget
+    #: For files on their way.
+    folder: str
+    clock: Clock
+    clean: Clean
+    #: Batches whose lines this run has counted as sent.
+    counted: set[int] = field(default_factory=set)
 
     # -- there ---------------------------------------------------------------------------------
 
@@ -61,14 +50,14 @@ class CallLines(Door):
 
     def sent(self, batch: BatchRecord, lease: Lease) -> None:
         self.clear(batch)
-        self._counted.add(batch.id)
+        self.counted.add(batch.id)
         for _ in range(batch.lines):
-            self._context.tally.sent(lease)
+            self.context.tally.sent(lease)
 
     def _lines(self, batch: BatchRecord, lease: Lease) -> Iterable[bytes]:
         url = line_url(lease, batch.path)
         deployment = lease.azure_deployment
-        for attempt_id, body in self._store.bodies(batch):
+        for attempt_id, body in self.store.bodies(batch):
             named = body
             if deployment is not None and deployment != batch.model:
                 named = canonical_json({**json.loads(body), "model": deployment})
@@ -90,14 +79,14 @@ class CallLines(Door):
         for path in paths:
             for lines in _pages(path):
                 results = dict(_read(lines))
-                known = self._store.find(batch, list(results))
+                known = self.store.find(batch, list(results))
                 ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
                 self._settle(batch, ends, lease)
                 against = (one.outcome for one in ends if one.outcome.kind in OF_THE_KEY)
                 blame = blame or next(against, None)
                 await asyncio.sleep(0)
         # By their place in the file, the lines that no result spoke of.
-        pages = self._store.sent(batch)
+        pages = self.store.sent(batch)
         if end.refused:  # all together: after a crash in between, the numbers would be others
             pages = iter([list(itertools.chain.from_iterable(pages))])
         numbers = itertools.count(1)
@@ -115,18 +104,18 @@ class CallLines(Door):
     def put_back(self, batch: BatchRecord) -> None:
         """Queue the lines of a batch that was not made again."""
         outcome = Outcome(kind=OutcomeKind.UNSENT, code="no_batch")
-        for page in self._store.sent(batch):
-            self._store.settle([self._end(sent, outcome) for sent in page])
+        for page in self.store.sent(batch):
+            self.store.settle([self._end(sent, outcome) for sent in page])
 
     def _judge(self, batch: BatchRecord, result: ResultLine) -> tuple[Outcome, object | None]:
-        wall_s = self._clock.wall_s()
-        return judge_line(result, batch.path, wall_s=wall_s, clean=self._clean)
+        wall_s = self.clock.wall_s()
+        return judge_line(result, batch.path, wall_s=wall_s, clean=self.clean)
 
     def _result(self, batch: BatchRecord, sent: Sent, result: ResultLine) -> LineEnd:
         outcome, answer = self._judge(batch, result)
         if answer is None:
             return self._end(sent, outcome)
-        prices = self._context.prices
+        prices = self.context.prices
         cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage)
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=result.body)
 
@@ -135,36 +124,30 @@ class CallLines(Door):
         is_final = is_last or outcome.kind is OutcomeKind.REJECTED
         refusal = None
         if is_counted and (is_final or sent.sends > self._most_retries(outcome)):
-            refusal = Refusal(
-                kind=outcome.kind,
-                code=outcome.code,
-                message=outcome.message,
-                status=outcome.status,
-                attempts=sent.sends,
-            )
+            refusal = Refusal.of(outcome, sent.sends)
         return LineEnd(
             sent=sent, outcome=outcome, cost_usd=None, refusal=refusal, is_counted=is_counted
         )
 
     def _most_retries(self, outcome: Outcome) -> int:
         if outcome.kind is OutcomeKind.UNKNOWN:  # each of them may be billed
-            return min(self._policy.max_unknown, self._policy.max_retries)
-        return self._policy.max_retries
+            return min(self.context.policy.max_unknown, self.context.policy.max_retries)
+        return self.context.policy.max_retries
 
     def _settle(self, batch: BatchRecord, ends: Sequence[LineEnd], lease: Lease) -> None:
         """Make the ends of lines durable and count them."""
         if not ends:
             return
-        self._store.settle(ends)
-        self._budget.settle(batch.id, ends)
+        self.store.settle(ends)
+        self.budget.settle(batch.id, ends)
         for end in ends:
-            if end.outcome.kind is OutcomeKind.UNSENT and batch.id not in self._counted:
+            if end.outcome.kind is OutcomeKind.UNSENT and batch.id not in self.counted:
                 continue
             need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
-            self._context.tally.ended(replace(lease, need=need), end.outcome, end.cost_usd)
+            self.context.tally.ended(replace(lease, need=need), end.outcome, end.cost_usd)
 
     def _path(self, batch: BatchRecord, what: str) -> str:
-        return os.path.join(self._folder, f"{batch.token}.{what}.jsonl")
+        return os.path.join(self.folder, f"{batch.token}.{what}.jsonl")
 
 
 def custom_id(attempt_id: int) -> str:

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
-from random import Random
-
-from ..core.clock import Clock
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal import Journal
 from ..journal.batch_rows import BatchRecord
 from ..keys import APIKeyManager
 from ..transport.http import HttpTransport
-from .options import Patience
+from .options import Waiting
 from .service import BatchService
 
 
 class KeyClients:
     """One BatchService for each key; belongs to one event loop."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        keys: APIKeyManager,
-        *,
-        patience: Patience,
-        clock: Clock,
-        chance: Random,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, journal: Journal, keys: APIKeyManager, waiting: Waiting) -> None:
         self.keys = keys
         self._journal = journal
-        self._make = partial(
-            BatchService,
-            clock=clock,
-            chance=chance,
-            sleep=pause,
-            patience_s=patience.retry_s,
-            believed_s=patience.believed_s,
-        )
+        self._waiting = waiting
         self._transport = HttpTransport(proxy=keys.settings.proxy)
         self._services: dict[str, BatchService] = {}
         #: Refusals because of which a key gets no more batches of a model, by (key, model).
@@ -70,7 +48,8 @@ class KeyClients:
         """Return the client of a key."""
         service = self._services.get(lease.key_name)
         if service is None:
-            service = self._services[lease.key_name] = self._make(self._transport, lease)
+            service = BatchService(self._transport, lease, self._waiting)
+            self._services[lease.key_name] = service
         return service
 
     def owner(self, batch: BatchRecord) -> BatchService | None:

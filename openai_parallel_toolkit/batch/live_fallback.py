@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from ..calls.run_context import RunContext, SubmittedCall
@@ -17,13 +18,15 @@ from ..journal.batch_store import BatchStore
 _MOST = 200
 
 
+@dataclass(eq=False)
 class LiveFallback:
     """Used by the batch scheduler's thread alone; answers are delivered from the sender's."""
 
-    def __init__(self, store: BatchStore, live: Sender, context: RunContext) -> None:
-        self._store = store
-        self._live = live
-        self._context = context
+    store: BatchStore
+    live: Sender
+    context: RunContext
+
+    def __post_init__(self) -> None:
         self._under_way: dict[int, ReturnedLine] = {}
         self._results: deque[tuple[int, Reply | BaseException]] = deque()
         self._last_id = 0
@@ -40,11 +43,11 @@ class LiveFallback:
         """
         self._take_in()
         room = _MOST - len(self._under_way)
-        for line in self._store.returned_lines(self._last_id, room) if room else ():
+        for line in self.store.returned_lines(self._last_id, room) if room else ():
             self._last_id = line.id
             self._under_way[line.id] = line
-            call = SubmittedCall(request=line.request, id=line.call, context=self._context)
-            self._live.submit(call, partial(self._deliver, line.id, on_answer))
+            call = SubmittedCall(request=line.request, id=line.call, context=self.context)
+            self.live.submit(call, partial(self._deliver, line.id, on_answer))
         return self.is_busy()
 
     def _deliver(
@@ -63,9 +66,9 @@ class LiveFallback:
             elif isinstance(result, RequestFailed):
                 ends[line_id] = _refusal(line, result)
             elif not isinstance(result, HookUnwound):
-                self._context.stop.close(result)
+                self.context.stop.close(result)
         if ends:
-            self._store.end_returned(ends)
+            self.store.end_returned(ends)
         if not self._under_way:
             self._last_id = 0  # those that come back later may be older
 

@@ -1,35 +1,58 @@
-"""How calls are collected into batches."""
+"""How calls are collected into batches, and how long things are waited for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
 from typing import Literal
 
+from ..core.clock import Clock
 from ..core.settings import COUNT, SECONDS, check_settings, setting
-from .service import BELIEVED_S, LISTED_WITHIN_S
 
 Finish = Literal["batch", "live"]
+
+#: Seconds in which what was just made comes to be seen everywhere at a provider.
+BELIEVED_S = 30.0
+#: Seconds in which a provider lists a batch that it has made. None of them says how late its list
+#: may be; lists that lag behind do so by a second or two. Only who does not know whether a batch
+#: was made waits, which is after a crash or a lost reply at just that step.
+LISTED_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long is waited on the way to a provider and back, seconds."""
+    """How long is waited on the way to a provider and back, in seconds."""
 
     #: From one look at a batch to the next: at first, and at most.
-    poll_s: float
-    longest_poll_s: float
-    #: For how long a batch that was perhaps made is looked for.
+    first_poll_s: float = 2.0
+    longest_poll_s: float = 60.0
+    #: From one refusal because too much is enqueued to the next attempt, for what cannot be made
+    #: smaller: at first, and at most.
+    first_limit_s: float = 30.0
+    longest_limit_s: float = 600.0
+    #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
+    #: for before it is made again: services may list it late.
     listed_within_s: float = LISTED_WITHIN_S
-    #: For how long is looked for what was just made and is said not to be there.
+    #: For how long a file or batch that was just made is looked for when the service says that it
+    #: is not there.
     believed_s: float = BELIEVED_S
-    #: For how long what may be repeated is repeated.
-    retry_s: float = 600.0
-    #: For how long a batch is offered to a service that is busy or away; None: until it works.
-    submit_s: float | None = None
-    #: How long waits what cannot be made smaller and was refused for its tokens: at first, and at
-    #: most.
-    full_s: float = 60.0
-    longest_full_s: float = 60.0
+    #: For how long what the service refuses in passing, or does not answer, is tried again.
+    patience_s: float = 600.0
+    #: Whether this holds for offering a batch too; else it is offered until it is taken.
+    gives_up: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """How everything that has to do with batches waits."""
+
+    patience: Patience
+    clock: Clock
+    chance: Random = field(default_factory=Random)
+    #: Waits so many seconds, or raises when the work is to stop.
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +73,8 @@ class BatchOptions:
     #: How long to wait before a batch is looked at for the first time; then longer and longer.
     poll_s: float = setting(SECONDS, 5.0)
     longest_poll_s: float = setting(SECONDS, 60.0)
-    #: For how long a batch that was perhaps made, just before a crash or a lost reply, is looked
-    #: for before it is made again: providers may list it late.
+    #: As of `Patience`.
     listed_within_s: float = setting(SECONDS, LISTED_WITHIN_S)
-    #: For how long a file or batch that was just made is looked for when the provider says that it
-    #: is not there.
     believed_s: float = setting(SECONDS, BELIEVED_S)
     #: The time that the provider may take for a batch.
     window: str = "24h"
@@ -63,12 +83,13 @@ class BatchOptions:
     def patience(self) -> Patience:
         """The times of one batch."""
         return Patience(
-            poll_s=self.poll_s,
+            first_poll_s=self.poll_s,
             longest_poll_s=self.longest_poll_s,
+            first_limit_s=self.longest_poll_s,
+            longest_limit_s=self.longest_poll_s,
             listed_within_s=self.listed_within_s,
             believed_s=self.believed_s,
-            full_s=self.longest_poll_s,
-            longest_full_s=self.longest_poll_s,
+            gives_up=False,
         )
 
     def __post_init__(self) -> None:

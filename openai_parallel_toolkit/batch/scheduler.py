@@ -7,7 +7,6 @@ import contextlib
 import logging
 import threading
 import uuid
-from random import Random
 
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
@@ -22,7 +21,7 @@ from .batch_budget import BatchBudget
 from .cancel import cancel_batch
 from .collect import CallLines
 from .live_fallback import LiveFallback
-from .options import BatchOptions
+from .options import BatchOptions, Waiting
 from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
 from .tracker import BatchTracker, OutOfReach
@@ -51,7 +50,6 @@ class BatchScheduler:
         clock: Clock,
         live_fallback: LiveFallback | None = None,
         cancels: bool = False,
-        chance: Random | None = None,
     ) -> None:
         """Prepare; `start` begins.
 
@@ -71,21 +69,17 @@ class BatchScheduler:
             context,
             self._budget,
             private_folder(folder),
-            clock=clock,
-            clean=keys.redactor.clean,
-            policy=context.policy,
+            clock,
+            keys.redactor.clean,
         )
         self._tracker = BatchTracker(
             journal,
             keys,
             self._lines,
             window=options.window,
-            patience=options.patience,
-            clock=clock,
-            chance=chance or Random(),
+            waiting=Waiting(patience=options.patience, clock=clock),
         )
         self._clients = self._tracker.clients
-        self._listed_within_s = options.listed_within_s
         self._planner = BatchPlanner(
             store=self._store,
             clients=self._clients,
@@ -173,14 +167,12 @@ class BatchScheduler:
             self._wake.clear()
             asked = self._asked
             left = self._form_all(is_flush=not self._is_gathering)
-            if not left and not self._tasks and not self._is_busy_live():
+            is_busy = self._live_fallback is not None and self._live_fallback.is_busy()
+            if not left and not self._tasks and not is_busy:
                 self._settled = asked
                 self.changed.set()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _LOOK_S)
-
-    def _is_busy_live(self) -> bool:
-        return self._live_fallback is not None and self._live_fallback.is_busy()
 
     # Forming
 
@@ -254,8 +246,8 @@ class BatchScheduler:
     ) -> None:
         try:
             if self._cancels and batch.stage is not BatchStage.COLLECTED:
-                within_s = self._listed_within_s
-                found = await cancel_batch(self._store, batch, service, within_s=within_s)
+                waiting = self._tracker.waiting
+                found = await cancel_batch(self._store, batch, service, waiting)
                 if found is None:
                     self._put_back(batch)
                     return

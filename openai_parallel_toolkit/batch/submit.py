@@ -9,19 +9,20 @@ looked for during a while before it is made again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from random import Random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ..core.checkpoint import checkpoint
-from ..core.clock import Clock, backoff_s
+from ..core.clock import backoff_s
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
 from ..transport import SendFault
 from .judgement import PASSING, BatchEnd, blame_of
-from .options import Patience
+from .options import Waiting
 from .service import (
     MARK,
     BatchService,
@@ -30,14 +31,16 @@ from .service import (
     ServiceRefusal,
     Trouble,
     asked_pause_s,
-    find_batch,
     line_url,
-    look_until_listed,
 )
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 60.0
+#: From one look into the list to the next, at first.
+_FIRST_LOOK_S = 1.0
+#: Clocks differ; a batch may seem older than what made it.
+_CLOCK_SLACK_S = 86_400.0
 #: What a file is called that cannot be used yet.
 _NOT_YET = frozenset({"pending", "running", "notRunning"})
 #: How often a file is sent that the service loses again.
@@ -103,29 +106,17 @@ class Door(ABC):
         """Remove what lies on this machine for a batch that is closed."""
 
 
+@dataclass(eq=False)
 class Submitter:
     """Uploads and creates batches."""
 
-    def __init__(
-        self,
-        store: BatchStore,
-        lines: Door,
-        *,
-        window: str,
-        patience: Patience,
-        clock: Clock,
-        chance: Random,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._store = store
-        self._lines = lines
-        self._window = window
-        self._patience = patience
-        self._clock = clock
-        self._chance = chance
-        self._pause = pause
-        #: What each batch on its way waits for, in words, by its id.
-        self.waits: dict[int, str] = {}
+    store: BatchStore
+    lines: Door
+    #: The time that the provider may take for a batch.
+    window: str
+    waiting: Waiting
+    #: What each batch on its way waits for, in words, by its id.
+    waits: dict[int, str] = field(default_factory=dict)
 
     async def submit(
         self, batch: BatchRecord, service: BatchService, *, is_doubtful: bool
@@ -140,20 +131,21 @@ class Submitter:
             ServiceRefusal, SendFault: it was busy or away for too long, or could not tell whether
                 it has the batch.
         """
-        since_s, failures, uploads = self._clock.now_s(), 0, 0
-        limit_s = self._patience.submit_s
+        since_s, failures, uploads = self.waiting.clock.now_s(), 0, 0
+        patience = self.waiting.patience
+        limit_s = patience.patience_s if patience.gives_up else None
         while True:
             try:
                 return await self._next_steps(batch, service, is_doubtful)
             except (ServiceRefusal, SendFault) as exc:
-                batch = self._store.reload(batch)
+                batch = self.store.reload(batch)
                 is_lost = _lost_file(exc, batch)
                 uploads += is_lost
                 if uploads == _MOST_UPLOADS or not (is_lost or _is_passing(exc)):
                     raise
                 trouble = exc
             failures += 1
-            spent_s = self._clock.now_s() - since_s
+            spent_s = self.waiting.clock.now_s() - since_s
             pause_s = asked_pause_s(trouble) or self._pause_s(failures)
             if limit_s is not None and spent_s + pause_s > limit_s:
                 raise trouble
@@ -163,16 +155,17 @@ class Submitter:
                 trouble, None if limit_s is None else limit_s - spent_s
             )
             try:
-                await self._pause(pause_s)
+                await self.waiting.pause(pause_s)
             finally:
                 del self.waits[batch.id]
             is_doubtful = not is_lost and (is_doubtful or _may_have_happened(trouble))
             if is_lost:
-                batch = self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
+                batch = self.store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
     def _pause_s(self, failures: int) -> float:
-        cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self._patience.poll_s)
-        return first_s + backoff_s(failures, self._chance.random(), base_s=first_s, cap_s=cap_s)
+        cap_s, first_s = _LONGEST_PAUSE_S, min(2.0, self.waiting.patience.first_poll_s)
+        chance = self.waiting.chance.random()
+        return first_s + backoff_s(failures, chance, base_s=first_s, cap_s=cap_s)
 
     async def _next_steps(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
@@ -184,19 +177,17 @@ class Submitter:
             return await self._make(batch, service, is_doubtful)
         except ServiceRefusal as refusal:
             is_blame = blame_of(refusal.outcome) is not None
-            if not _lost_file(refusal, self._store.reload(batch)) and (
+            if not _lost_file(refusal, self.store.reload(batch)) and (
                 is_blame or refusal.outcome.kind not in PASSING
             ):
                 raise NotMade(refusal.outcome) from refusal
             raise
 
     async def _find(self, batch: BatchRecord, service: BatchService) -> BatchRecord | None:
-        within_s = self._patience.listed_within_s
+        within_s = self.waiting.patience.listed_within_s
         self.waits[batch.id] = f"looking whether its batch was made before, up to {within_s:g} s"
         try:
-            return await find_made(
-                self._store, batch, service, within_s=within_s, pause=self._pause
-            )
+            return await find_made(self.store, batch, service, self.waiting)
         finally:
             del self.waits[batch.id]
 
@@ -205,11 +196,11 @@ class Submitter:
     ) -> BatchRecord:
         file = await self._upload(batch, service, is_doubtful)
         checkpoint("batch.upload_answered")
-        batch = self._store.move_on(batch, BatchStage.UPLOADED, input_file_id=file.id)
+        batch = self.store.move_on(batch, BatchStage.UPLOADED, input_file_id=file.id)
         try:
             is_usable = await self._is_processed(batch, service)
         except asyncio.CancelledError:
-            self._store.move_on(batch, BatchStage.FORMED)  # nobody has asked for it yet
+            self.store.move_on(batch, BatchStage.FORMED)  # nobody has asked for it yet
             raise
         if not is_usable:
             return await self._make(await self._not_read(batch, service), service, False)
@@ -228,10 +219,10 @@ class Submitter:
         made = await service.create(
             batch.input_file_id or "",
             line_url(service.lease, batch.path),
-            window=self._window,
-            metadata={MARK: batch.token, **self._lines.metadata(batch)},
+            window=self.window,
+            metadata={MARK: batch.token, **self.lines.metadata(batch)},
         )
-        return note_created(self._store, batch, made)
+        return note_created(self.store, batch, made)
 
     async def _upload(
         self, batch: BatchRecord, service: BatchService, is_doubtful: bool
@@ -240,7 +231,7 @@ class Submitter:
         for file in await service.files() if is_doubtful else ():
             if file.name == name and file.status != "error":
                 return file
-        url = self._lines.import_url(batch, service.lease)
+        url = self.lines.import_url(batch, service.lease)
         if url is not None:
             try:
                 return await service.import_file(name, url)
@@ -248,8 +239,8 @@ class Submitter:
                 if refusal.outcome.kind not in {OutcomeKind.REJECTED, OutcomeKind.NOT_HERE}:
                     raise
                 logger.warning("%s: %s (%s)", name, NOT_IMPORTED, refusal)
-                self._lines.cannot_import(batch)
-        path = await asyncio.to_thread(self._lines.lines_path, batch, service.lease)
+                self.lines.cannot_import(batch)
+        path = await asyncio.to_thread(self.lines.lines_path, batch, service.lease)
         checkpoint("batch.uploading")
         return await service.upload(name, path)
 
@@ -260,7 +251,7 @@ class Submitter:
         try:
             while (file := await service.file(batch.input_file_id or "")).status in _NOT_YET:
                 looks += 1
-                await self._pause(min(self._patience.longest_poll_s, 0.5 * looks))
+                await self.waiting.pause(min(self.waiting.patience.longest_poll_s, 0.5 * looks))
         except ServiceRefusal as refusal:
             if refusal.outcome.kind is not OutcomeKind.NOT_HERE:
                 raise
@@ -276,38 +267,49 @@ class Submitter:
             NotMade: it was sent.
         """
         await service.delete(batch.input_file_id or "")
-        if self._lines.import_url(batch, service.lease) is None:
+        if self.lines.import_url(batch, service.lease) is None:
             told = "the service could not read the uploaded file"
             raise NotMade(Outcome(kind=OutcomeKind.REJECTED, code="file", message=told))
         logger.warning("%s: %s", batch.token, NOT_IMPORTED)
-        self._lines.cannot_import(batch)
-        return self._store.move_on(batch, BatchStage.FORMED, input_file_id=None)
+        self.lines.cannot_import(batch)
+        return self.store.move_on(batch, BatchStage.FORMED, input_file_id=None)
 
 
 async def find_made(
-    store: BatchStore,
-    batch: BatchRecord,
-    service: BatchService,
-    *,
-    within_s: float,
-    pause: Callable[[float], Awaitable[None]],
+    store: BatchStore, batch: BatchRecord, service: BatchService, waiting: Waiting
 ) -> BatchRecord | None:
     """Return a batch that may have been made, as the provider has it; None: it is not there.
 
-    If there was a file for it, it is looked for during `within_s` seconds.
+    If there was a file for it, it is looked for again while it may not be listed yet.
     """
-
-    async def look() -> RemoteBatch | None:
-        return await find_batch(
-            service, batch.token, batch.input_file_id, since_wall_s=batch.formed_wall_s
-        )
-
-    within_s = 0.0 if batch.input_file_id is None else within_s
-    found = await look_until_listed(look, within_s=within_s, pause=pause)
+    left_s = 0.0 if batch.input_file_id is None else waiting.patience.listed_within_s
+    pause_s = _FIRST_LOOK_S
+    while (found := await _listed(batch, service)) is None and left_s > 0:
+        pause_s = min(pause_s, left_s)
+        await waiting.pause(pause_s)
+        left_s -= pause_s
+        pause_s *= 2
     if found is None:
         return None
     logger.info("batch %d is there already: %s", batch.id, found.id)
     return note_created(store, batch, found)
+
+
+async def _listed(batch: BatchRecord, service: BatchService) -> RemoteBatch | None:
+    """Return the batch that carries a batch's token; None: none is listed.
+
+    Where the service keeps no metadata, it is known by its file, unless it has failed.
+    """
+    async with contextlib.aclosing(service.batches()) as batches:
+        async for remote in batches:
+            if 0 < remote.created_wall_s < batch.formed_wall_s - _CLOCK_SLACK_S:
+                return None
+            if remote.metadata.get(MARK) == batch.token:
+                return remote
+            is_nameless = MARK not in remote.metadata and remote.status != "failed"
+            if is_nameless and remote.input_file_id == batch.input_file_id:
+                return remote
+    return None
 
 
 def note_created(store: BatchStore, batch: BatchRecord, remote: RemoteBatch) -> BatchRecord:

@@ -8,14 +8,11 @@ Each stage is durable before the next step is begun. A batch that was refused as
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from random import Random
 
 from ..core.checkpoint import checkpoint
-from ..core.clock import Clock
 from ..core.records import Outcome, OutcomeKind
 from ..core.text import counted
 from ..journal import Journal
@@ -24,13 +21,18 @@ from ..keys import APIKeyManager
 from ..transport import SendFault
 from .judgement import OF_THE_KEY, PASSING, BatchEnd, ended_batch, refused_batch
 from .key_clients import KeyClients
-from .options import Patience
+from .options import Waiting
 from .service import BatchService, RemoteBatch, ServiceRefusal
 from .submit import Door, NotMade, Submitter
 from .token_quota import EnqueuedTokenQuota
 
 logger = logging.getLogger(__name__)
 
+#: What is kept of a batch as it stood at its end.
+_KEPT = (
+    *("status", "output_file_id", "error_file_id", "total", "completed", "failed"),
+    *("created_wall_s", "ended_wall_s"),
+)
 #: Status of a batch that its provider does not have any more; it may be billed.
 VANISHED = "vanished"
 
@@ -49,41 +51,21 @@ class BatchTracker:
         door: Door,
         *,
         window: str,
-        patience: Patience,
-        clock: Clock,
-        chance: Random,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        waiting: Waiting,
     ) -> None:
-        """Prepare.
-
-        Args:
-            window: the time that the provider may take for a batch.
-            pause: waits so many seconds, or raises when the work is to stop.
-        """
+        """Prepare; `window` is the time that the provider may take for a batch."""
         self.store = journal.batches
-        self.patience = patience
-        self.clients = KeyClients(
-            journal, keys, patience=patience, clock=clock, chance=chance, pause=pause
-        )
+        self.waiting = waiting
+        self.clients = KeyClients(journal, keys, waiting)
         self.quota = EnqueuedTokenQuota(
             keys.settings.api_keys,
-            pause_s=patience.full_s,
-            longest_pause_s=patience.longest_full_s,
+            pause_s=waiting.patience.first_limit_s,
+            longest_pause_s=waiting.patience.longest_limit_s,
         )
-        self._submitter = Submitter(
-            self.store,
-            door,
-            window=window,
-            patience=patience,
-            clock=clock,
-            chance=chance,
-            pause=pause,
-        )
+        self._submitter = Submitter(self.store, door, window, waiting)
         self._door = door
-        self._clock = clock
-        self._chance = chance
+        self._patience, self._clock = waiting.patience, waiting.clock
         self._clean = keys.redactor.clean
-        self._pause = pause
         #: How each batch under way stood when it was last looked at, by its id.
         self.seen: dict[int, RemoteBatch | None] = {}
         #: Why batches cannot be looked at, by their ids.
@@ -195,9 +177,9 @@ class BatchTracker:
                         extra={"action": "batch_unreachable"},
                     )
                 is_told = True
-            longest_s = max(self.patience.longest_poll_s, self.patience.poll_s)
-            pause_s = min(longest_s, self.patience.poll_s * 1.5 ** min(looks, 50))
-            await self._pause(pause_s * (0.8 + 0.2 * self._chance.random()))
+            first_s, longest_s = self._patience.first_poll_s, self._patience.longest_poll_s
+            pause_s = min(max(longest_s, first_s), first_s * 1.5 ** min(looks, 50))
+            await self.waiting.pause(pause_s * (0.8 + 0.2 * self.waiting.chance.random()))
             looks += 1
 
     async def _vanished(
@@ -220,18 +202,8 @@ class BatchTracker:
                 paths.append(path)
         answers = await asyncio.to_thread(self._door.count_answers, batch, paths)
         end = ended_batch(remote, answers, clean=self._clean)
-        told = replace(
-            batch.told,
-            status=remote.status,
-            output_file_id=remote.output_file_id,
-            error_file_id=remote.error_file_id,
-            total=remote.total,
-            completed=remote.completed,
-            failed=remote.failed,
-            created_wall_s=remote.created_wall_s,
-            ended_wall_s=remote.ended_wall_s,
-        )
-        batch = replace(batch, told=told)
+        told = {name: getattr(remote, name) for name in _KEPT}
+        batch = replace(batch, told=replace(batch.told, **told))
         batch = await self._end(batch, end, service, is_made=True, paths=paths)
         if remote.completed and not batch.told.is_blamed:
             self.clients.forgive(service.lease.key_name)
@@ -266,48 +238,36 @@ class BatchTracker:
             message = self._clean(end.rest.message)
             self.quota.refused(batch, self._clock.now_s(), message=message, is_alone=is_alone)
         elif end.rest.kind is OutcomeKind.BUSY and batch.told.status == "failed":
-            self.quota.failed(batch, self._clock.now_s(), self.patience.poll_s)
+            self.quota.failed(batch, self._clock.now_s(), self._patience.first_poll_s)
         elif batch.told.completed:
             self.quota.taken(batch)
-        return batch if is_made else await self._close_unmade(batch, service)
-
-    async def _close_unmade(self, batch: BatchRecord, service: BatchService) -> BatchRecord:
-        if batch.input_file_id is not None:
-            with contextlib.suppress(ServiceRefusal, SendFault):
-                await service.delete(batch.input_file_id)
-        return self.close(batch)
+        return batch if is_made else await self.tidy(batch, service, level=logging.DEBUG)
 
     def dissolve(self, batch: BatchRecord) -> BatchRecord:
         """Close a batch of which nothing is ordered yet; its lines go again."""
         told = replace(batch.told, rest=OutcomeKind.UNSENT.value, is_blamed=True)
-        return self.close(replace(batch, told=told))
+        return self._close(replace(batch, told=told))
 
-    def close(self, batch: BatchRecord) -> BatchRecord:
-        """Close a batch of which nothing is left at the provider."""
+    async def tidy(
+        self, batch: BatchRecord, service: BatchService | None, *, level: int = logging.WARNING
+    ) -> BatchRecord:
+        """Close a batch whose results are safe, and delete what it has left at the provider."""
+        told = batch.told
+        for file_id in filter(None, (batch.input_file_id, told.output_file_id, told.error_file_id)):
+            why: object = "its key cannot be used"
+            try:
+                if service is not None:
+                    await service.delete(file_id)
+                    continue
+            except (ServiceRefusal, SendFault) as exc:
+                why = exc
+            said = (file_id, batch.key_name, why)
+            logger.log(level, "the remote file %s of key %s was not deleted: %s", *said)
+        return self._close(batch)
+
+    def _close(self, batch: BatchRecord) -> BatchRecord:
         self._door.clear(batch)
         return self.store.move_on(batch, BatchStage.CLOSED)
-
-    async def tidy(self, batch: BatchRecord, service: BatchService | None) -> None:
-        """Delete what a batch has left at the provider, now that its results are safe."""
-        told = batch.told
-        for file_id in (batch.input_file_id, told.output_file_id, told.error_file_id):
-            if file_id is not None:
-                why = await _delete(service, file_id)
-                if why:
-                    said = (file_id, batch.key_name, why)
-                    logger.warning("the remote file %s of key %s was not deleted: %s", *said)
-        self.close(batch)
-
-
-async def _delete(service: BatchService | None, file_id: str) -> str:
-    """Delete a file; return why that did not work, or ""."""
-    if service is None:
-        return "its key cannot be used"
-    try:
-        await service.delete(file_id)
-    except (ServiceRefusal, SendFault) as exc:
-        return str(exc)
-    return ""
 
 
 async def _is_idle(service: BatchService) -> bool:

@@ -1,1 +1,1 @@
-"""The command line. `dispatch` finds the command; each command is a module of its own."""
+"""The command line. `dispatch` finds the command; commands are modules, or share one."""

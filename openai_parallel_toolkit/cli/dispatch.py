@@ -36,6 +36,14 @@ _PARTS = {
     "batch failures": "all lines and files that failed, as one list",
     "batch cancel": "stop what is at the provider, and keep what was answered",
 }
+#: Commands that live in another one's module, with `configure_NAME` and `run_NAME`.
+_SHARED = {
+    "estimate": "run",
+    "failures": "status",
+    "prune": "upkeep",
+    "repair": "upkeep",
+    **dict.fromkeys(_PARTS, "batch_parts"),
+}
 _EPILOG = "exit status:\n" + "".join(
     f"  {code:<14} {meaning}\n" for code, meaning in EXIT_CODES.items()
 )
@@ -93,9 +101,11 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if name in argv:
-            module = importlib.import_module(f".{name.replace(' ', '_')}", __package__)
-            module.configure(command)
-            command.set_defaults(run=module.run)
+            home = _SHARED.get(name)
+            suffix = f"_{name.split()[-1]}" if home else ""
+            module = importlib.import_module(f".{home or name}", __package__)
+            getattr(module, f"configure{suffix}")(command)
+            command.set_defaults(run=getattr(module, f"run{suffix}"))
     return parser
 
 

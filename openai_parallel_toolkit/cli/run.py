@@ -1,4 +1,4 @@
-"""`run`: work through a folder."""
+"""`run` and `estimate`: work through a folder, or through a few of its files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 
 from ..api.toolkit import ParallelToolkit
-from ..core.errors import UsageError
+from ..core.errors import RunStopped, ToolkitError, UsageError
 from ..runs.options import RunOptions
 from . import console
 from .exits import OK, SOME_FAILED
@@ -17,6 +17,10 @@ from .settings import add_settings, given_settings
 _EPILOG = """\
 The module is imported: a run() of its own belongs below `if __name__ == "__main__":`.
 Stop it with Ctrl-C and run it again: what was answered is not paid for again.
+"""
+
+_ESTIMATE_EPILOG = """\
+The files of the sample are worked on in full: they are done, and `run` does not pay for them again.
 """
 
 
@@ -66,3 +70,44 @@ def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:
     """
     summary = console.show(toolkit.run, as_json=as_json, tells_itself=toolkit.options.progress)
     return SOME_FAILED if summary.failed or summary.aside else OK
+
+
+def configure_estimate(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options: those of `run`, and its own."""
+    parser.epilog = _ESTIMATE_EPILOG
+    parser.add_argument(
+        "--sample",
+        type=_amount,
+        metavar="N",
+        help="files to work on, or a share below 1 (0.01, at least 5 files, at most 100)",
+    )
+    parser.add_argument(
+        "--tokens-only",
+        action="store_true",
+        help="send nothing; count the prompts of each file's first calls",
+    )
+    add_run(parser, leave_out=("dry_run", "file_count"))
+
+
+def _amount(text: str) -> float:
+    try:
+        amount = float(text) if "." in text else int(text)
+    except ValueError:
+        amount = 0
+    if amount <= 0 or (amount > 1 and amount != int(amount)):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a count nor a share such as 0.01")
+    return amount
+
+
+def run_estimate(arguments: argparse.Namespace) -> int:
+    """Work on the sample and print the forecast."""
+    toolkit = toolkit_of(arguments)
+    try:
+        with console.apart_from_json(arguments.json):
+            found = toolkit.estimate(arguments.sample, tokens_only=arguments.tokens_only)
+    except (RunStopped, ToolkitError) as exc:
+        if exc.summary is not None and not arguments.json and not toolkit.options.progress:
+            console.say_stopped(exc, exc.summary)
+        raise
+    console.show(lambda: found, as_json=arguments.json)
+    return SOME_FAILED if found.failed else OK

@@ -1,4 +1,4 @@
-"""`status`: how the work on an output folder stands, also while a run is on."""
+"""`status` and `failures`: how the work on an output folder stands, also while a run is on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..core.records import FileState
 from ..core.text import counted
 from ..costs.figures import COUNTED, Figures
 from ..files.run_lock import RunLock
-from ..journal import JournalReader, RunRecord, Status
+from ..journal import FileFailure, JournalReader, RunRecord, Status
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -27,6 +27,7 @@ _FILE_WORDS = {
 }
 
 _REASON_CHARACTERS = 120
+_FAILURE_CHARACTERS = 300
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -133,4 +134,41 @@ def _run_json(run: RunRecord) -> dict[str, Any]:
         "ended_wall_s": run.ended_wall_s,
         "how": run.how or None,
         "summary": json.loads(run.summary_json) or None,
+    }
+
+
+def configure_failures(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    add_place(parser)
+    parser.add_argument("--json", action="store_true", help="print it as JSON, tracebacks included")
+
+
+def run_failures(arguments: argparse.Namespace) -> int:
+    """Print the files that failed and those that were put aside."""
+    with JournalReader(journal_folder(arguments.output_path, arguments.state_path)) as reader:
+        if arguments.json:
+            console.say_json([_failure_json(failure) for failure in reader.failures()])
+            return OK
+        failure = None
+        for failure in reader.failures():
+            console.say(_failure_line(failure))
+    if failure is None:
+        console.say("No file failed.")
+    return OK
+
+
+def _failure_line(failure: FileFailure) -> str:
+    often = f"failed in {counted(failure.failed_runs, 'run')}"
+    if failure.state is FileState.ASIDE:
+        often += ", put aside until --retry-failed"
+    message = words.shorten(words.clean(failure.note.message), _FAILURE_CHARACTERS)
+    return f"{words.clean(failure.path)}: {failure.note.kind}: {message} ({often})"
+
+
+def _failure_json(failure: FileFailure) -> dict[str, object]:
+    return {
+        "file": failure.path,
+        "state": failure.state.value,
+        "failed_runs": failure.failed_runs,
+        **asdict(failure.note),
     }

@@ -152,6 +152,12 @@ class Refusal:
     #: How often it was sent.
     attempts: int
 
+    @classmethod
+    def of(cls, outcome: Outcome, attempts: int) -> Refusal:
+        """Return why a line is given up that ended so."""
+        told = {one: getattr(outcome, one) for one in ("kind", "code", "message", "status")}
+        return cls(**told, attempts=attempts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineEnd:

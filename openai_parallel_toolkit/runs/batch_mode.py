@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..batch import BatchScheduler
 from ..batch.live_fallback import LiveFallback
-from ..calls.run_context import RunContext
 from ..calls.sender import Sender
-from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..files.plan import DueFile
 from .folder_session import FolderSession
@@ -29,20 +27,18 @@ class BatchMode:
         hooks: Hooks,
         session: FolderSession,
         live: Sender,
-        context: RunContext,
-        clock: Clock,
     ) -> None:
-        journal = session.journal
+        journal, context = session.journal, session.context
         finishes_live = options.finish == "live"
         self._journal = journal
-        self._context = context
+        self._stop = session.stop
         self.scheduler = BatchScheduler(
             journal=journal,
             keys=live.keys,
             context=context,
             options=options.batch,
             folder=os.path.join(session.state_folder, "batches"),
-            clock=clock,
+            clock=session.clock,
             live_fallback=LiveFallback(journal.batches, live, context) if finishes_live else None,
         )
         self.suspender = BatchSuspension(
@@ -50,7 +46,6 @@ class BatchMode:
             session=session,
             scheduler=self.scheduler,
             live=live,
-            prices=context.prices,
             max_rounds=options.max_batch_rounds,
             finishes_live=finishes_live,
         )
@@ -61,47 +56,33 @@ class BatchMode:
         self.scheduler.start()
 
     def work_off(
-        self,
-        run_files: Callable[[Sequence[DueFile]], None],
-        look: Callable[[], None],
-        is_closed: Callable[[], bool],
+        self, run_files: Callable[[Sequence[DueFile]], None], look: Callable[[], None]
     ) -> None:
-        """Wait for answers and run the files that get theirs, until no file waits.
+        """Wait for answers and run the files that get theirs, until no file waits or it stops.
 
         Args:
             run_files: runs the hooks of these files.
             look: called a few times a second.
-            is_closed: whether the run is told to stop.
         """
         try:
-            self._work_off(run_files, look, is_closed)
+            self._leave()
+            while not self._stop.is_closed():
+                is_settled = self.scheduler.is_settled()
+                if is_settled or self.scheduler.changed.is_set():
+                    self.scheduler.changed.clear()
+                    if self._run_ready(run_files):
+                        self._leave()
+                    elif is_settled:
+                        return
+                self.scheduler.changed.wait(_TICK_S)
+                look()
         except ToolkitError as exc:  # the disk refused; told with the summary
-            self._context.stop.close(exc)
+            self._stop.close(exc)
 
-    def _work_off(
-        self,
-        run_files: Callable[[Sequence[DueFile]], None],
-        look: Callable[[], None],
-        is_closed: Callable[[], bool],
-    ) -> None:
-        self._leave()
-        while not is_closed():
-            is_settled = self.scheduler.is_settled()
-            if is_settled or self.scheduler.changed.is_set():
-                self.scheduler.changed.clear()
-                if self._run_ready(run_files, is_closed):
-                    self._leave()
-                elif is_settled:
-                    return
-            self.scheduler.changed.wait(_TICK_S)
-            look()
-
-    def _run_ready(
-        self, run_files: Callable[[Sequence[DueFile]], None], is_closed: Callable[[], bool]
-    ) -> bool:
+    def _run_ready(self, run_files: Callable[[Sequence[DueFile]], None]) -> bool:
         """Run all files that wait for nothing more; return whether there was one."""
         has_run = False
-        while not is_closed() and (ready := self.suspender.ready()):
+        while not self._stop.is_closed() and (ready := self.suspender.ready()):
             self.scheduler.gather()
             run_files(ready)
             self._journal.flush()

@@ -100,9 +100,7 @@ class FolderRun:
         self._already = plan.skipped_done + plan.skipped_existing
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
-            self._batch_mode = BatchMode(
-                options, hooks, session, sender, session.context, session.clock
-            )
+            self._batch_mode = BatchMode(options, hooks, session, sender)
         self._results = FileResults(session.failures_path, session.stop, options, plan.due_count)
         self._files = FileRunner(
             options,
@@ -148,7 +146,6 @@ class FolderRun:
                 batch_mode.work_off(
                     lambda ready: self._see_through(iter(ready), min(count, len(ready))),
                     self._look,
-                    self._session.stop.is_closed,
                 )
         finally:
             if batch_mode is not None:

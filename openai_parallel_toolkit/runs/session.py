@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from decimal import Decimal
-from functools import cached_property
 from types import TracebackType
 from typing import TypeVar
 
@@ -111,14 +110,14 @@ class RunSession:
         self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
         self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         stack.callback(self.keys.on_drop(self._remember_drop))
+        #: What the calls of the run share.
+        self.context = self._new_context()
 
     def _remember_drop(self, name: str, reason: str) -> None:
         fingerprint = self.keys.fingerprints(self.journal.salt)[name]
         self.journal.key_dropped(fingerprint, name, reason)
 
-    @cached_property
-    def context(self) -> RunContext:
-        """What the calls of the run share; of max_cost they have what earlier runs left."""
+    def _new_context(self) -> RunContext:
         budget = None
         if self._max_cost is not None:
             earlier = self.journal.totals().all_runs

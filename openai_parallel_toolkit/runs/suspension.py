@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..batch import BatchScheduler
 from ..batch.service.check import inputs_of
@@ -23,7 +24,6 @@ from ..core.records import CallId, FailureNote, OutcomeKind, Request
 from ..core.text import counted
 from ..costs.prices import BATCH_SHARE, PriceBook
 from ..files.plan import DueFile
-from ..journal import Journal
 from ..journal.batch_rows import Ask, Refusal
 from .dry_run import planned_calls
 from .folder_session import FolderSession
@@ -83,72 +83,58 @@ class PendingRequests:
             return list(self._open)
 
 
+@dataclass(kw_only=True, eq=False)
 class BatchSuspension:
     """Hands the asks of files to the batch scheduler, and tells which files can go on.
 
     One lock guards `_is_steady`.
     """
 
-    def __init__(
-        self,
-        *,
-        hooks: Hooks,
-        session: FolderSession,
-        scheduler: BatchScheduler,
-        live: Sender,
-        prices: PriceBook,
-        max_rounds: int,
-        finishes_live: bool,
-    ) -> None:
-        """Prepare.
+    hooks: Hooks
+    session: FolderSession
+    scheduler: BatchScheduler
+    live: Sender
+    #: How often a file is suspended at most.
+    max_rounds: int
+    #: Whether what needs more rounds is then asked live; else it fails.
+    finishes_live: bool
 
-        Args:
-            max_rounds: how often a file is suspended at most.
-            finishes_live: what needs more rounds is then asked live; False: it fails.
-        """
-        self._hooks = hooks
-        self._session = session
-        self._journal: Journal = session.journal
-        self._scheduler = scheduler
-        self._live = live
-        self._prices = prices
-        self._max_rounds = max_rounds
-        self._finishes_live = finishes_live
+    def __post_init__(self) -> None:
+        self._store = self.session.journal.batches
         self._lock = threading.Lock()
         #: Whether some file's hooks were seen to ask for the same twice.
         self._is_steady = False
 
     def asks(self, file_id: int) -> PendingRequests | None:
         """Return where a file's asks go in the round that begins; None: they are sent live."""
-        rounds, _ = self._journal.batches.round_of(file_id)
-        if self._finishes_live and rounds >= self._max_rounds:
+        rounds, _ = self._store.round_of(file_id)
+        if self.finishes_live and rounds >= self.max_rounds:
             return None
-        return PendingRequests(self._prices, self._journal.batches.refusals(file_id))
+        return PendingRequests(self.session.prices, self._store.refusals(file_id))
 
     def suspend(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> FailureNote | None:
         """Let a file wait for its asks; return why it cannot, else None."""
-        store = self._journal.batches
-        rounds, last = store.round_of(file_calls.file_id)
+        rounds, last = self._store.round_of(file_calls.file_id)
         marks = [last[n : n + _MARK_BYTES] for n in range(0, len(last), _MARK_BYTES)]
         if marks and not any(file_calls.has_asked(mark) for mark in marks):
             return _note(_UNSTEADY)
         if not marks and not self._asks_the_same(path, file_calls, asks):
             return _note(_UNSTEADY)
-        if rounds >= self._max_rounds:
-            return _note(_TOO_MANY_ROUNDS.format(counted(self._max_rounds, "time")))
+        if rounds >= self.max_rounds:
+            return _note(_TOO_MANY_ROUNDS.format(counted(self.max_rounds, "time")))
         asked = b"".join(bytes.fromhex(ask.call.hash)[:_MARK_BYTES] for ask in asks[:_MOST_MARKS])
 
         def done(error: BaseException | None) -> None:
             if error is not None:
                 raise error  # kept by the journal as its trouble
-            self._scheduler.changed.set()
+            self.scheduler.changed.set()
 
-        store.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
+        self._store.suspend(file_calls.file_id, rounds + 1, asked, asks, done)
         return None
 
     def ready(self) -> list[DueFile]:
         """Return files whose answers are there; each once."""
-        found = self._journal.batches.take_ready(_MOST_READY)
+        found = self._store.take_ready(_MOST_READY)
         return [DueFile(path, is_known=True) for _, path in found]
 
     def _asks_the_same(self, path: str, file_calls: FileCalls, asks: list[Ask]) -> bool:
@@ -156,9 +142,7 @@ class BatchSuspension:
         with self._lock:
             if self._is_steady:
                 return True
-        again = planned_calls(
-            path, self._hooks, self._session, self._live, answers=file_calls.answers
-        )
+        again = planned_calls(path, self.hooks, self.session, self.live, answers=file_calls.answers)
         if not again.requests:  # process_output asks: that is compared in the next round
             return True
         before = {ask.call.hash for ask in asks}

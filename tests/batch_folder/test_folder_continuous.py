@@ -8,8 +8,7 @@ import time
 import pytest
 from folder_fixture import a_line
 
-from openai_parallel_toolkit.api.batch_folder.inbox import Inbox
-from openai_parallel_toolkit.api.batch_folder.places import Places
+from openai_parallel_toolkit.api.batch_folder.places import Inbox, Places
 from openai_parallel_toolkit.files.stores import open_store
 from openai_parallel_toolkit.simulator import Fault
 

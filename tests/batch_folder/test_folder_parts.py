@@ -20,7 +20,7 @@ from openai_parallel_toolkit.api.batch_folder.job import (
     job_to_json,
 )
 from openai_parallel_toolkit.api.batch_folder.job_files import JobFiles
-from openai_parallel_toolkit.api.batch_folder.pace import Stop
+from openai_parallel_toolkit.api.batch_folder.job_machine import Stop
 from openai_parallel_toolkit.api.batch_folder.results import (
     RoundFiles,
     sort_results,

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 from dataclasses import replace
-from random import Random
 
 import pytest
 from folder_fixture import QUICK
@@ -35,9 +34,9 @@ class Shaky(LocalStore):
             self._fails[method] -= 1
             raise StorageError(f"{method} does not work", errno=errno.EIO, path=self._path)
 
-    def list(self, below="", *, recursive=True):
+    def list(self, *, recursive=True):
         self._stumble("list")
-        return super().list(below, recursive=recursive)
+        return super().list(recursive=recursive)
 
     def fetch(self, path, local_path):
         self._stumble("fetch")
@@ -60,8 +59,7 @@ def work(fixture, *, ends_when=None, **stores):
             settings,
             Places(**places),
             session,
-            display=make_display("test", clock=SystemClock(), is_wanted=False),
-            chance=Random(1),
+            make_display("test", clock=SystemClock(), is_wanted=False),
         )
         task = asyncio.ensure_future(run.work())
         while ends_when and not (task.done() or ends_when(run.summary())):  # noqa: ASYNC110

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
@@ -12,7 +11,7 @@ from store_fixture import MODEL, PATH, ask, form, hash_of, sent, suspend
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.batch.batch_budget import BatchBudget
 from openai_parallel_toolkit.batch.collect import CallLines
-from openai_parallel_toolkit.batch.options import Patience
+from openai_parallel_toolkit.batch.options import Patience, Waiting
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, ServiceRefusal
 from openai_parallel_toolkit.batch.tracker import BatchTracker, OutOfReach
 from openai_parallel_toolkit.calls.attempts import Policy
@@ -98,19 +97,9 @@ def follow(journal, keys, tmp_path, *troubles, remote=EXPIRED, lines=1):
     store.move_on(batch, BatchStage.CREATED, input_file_id="file_1", remote_id="batch_1")
     (batch,) = store.open_batches()
     context = RunContext(journal=journal, prices=PriceBook({}), policy=Policy(max_retries=3))
-    patience, chance = Patience(poll_s=0.0, longest_poll_s=0.0), Random(1)
-    lines = CallLines(
-        store,
-        context,
-        BatchBudget(None),
-        str(tmp_path),
-        clock=clock,
-        clean=str,
-        policy=context.policy,
-    )
-    tracker = BatchTracker(
-        journal, keys, lines, window="24h", patience=patience, clock=clock, chance=chance
-    )
+    waiting = Waiting(patience=Patience(first_poll_s=0.0, longest_poll_s=0.0), clock=clock)
+    lines = CallLines(store, context, BatchBudget(None), str(tmp_path), clock, str)
+    tracker = BatchTracker(journal, keys, lines, window="24h", waiting=waiting)
     (lease,) = keys.unmetered_leases(batch.model)
     provider = Provider(lease, *troubles, remote=remote)
     tracker.enter(batch)

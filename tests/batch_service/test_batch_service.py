@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from fake_service import FakeService, cut_off, refuse
 
+from openai_parallel_toolkit.batch.options import Patience, Waiting
 from openai_parallel_toolkit.batch.service import BatchIssue, BatchService, ServiceRefusal
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import StorageError
@@ -53,9 +54,10 @@ class ServiceFixture:
     def do(self, work):
         async def go():
             transport = HttpTransport()
-            service = BatchService(
-                transport, self.lease, clock=self.clock, chance=Random(1), sleep=self.sleep
+            waiting = Waiting(
+                patience=Patience(), clock=self.clock, chance=Random(1), pause=self.sleep
             )
+            service = BatchService(transport, self.lease, waiting)
             try:
                 return await work(service)
             finally:

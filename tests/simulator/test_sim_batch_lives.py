@@ -76,8 +76,8 @@ class BatchLives(RuleBasedStateMachine):
         self.controls.follow(BatchCourse(end, share=share))
         file = self.files.add(content, key="good", name="in.jsonl", purpose="batch")
         batch = self.service.create(
-            self.account,
-            file,
+            account=self.account,
+            input_file=file,
             endpoint=CHAT,
             metadata={},
             output_lifetime_s=None,

@@ -40,3 +40,9 @@ def test_every_import_is_declared(path):
 def test_every_dependency_is_used():
     text = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
     assert not [n for n in declared() if not re.search(rf"\b{MODULES.get(n, n)}\b", text)]
+
+
+def test_nothing_is_computed_once_by_cached_property():
+    """Since Python 3.12 it has no lock: two threads each get a thing of their own, say a budget."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "cached_property" not in path.read_text(encoding="utf-8"), path

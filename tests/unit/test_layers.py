@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
 #: floors below its own, and from itself. CONTRIBUTING.md shows this table.
 FLOORS = [
     (("__init__", "__main__"), "public names; the entry point"),
-    (("cli",), "the command line, one module a command"),
+    (("cli",), "the command line: the commands, and how they read and speak"),
     (("api",), "what users call: the folder toolkit, single calls, lists, prompts, batch folders"),
     (("runs",), "one run over many things: session, workers, hooks, progress, report"),
     (("batch",), "the Batch API: its client, and batches from planning to collecting"),

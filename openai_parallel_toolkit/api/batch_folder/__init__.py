@@ -1,8 +1,7 @@
 """A folder of ready-made Batch API files, sent and collected."""
 
 from .folder import BatchFolder
-from .pace import Pace
-from .settings import FolderSettings
+from .settings import FolderSettings, Pace
 from .summary import BatchFolderSummary
 
 __all__ = ["BatchFolder", "BatchFolderSummary", "FolderSettings", "Pace"]

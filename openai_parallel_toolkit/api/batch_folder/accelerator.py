@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...core.redaction import Secret
@@ -17,39 +17,23 @@ from ...keys.config.fields import Field, Origin
 from ...keys.config.file import read_json, warn_if_others_can_read
 from .places import Place
 from .settings import filled, flag, whole_number
-from .templates import INIT
+from .templates import INIT, TEMPLATES
 
 logger = logging.getLogger(__name__)
 
-_APP = (
-    "AOAI_config",
-    "storage_config",
-    "batch_size",
-    "download_to_local",
-    "local_download_path",
-    "continuous_mode",
-    "count_tokens",
-)
-_AOAI = (
-    "aoai_key",
-    "aoai_api_version",
-    "aoai_endpoint",
-    "aoai_deployment_name",
-    "batch_job_endpoint",
-    "completion_window",
-)
-#: The last is not the accelerator's: for emulators and clouds with other addresses.
-_STORAGE = (
-    "storage_account_name",
-    "storage_account_key",
-    "input_filesystem_system_name",
-    "processed_filesystem_system_name",
-    "error_filesystem_system_name",
-    "input_directory",
-    "output_directory",
-    "error_directory",
-    "storage_connection_string",
-)
+#: By their name, what a field is called here, and what reads it.
+_Readers = Mapping[str, tuple[str, Callable[[Field], Any]]]
+_APP_READERS: _Readers = {
+    "batch_size": ("batch_size", whole_number),
+    "continuous_mode": ("continuous", flag),
+    "count_tokens": ("count_tokens", flag),
+}
+_AOAI_READERS: _Readers = {
+    "batch_job_endpoint": ("endpoint", filled),
+    "completion_window": ("completion_window", filled),
+}
+#: What the accelerator does not have: for emulators and clouds with other addresses.
+_CONNECTION = "storage_connection_string"
 _BLOB_ENDPOINT = re.compile(r"(?i)(?:^|;)\s*BlobEndpoint=([^;]+)")
 
 
@@ -59,21 +43,12 @@ def read_accelerator(fields: Mapping[str, Field], path: str, origin: Origin) -> 
     Raises:
         ConfigError: a file or a field is missing or wrong, or still a placeholder.
     """
-    _warn_unknown(fields, _APP, origin)
+    _warn_unknown(fields, "app_config.json", origin)
     aoai, storage = (
         _read_beside(_needed(fields, name, origin), path)
         for name in ("AOAI_config", "storage_config")
     )
-    told: dict[str, Any] = {**_keys_of(*aoai), **_places_of(*storage, fields)}
-    _read_some(
-        told,
-        fields,
-        {
-            "batch_size": ("batch_size", whole_number),
-            "continuous_mode": ("continuous", flag),
-            "count_tokens": ("count_tokens", flag),
-        },
-    )
+    told = {**_keys_of(*aoai), **_places_of(*storage, fields), **_read(fields, _APP_READERS)}
     if "local_download_path" in fields:
         local = filled(fields["local_download_path"])
         told["state_path"] = os.path.join(local, ".openai_parallel_toolkit")
@@ -81,7 +56,7 @@ def read_accelerator(fields: Mapping[str, Field], path: str, origin: Origin) -> 
 
 
 def _keys_of(fields: Mapping[str, Field], origin: Origin) -> dict[str, Any]:
-    _warn_unknown(fields, _AOAI, origin)
+    _warn_unknown(fields, "AOAI_config.json", origin)
     key = APIKey(
         secret=Secret(_needed(fields, "aoai_key", origin).key(), "aoai_key"),
         name="aoai_key",
@@ -90,29 +65,19 @@ def _keys_of(fields: Mapping[str, Field], origin: Origin) -> dict[str, Any]:
         azure_deployment=filled(_needed(fields, "aoai_deployment_name", origin)),
     )
     endpoint = _needed(fields, "aoai_endpoint", origin).api_base()
-    told: dict[str, Any] = {
-        "keys": Settings(api_keys=(key,), api_base=endpoint, source=origin.name)
-    }
-    _read_some(
-        told,
-        fields,
-        {
-            "batch_job_endpoint": ("endpoint", filled),
-            "completion_window": ("completion_window", filled),
-        },
-    )
-    return told
+    settings = Settings(api_keys=(key,), api_base=endpoint, source=origin.name)
+    return {"keys": settings, **_read(fields, _AOAI_READERS)}
 
 
 def _places_of(
     fields: Mapping[str, Field], origin: Origin, app: Mapping[str, Field]
 ) -> dict[str, Any]:
-    _warn_unknown(fields, _STORAGE, origin)
+    _warn_unknown(fields, "storage_config.json", origin, _CONNECTION)
     account = filled(_needed(fields, "storage_account_name", origin))
     options = {"account_key": _needed(fields, "storage_account_key", origin).key()}
     base = f"https://{account}.blob.core.windows.net"
-    if "storage_connection_string" in fields:
-        options = {"connection_string": filled(fields["storage_connection_string"])}
+    if _CONNECTION in fields:
+        options = {"connection_string": filled(fields[_CONNECTION])}
         found = _BLOB_ENDPOINT.search(options["connection_string"])
         base = found[1].rstrip("/") if found else base
 
@@ -154,17 +119,13 @@ def _needed(fields: Mapping[str, Field], name: str, origin: Origin) -> Field:
     return fields[name]
 
 
-def _read_some(
-    told: dict[str, Any],
-    fields: Mapping[str, Field],
-    readers: Mapping[str, tuple[str, Callable[[Field], Any]]],
-) -> None:
-    for theirs, (ours, read) in readers.items():
-        if theirs in fields:
-            told[ours] = read(fields[theirs])
+def _read(fields: Mapping[str, Field], readers: _Readers) -> dict[str, Any]:
+    """Return what those of the fields say that are there."""
+    known = [(name, *reader) for name, reader in readers.items() if name in fields]
+    return {ours: read(fields[theirs]) for theirs, ours, read in known}
 
 
-def _warn_unknown(fields: Mapping[str, Field], known: Collection[str], origin: Origin) -> None:
-    unknown = sorted(set(fields) - set(known))
+def _warn_unknown(fields: Mapping[str, Field], name: str, origin: Origin, *also: str) -> None:
+    unknown = sorted(set(fields) - {*TEMPLATES[f"azure/{name}"], *also})
     if unknown:
         logger.warning("%s: not used here: %s", origin.name, ", ".join(unknown))

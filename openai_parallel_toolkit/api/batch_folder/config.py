@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import ConfigError, StorageError
@@ -125,16 +125,12 @@ def _plan_of(told: Mapping[str, Any]) -> BatchFolderPlan:
         settings=FolderSettings(state_folder=state, **rest),
         input=places["input_path"],
         output=output,
-        error=places.get("error_path") or _errors_in(output),
+        error=places.get("error_path") or replace(output, url=f"{output.url.rstrip('/')}/errors"),
     )
 
 
 def _place(given: Any) -> Place:
     return given if isinstance(given, Place) else Place(url=os.fspath(given))
-
-
-def _errors_in(output: Place) -> Place:
-    return Place(url=f"{output.url.rstrip('/')}/errors", options=output.options)
 
 
 def _check_input(store: Store) -> None:

@@ -19,11 +19,11 @@ class Failure:
     #: The error file, below the error location.
     file: str
     #: None: the line has none, or it is about the whole file.
-    custom_id: str | None
+    custom_id: str | None = None
     #: Line of the input, from 1, where it is known.
-    line: int | None
+    line: int | None = None
     #: HTTP status; None: it was not asked.
-    status: int | None
+    status: int | None = None
     code: str
     message: str
 
@@ -39,21 +39,13 @@ def failures(store: Store) -> Iterator[Failure]:
 def _failure(file: str, line: bytes) -> Failure:
     result = read_result(line)
     if result is not None:
-        return Failure(
-            file=file,
-            custom_id=result.custom_id,
-            line=None,
-            status=result.status,
-            code=result.code,
-            message=result.message,
-        )
+        told = {name: getattr(result, name) for name in ("custom_id", "status", "code", "message")}
+        return Failure(file=file, **told)
     raw = parse_object(line) or {}
     number = raw.get("line")
     return Failure(
         file=file,
-        custom_id=None,
         line=number if isinstance(number, int) else None,
-        status=None,
         code=str(raw.get("code") or ""),
         message=str(raw.get("message") or ""),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import threading
 from collections.abc import Callable
 
@@ -16,9 +15,8 @@ from ...runs.session import RunSession
 from ...transport import new_event_loop
 from .config import read_plan
 from .folder_run import BatchFolderRun
-from .pace import Pace
 from .places import Places
-from .settings import FolderSettings
+from .settings import FolderSettings, Pace
 from .summary import BatchFolderSummary
 
 _NAME = "BatchFolder"
@@ -123,9 +121,7 @@ class BatchFolder:
     def _run(self, places: Places, session: RunSession) -> BatchFolderSummary:
         is_wanted = self.settings.progress
         display = make_display(_NAME, clock=self._clock, every_s=60.0, is_wanted=is_wanted)
-        run = BatchFolderRun(
-            self.settings, places, session, display=display, chance=random.Random()
-        )
+        run = BatchFolderRun(self.settings, places, session, display)
         thread = _RunThread(run)
         try:
             with session.signals:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from ...batch.options import Waiting
 from ...batch.tracker import BatchTracker
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
@@ -22,12 +22,10 @@ from ...files.stores import StoredObject
 from ...journal.batch_rows import BatchStage
 from ...runs.progress import Display
 from ...runs.session import RunSession
-from .inbox import Inbox
 from .job import Job, JobStage, job_from_json, job_to_json
 from .job_files import JobFiles
-from .job_machine import JobStateMachine, in_thread
-from .pace import Pace, Stop
-from .places import Places
+from .job_machine import JobStateMachine, Stop, in_thread
+from .places import Inbox, Places
 from .settings import FolderSettings
 from .summary import BatchFolderSummary
 
@@ -45,14 +43,12 @@ class BatchFolderRun:
         settings: FolderSettings,
         places: Places,
         session: RunSession,
-        *,
         display: Display,
-        chance: random.Random,
     ) -> None:
         """Prepare; `session` is entered. The loop is the one that `work` runs on."""
         self.stop = Stop()
         self._settings = settings
-        self._pace: Pace = settings.pace
+        self._pace = settings.pace
         self._places = places
         self._session = session
         self._keys = session.keys
@@ -80,10 +76,11 @@ class BatchFolderRun:
             session.keys,
             self._files,
             window=settings.completion_window,
-            patience=self._pace.patience,
-            clock=session.clock,
-            chance=chance,
-            pause=self.stop.pause,
+            waiting=Waiting(
+                patience=self._pace,
+                clock=session.clock,
+                pause=self.stop.pause,
+            ),
         )
 
     async def work(self) -> None:
@@ -170,14 +167,7 @@ class BatchFolderRun:
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.batch_size:
             job, is_resumed = self._waiting.popleft()
-            machine = JobStateMachine(
-                job,
-                self._tracker,
-                self._files,
-                stop=self.stop,
-                clock=self._clock,
-                is_resumed=is_resumed,
-            )
+            machine = JobStateMachine(job, self._tracker, self._files, self.stop, is_resumed)
             self._under_way[asyncio.ensure_future(machine.go())] = machine
 
     async def _wait(self, until_s: float) -> None:

@@ -7,7 +7,7 @@ import os
 import posixpath
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from urllib.parse import quote
 
@@ -44,30 +44,24 @@ from .settings import FolderSettings
 _METADATA_CHARS = 512
 
 
+@dataclass(eq=False)
 class JobFiles(Door):
     """Blocking, and used from threads: one job by one thread at a time.
 
     <state folder>/batch_folder/<token of a job>/     its lines and results, until they are in place
     """
 
-    def __init__(
-        self,
-        places: Places,
-        settings: FolderSettings,
-        *,
-        prices: PriceBook,
-        wall_s: Callable[[], float],
-        clean: Clean,
-    ) -> None:
-        self._places = places
-        self._settings = settings
-        self._prices = prices
-        self._wall_s = wall_s
-        self._clean = clean
-        self._urls = _urls_of(settings)
-        self._root = private_folder(work_folder(settings.state_folder))
-        #: The jobs under way, by their ids.
-        self.jobs: dict[int | None, Job] = {}
+    places: Places
+    settings: FolderSettings
+    prices: PriceBook
+    wall_s: Callable[[], float]
+    clean: Clean
+    #: The jobs under way, by their ids.
+    jobs: dict[int | None, Job] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._urls = _urls_of(self.settings)
+        self._root = private_folder(work_folder(self.settings.state_folder))
 
     # -- as the door of batches ----------------------------------------------------------------
 
@@ -77,7 +71,7 @@ class JobFiles(Door):
         return self._lines(job, job.lines_file)
 
     def import_url(self, batch: BatchRecord, lease: Lease) -> str | None:
-        job, base = self.jobs[batch.job_id], self._settings.import_base
+        job, base = self.jobs[batch.job_id], self.settings.import_base
         is_asked = base and job.lines_file == 0 and not job.is_import_refused
         return f"{base.rstrip('/')}/{quote(job.path)}" if is_asked and is_azure(lease) else None
 
@@ -113,7 +107,7 @@ class JobFiles(Door):
 
     def _judge(self, job: Job, result: ResultLine) -> tuple[Outcome, Reply | None]:
         path = job.url.removeprefix("/v1")
-        return judge_line(result, path, wall_s=self._wall_s(), clean=self._clean)
+        return judge_line(result, path, wall_s=self.wall_s(), clean=self.clean)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -123,22 +117,15 @@ class JobFiles(Door):
             job = replace(job, signature=self._fetch(job))
         except FileNotFoundError:
             return job.at(JobStage.GONE)
-        count = num_tokens_from_string if self._settings.count_tokens else None
+        count = num_tokens_from_string if self.settings.count_tokens else None
         with open(self._own(job, "input.jsonl"), "rb") as file:
             found = check_file(file, urls=self._urls, count=count)
         return replace(
             job,
             stage=JobStage.READY if found.is_good else JobStage.SETTLED,
             folder=self._free_folder(job),
-            lines=found.lines,
-            size_bytes=found.size_bytes,
-            has_mark=found.has_mark,
             is_import_refused=found.has_mark,
-            url=found.url,
-            model=found.model,
-            prompt_tokens=found.prompt_tokens,
-            findings=found.findings,
-            findings_count=found.findings_count,
+            **{one.name: getattr(found, one.name) for one in fields(found)},
         )
 
     def judge(self, job: Job, rounds: Sequence[BatchRecord]) -> Job:
@@ -150,7 +137,7 @@ class JobFiles(Door):
         is_refused = rest is not None and rest.kind is OutcomeKind.REJECTED
         may_again = not (job.findings or (last and last.is_cancelled) or is_refused)
         attempts = sum(not batch.told.is_blamed for batch in rounds)
-        if may_again and attempts < self._settings.max_attempts:
+        if may_again and attempts < self.settings.max_attempts:
             again = self._again(job, files, has_results=has_results)
             if again is not None:
                 return again
@@ -168,10 +155,10 @@ class JobFiles(Door):
                 judge,
                 output_path=self._own(job, "output.jsonl"),
                 error_path=self._own(job, "error.jsonl"),
-                prices=self._prices,
+                prices=self.prices,
                 model=job.model,
             )
-        figures = with_doubts(figures, files, judge, self._prices)
+        figures = with_doubts(figures, files, judge, self.prices)
         return replace(job, figures=figures, stage=JobStage.SETTLED)
 
     def publish(self, job: Job, rounds: Sequence[BatchRecord]) -> None:
@@ -180,18 +167,18 @@ class JobFiles(Door):
         if job.findings and not os.path.exists(error):
             write_whole(error, error_lines(job))
         if os.path.exists(output):
-            self._publish(job, rounds, self._places.output, output, "output")
+            self._publish(job, rounds, self.places.output, output, "output")
         if os.path.exists(error):
-            self._publish(job, rounds, self._places.error, error, "error")
+            self._publish(job, rounds, self.places.error, error, "error")
 
     def take_input_away(self, job: Job) -> None:
         """Delete the input, now that it lies with its results; a new one of its name stays."""
         try:
-            seen = self._places.input.stat(job.path)
+            seen = self.places.input.stat(job.path)
         except FileNotFoundError:
             return
         if seen.signature == job.signature:
-            self._places.input.delete(job.path)
+            self.places.input.delete(job.path)
 
     def forget(self, job: Job) -> None:
         """Delete all that lies here for a job."""
@@ -221,7 +208,7 @@ class JobFiles(Door):
     ) -> None:
         name = posixpath.splitext(posixpath.basename(job.path))[0]
         metadata = self._own(job, "metadata.json")
-        url, wall_s = self._places.input.url(job.path), self._wall_s()
+        url, wall_s = self.places.input.url(job.path), self.wall_s()
         write_whole(metadata, metadata_of(job, rounds, input_url=url, ended_wall_s=wall_s))
         store.publish(result, f"{job.folder}/{name}_{kind}.jsonl")
         store.publish(metadata, f"{job.folder}/{name}_metadata.json")
@@ -231,13 +218,13 @@ class JobFiles(Door):
         path = self._own(job, "input.jsonl")
         if not os.path.exists(path) and self._fetch(job) != job.signature:
             os.unlink(path)
-            told = f"{self._places.input.url(job.path)!r} was changed while it was worked on"
+            told = f"{self.places.input.url(job.path)!r} was changed while it was worked on"
             raise StorageError(f"{told}; put back what it was, then run again.", path=job.path)
         return path
 
     def _fetch(self, job: Job) -> str:
         path = self._own(job, "input.jsonl")
-        signature = self._places.input.fetch(job.path, path).signature
+        signature = self.places.input.fetch(job.path, path).signature
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         return signature
@@ -274,7 +261,7 @@ class JobFiles(Door):
         folder, number = stamped, 1
         while any(
             store.exists(f"{folder}/{base}_metadata.json")
-            for store in (self._places.output, self._places.error)
+            for store in (self.places.output, self.places.error)
         ):
             number += 1
             folder = f"{stamped}-{number}"

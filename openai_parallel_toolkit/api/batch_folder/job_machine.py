@@ -16,20 +16,18 @@ import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ...batch.judgement import is_no_room
 from ...batch.tracker import BatchTracker, OutOfReach
-from ...core.clock import Clock
-from ...core.errors import NoUsableKey, ToolkitError
+from ...core.errors import NoUsableKey, RunStopping, ToolkitError
 from ...core.filesystem import storage_error
 from ...core.records import Lease
 from ...core.text import brief
 from ...journal.batch_rows import BatchRecord, BatchStage
 from .job import Job, JobStage, job_to_json
 from .job_files import JobFiles, with_finding
-from .pace import Stop
 
 _Made = TypeVar("_Made")
 
@@ -40,28 +38,60 @@ _NAME_CHARS = 60
 _BYTES_PER_TOKEN = 4
 
 
+class Stop:
+    """Ends the waits of one event loop when the run is to stop."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the run is to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """End all waits, now and from now on; call it on the loop."""
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Wait until the run is to stop."""
+        await self._asked.wait()
+
+    def check(self) -> None:
+        """Raise RunStopping when the run is to stop."""
+        if self.is_asked:
+            raise RunStopping
+
+    async def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            RunStopping: the run is to stop.
+        """
+        try:
+            await asyncio.wait_for(self._asked.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+        raise RunStopping
+
+
+@dataclass(eq=False)
 class JobStateMachine:
     """One input's way; `job` is what is known of it, and in the journal."""
 
-    def __init__(
-        self,
-        job: Job,
-        tracker: BatchTracker,
-        files: JobFiles,
-        *,
-        stop: Stop,
-        clock: Clock,
-        is_resumed: bool,
-    ) -> None:
-        """`is_resumed`: an earlier process may have begun its next step."""
-        self.job = job
-        #: What it waits for, in words; "": for nothing but its batch.
-        self.waits = ""
-        self._store, self._clients = tracker.store, tracker.clients
-        self._tracker, self._quota = tracker, tracker.quota
-        self._look_s = tracker.patience.poll_s
-        self._files, self._stop, self._clock = files, stop, clock
-        self._is_doubtful = is_resumed
+    job: Job
+    tracker: BatchTracker
+    files: JobFiles
+    stop: Stop
+    #: Whether an earlier process may have begun its next step.
+    is_doubtful: bool
+    #: What it waits for, in words; "": for nothing but its batch.
+    waits: str = ""
+
+    def __post_init__(self) -> None:
+        tracker = self.tracker
+        self._store, self._clients, self._quota = tracker.store, tracker.clients, tracker.quota
+        self._patience, self._clock = tracker.waiting.patience, tracker.waiting.clock
         self._refusals = 0
         self._steps: dict[JobStage, Callable[[Job], Awaitable[Job]]] = {
             JobStage.TAKEN: self._check,
@@ -79,20 +109,20 @@ class JobStateMachine:
             ToolkitError: it cannot go on now; a later run can.
             RunStopping: the run is to stop.
         """
-        self._files.jobs[self.job.id] = self.job
+        self.files.jobs[self.job.id] = self.job
         while self.job.stage is not JobStage.GONE:
             job = await self._steps[self.job.stage](self.job)
             if job.stage is JobStage.GONE:
-                await in_thread(self._files.forget, job)
+                await in_thread(self.files.forget, job)
                 self._store.forget_job(job.id)
-                self._files.jobs.pop(job.id, None)
+                self.files.jobs.pop(job.id, None)
             else:
                 self._store.save_job(job.id, job_to_json(job))
-                self._files.jobs[job.id] = job
+                self.files.jobs[job.id] = job
             self.job = job
 
     async def _check(self, job: Job) -> Job:
-        return await in_thread(self._files.check, job)
+        return await in_thread(self.files.check, job)
 
     async def _begin_round(self, job: Job) -> Job:
         tokens = job.prompt_tokens or job.size_bytes // _BYTES_PER_TOKEN
@@ -100,7 +130,7 @@ class JobStateMachine:
         if lease is None:
             barred = self._clients.barred(job.model)
             return with_finding(job, barred).at(JobStage.COLLECTED) if barred else job
-        self._stop.check()
+        self.stop.check()
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", os.path.splitext(os.path.basename(job.path))[0])
         number = len(job.lines_files) + 1
         job = replace(job, stage=JobStage.RUNNING, lines_files=(*job.lines_files, job.lines_file))
@@ -115,7 +145,7 @@ class JobStateMachine:
             model=job.model,
             token=f"{job.token}-{number}-{stem[:_NAME_CHARS]}",
         )
-        self._is_doubtful = False
+        self.is_doubtful = False
         return job
 
     async def _key_for(self, job: Job, tokens: int) -> Lease | None:
@@ -134,7 +164,7 @@ class JobStateMachine:
                 return lease
             self.waits = "too much is enqueued at the provider"
             try:
-                await self._stop.pause(self._look_s)
+                await self.stop.pause(self._patience.first_poll_s)
             finally:
                 self.waits = ""
         if self._clients.barred(job.model) is not None:
@@ -156,42 +186,42 @@ class JobStateMachine:
                 raise _held_up(
                     job, "too much is enqueued at the provider; split it if it stands alone"
                 )
-        return self._files.jobs[job.id].at(JobStage.COLLECTED)
+        return self.files.jobs[job.id].at(JobStage.COLLECTED)
 
     async def _see_through(self, job: Job, batch: BatchRecord) -> BatchRecord:
         service = self._clients.owner(batch)
         is_unordered = batch.stage is BatchStage.FORMED or (
-            batch.stage is BatchStage.UPLOADED and not self._is_doubtful
+            batch.stage is BatchStage.UPLOADED and not self.is_doubtful
         )
         if service is None and is_unordered:
-            return self._tracker.dissolve(batch)
+            return self.tracker.dissolve(batch)
         if service is None:
             raise _without_key(job, batch)
-        self._tracker.enter(batch)
+        self.tracker.enter(batch)
         try:
-            batch = await self._tracker.see_through(batch, service, is_doubtful=self._is_doubtful)
+            batch = await self.tracker.see_through(batch, service, is_doubtful=self.is_doubtful)
             if batch.told.is_blamed and batch.stage is BatchStage.COLLECTED:
-                await self._tracker.tidy(batch, service)  # its key may be of no use later
+                await self.tracker.tidy(batch, service)  # its key may be of no use later
         except OutOfReach as why:
             if self._clients.owner(batch) is None:
                 raise _without_key(job, batch) from why
             raise _held_up(job, str(why)) from why
         finally:
-            self._is_doubtful = True
+            self.is_doubtful = True
         return batch
 
     async def _judge(self, job: Job) -> Job:
-        return await in_thread(self._files.judge, job, self._store.rounds_of(job.id))
+        return await in_thread(self.files.judge, job, self._store.rounds_of(job.id))
 
     async def _publish(self, job: Job) -> Job:
-        await in_thread(self._files.publish, job, self._store.rounds_of(job.id))
+        await in_thread(self.files.publish, job, self._store.rounds_of(job.id))
         return job.at(JobStage.PUBLISHED)
 
     async def _clean(self, job: Job) -> Job:
-        await in_thread(self._files.take_input_away, job)
+        await in_thread(self.files.take_input_away, job)
         for batch in self._store.rounds_of(job.id):
             if batch.stage is not BatchStage.CLOSED:
-                await self._tracker.tidy(batch, self._clients.owner(batch))
+                await self.tracker.tidy(batch, self._clients.owner(batch))
         return job.at(JobStage.GONE)
 
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ...batch.options import Patience
 from ...core.settings import ANY, COUNT, FLAG, check_settings, setting
 from ...keys.config import Settings
 from ...keys.config.fields import Field
-from .pace import Pace
 
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 _FLAGS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace(Patience):
+    """Times of a BatchFolder, in seconds."""
+
+    #: From one look at the input folder to the next, in continuous mode.
+    look_s: float = 60.0
+    #: From one look to the next while a new file may still be growing.
+    settle_s: float = 5.0
+    #: What a step that is under way gets when the run is stopped.
+    grace_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

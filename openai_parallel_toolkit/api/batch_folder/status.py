@@ -6,11 +6,10 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from random import Random
 
 from ...batch.cancel import cancel_batch
 from ...batch.key_clients import KeyClients
-from ...batch.options import Patience
+from ...batch.options import Patience, Waiting
 from ...batch.service import ServiceRefusal
 from ...core.clock import Clock
 from ...journal import JournalReader
@@ -24,7 +23,7 @@ from .job import Job, JobStage, job_from_json
 from .job_files import work_folder
 
 #: Somebody waits for the command's end.
-_PATIENCE = Patience(poll_s=1.0, longest_poll_s=10.0, retry_s=60.0)
+_PATIENCE = Patience(patience_s=60.0)
 #: What a job is called while its batch comes so far.
 _BATCH_STAGES = {BatchStage.FORMED: "sending", BatchStage.UPLOADED: "sent"}
 
@@ -114,9 +113,8 @@ def cancel_folder(state_folder: str, settings: Settings, *, clock: Clock) -> Fol
 
 async def _cancel(session: RunSession) -> FolderCancelled:
     count, refused, store = 0, list[str](), session.journal.batches
-    clients = KeyClients(
-        session.journal, session.keys, patience=_PATIENCE, clock=session.clock, chance=Random()
-    )
+    waiting = Waiting(patience=_PATIENCE, clock=session.clock)
+    clients = KeyClients(session.journal, session.keys, waiting)
     try:
         for job_id, facts in store.jobs():
             job, rounds = job_from_json(job_id, facts), store.rounds_of(job_id)
@@ -127,7 +125,7 @@ async def _cancel(session: RunSession) -> FolderCancelled:
                 refused.append(f"{job.path}: its key {rounds[-1].key_name} cannot be used")
                 continue
             try:
-                count += await cancel_batch(store, rounds[-1], service) is not None
+                count += await cancel_batch(store, rounds[-1], service, waiting) is not None
             except (ServiceRefusal, SendFault) as exc:
                 refused.append(f"{job.path}: {exc}")
     finally:

@@ -1,15 +1,11 @@
 """The Batch API: files, batches and the lines inside them."""
 
 from .client import (
-    BELIEVED_S,
-    LISTED_WITHIN_S,
     MARK,
     BatchService,
     ServiceRefusal,
     Trouble,
     asked_pause_s,
-    find_batch,
-    look_until_listed,
 )
 from .objects import (
     BatchIssue,
@@ -22,8 +18,6 @@ from .objects import (
 )
 
 __all__ = [
-    "BELIEVED_S",
-    "LISTED_WITHIN_S",
     "MARK",
     "BatchIssue",
     "BatchService",
@@ -33,9 +27,7 @@ __all__ = [
     "ServiceRefusal",
     "Trouble",
     "asked_pause_s",
-    "find_batch",
     "line_url",
-    "look_until_listed",
     "read_result",
     "request_line",
 ]

@@ -9,23 +9,22 @@ told is found in the list.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from random import Random
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from ...calls.classify import classify
 from ...calls.responses import parse_object
 from ...core.checkpoint import checkpoint
-from ...core.clock import Clock, backoff_s
+from ...core.clock import backoff_s
 from ...core.filesystem import atomic_file, storage_errors
 from ...core.records import Lease, Outcome, OutcomeKind, RawReply, canonical_json
 from ...core.redaction import Redactor
 from ...transport.base import HttpExchange, Method, SendFault, Upload
 from ...transport.http import HttpTransport
+from ..options import Waiting
 from .objects import RemoteBatch, RemoteFile, batch_from, file_from
 
 _TIMEOUT_S = 60.0
@@ -35,16 +34,8 @@ _PASSING = {OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN}
 _CONFLICT = 409
 #: The longest that a wish to wait is granted, seconds.
 _LONGEST_ASKED_S = 600.0
-#: Seconds in which what was just made comes to be seen everywhere at a provider.
-BELIEVED_S = 30.0
 #: The name in a batch's metadata under which its token stands.
 MARK = "openai_parallel_toolkit"
-#: Seconds in which a provider lists a batch that it has made. None of them says how late its list
-#: may be; lists that lag behind do so by a second or two. Only who does not know whether a batch
-#: was made waits, which is after a crash or a lost reply at just that step.
-LISTED_WITHIN_S = 10.0
-#: Clocks differ; a batch may seem older than what made it.
-_CLOCK_SLACK_S = 86_400.0
 _MISSING = frozenset({400, 404})
 _FILE_PARAMS = frozenset({"file", "file_id", "input_file", "input_file_id"})
 _Read = TypeVar("_Read")
@@ -76,30 +67,13 @@ class BatchService:
     whole reply came. `upload`, `import_file` and `create` are sent once; all else is repeated.
     """
 
-    def __init__(
-        self,
-        transport: HttpTransport,
-        lease: Lease,
-        *,
-        clock: Clock,
-        chance: Random,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        patience_s: float = 600.0,
-        believed_s: float = BELIEVED_S,
-    ) -> None:
-        """Of the lease, only the key and its address are used.
-
-        Args:
-            patience_s: seconds for which what may be repeated is repeated.
-            believed_s: seconds for which an id is looked for that is said not to be there.
-        """
+    def __init__(self, transport: HttpTransport, lease: Lease, waiting: Waiting) -> None:
+        """Of the lease, only the key and its address are used."""
         self.lease = lease
         self._transport = transport
-        self._clock = clock
-        self._chance = chance
-        self._sleep = sleep
-        self._patience_s = patience_s
-        self._believed_s = min(believed_s, patience_s)
+        self._clock, self._chance, self._sleep = waiting.clock, waiting.chance, waiting.pause
+        self._patience_s = waiting.patience.patience_s
+        self._believed_s = min(waiting.patience.believed_s, self._patience_s)
         self._waits: dict[object, str] = {}
         self._clean = Redactor([lease.secret]).clean
 
@@ -336,45 +310,6 @@ def asked_pause_s(trouble: Trouble) -> float | None:
     """Return the seconds that the service asks to wait; None: it does not."""
     asked_s = trouble.outcome.retry_after_s if isinstance(trouble, ServiceRefusal) else None
     return None if asked_s is None else min(asked_s, _LONGEST_ASKED_S)
-
-
-async def find_batch(
-    service: BatchService, token: str, file_id: str | None, *, since_wall_s: float
-) -> RemoteBatch | None:
-    """Return the batch that carries a token; None: none is listed.
-
-    Where the service keeps no metadata, it is known by its file, unless it has failed.
-
-    Args:
-        file_id: of its input; None: not known.
-        since_wall_s: seconds since 1970; it was made no earlier.
-    """
-    async with contextlib.aclosing(service.batches()) as batches:
-        async for batch in batches:
-            if 0 < batch.created_wall_s < since_wall_s - _CLOCK_SLACK_S:
-                return None
-            if batch.metadata.get(MARK) == token:
-                return batch
-            is_nameless = MARK not in batch.metadata and batch.status != "failed"
-            if is_nameless and batch.input_file_id == file_id:
-                return batch
-    return None
-
-
-async def look_until_listed(
-    look: Callable[[], Awaitable[RemoteBatch | None]],
-    *,
-    within_s: float,
-    pause: Callable[[float], Awaitable[None]],
-) -> RemoteBatch | None:
-    """Look for a batch again and again; None: it is not listed after `within_s` seconds either."""
-    waited_s, pause_s = 0.0, _FIRST_PAUSE_S
-    while (found := await look()) is None and waited_s < within_s:
-        pause_s = min(pause_s, within_s - waited_s)
-        await pause(pause_s)
-        waited_s += pause_s
-        pause_s *= 2
-    return found
 
 
 @contextlib.contextmanager

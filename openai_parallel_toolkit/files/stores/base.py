@@ -34,10 +34,10 @@ class Store(ABC):
     is_local: ClassVar[bool]
 
     @abstractmethod
-    def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
-        """Yield the files below a folder ("" is the root), in the order of their paths.
+    def list(self, *, recursive: bool = True) -> Iterator[StoredObject]:
+        """Yield the files in the order of their paths; no call is made per file.
 
-        A folder that does not exist has none. No call is made per file.
+        A folder that does not exist has none.
 
         Raises:
             FileNotFoundError: the bucket or container does not exist.

@@ -30,8 +30,8 @@ class LocalStore(Store):
         """Take a folder, which need not exist before something is published."""
         self.root = os.path.abspath(root)
 
-    def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
-        return self._walk(check_relative(below) if below else "", recursive=recursive)
+    def list(self, *, recursive: bool = True) -> Iterator[StoredObject]:
+        return self._walk("", recursive=recursive)
 
     def stat(self, path: str) -> StoredObject:
         with self._told(path):

@@ -62,18 +62,17 @@ class RemoteStore(Store):
     _fs: Any
     _cleaner: Cleaner
 
-    def list(self, below: str = "", *, recursive: bool = True) -> Iterator[StoredObject]:
-        base = self._key(below) if below else self._place.root
-        with self._told(below, missing="There is no such bucket or container"):
-            found = self._find(base) if recursive else self._ls(base)
+    def list(self, *, recursive: bool = True) -> Iterator[StoredObject]:
+        root = self._place.root
+        with self._told("", missing="There is no such bucket or container"):
+            found = self._find(root) if recursive else self._ls(root)
             if not found:
                 self._look_for_bucket()
-        start = len(self._place.root) + 1
         for name in sorted(found):
             info = found[name]
             is_marker = info["type"] != "file" or name.endswith("/")
-            if name.startswith(f"{base}/") and not is_marker:
-                yield _stored(name[start:], info)
+            if name.startswith(f"{root}/") and not is_marker:
+                yield _stored(name[len(root) + 1 :], info)
 
     def stat(self, path: str) -> StoredObject:
         with self._told(path):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from ..environment import Environment
-from ..keys import Account
 from .batch import EnqueuedTokens, SimBatch
-from .file_store import FileStore, StoredFile
+from .file_store import FileStore
 from .lifecycle import BatchLifecycle
 
 
@@ -21,31 +21,17 @@ class SimBatchService:
         self._lifecycle = BatchLifecycle(environment, files)
         self._batches: dict[str, SimBatch] = {}
 
-    def create(
-        self,
-        account: Account,
-        input_file: StoredFile,
-        *,
-        endpoint: str,
-        metadata: Mapping[str, str],
-        output_lifetime_s: float | None,
-        is_azure: bool,
-    ) -> SimBatch:
-        """Take in a batch and begin with it."""
+    def create(self, **facts: Any) -> SimBatch:
+        """Take in a batch, whose `facts` are what was asked for, and begin with it."""
         controls, created_s = self._environment.batch_controls, self._environment.now_s()
         course = controls.take_course()
         batch = SimBatch(
             id=f"batch_{self._environment.seed & 0xFFFFFFFF:08x}{len(self._batches) + 1:024x}",
-            account=account,
-            is_azure=is_azure,
-            endpoint=endpoint,
-            input_file=input_file,
-            metadata=metadata,
             course=course,
             seconds=controls.seconds if course.seconds is None else course.seconds,
             created_s=created_s,
             expires_s=created_s + controls.window_s,
-            output_lifetime_s=output_lifetime_s,
+            **facts,
         )
         self._batches[batch.id] = batch
         self._go_on(batch, self._lifecycle.lead(batch))

@@ -19,7 +19,7 @@ class StoredFile:
     purpose: str
     content: bytes
     #: "processed"; on Azure first "pending", and "error" when an import failed.
-    status: str
+    status: str = "processed"
     #: Why it has the status "error"; None: it has not.
     trouble: str | None = None
     #: Seconds since 1970.
@@ -38,29 +38,20 @@ class FileStore:
         self._files: dict[str, StoredFile] = {}
         self._count = 0
 
-    def add(
-        self,
-        content: bytes,
-        *,
-        key: str,
-        name: str,
-        purpose: str,
-        status: str = "processed",
-        lifetime_s: float | None = None,
-    ) -> StoredFile:
-        """Keep a file; a `lifetime_s` of None is without end."""
+    def add(self, content: bytes, *, lifetime_s: float | None = None, **facts: str) -> StoredFile:
+        """Keep a file; a `lifetime_s` of None is without end.
+
+        `facts` are its key, name and purpose, and its status unless it is processed.
+        """
         created_s = self._now_s()
         with self._lock:
             self._count += 1
             file = StoredFile(
                 id=f"file-{self._seed & 0xFFFFFFFF:08x}{self._count:014x}",
-                key=key,
-                name=name,
-                purpose=purpose,
                 content=content,
-                status=status,
                 created_s=created_s,
                 expires_s=None if lifetime_s is None else created_s + lifetime_s,
+                **facts,
             )
             self._files[file.id] = file
         return file

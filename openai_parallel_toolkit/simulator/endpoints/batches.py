@@ -43,8 +43,8 @@ class BatchEndpoints:
             raise _not_valid("completion_window")
         after = fields.get("output_expires_after")
         batch = self._batches.create(
-            view.account,
-            self._input_file(view, fields["input_file_id"]),
+            account=view.account,
+            input_file=self._input_file(view, fields["input_file_id"]),
             endpoint=endpoint,
             metadata=_metadata(fields.get("metadata")),
             output_lifetime_s=lifetime_s(after, "output_expires_after"),

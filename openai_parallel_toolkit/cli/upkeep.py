@@ -1,4 +1,4 @@
-"""`repair`: check a journal in full, and save what can be saved."""
+"""`prune` and `repair`: keep the journal of a folder small and sound."""
 
 from __future__ import annotations
 
@@ -6,19 +6,35 @@ import argparse
 from collections.abc import Iterator
 
 from ..core.text import counted
-from ..journal import RepairReport, repair
+from ..journal import RepairReport, prune, repair
 from . import console
 from .exits import OK
 from .place import add_place, locked
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure_prune(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.epilog = "Should such a file become due again, its calls are paid for again."
+    add_place(parser)
+
+
+def run_prune(arguments: argparse.Namespace) -> int:
+    """Drop the kept answers of files that are done, and say by how much that is smaller."""
+    with locked(arguments.output_path, arguments.state_path) as folder:
+        report = prune(folder)
+    console.say(
+        f"{counted(report.answers, 'answer')} dropped, {counted(report.freed_bytes, 'byte')} freed."
+    )
+    return OK
+
+
+def configure_repair(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = "A damaged journal is kept beside the new one."
     add_place(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run_repair(arguments: argparse.Namespace) -> int:
     """Check the journal, mend it if it is damaged, and say what was done."""
     with locked(arguments.output_path, arguments.state_path) as folder:
         report = repair(folder)
