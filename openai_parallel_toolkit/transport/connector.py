@@ -21,14 +21,6 @@ from aiohttp.tracing import Trace
 from .kept_connection import KeptConnection
 from .send_progress import NotConnected, SendProgress
 
-#: Kept connections end after so many seconds without a request: before servers end them
-#: (gunicorn after 2, uvicorn and Node.js after 5, AWS's load balancers after 60, nginx after 75).
-#: Source: https://docs.gunicorn.org/en/stable/settings.html#keepalive,
-#: https://www.uvicorn.org/settings/#timeouts,
-#: https://nodejs.org/api/http.html#serverkeepalivetimeout,
-#: https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_timeout (read 2026-11).
-IDLE_S = 1.5
-
 
 class Connector(aiohttp.TCPConnector):
     """Hands out connections, and marks every failure to get one as one.

@@ -25,8 +25,8 @@ from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
 from ..core.records import Lease, RawReply, Request
 from ..core.redaction import Secret
-from .base import HttpExchange, SendFault, Upload
-from .connector import IDLE_S, Connector
+from .base import IDLE_S, HttpExchange, SendFault, Upload
+from .connector import Connector
 from .proxies import Proxy, parse_proxy, proxy_for
 from .send_progress import HEADER_BYTES, HEADERS, SendProgress, fault_of
 from .target import key_header, url_of
@@ -135,8 +135,9 @@ class HttpTransport:
                     timeout=_timeout(exchange, timeout_s),
                     allow_redirects=False,
                 ) as reply:
-                    if progress.connection is not None:
-                        progress.connection.note_keep_alive(reply.headers.get("Keep-Alive", ""))
+                    told = reply.headers.get("Keep-Alive")
+                    if told is not None and progress.connection is not None:
+                        progress.connection.note_keep_alive(told)
                     body = await _read(reply, exchange.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
             fault = fault_of(exc, progress, route=route, request_id=request_id)

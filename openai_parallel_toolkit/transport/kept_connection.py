@@ -18,6 +18,8 @@ import struct
 
 from aiohttp.client_proto import ResponseHandler
 
+#: One that was idle for less is handed out without a look: no server ends it so soon.
+_BUSY_S = 0.01
 _TOLD_IDLE = re.compile(r"(?:^|[\s,;])timeout=\"?(\d{1,9})", re.IGNORECASE)
 #: Where `struct tcp_info` has tcpi_bytes_acked: what the other side has received of what was sent.
 #: Source: https://github.com/torvalds/linux/blob/master/include/uapi/linux/tcp.h (read 2026-11).
@@ -40,10 +42,11 @@ class KeptConnection(ResponseHandler):
 
     def hand_out_again(self, idle_s: float) -> bool:
         """Get ready for another request; False: it was idle for too long, or seen to end."""
-        if idle_s > self.idle_s or _is_ended(self):
+        if idle_s > self.idle_s:
             return False
-        self._arrived = _arrived_bytes(self)
-        return True
+        is_busy = idle_s < _BUSY_S
+        self._arrived = None if is_busy else _arrived_bytes(self)
+        return is_busy or not _is_ended(self)
 
     def note_keep_alive(self, header: str) -> None:
         """Be idle no longer than half of what the server's Keep-Alive header says."""

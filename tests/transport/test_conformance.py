@@ -11,6 +11,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -609,7 +610,7 @@ def test_a_request_that_met_the_orderly_end_of_its_connection_is_known_to_be_unr
         loop = asyncio.get_running_loop()
         made = functools.partial(KeptConnection, loop)
         transport, kept = await loop.create_connection(made, "127.0.0.1", server.port)
-        assert kept.hand_out_again(0.0)
+        assert kept.hand_out_again(1.0)
         if not reads:  # it ends between the last look and the request
             may_end.set()
             assert ended.wait(30)
@@ -631,7 +632,8 @@ def test_a_connection_that_was_seen_to_end_is_not_handed_out_again(sender: Sende
     with RawServer(play) as server:
         sender.send(a_lease(server.base))
         for thread in server._threads:
-            thread.join(30)  # and nobody has run the loop since
+            thread.join(30)
+        time.sleep(0.02)  # and nobody has run the loop since
         assert sender.send(a_lease(server.base)).status == 200
         assert server.accepted == 2
 
