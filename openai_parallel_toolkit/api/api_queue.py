@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.open_runs import OpenRun
+from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import NoUsableKey, UsageError
+from ..core.errors import ConfigError, NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
-from ..costs.prices import PriceBook
+from ..costs.prices import KnownModel, PriceBook
 from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
@@ -39,8 +41,9 @@ class ApiQueue:
     """Sends requests to one URL and gives their raw responses in order; lives on one event loop.
 
     The tokens of the requests sent within any 60 seconds never exceed `rate_limit`; they are
-    estimated from the input, four bytes a token. Answers to chat completions and embeddings are
-    told from errors.
+    estimated from the input, four bytes a token, and images, audio and documents by their
+    providers' rules. Answers are told from errors by the rules of the API that `url` ends in: chat
+    completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -132,7 +135,9 @@ class ApiQueue:
             RequestFailed: a request had more than `max_retries` errors, or will never be accepted;
                 what was answered is in `out`.
             NoUsableKey: the key in the headers is refused.
+            ConfigError: a run with max_cost is on, which could not count this.
         """
+        _refuse_under_a_cap()
         try:
             while self._todo and self._context.stop.reason is None:
                 self.submit_jobs()
@@ -257,12 +262,13 @@ class ApiQueue:
 
     def _settle(self, end: attempts.End, call: SubmittedCall) -> Outcome:
         """Note how an attempt ended; raises what ends the request."""
-        position, outcome, ended = call.id.k, end.outcome, end.ended
+        position, ended = call.id.k, end.ended
+        outcome = replace(end.outcome, suspect=None)  # there is no other key
         self._sending.discard(position)
         if ended is None:  # it was stopped
             return outcome
         self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer:  # handed on as it is
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
@@ -294,17 +300,27 @@ class _IgnoredError(Exception):
     """The error that came is one to ignore."""
 
 
+def _refuse_under_a_cap() -> None:
+    run = OpenRun.newest()
+    if run is not None and run.context.budget is not None:
+        raise ConfigError(
+            "max_cost: what ApiQueue sends has no price, so a run that is held to a cost cannot "
+            "have it; use APIRequester or request_openai_api, or run without max_cost"
+        )
+
+
 class _NoPrices(PriceBook):
     """Looks nothing up: nothing here is bought under a cap."""
 
-    def look_up(self, model: str) -> tuple[None, int]:
-        del model
-        return None, 0
+    def _model(self, name: str) -> KnownModel:
+        del name
+        return KnownModel()
 
 
 def _path_of(url: str) -> str:
-    is_embeddings = urlsplit(url).path.rstrip("/").endswith("/embeddings")
-    return "/embeddings" if is_embeddings else "/chat/completions"
+    """Return by which API's rules the answers are read; a chat's where the URL names none."""
+    path = urlsplit(url).path.rstrip("/")
+    return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
 
 
 def _empty(path: str) -> dict[str, Any]:

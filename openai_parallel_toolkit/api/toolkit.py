@@ -60,6 +60,7 @@ class ParallelToolkit:
         hook_timeout_s: float | None = None,
         deadline_s: float = 1800.0,
         request_timeout_s: float = 600.0,
+        limit_patience_s: float = 900.0,
         max_retries: int = 5,
         max_unknown: int = 1,
         state_path: str | os.PathLike[str] | None = None,
@@ -94,8 +95,11 @@ class ParallelToolkit:
                 unless the most that it can cost is left; None: no limit.
             fail_on_error: stop when more files failed: True is none, or a share, or a count.
             max_file_attempts: runs in which a file may fail before it is put aside.
-            retry_failed: try files again that were put aside.
-            force: work on every file, whatever exists; answers that were paid for are reused.
+            retry_failed: try files again that were put aside. Answers that were cut, empty or
+                failed are asked for again, also where `request_reply` or `allow_incomplete` took
+                the kept one; all other answers are reused.
+            force: work on every file, whatever exists. Answers that were paid for are reused; those
+                that were cut, empty or failed are asked for again, as in every later run.
             dry_run: run process_input and process_data without sending; tells what would be.
             progress: draw a bar and print the summary.
             grace_s: seconds that requests in flight get after Ctrl-C.
@@ -103,6 +107,8 @@ class ParallelToolkit:
                 on without it; None: as long as it likes.
             deadline_s: seconds for one call with all its retries, waiting for a key excluded.
             request_timeout_s: seconds for one attempt.
+            limit_patience_s: seconds for a key that answers nothing but limits and does not say how
+                long; then it is dropped for this run.
             max_retries: re-sends of a call after a server error.
             max_unknown: re-sends of a call whose answer was lost and may have been billed.
             state_path: a local folder for the journal; None: inside the output folder, or in the

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..calls.model_parameters import ModelParameters
 from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
@@ -40,6 +41,7 @@ class CallLines(Door):
     clean: Clean
     #: Batches whose lines this run has counted as sent.
     counted: set[int] = field(default_factory=set)
+    parameters: ModelParameters = field(default_factory=ModelParameters)
 
     # -- there ---------------------------------------------------------------------------------
 
@@ -58,9 +60,9 @@ class CallLines(Door):
         url = line_url(lease, batch.path)
         deployment = lease.azure_deployment
         for attempt_id, body in self.store.bodies(batch):
-            named = body
+            named = self.parameters.fitted(batch.path, batch.model, body)
             if deployment is not None and deployment != batch.model:
-                named = canonical_json({**json.loads(body), "model": deployment})
+                named = canonical_json({**json.loads(named), "model": deployment})
             yield request_line(custom_id(attempt_id), url, named)
 
     # -- and back ------------------------------------------------------------------------------
@@ -80,7 +82,8 @@ class CallLines(Door):
             for lines in _pages(path):
                 results = dict(_read(lines))
                 known = self.store.find(batch, list(results))
-                ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
+                found = ((known[n], results[n]) for n in results if n in known)
+                ends = [self._result(batch, *one, lease.azure_deployment) for one in found]
                 self._settle(batch, ends, lease)
                 against = (one.outcome for one in ends if one.outcome.kind in OF_THE_KEY)
                 blame = blame or next(against, None)
@@ -111,12 +114,16 @@ class CallLines(Door):
         wall_s = self.clock.wall_s()
         return judge_line(result, batch.path, wall_s=wall_s, clean=self.clean)
 
-    def _result(self, batch: BatchRecord, sent: Sent, result: ResultLine) -> LineEnd:
+    def _result(
+        self, batch: BatchRecord, sent: Sent, result: ResultLine, deployment: str | None
+    ) -> LineEnd:
         outcome, answer = self._judge(batch, result)
         if answer is None:
+            if self.parameters.learn(batch.path, batch.model, result.body):
+                outcome = replace(outcome, kind=OutcomeKind.BUSY)
             return self._end(sent, outcome)
         prices = self.context.prices
-        cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage)
+        cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage, deployment)
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=result.body)
 
     def _end(self, sent: Sent, outcome: Outcome, *, is_last: bool = False) -> LineEnd:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, RunStopping
 from ..core.loop_calls import LoopCalls, settle_future
-from ..core.records import Lease, Need, Outcome, OutcomeKind
+from ..core.records import Lease, Need, Outcome
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
@@ -94,14 +94,17 @@ class Admission:
     def settle(self, end: End, call: SubmittedCall) -> Outcome:
         """Take the lease back and give back what was set aside and not spent.
 
-        Returns what follows for the request; see `APIKeyManager.settle`.
+        A key that has answered nothing but limits for longer than the call's policy bears is given
+        up. Returns what follows for the request; see `APIKeyManager.settle`.
         """
         lease, context = end.lease, call.context
         outcome = self._keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
+        limited_s = 0.0 if outcome.standing is None else outcome.standing.limited_for_s
+        if limited_s > context.policy.limit_patience_s:
+            words = outcome.message or outcome.code
+            self._keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
         context.tally.ended(lease, outcome, outcome.cost_usd)
-        is_in_doubt = (
-            outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and outcome.cost_usd is None
-        )
+        is_in_doubt = outcome.kind.may_be_billed and outcome.cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
         _give_back(context, lease.need, paid_usd or Decimal(0))
         return outcome
@@ -156,7 +159,7 @@ class Admission:
         The outage's time counts, not the call's: all that wait for a server give up together.
         """
         while not ready.done():
-            outage = self._keys.outage(need.model)
+            outage = self._keys.outage(need)
             left_s = deadline_s - (outage.lasted_s if outage is not None else 0.0)
             if left_s <= 0:
                 return outage
@@ -174,7 +177,8 @@ def no_price(model: str) -> ConfigError:
     """Return what is told when a run with a cap asks a model of which no price is known."""
     return ConfigError(
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
-        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
-        "(A `generate` of your own cannot be held to a cost.)",
+        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens; for '
+        'audio it wants "audio_input" and "audio_output", for a service_tier "tiers": {"flex": '
+        '{"input": ..., "output": ...}}. (A `generate` of your own cannot be held to a cost.)',
         model=model,
     )

@@ -11,18 +11,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.clock import Clock, backoff_s
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
+from ..core.records import (
+    Lease,
+    Need,
+    Outcome,
+    OutcomeKind,
+    RawReply,
+    Reply,
+    Request,
+)
 from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..keys.circuit import Outage
 from ..transport.base import SendFault
 from .classify import classify
+from .limits import LimitHistory, with_told_limit
+from .model_parameters import ModelParameters
 from .refusals import Clean
+from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -47,6 +58,8 @@ class Policy:
     deadline_s: float = 1800.0
     #: For one attempt, from connecting to the reply's last byte.
     request_timeout_s: float = 600.0
+    #: For a key that answers nothing but limits and does not say how long.
+    limit_patience_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,7 @@ class Claim:
 class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
+    request: Request
     lease: Lease
     attempt_id: int
     timeout_s: float
@@ -106,6 +120,7 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
+    limits: LimitHistory = field(default_factory=LimitHistory)
 
 
 def ask(
@@ -113,6 +128,7 @@ def ask(
     policy: Policy,
     *,
     prices: PriceBook,
+    parameters: ModelParameters,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
@@ -125,6 +141,7 @@ def ask(
         model=request.model,
         tokens=tokens,
         max_cost_usd=max_cost_usd,
+        assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
         request_hash=request.hash,
     )
     while True:
@@ -135,21 +152,62 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
+        body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
+        sent = request if body is request.body else replace(request, body=body)
+        ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        outcome = with_told_limit(outcome, ended)
         if reply is not None:
-            cost_usd = prices.cost_usd(request.model, outcome.usage)
-            outcome = replace(outcome, cost_usd=cost_usd)
+            usage = served(outcome.usage, request.service_tier)
+            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
+            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
+            continue
+        if outcome.suspect is not None:  # another key may see it otherwise
+            need = replace(need, avoid=lease.key_name)
+            continue
+        if outcome.is_limit:
+            need = _need_after_limit(need, outcome, history, clock.now_s(), chance)
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _fits_now(
+    sent: Request, lease: Lease, ended: RawReply | SendFault, parameters: ModelParameters
+) -> bool:
+    """Return whether a refusal tells how the request is to be sent instead."""
+    if not isinstance(ended, RawReply) or ended.status < 400:
+        return False
+    parameters.learn(sent.path, sent.model, ended.body, lease.api_base)
+    return parameters.fitted(sent.path, sent.model, sent.body, lease.api_base) is not sent.body
+
+
+def _need_after_limit(
+    need: Need,
+    outcome: Outcome,
+    history: _History,
+    now_s: float,
+    chance: random.Random,
+) -> Need:
+    """Return what to ask a key for next, or raise when the limit is a refusal of the request."""
+    refused = replace(outcome, kind=OutcomeKind.REJECTED)
+    if outcome.standing is None:
+        if outcome.is_too_large:
+            raise _failure(RequestRejected, "is too large for the limit", refused, history)
+        return need
+    after = history.limits.next_need(need, outcome, outcome.standing, now_s, chance.random())
+    if after is None:
+        what = "was limited again and again while others passed (split it or raise the limit)"
+        raise _failure(RequestRejected, what, refused, history)
+    return after
 
 
 def _pause_s(
@@ -159,6 +217,8 @@ def _pause_s(
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
         raise _failure(RequestRejected, "was refused", outcome, history)
+    if kind is OutcomeKind.UNSENT and outcome.status is not None:
+        raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
         if history.unknown > policy.max_unknown or outcome.code in _COMES_AGAIN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.clock import Clock
@@ -14,6 +14,7 @@ from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..keys.circuit import Outage
 from ..transport import SendFault, Transport
 from . import attempts
+from .model_parameters import ModelParameters
 from .refusals import Clean
 from .run_context import SubmittedCall
 
@@ -39,6 +40,7 @@ class CallDriver:
     chance: random.Random
     #: Takes secrets out of the provider's words.
     clean: Clean
+    parameters: ModelParameters = field(default_factory=ModelParameters)
     #: Attempts in a row that did not reach any server.
     unreached: int = 0
 
@@ -48,6 +50,7 @@ class CallDriver:
             call.request,
             call.context.policy,
             prices=call.context.prices,
+            parameters=self.parameters,
             clock=self.clock,
             chance=self.chance,
             clean=self.clean,
@@ -98,7 +101,7 @@ class CallDriver:
     async def _send(self, step: attempts.Send, call: SubmittedCall) -> RawReply | SendFault:
         transport = call.transport or self.transport
         try:
-            return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
+            return await transport.send(step.request, step.lease, timeout_s=step.timeout_s)
         except SendFault as fault:
             return fault
         except BaseException as exc:  # a user's own `generate` may raise anything
@@ -112,7 +115,7 @@ class CallDriver:
         journal, durable = call.context.journal, None
         self._note_reach(end)
         outcome = self.settle(end, call)
-        if journal is not None and outcome.kind is OutcomeKind.OK:
+        if journal is not None and outcome.kind.is_answer:
             durable, done = self.calls.durable()
             body = end.ended.body if isinstance(end.ended, RawReply) else b""
             journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)

@@ -47,6 +47,9 @@ _MOST_CHARS = 100
 _PART = re.compile(rf"({_NUMBER})\s*([a-zµ]+)[\s,]*")
 #: A name that tells when a limit is reset; with "remaining" in place of "reset": what is left.
 _RESET = re.compile(r"rate-?limit\b.*\breset\b")
+#: What names a limit's reach: all models of an account, or one model of it.
+_OF_ACCOUNT = re.compile(r"account|organi[sz]ation|project|tenant|workspace|user", re.IGNORECASE)
+_OF_MODEL = re.compile(r"model|deployment|endpoint|engine", re.IGNORECASE)
 _TELLS_MS = re.compile(r"[-_]?ms$")
 _WAIT_NAMES = ("retry-after-ms", "x-ms-retry-after-ms", "retry-after", "x-ratelimit-retry-after")
 #: Names in a refusal's body, without case, "-" and "_".
@@ -233,6 +236,19 @@ def _limit_of(
 def _whole(text: str | None) -> int | None:
     value = _number(text)
     return None if value is None or value < 0 else int(value)
+
+
+def is_of_all_models(headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether a refusal's codes say that its limit is of all models together.
+
+    Sources: Google's quotaId, GitHub's x-ratelimit-type, Volcengine's AccountRateLimitExceeded
+    (read 2026-11).
+    """
+    names = {"quotaid", "code", "type", "reason", "scope"}
+    told = [value for name, value in _fields(_parsed(body)) if name.lower() in names]
+    words = [text for text in (*told, headers.get("x-ratelimit-type")) if isinstance(text, str)]
+    of_account = any(_OF_ACCOUNT.search(text) for text in words)
+    return of_account and not any(_OF_MODEL.search(text) for text in words)
 
 
 def told_limit(words: str) -> tuple[int, int | None] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -17,6 +17,8 @@ class OutcomeKind(str, Enum):
 
     #: A usable answer came; billed.
     OK = "ok"
+    #: An answer came that is cut, empty or said to have failed; billed.
+    UNUSABLE = "unusable"
     #: The provider is limiting or overloaded; not billed.
     BUSY = "busy"
     #: The key is dead for good: invalid, no quota, deactivated; not billed.
@@ -29,6 +31,46 @@ class OutcomeKind(str, Enum):
     UNSENT = "unsent"
     #: It was sent and no whole reply came; maybe billed.
     UNKNOWN = "unknown"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether an answer came, whatever it is worth: it is kept with its cost."""
+        return self in (OutcomeKind.OK, OutcomeKind.UNUSABLE)
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether it costs something, or may."""
+        return self.is_answer or self is OutcomeKind.UNKNOWN
+
+
+class Suspect(str, Enum):
+    """What a refusal may be the fault of besides its request: a second one like it tells."""
+
+    #: The model under this key.
+    MODEL = "model"
+    KEY = "key"
+    #: The base URL: what answers there is not the API.
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """Images, audio and documents of a prompt, which are billed by other rules than text."""
+
+    #: Of the body, that are no text.
+    size_bytes: int = 0
+    #: About how many tokens they are.
+    likely_tokens: int = 0
+    #: The most that they are, documents left out.
+    most_tokens: int = 0
+    #: Part of `most_tokens` that is audio.
+    most_audio_tokens: int = 0
+    #: Documents, and what lies elsewhere: they may fill the model's whole context.
+    documents: int = 0
+
+    def __add__(self, other: Media) -> Media:
+        names = [one.name for one in fields(self)]
+        return Media(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +92,12 @@ class Request:
     reply_limit_tokens: int | None = None
     #: How many replies the body asks for at once.
     choices: int = 1
+    #: What the prompt holds besides text; None: nothing.
+    media: Media | None = None
+    #: What the body wants to be served at; "": it does not say.
+    service_tier: str = ""
+    #: Whether it asks for replies that are spoken.
+    wants_audio: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +117,26 @@ class Usage:
     """Tokens as the provider counted them."""
 
     prompt_tokens: int = 0
+    #: All output, reasoning included.
     completion_tokens: int = 0
     #: Part of prompt_tokens that was read from the provider's cache.
     cached_tokens: int = 0
+    #: Part of prompt_tokens that was written into it.
+    cache_write_tokens: int = 0
+    #: Parts that are audio.
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    #: What the reply says that it was served at, such as "flex"; None: it does not say.
+    service_tier: str | None = None
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add the tokens up; a sum has no tier."""
+        names = (one.name for one in fields(self) if one.name != "service_tier")
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +162,20 @@ class RateHints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How those fared who asked for the same model, when a request was limited."""
+
+    #: Requests that were answered so far, under any key.
+    answers: int
+    #: Requests that were limited so far, without those that are limited while others pass.
+    limits: int
+    #: The group whose limit the request exceeds; "": it does not, or that is not known.
+    too_large_for: str = ""
+    #: Seconds for which the key's group has answered nothing but limits, and told no time.
+    limited_for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, and what follows from it for the key."""
 
@@ -117,6 +192,16 @@ class Outcome:
     is_limit: bool = False
     #: Whether the server fails everyone at present.
     is_outage: bool = False
+    #: Whether the limit is of all models of the group, and not of one.
+    is_group_limit: bool = False
+    #: Whether the request is larger than the whole limit; None: it does not say.
+    is_too_large: bool | None = None
+    #: The limit of tokens, as a refusal tells it; None: it does not.
+    token_limit: int | None = None
+    #: How others fare, as the keys add it to a limit; None: they do not say.
+    standing: Standing | None = None
+    #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
+    suspect: Suspect | None = None
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
@@ -135,8 +220,21 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: Part of `tokens` that is assumed: the reply's, where the body sets no limit to it.
+    assumed_tokens: int = 0
+    #: Groups whose limit it exceeds, and their provider's words.
+    too_large_for: Mapping[str, str] = field(default_factory=dict)
+    #: Clock time, seconds, until which it waits because it alone is limited; 0: others are, too.
+    not_before_s: float = 0.0
     #: What tells requests apart; "": not known.
     request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
+
+    @property
+    def least_tokens(self) -> int:
+        """Tokens that it has for certain."""
+        return self.tokens - self.assumed_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +260,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A usable answer."""
+    """An answer."""
 
     text: str
-    #: "stop", "length", "content_filter", "tool_calls", ...
+    #: "stop", "length", "content_filter", "tool_calls", ...; "": not told.
     finish_reason: str
+    #: Whether it ended well and holds something: a text, calls of tools, vectors, ...
+    is_whole: bool = True
+    #: What the provider says went wrong, without secrets; "": nothing.
+    trouble: str = ""
     usage: Usage
     #: None: the price of the model is not known.
     cost_usd: Decimal | None = None
@@ -175,6 +277,8 @@ class Reply:
     raw: Mapping[str, Any] = field(repr=False)
     #: Whether it was read from the journal instead of bought.
     is_replay: bool = False
+    #: Whether it was bought in an earlier run.
+    is_earlier: bool = False
 
 
 class FileState(str, Enum):

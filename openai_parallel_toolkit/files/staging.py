@@ -14,7 +14,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest, private_folder
@@ -41,27 +41,35 @@ class Staging:
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        self._free: dict[str, list[StagedFolder]] = {}
+        #: By their outputs' folder: paths, and when they were made.
+        self._free: dict[str, list[tuple[str, int]]] = {}
 
     def begin(self, without_ext: str) -> StagedFolder:
         """Make a folder for one execution; `without_ext` is the output below the output folder."""
+        parent = os.path.dirname(without_ext)
         with self._lock:
-            free = self._free.get(os.path.dirname(without_ext))
+            free = self._free.get(parent)
             used = free.pop() if free else None
-        if used is not None:
-            return replace(used, without_ext=without_ext, is_flat=False)
+        path, made_ns = used or self._make(parent)
+        base = os.path.join(path, self._output_name)
+        return StagedFolder(
+            path=path,
+            made_ns=made_ns,
+            base=base,
+            parent=parent,
+            path_without_ext=os.path.join(base, without_ext),
+            give_back=self._give_back,
+        )
+
+    def _make(self, parent: str) -> tuple[str, int]:
         path = os.path.join(self.root, f"{self._run}-{next(self._numbers)}")
         os.mkdir(path, 0o700)
-        base = os.path.join(path, self._output_name)
-        os.makedirs(os.path.join(base, os.path.dirname(without_ext)))
-        made_ns = os.stat(path).st_mtime_ns
-        return StagedFolder(
-            base=base, without_ext=without_ext, made_ns=made_ns, give_back=self._give_back
-        )
+        os.makedirs(os.path.join(path, self._output_name, parent))
+        return path, os.stat(path).st_mtime_ns
 
     def _give_back(self, folder: StagedFolder) -> None:
         with self._lock:
-            self._free.setdefault(os.path.dirname(folder.without_ext), []).append(folder)
+            self._free.setdefault(folder.parent, []).append((folder.path, folder.made_ns))
 
     def path_of(self, output: OutputFile) -> str:
         """Return where a staged output lies."""
@@ -88,19 +96,18 @@ class Staging:
 class StagedFolder:
     """One execution's folder in the staging folder; its name was never another's."""
 
+    path: str
+    #: When it was last changed, by us; nothing but `base` is ever to be in it.
+    made_ns: int
     #: Stands for the output folder.
     base: str
-    without_ext: str
-    #: When the folder above `base` was last changed, by us; nothing else is ever to be in it.
-    made_ns: int
+    #: Where outputs go below `base`.
+    parent: str
+    #: What `process_output` is given.
+    path_without_ext: str
     give_back: Callable[[StagedFolder], None]
     #: Whether all outputs lie where the next execution's will.
     is_flat: bool = False
-
-    @property
-    def path_without_ext(self) -> str:
-        """What `process_output` is given."""
-        return os.path.join(self.base, self.without_ext)
 
     def collect(self) -> tuple[OutputFile, ...]:
         """List what was written, in the order of the paths; it begins to go to the disk.
@@ -109,7 +116,7 @@ class StagedFolder:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
             OSError: the disk refused.
         """
-        if os.stat(os.path.dirname(self.base)).st_mtime_ns != self.made_ns:
+        if os.stat(self.path).st_mtime_ns != self.made_ns:
             raise UnsafePath(
                 "Something was written above the output folder; write below the path that the "
                 "hook was given.",
@@ -129,15 +136,14 @@ class StagedFolder:
 
     def discard(self) -> None:
         """Remove the folder with all that is left in it, or leave it to the next start's sweep."""
-        path = os.path.dirname(self.base)
         try:
-            _remove(path)
+            _remove(self.path)
         except OSError as exc:
-            logger.warning("%s is left for the next start to remove: %s", path, exc)
+            logger.warning("%s is left for the next start to remove: %s", self.path, exc)
 
     def _read(self, path: str) -> OutputFile:
         size_bytes, sha256 = digest(path, starts_writing=True)
-        root = os.path.dirname(os.path.dirname(self.base))
+        root = os.path.dirname(self.path)
         staged, final = path[len(root) + 1 :], path[len(self.base) + 1 :]
         return OutputFile(staged=staged, final=final, size_bytes=size_bytes, sha256=sha256)
 

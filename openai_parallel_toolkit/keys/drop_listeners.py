@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -26,15 +26,14 @@ class DropListeners:
 
         return unsubscribe
 
-    def tell(self, name: str, reason: str | None) -> None:
-        """Tell of a drop; never under a lock. `reason` None: there was none."""
-        if reason is None:
-            return
-        logger.warning(
-            "key %s is dropped: %s; it is not asked again in this run",
-            name,
-            reason,
-            extra={"action": "key_dropped", "key": name},
-        )
-        for listener in list(self._listeners.values()):
-            listener(name, reason)
+    def tell(self, dropped: Mapping[str, str]) -> None:
+        """Tell why keys were dropped, by name; never under a lock."""
+        for name, reason in dropped.items():
+            logger.warning(
+                "key %s is dropped: %s; it is not asked again in this run",
+                name,
+                reason,
+                extra={"action": "key_dropped", "key": name},
+            )
+            for listener in list(self._listeners.values()):
+                listener(name, reason)

@@ -9,11 +9,11 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..core.errors import NoUsableKey
-from ..core.records import Lease, Need
-from ..core.text import brief
+from ..core.errors import NoUsableKey, RequestRejected
+from ..core.records import Lease, Need, OutcomeKind
+from ..core.text import brief, counted
 from .key_state import KeyState
-from .model_queue import LeaseRequest, ModelQueue
+from .model_queue import Lane, LeaseRequest, ModelQueue, Reserved
 
 _REASONS_SHOWN = 20
 
@@ -29,7 +29,7 @@ class LeaseQueues:
         #: The queues in which somebody waits.
         self.waiting: dict[ModelQueue, None] = {}
         self._api_base = api_base
-        self._queues: dict[str, ModelQueue] = {}
+        self._queues: dict[Lane, ModelQueue] = {}
         #: Those that are not dropped; who has rested longest comes first.
         self._resting: dict[KeyState, None] = {}
         self._last_number = 0
@@ -63,20 +63,24 @@ class LeaseQueues:
     def ask(self, request: LeaseRequest, now_s: float) -> list[LeaseRequest]:
         """Serve a request, fail it, or queue it; return others that were served meanwhile."""
         served = self.advance(now_s) if self.waiting and self.next_s() <= now_s else []
-        model = request.need.model
-        queue = self._queues.get(model)
+        need = request.need
+        if need.not_before_s:  # it holds up nobody
+            self._last_number += 1
+            request.lane = (need.model, need.avoid, -self._last_number)
+        queue = self._queues.get(request.lane)
         if queue is None:
-            queue = self._queues[model] = ModelQueue(model, self._resting)
+            queue = self._queues[request.lane] = ModelQueue(need.model, self._resting)
         if not queue.requests:
-            state = queue.pick(request.need, None, now_s)
+            reserved = self._reserved(now_s) if self.waiting else ()
+            state = queue.pick(need, None, now_s, reserved)
             if state is not None:
                 self._grant(request, state, now_s)
                 return served
-            if not self._can_ever_serve(model):
-                request.error = self._no_usable_key(model)
-                return served
+        if not self.can_ever_serve(need):
+            request.error = self._hopeless(need)
+            return served
         self._last_number += 1
-        request.number = self._last_number
+        request.number, request.asked_s = self._last_number, now_s
         queue.requests[request.number] = request
         self.waiting[queue] = None
         return served
@@ -87,8 +91,9 @@ class LeaseQueues:
         """Take a request that may still wait out of its queue."""
         if request.error is not None:
             return []
+        kept_back = self._queues[request.lane].reserved(now_s)
         self.fail([request], error)
-        return [request, *self._serve((), now_s)]
+        return [request, *self._serve(None if kept_back else (), now_s)]
 
     def advance(self, now_s: float) -> list[LeaseRequest]:
         """Serve what can be served by now."""
@@ -119,15 +124,18 @@ class LeaseQueues:
         """Fail some who wait."""
         for request in requests:
             request.error = error
-            self._dequeue(self._queues[request.need.model], request)
+            self._dequeue(request)
 
     def fail_hopeless(self) -> list[LeaseRequest]:
         """Fail those whom no key can serve any more."""
-        hopeless = [queue for queue in self.waiting if not self._can_ever_serve(queue.model)]
-        failed = [request for queue in hopeless for request in queue.requests.values()]
+        failed = [one for one in self.requests if not self.can_ever_serve(one.need)]
         for request in failed:
-            self.fail([request], self._no_usable_key(request.need.model))
+            self.fail([request], self._hopeless(request.need))
         return failed
+
+    def can_ever_serve(self, need: Need) -> bool:
+        """Return whether any key may serve `need`, now or later."""
+        return any(state.can_ever_serve(need) for state in self._resting)
 
     def lease(self, state: KeyState, need: Need, now_s: float) -> Lease:
         """Return what looks like a lease; it is not counted as lent."""
@@ -152,22 +160,25 @@ class LeaseQueues:
         self.lent[lease.id] = (lease, state)
         state.circuit.lent(lease)
 
-    def _serve(self, states: Iterable[KeyState], now_s: float) -> list[LeaseRequest]:
-        """Serve those who wait with `states`, which may have become free.
+    def _serve(self, states: Iterable[KeyState] | None, now_s: float) -> list[LeaseRequest]:
+        """Serve those who wait with `states`, which may have become free; None: with any.
 
-        The longest waiting goes first; one that cannot be served holds up its queue.
+        The longest waiting goes first. One that cannot be served holds up those of its size, and
+        after a while also smaller ones, from what it waits for.
         """
         served = []
         turns = [(queue.head.number, queue) for queue in self.waiting]
         heapq.heapify(turns)
+        reserved: set[object] = set()
         while turns:
             queue = turns[0][1]
             request = queue.head
-            state = queue.pick(request.need, states, now_s)
+            state = queue.pick(request.need, states, now_s, reserved)  # type: ignore[arg-type]
             if state is None:
+                reserved.update(queue.reserved(now_s))
                 heapq.heappop(turns)
                 continue
-            self._dequeue(queue, request)
+            self._dequeue(request)
             self._grant(request, state, now_s)
             served.append(request)
             if queue.requests:
@@ -176,19 +187,28 @@ class LeaseQueues:
                 heapq.heappop(turns)
         return served
 
-    def _dequeue(self, queue: ModelQueue, request: LeaseRequest) -> None:
+    def _reserved(self, now_s: float) -> Reserved:
+        return {what for queue in self.waiting for what in queue.reserved(now_s)}
+
+    def _dequeue(self, request: LeaseRequest) -> None:
+        queue = self._queues[request.lane]
         del queue.requests[request.number]
         if not queue.requests:
             del self.waiting[queue]
+            if request.need.not_before_s:
+                del self._queues[request.lane]
 
-    def _can_ever_serve(self, model: str) -> bool:
-        return any(state.can_ever_serve(model) for state in self._resting)
+    def _hopeless(self, need: Need) -> NoUsableKey | RequestRejected:
+        """Return why no key can ever serve `need`."""
+        if self.can_ever_serve(Need(model=need.model, tokens=0, avoid=need.avoid)):
+            return _too_large(need)
+        return self._no_usable_key(need.model)
 
     def _no_usable_key(self, model: str) -> NoUsableKey:
-        reasons = {
-            name: state.dropped or "does not have the model" for name, state in self.states.items()
-        }
-        listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
+        reasons = {name: state.why_never(model) for name, state in self.states.items()}
+        # The words of a drop were told when it happened; those of a missing model are told here.
+        told = next((n for n, state in self.states.items() if state.dropped is None), "")
+        listed = [f"{n}: {why if n == told else brief(why)}" for n, why in reasons.items()]
         more = len(listed) - _REASONS_SHOWN
         shown = "; ".join(listed[:_REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         return NoUsableKey(
@@ -196,3 +216,16 @@ class LeaseQueues:
             "add a key or top one up, then run again",
             reasons=reasons,
         )
+
+
+def _too_large(need: Need) -> RequestRejected:
+    words = list(need.too_large_for.values()) or [
+        f"{counted(need.least_tokens, 'token')} and the keys' tpm are less"
+    ]
+    return RequestRejected(
+        f"request is too large for the limit of every key: {words[-1].rstrip('.')}; "
+        "split it, lower its max_tokens or raise the limit (tpm)",
+        outcome=OutcomeKind.REJECTED,
+        code="too_large",
+        attempts=len(need.too_large_for),
+    )

@@ -20,13 +20,15 @@ from .circuit import Outage
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .drop_listeners import DropListener, DropListeners
 from .model_queue import LeaseRequest
-from .pool import Pool
+from .pool import Pool, Settled
 from .serve_timer import ServeTimer, wake
 from .standing import Counts, Wait
 
 logger = logging.getLogger(__name__)
 
 SharedSender = TypeVar("SharedSender")
+#: Outcomes whose words are told as the reason for something.
+_TOLD = (OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE)
 
 
 class APIKeyManager:
@@ -71,7 +73,11 @@ class APIKeyManager:
         self._settings = settings
         self._clock = clock or SystemClock()
         #: What the calls under these keys cost.
-        self.prices = PriceBook(settings.prices, settings.api_base)
+        self.prices = PriceBook(
+            settings.prices,
+            settings.api_base,
+            deployments={key.azure_deployment for key in settings.api_keys},
+        )
         self._lock = threading.Lock()
         self._pool = Pool(settings.api_base, random or Random())
         self._queues = self._pool.queues
@@ -143,6 +149,10 @@ class APIKeyManager:
     def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> Outcome:
         """Take a lease back, with what became of the request, and return what follows for it.
 
+        A refusal that names neither key nor model comes back as KEY_DEAD or NOT_HERE when the key
+        proved to be at fault. If its `suspect` is still set, another key may serve the request. A
+        limit comes back with its `standing`.
+
         A lease that was settled before, or withdrawn, is left alone, with a warning.
 
         Args:
@@ -150,7 +160,7 @@ class APIKeyManager:
         """
         if cost_usd is None and outcome.usage is not None:
             cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
-        if outcome.kind is OutcomeKind.KEY_DEAD:
+        if outcome.kind in _TOLD or outcome.suspect is not None:
             outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
@@ -166,8 +176,15 @@ class APIKeyManager:
                 self.redactor.clean(settled.outage.reason),
                 extra={"action": "outage"},
             )
-        self._drop_listeners.tell(lease.key_name, settled.dropped)
-        wake(settled.requests)
+        if settled.not_here is not None:
+            logger.warning(
+                "key %s does not have %s: %s; it is not asked for it again in this run",
+                lease.key_name,
+                lease.need.model,
+                settled.not_here,
+                extra={"action": "model_not_here", "key": lease.key_name},
+            )
+        self._tell(settled)
         return settled.outcome
 
     def unmetered_leases(self, model: str) -> list[Lease]:
@@ -184,8 +201,14 @@ class APIKeyManager:
         with self._lock:
             settled = self._pool.drop(name, outcome)
             self._timer.set()
-        self._drop_listeners.tell(name, settled.dropped)
-        wake(settled.requests)
+        self._tell(settled)
+
+    def exhaust(self, lease: Lease, reason: str) -> None:
+        """Give up the keys of a lease's group, which answered nothing but limits for its model."""
+        with self._lock:
+            settled = self._pool.exhaust(lease, self.redactor.clean(reason))
+            self._timer.set()
+        self._tell(settled)
 
     def add_key(self, key: GivenKey) -> None:
         """Add a key while running; one that is there already is left alone, with a warning.
@@ -307,10 +330,10 @@ class APIKeyManager:
         with self._lock:
             return self._pool.waiting_on(self._clock.now_s())
 
-    def outage(self, model: str) -> Outage | None:
-        """Return how long no server of a key for a model has answered; None: one answers."""
+    def outage(self, need: Need) -> Outage | None:
+        """Return how long no server of a key for a need has answered; None: one answers."""
         with self._lock:
-            return self._pool.outage(model, self._clock.now_s())
+            return self._pool.outage(need, self._clock.now_s())
 
     def has_usable(self) -> bool:
         """Return whether any key is not dropped."""
@@ -340,6 +363,10 @@ class APIKeyManager:
             done = act(self._clock.now_s())
             self._timer.set()
         wake(done)
+
+    def _tell(self, settled: Settled) -> None:
+        self._drop_listeners.tell(settled.dropped)
+        wake(settled.requests)
 
 
 def _closed() -> UsageError:

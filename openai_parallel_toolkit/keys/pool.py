@@ -5,20 +5,24 @@ Every method that can serve or fail those who wait returns their requests; the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core.errors import UsageError
-from ..core.records import Lease, Need, Outcome, OutcomeKind
+from ..core.records import Lease, Need, Outcome, OutcomeKind, Standing
 from .circuit import Circuit, Outage, address_of
 from .config import APIKey
-from .key_state import Group, KeyState
+from .key_state import KeyState
 from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
+from .pace import Group
 from .standing import Counts, Wait, count_keys, why_waiting
+from .suspicion import Suspicions
 
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
 
@@ -27,11 +31,13 @@ class Settled(NamedTuple):
     """What settling a lease, or dropping a key, led to."""
 
     requests: Sequence[LeaseRequest] = ()
-    #: Why the key was dropped by it; None: it was not.
-    dropped: str | None = None
+    #: Why keys were dropped by it, by name.
+    dropped: Mapping[str, str] = MappingProxyType({})
+    #: Why the key is not asked for the model any more; None: it is, or was not before.
+    not_here: str | None = None
     #: That the key's server has begun to fail everyone; None: it did not just begin to.
     outage: Outage | None = None
-    #: What follows for the request.
+    #: With the blame where it belongs, and how others fare.
     outcome: Outcome = _UNUSED
 
 
@@ -47,6 +53,10 @@ class Pool:
         #: By address.
         self._circuits: dict[str, Circuit] = {}
         self._groups: dict[str, Group] = {}
+        self._suspicions = Suspicions()
+        #: By model: requests that were answered, and that were limited.
+        self._answers: Counter[str] = Counter()
+        self._limits: Counter[str] = Counter()
 
     def counts(self, now_s: float) -> Counts:
         """Return how many keys stand how, how much is in flight and how many wait."""
@@ -60,11 +70,11 @@ class Pool:
             return None
         return why_waiting(self.states.values(), first.need, count, now_s)
 
-    def outage(self, model: str, now_s: float) -> Outage | None:
-        """Return how long every key for a model has been without a server; None: one has one."""
+    def outage(self, need: Need, now_s: float) -> Outage | None:
+        """Return how long every key for a need has been without a server; None: one has one."""
         if not any(circuit.is_open for circuit in self._circuits.values()):
             return None
-        able = [state for state in self.states.values() if state.can_ever_serve(model)]
+        able = [state for state in self.states.values() if state.can_ever_serve(need)]
         outages = [state.circuit.outage(now_s) for state in able]
         known = [outage for outage in outages if outage is not None]
         if not able or len(known) < len(outages):
@@ -76,7 +86,8 @@ class Pool:
         group = self._groups.setdefault(name, Group(name))
         address = address_of(key.api_base or self._api_base)
         circuit = self._circuits.setdefault(address, Circuit(address, self._random))
-        state = self.states[key.name] = KeyState(key, group, circuit, now_s)
+        state = KeyState(key, group, circuit, self._suspicions, now_s)
+        self.states[key.name] = state
         return self.queues.offer(state, now_s)
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
@@ -85,6 +96,9 @@ class Pool:
         if state is None:
             raise UsageError("no key has this name; status() lists the names", key_name=name)
         state.dropped = state.half_open = None
+        state.not_here.clear()
+        state.exhausted.clear()
+        self._suspicions.clear(name)
         return self.queues.offer(state, now_s)
 
     def remove(self, name: str) -> list[LeaseRequest]:
@@ -97,12 +111,26 @@ class Pool:
         if state is None or state.dropped is not None:
             return Settled()
         reason = _reason(outcome)
-        return Settled(self._drop(state, reason), reason)
+        return Settled(self._drop(state, reason), {name: reason})
+
+    def exhaust(self, lease: Lease, reason: str) -> Settled:
+        """Give up the keys of a lease's group: for its model alone if they answer for others."""
+        state, model = self.states.get(lease.key_name), lease.need.model
+        if state is None:
+            return Settled()
+        kin = [one for one in self.states.values() if one.group is state.group]
+        if state.group.answers_others(model):
+            for one in kin:
+                one.exhausted[model] = reason
+            return Settled(self.queues.fail_hopeless())
+        alive = [one for one in kin if one.dropped is None]
+        failed = [request for one in alive for request in self._drop(one, reason)]
+        return Settled(failed, {one.key.name: reason for one in alive})
 
     def unmetered_leases(self, model: str, now_s: float) -> list[Lease]:
         """Return what looks like a lease of every key that can serve a model, now or later."""
         need = Need(model=model, tokens=0)
-        able = [state for state in self.states.values() if state.can_ever_serve(model)]
+        able = [state for state in self.states.values() if state.can_ever_serve(need)]
         return [self.queues.lease(state, need, now_s) for state in able]
 
     def withdraw(
@@ -124,32 +152,62 @@ class Pool:
         if held is not lease or state is None:
             return None
         del queues.lent[lease.id]
-        kind = outcome.kind
+        outcome = self._judged(lease, state, outcome, now_s)
+        kind, need = outcome.kind, lease.need
         failed: list[LeaseRequest] = []
-        dropped = None
-        if kind is OutcomeKind.OK:
-            state.group.answered(lease.id)
-        elif kind is OutcomeKind.BUSY and outcome.is_limit:
-            wait_s = outcome.retry_after_s
-            state.group.hit_limit(lease.id, queues.last_id, wait_s, now_s, self._random)
-        elif kind is OutcomeKind.BUSY:
+        dropped, not_here = {}, None
+        if kind.is_answer:
+            self._answers[need.model] += 1
+            state.group.answered(need, lease.id)
+        elif kind is OutcomeKind.BUSY and not outcome.is_limit:
             # Overloaded: the others go first, though it stays open when it is the only one.
             queues.put_last(state)
         elif kind is OutcomeKind.NOT_HERE:
-            state.not_here.add(lease.need.model)
+            if need.model not in state.not_here:
+                not_here = state.not_here[need.model] = _reason(outcome)
             failed = queues.fail_hopeless()
         elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
-            dropped = _reason(outcome)
-            failed = self._drop(state, dropped)
-        state.settle(lease.need, outcome, cost_usd, now_s)
+            dropped = {state.key.name: _reason(outcome)}
+            failed = self._drop(state, _reason(outcome))
+        state.settle(need, outcome, cost_usd, now_s)
         circuit, was_open = state.circuit, state.circuit.is_open
         changed = [state]
         if circuit.ended(lease, outcome, now_s):
             changed = [one for one in self.states.values() if one.circuit is circuit]
-        outcome = replace(outcome, is_outage=circuit.is_blamed(outcome))
+        if circuit.is_blamed(outcome):
+            outcome = replace(outcome, is_outage=True)
         served = queues.serve_changed(changed, now_s)
         outage = None if was_open else circuit.outage(now_s)
-        return Settled([*failed, *served], dropped, outage, outcome)
+        return Settled([*failed, *served], dropped, not_here, outage, outcome)
+
+    def _judged(self, lease: Lease, state: KeyState, outcome: Outcome, now_s: float) -> Outcome:
+        """Return an outcome with the blame where it belongs."""
+        if outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
+            standing = self._limited(lease, state.group, outcome, now_s)
+            outcome = replace(outcome, standing=standing)
+        here, has_other = Need(model=lease.need.model, tokens=0), False
+        if outcome.suspect is not None:
+            if not state.can_ever_serve(here):  # known meanwhile
+                kind = OutcomeKind.NOT_HERE if state.dropped is None else OutcomeKind.KEY_DEAD
+                return replace(outcome, kind=kind, suspect=None)
+            has_other = self.queues.can_ever_serve(replace(here, avoid=state.key.name))
+        newest_id = self.queues.last_id
+        return self._suspicions.judged(lease, outcome, newest_id=newest_id, has_other=has_other)
+
+    def _limited(self, lease: Lease, group: Group, outcome: Outcome, now_s: float) -> Standing:
+        """Let the group cool down, unless it is this request alone that is limited."""
+        need = lease.need
+        is_too_large = group.is_exceeded(need, outcome)
+        if not (is_too_large or need.not_before_s):
+            self._limits[need.model] += 1
+            pace = group.whole if outcome.is_group_limit else group.pace(need.model)
+            pace.hit_limit(lease.id, self.queues.last_id, outcome, now_s, self._random)
+        return Standing(
+            answers=self._answers[need.model],
+            limits=self._limits[need.model],
+            too_large_for=group.name if is_too_large else "",
+            limited_for_s=group.pace(need.model).limited_for_s(now_s),
+        )
 
     def _drop(self, state: KeyState, reason: str) -> list[LeaseRequest]:
         state.dropped, state.half_open = state.dropped or reason, None

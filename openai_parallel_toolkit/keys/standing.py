@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from ..core.records import Need
 from ..core.text import counted
-from .key_state import BlockReason, KeyState
+from .key_state import KeyState
+from .pace import BlockReason
+
+_MOST_WORDS_CHARS = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +80,14 @@ def why_waiting(states: Iterable[KeyState], need: Need, waiting: int, now_s: flo
         soonest_s = min(soonest_s, at_s)
         if block is not None:
             outage = state.circuit.outage(now_s) if block.reason is BlockReason.OUTAGE else None
-            about = f": {outage}" if outage is not None else f" (soonest: {state.key.name})"
+            said = f': "{block.words[:_MOST_WORDS_CHARS]}"' if block.words else ""
+            about = f" (soonest: {state.key.name})" if at_s < math.inf else ""
+            about = about + said if outage is None else f": {outage}"
             blocked.setdefault(block.reason, []).append((at_s, about))
     parts = []
     for reason in BlockReason:
         if reason in blocked:
-            at_s, about = min(blocked[reason], key=lambda one: one[0])
-            about = about if at_s < math.inf else ""
+            _, about = min(blocked[reason], key=lambda one: one[0])
             parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{about}")
     return Wait(
         count=waiting,

@@ -11,7 +11,8 @@ from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
 from ..core.text import counted, duration
 from ..costs.figures import usd_sum, usd_text
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.model_price import BATCH_SHARE
+from ..costs.prices import PriceBook
 from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
 from ..keys.config import APIKey
@@ -89,12 +90,18 @@ class Estimate:
         calls = "First calls" if self.tokens_only else "Calls"
         yield f"{calls}: {self.calls.words('{:,.0f}')}."
         longest = ", if each is as long as it may be" if self.tokens_only else ""
-        yield (
-            f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
-            f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
-        )
+        if self.calls.likely and not self.prompt_tokens.likely:
+            yield "Tokens: unknown (the answers do not say)."
+        else:
+            yield (
+                f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
+                f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
+            )
         if self.cost_usd is None:
-            yield "Cost: unknown (a model has no price; give prices in the config)."
+            yield (
+                "Cost: unknown (a model has no price, which the config can give, or its answers do "
+                "not say what they used)."
+            )
         else:
             yield (
                 f"Cost: {self.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "

@@ -80,6 +80,9 @@ class CommonOptions:
     grace_s: float = _patience(SECONDS, 30.0, "seconds that requests in flight get after Ctrl-C")
     deadline_s: float = _patience(SECONDS, 1800.0, "seconds for one call with all its retries")
     request_timeout_s: float = _patience(SECONDS, 600.0, "seconds for one attempt")
+    limit_patience_s: float = _patience(
+        SECONDS, 900.0, "seconds for a key that answers nothing but limits, with no time to wait"
+    )
     max_retries: int = _patience(WHOLE, 5, "re-sends of a call after a server error")
     max_unknown: int = _patience(
         WHOLE, 1, "re-sends of a call whose answer was lost and may be billed"
@@ -112,9 +115,11 @@ class RunOptions(CommonOptions):
         GLOBS, tuple, "leave these inputs and folders out; may be given again"
     )
     recursive: bool = _which(FLAG, True, "leave out the folders inside IN")
-    retry_failed: bool = _which(FLAG, False, "also files that were put aside")
+    retry_failed: bool = _which(
+        FLAG, False, "also files that were put aside; what was of no use is asked again"
+    )
     force: bool = _which(
-        FLAG, False, "also files that are done; answers that were paid for are reused"
+        FLAG, False, "also files that are done; answers are reused, but for those of no use"
     )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
     #: Ten times the number of CPUs: the threads mostly wait.

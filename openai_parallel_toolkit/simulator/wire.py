@@ -1,164 +1,183 @@
-"""Read requests with aiohttp, and put each reply on the wire, well or badly."""
+"""Read requests with aiohttp's parser, and put each reply on the wire, well or badly.
+
+aiohttp's server around that parser takes as much CPU again as a whole request does here, and
+headers of its making cannot be spoilt.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
+from collections import deque
+from typing import cast
 
-from aiohttp import BodyPartReader, MultipartReader, web
-from aiohttp.http import HttpProcessingError
+from aiohttp import BodyPartReader, MultipartReader, StreamReader
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 
 from .faults import DELIVERIES, SILENT, Fault, kept_bytes
 from .http_messages import HttpReply, HttpRequest, UploadForm, chunk_bytes, head_bytes, reply_bytes
 from .keys import key_value_of
+from .refusals import error_reply
 from .service import Service
-
-logger = logging.getLogger(__name__)
 
 #: SO_LINGER on, zero seconds: closing sends RST instead of FIN.
 _LINGER = struct.pack("ii", 1, 0)
 _RESET = frozenset({"reset_before", "reset_during"})
 _CLOSED = frozenset({"cut_body", "cut_chunked", "close_before", "close_idle"})
-
-
-class _Written(web.StreamResponse):
-    """Tells aiohttp that a reply stands on the wire already.
-
-    Headers of aiohttp's making cannot be spoilt, and cost more than the reply.
-    """
-
-    def __init__(self, *, keeps_alive: bool) -> None:
-        super().__init__()
-        self._keep_alive = keeps_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        pass
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        pass
-
-
-def _tells_of_a_bug(record: logging.LogRecord) -> bool:
-    """Return False for what is no HTTP, which gets a 400: it may hold a key."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
-
-
-logger.addFilter(_tells_of_a_bug)
+#: Of a body; no request comes near it.
+_MOST_UNREAD_BYTES = 2**30
 
 
 class Wire:
     """The server's end of all connections. Lives in the event loop's thread."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        self._kept, self._last = _Written(keeps_alive=True), _Written(keeps_alive=False)
-        self._is_stopping = False
-        #: What closes a connection as idle.
-        self._closers: dict[asyncio.Transport, asyncio.TimerHandle] = {}
-        #: Makes the protocol of each connection.
-        self.server = web.Server(
-            self._serve,
-            handler_cancellation=True,
-            logger=logger,
-            access_log=None,
-            auto_decompress=False,
-            keepalive_timeout=86_400.0,
-        )
+        self.service = service
+        self.connections: set[_Connection] = set()
+        self.is_stopping = False
+
+    def connection(self) -> _Connection:
+        """Return the protocol of a new connection."""
+        return _Connection(self)
 
     async def stop(self) -> None:
         """Break off all connections."""
-        self._is_stopping = True
+        self.is_stopping = True
         # Some tasks accept clients: a server that is closed under them leaves sockets open.
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-            for connection in self.server.connections:
-                if connection.transport is not None:
-                    connection.transport.abort()
+            for connection in self.connections:
+                connection.transport.abort()
             await asyncio.wait(tasks)
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        transport = request.transport
-        if transport is not None:
-            if closer := self._closers.pop(transport, None):
-                closer.cancel()
-            out = _Out(request, transport)
-            try:
-                await self._answer(request, out)
-            except (ConnectionError, web.RequestPayloadError):
-                transport.close()  # the client is gone already
-        is_open = transport is not None and not transport.is_closing()
-        return self._kept if request.keep_alive and is_open else self._last
 
-    async def _answer(self, request: web.BaseRequest, out: _Out) -> None:
-        if "Expect" in request.headers:
-            out.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        decision, row = self._service.handle(await _read(request))
-        fault = decision.fault
-        is_left = True
-        try:
-            if decision.delay_s > 0:
-                await asyncio.sleep(decision.delay_s)
-            await _deliver(out, decision.reply, fault)
-            is_left = False
-        finally:
-            if row is not None:
-                client_closed = is_left and not self._is_stopping
-                self._service.ledger.leave(
-                    row, bytes_sent=out.bytes_sent, client_closed=client_closed
-                )
-        if fault is not None and fault.kind == "close_idle" and fault.seconds:
-            loop = asyncio.get_running_loop()
-            closer = loop.call_later(fault.seconds, self._close_idle, out.transport)
-            self._closers[out.transport] = closer
+class _Connection(asyncio.Protocol):
+    """One client's connection: requests in, replies out, one at a time."""
 
-    def _close_idle(self, transport: asyncio.Transport) -> None:
-        del self._closers[transport]
-        transport.close()
+    transport: asyncio.Transport
 
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpRequestParser(
+            self,  # type: ignore[arg-type] # it has what the parser calls
+            self._loop,
+            _MOST_UNREAD_BYTES,
+            auto_decompress=False,
+        )
+        self._requests: deque[tuple[RawRequestMessage, StreamReader]] = deque()
+        self._mistake: HttpProcessingError | None = None
+        #: Done when bytes came in, or all went out.
+        self._changed = self._loop.create_future()
+        #: Closes the connection as idle.
+        self._closer: asyncio.TimerHandle | None = None
+        self._bytes_sent = 0
 
-class _Out:
-    """Puts one reply on a connection, as bytes."""
-
-    def __init__(self, request: web.BaseRequest, transport: asyncio.Transport) -> None:
-        self._writer = request.writer
-        self.transport = transport
-        self.bytes_sent = 0
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
         # Any byte that the kernel does not take at once pauses, so that `finish` knows of it.
-        transport.set_write_buffer_limits(high=0)
+        self.transport.set_write_buffer_limits(high=0)
+        self._wire.connections.add(self)
+        self._task = self._loop.create_task(self._serve())
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self._wire.connections.discard(self)
+        self._task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._requests += self._parser.feed_data(data)[0]
+        except HttpProcessingError as exc:
+            self._mistake = exc
+        self.resume_writing()
+
+    def resume_writing(self) -> None:
+        if not self._changed.done():
+            self._changed.set_result(None)
+
+    def pause_reading(self) -> None:
+        pass  # bodies are wanted whole
+
+    def resume_reading(self, *, resume_parser: bool = True) -> None:
+        pass
 
     def send(self, data: bytes) -> None:
         """Write bytes."""
-        self.bytes_sent += len(data)
+        self._bytes_sent += len(data)
         self.transport.write(data)
 
     async def finish(self) -> None:
         """Wait until the kernel has taken all bytes."""
-        if self.transport.get_write_buffer_size():
-            await self._writer.drain()
+        while self.transport.get_write_buffer_size():
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed = self._loop.create_future()
+        await self._changed
+
+    async def _more(self) -> None:
+        if self._mistake is not None:
+            raise self._mistake
+        await self._change()
+
+    async def _serve(self) -> None:
+        try:
+            while not self.transport.is_closing():
+                while not self._requests:
+                    await self._more()
+                await self._answer(*self._requests.popleft())
+        except HttpProcessingError:  # which may hold a key
+            self.send(reply_bytes(error_reply(400, "This is not HTTP.")))
+        finally:
+            self.transport.close()
+
+    async def _answer(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        if self._closer is not None:
+            self._closer.cancel()
+        if "Expect" in message.headers:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not payload.is_eof():
+            await self._more()
+        service = self._wire.service
+        decision, row = service.handle(await _read(message, payload))
+        fault = decision.fault
+        self._bytes_sent = 0
+        is_left = True
+        try:
+            if decision.delay_s > 0:
+                await asyncio.sleep(decision.delay_s)
+            await _deliver(self, decision.reply, fault)
+            is_left = False
+        finally:
+            if row is not None:
+                client_closed = is_left and not self._wire.is_stopping
+                service.ledger.leave(row, bytes_sent=self._bytes_sent, client_closed=client_closed)
+        if message.should_close:
+            self.transport.close()
+        elif fault is not None and fault.kind == "close_idle" and fault.seconds:
+            self._closer = self._loop.call_later(fault.seconds, self.transport.close)
 
 
-async def _read(request: web.BaseRequest) -> HttpRequest:
-    form = None
-    if request.headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
-        form = await _form(request)
-    content = request.content
+async def _read(message: RawRequestMessage, payload: StreamReader) -> HttpRequest:
+    headers, url, form = message.headers, message.url, None
+    if headers.get("Content-Type", "").lower().startswith("multipart/form-data"):
+        form = await _form(message, payload)
     return HttpRequest(
-        method=request.method,
-        path=request.path,
-        query=request.query if request.query_string else {},
-        key_value=key_value_of(request.headers),
-        body=content.read_nowait() if content.is_eof() else await content.read(),
+        method=message.method,
+        path=url.path,
+        query=url.query if url.raw_query_string else {},
+        key_value=key_value_of(headers),
+        body=payload.read_nowait(),
         form=form,
     )
 
 
-async def _form(request: web.BaseRequest) -> UploadForm | None:
+async def _form(message: RawRequestMessage, payload: StreamReader) -> UploadForm | None:
     """Return the form that a body holds; None: it cannot be read."""
     fields: dict[str, str] = {}
     file_name, content = None, b""
     try:
-        reader = MultipartReader(request.headers, request.content)
+        reader = MultipartReader(message.headers, payload)
         while (part := await reader.next()) is not None:
             if not isinstance(part, BodyPartReader):
                 return None
@@ -172,7 +191,7 @@ async def _form(request: web.BaseRequest) -> UploadForm | None:
     return UploadForm(fields=fields, file_name=file_name, content=content)
 
 
-async def _deliver(out: _Out, reply: HttpReply, fault: Fault | None) -> None:
+async def _deliver(out: _Connection, reply: HttpReply, fault: Fault | None) -> None:
     """Deliver a reply as the fault says; kinds that are none of DELIVERIES are sent whole."""
     kind = fault.kind if fault is not None and fault.kind in DELIVERIES else ""
     if fault is None or not kind:
@@ -208,7 +227,7 @@ def _sent_part(reply: HttpReply, fault: Fault) -> bytes:
     return head_bytes(reply, length_bytes=len(body)) + part
 
 
-async def _drip(out: _Out, reply: HttpReply, interval_s: float) -> None:
+async def _drip(out: _Connection, reply: HttpReply, interval_s: float) -> None:
     body = reply.body
     out.send(head_bytes(reply, length_bytes=len(body)))
     for position in range(len(body)):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ...calls.call_list import CallList
-from ...calls.responses import parse_object, read_answer
+from ...calls.responses import read_answer, read_body
 from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
@@ -19,8 +20,12 @@ from ...runs.session import RunSession
 from .lines import PromptLine
 from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
-from .results import FailedLines, LineResult, output_line
+from .results import FailedLines, LineResult, mistake_in, output_line
 
+logger = logging.getLogger(__name__)
+
+#: Names of fields that one warning tells.
+_MOST_TOLD = 8
 #: How often the caller looks around.
 TICK_S = 0.2
 
@@ -43,6 +48,7 @@ class Asking:
     options: PromptsOptions
     failed: FailedLines
     answered: int = 0
+    _has_told: bool = False
     _order: OutputOrder = field(default_factory=OutputOrder)
     _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
@@ -78,7 +84,20 @@ class Asking:
         """Yield the lines with their positions while the run goes on."""
         while self._is_open() and (line := next(to_ask, None)) is not None:
             k = 0 if line.request is None else repeats.count(line.request.hash)
+            self._tell_own(line)
             yield self._order.begin(k), line, k
+
+    def _tell_own(self, line: PromptLine) -> None:
+        if line.own and not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "%s, line %d: not sent are the fields %s, here and in other lines; they are taken "
+                "for your own. What the server is to get goes into extra_body",
+                self.options.input_path,
+                line.number,
+                ", ".join(line.own[:_MOST_TOLD]),
+                extra={"action": "fields_not_sent"},
+            )
 
     def _start(self, begun: _BegunLine, deliver: Deliver) -> None:
         _, line, k = begun
@@ -86,8 +105,7 @@ class Asking:
             assert line.mistake is not None
             deliver(line.mistake)
             return
-        call = self._call_id(line.request, k)
-        kept = self._kept(call, line.request)
+        call, kept = self._last_try(line, line.request, k)
         if kept is None:
             submitted = SubmittedCall(request=line.request, id=call, context=self.session.context)
             self.sender.submit(submitted, deliver)
@@ -103,8 +121,9 @@ class Asking:
                 (position, line, _), result = self._arrived.get(timeout=patience_s)
                 patience_s = 0
                 calls.took()
-                if isinstance(result, BaseException):
-                    self._not_answered(position, line, result)
+                mistake = mistake_in(line, result) if isinstance(result, Reply) else result
+                if mistake is not None:
+                    self._not_answered(position, line, mistake)
                 else:
                     self._order.end(position, ANSWERED)
                     self.answered += 1
@@ -136,15 +155,20 @@ class Asking:
         if line is not None and end != ANSWERED:
             return line, self.failed.at(end)
         if line is not None and line.request is not None:
-            answer = self._kept(self._call_id(line.request, k), line.request)
+            _, answer = self._last_try(line, line.request, k)
             if answer is not None:
                 return line, answer
         raise UsageError("the input was changed meanwhile; run again: no answer is paid twice")
 
-    def _call_id(self, request: Request, k: int) -> CallId:
-        return CallId(file_id=self.file_id, hash=request.hash, k=k)
+    def _last_try(self, line: PromptLine, request: Request, k: int) -> tuple[CallId, Reply | None]:
+        """Return the last try of a line and its answer; those before it were of no use."""
+        call = CallId(file_id=self.file_id, hash=request.hash, k=k)
+        while (reply := self._kept(call, request)) and mistake_in(line, reply) is not None:
+            call = replace(call, attempt_try=call.attempt_try + 1)
+        return call, reply
 
     def _kept(self, call: CallId, request: Request) -> Reply | None:
         stored = self.session.journal.answer(call)
-        raw = None if stored is None else parse_object(stored.body())
-        return None if raw is None else read_answer(request.path, raw)
+        raw = None if stored is None else read_body(stored.body())
+        clean = self.sender.keys.redactor.clean
+        return None if raw is None else read_answer(request.path, raw, clean=clean)
