@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
@@ -28,7 +31,7 @@ def classify(
     usage, error = read_usage(raw or {}), error_in(raw or {})
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
         error = raw
-    is_paid = (usage is not None and usage.total_tokens) or (found is not None and found.text)
+    is_paid = _counts_tokens(raw or {}) or (found is not None and found.text)
     if error is not None and not is_paid:
         return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean), None
     if found is None:
@@ -42,3 +45,10 @@ def classify(
     why = why_unusable(found)
     kind = OutcomeKind.UNUSABLE
     return outcome_of(ended, kind, why, found.trouble, usage=usage, wall_s=wall_s), found
+
+
+def _counts_tokens(raw: Mapping[str, Any]) -> bool:
+    """Return whether a reply tells of any tokens, even where their sum cannot be told."""
+    usage = raw.get("usage")
+    counts = usage.values() if isinstance(usage, dict) else ()
+    return any(isinstance(count, int | float) and count > 0 for count in counts)
