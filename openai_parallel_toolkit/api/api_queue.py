@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.open_runs import OpenRun
 from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import NoUsableKey, UsageError
+from ..core.errors import ConfigError, NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
@@ -40,8 +41,9 @@ class ApiQueue:
     """Sends requests to one URL and gives their raw responses in order; lives on one event loop.
 
     The tokens of the requests sent within any 60 seconds never exceed `rate_limit`; they are
-    estimated from the input, four bytes a token. Answers are told from errors by the rules of the
-    API that `url` ends in: chat completions, completions, responses, embeddings, moderations.
+    estimated from the input, four bytes a token, and images, audio and documents by their
+    providers' rules. Answers are told from errors by the rules of the API that `url` ends in: chat
+    completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -133,7 +135,9 @@ class ApiQueue:
             RequestFailed: a request had more than `max_retries` errors, or will never be accepted;
                 what was answered is in `out`.
             NoUsableKey: the key in the headers is refused.
+            ConfigError: a run with max_cost is on, which could not count this.
         """
+        _refuse_under_a_cap()
         try:
             while self._todo and self._context.stop.reason is None:
                 self.submit_jobs()
@@ -294,6 +298,15 @@ class ApiQueue:
 
 class _IgnoredError(Exception):
     """The error that came is one to ignore."""
+
+
+def _refuse_under_a_cap() -> None:
+    run = OpenRun.newest()
+    if run is not None and run.context.budget is not None:
+        raise ConfigError(
+            "max_cost: what ApiQueue sends has no price, so a run that is held to a cost cannot "
+            "have it; use APIRequester or request_openai_api, or run without max_cost"
+        )
 
 
 class _NoPrices(PriceBook):

@@ -135,8 +135,9 @@ def classify_refusal(
         kind,
         clean(code or named or ("web_page" if is_page else f"http_{status}"))[:100],
         clean(_message(reply, status, fault, words.message))[:1000],
+        wall_s=wall_s,
         suspect=_suspect(status, fault) if kind is _REJECTED else None,
-        retry_after_s=retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
+        retry_after_s=retry_after_s(reply.headers, wall_s, reply.body) if kind is _BUSY else None,
         is_limit=kind is _BUSY and (status == 429 or fault is Fault.LIMIT),
     )
 
@@ -176,14 +177,20 @@ def of_no_text(outcome: Outcome) -> Outcome:
 
 
 def outcome_of(
-    reply: RawReply, kind: OutcomeKind, code: str = "", message: str = "", **more: Any
+    reply: RawReply,
+    kind: OutcomeKind,
+    code: str = "",
+    message: str = "",
+    *,
+    wall_s: float,
+    **more: Any,
 ) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,
         code=code,
         message=message,
-        hints=rate_hints(reply.headers),
+        hints=rate_hints(reply.headers, wall_s),
         request_id=reply.headers.get("x-request-id", "")[:200],
         **more,
     )
@@ -191,7 +198,7 @@ def outcome_of(
 
 def web_page(reply: RawReply) -> Outcome:
     """Return what a web page in the place of an answer means: it may hide one that is billed."""
-    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, suspect=Suspect.ADDRESS)
+    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, wall_s=0.0, suspect=Suspect.ADDRESS)
 
 
 def is_web_page(reply: RawReply) -> bool:

@@ -79,7 +79,7 @@ class Suspicions:
             newest_id: of the leases that were given so far.
             has_other: whether another key may serve the request.
         """
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer:
             self.clear(lease.key_name, lease.need.model, "")
         self._apis |= {lease.api_base} if _speaks_api(outcome) else set()
         if outcome.suspect is Suspect.ADDRESS:

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
+from openai_parallel_toolkit.calls.model_parameters import ModelParameters
 from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply
+from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply, Standing
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.transport import SendFault
@@ -63,6 +64,7 @@ class Story:
             request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
             prices=PriceBook({}),
+            parameters=ModelParameters(),
             clock=self.clock,
             chance=Chance(share),
             clean=str,
@@ -158,6 +160,32 @@ def test_a_page_where_no_api_was_ever_seen_is_told_as_a_wrong_base_url_and_not_a
     with pytest.raises(RequestFailed, match="api_base") as caught:
         story.play()
     assert (caught.value.outcome, caught.value.maybe_billed) == (OutcomeKind.UNSENT, 0)
+    assert story.sends == 1
+
+
+def limited_alone(times):
+    """The keys tell that others pass while this one is limited."""
+    counts = iter(range(times + 1))
+
+    def judge(outcome):
+        return replace(outcome, standing=Standing(answers=9 * next(counts), limits=1))
+
+    return judge
+
+
+def test_a_request_that_alone_is_limited_again_and_again_is_refused_with_the_providers_words():
+    story = Story(RATE_LIMIT, judge=limited_alone(99), send_takes_s=10)
+    with pytest.raises(RequestRejected, match=r"while others passed.*429: no") as caught:
+        story.play()
+    assert (story.sends, caught.value.attempts, caught.value.outcome) == (8, 8, "rejected")
+    assert story.pauses == []
+
+
+def test_where_no_keys_tell_of_others_what_is_too_large_is_refused_at_once():
+    message = b'{"error":{"message":"Limit 10, Requested 12","code":"rate_limit_exceeded"}}'
+    story = Story(RawReply(status=429, headers={}, body=message))
+    with pytest.raises(RequestRejected, match="too large for the limit"):
+        story.play()
     assert story.sends == 1
 
 
