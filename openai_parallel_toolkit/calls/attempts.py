@@ -132,11 +132,10 @@ def ask(
     """Take one request from admission to its reply; raises RequestFailed or one of its kin."""
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
-    max_cost_usd = prices.max_cost_usd(request)
     need = Need(
         model=request.model,
         tokens=tokens,
-        max_cost_usd=max_cost_usd,
+        max_cost_usd=prices.max_cost_usd(request),
         assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
         request_hash=request.hash,
     )
@@ -154,6 +153,7 @@ def ask(
         outcome = with_told_limit(outcome, ended)
         if reply is not None:
             usage = served(outcome.usage, request.service_tier)
+            prices.note_reply(request, usage)
             cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
             outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)

@@ -38,7 +38,7 @@ _KIND_OF_FAULT = {
 }
 #: Statuses that say too little: a code, or a second such refusal, tells more.
 _SUSPECT_OF_STATUS = {
-    400: Suspect.MODEL,
+    400: Suspect.NOBODY,
     402: Suspect.KEY,
     403: Suspect.MODEL,
     404: Suspect.MODEL,
@@ -171,7 +171,7 @@ def of_no_text(outcome: Outcome) -> Outcome:
     """Return what a refusal means of which no text can be the fault: of a list, a file, a batch."""
     if outcome.kind is _REJECTED and outcome.status in _NOWHERE:
         return replace(outcome, kind=OutcomeKind.NOT_HERE, suspect=None)
-    if outcome.suspect is not None and outcome.status in (402, 403):
+    if outcome.suspect in (Suspect.KEY, Suspect.MODEL):
         return replace(outcome, kind=OutcomeKind.KEY_DEAD, suspect=None)
     return outcome
 

@@ -51,6 +51,8 @@ class Suspect(str, Enum):
     KEY = "key"
     #: The base URL: what answers there is not the API.
     ADDRESS = "address"
+    #: Nobody, as a rule; the model under this key, if another key takes the request.
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,6 @@ from .config import APIKey
 from .pace import Block, BlockReason, Group, rate_block
 from .suspicion import Suspicions
 
-#: Such an end gives the tokens that were set aside back.
-_NOT_BILLED = {
-    OutcomeKind.BUSY,
-    OutcomeKind.KEY_DEAD,
-    OutcomeKind.NOT_HERE,
-    OutcomeKind.REJECTED,
-    OutcomeKind.UNSENT,
-}
-
 
 class KeyState:
     """One key and how it stands."""
@@ -59,7 +50,7 @@ class KeyState:
             return Block(BlockReason.REFUSED)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
-        if not self._has_room(need):
+        if (need.too_large_for or self.limits) and not self._has_room(need):
             return Block(BlockReason.TOO_SMALL, by_size=True)
         blocked = self.group.block(need, now_s)
         if blocked is not None:
@@ -126,7 +117,7 @@ class KeyState:
             excess = usage.total_tokens - need.tokens
             self.tokens += usage.total_tokens
             self.cost_usd += cost_usd or 0
-        elif kind in _NOT_BILLED:
+        elif not kind.may_be_billed:
             excess = -need.tokens
         if excess and self.limits is not None:
             self.limits.take(0, excess, now_s)

@@ -352,7 +352,8 @@ class APIKeyManager:
         wake(done)
 
     def _tell(self, settled: Settled) -> None:
-        self._drop_listeners.tell(settled.dropped)
+        if settled.dropped:
+            self._drop_listeners.tell(settled.dropped)
         wake(settled.requests)
 
 

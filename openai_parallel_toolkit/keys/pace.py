@@ -157,7 +157,9 @@ class Group:
 
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps every key of the group from serving `need`."""
-        return self.whole.block(need, now_s) or self.pace(need.model).block(need, now_s)
+        if self.whole.window is not None and (blocked := self.whole.block(need, now_s)):
+            return blocked
+        return self.pace(need.model).block(need, now_s)
 
     def lend(self, need: Need, now_s: float) -> None:
         pace = self.pace(need.model)
@@ -184,7 +186,8 @@ class Group:
         pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
 
     def answered(self, need: Need, lease_id: int) -> None:
-        self.whole.answered(lease_id)
+        if self.whole.window is not None:
+            self.whole.answered(lease_id)
         self.pace(need.model).answered(lease_id)
 
     def is_exceeded(self, need: Need, outcome: Outcome) -> bool:

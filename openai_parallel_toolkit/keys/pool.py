@@ -158,8 +158,9 @@ class Pool:
         if outcome.kind is OutcomeKind.BUSY and outcome.is_limit:
             standing = self._limited(lease, state.group, outcome, now_s)
             outcome = replace(outcome, standing=standing)
-        here, has_other = Need(model=lease.need.model, tokens=0), False
+        has_other = False
         if outcome.suspect is not None:
+            here = Need(model=lease.need.model, tokens=0)
             if not state.can_ever_serve(here):  # known meanwhile
                 kind = OutcomeKind.NOT_HERE if state.dropped is None else OutcomeKind.KEY_DEAD
                 return replace(outcome, kind=kind, suspect=None)

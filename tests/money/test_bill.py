@@ -124,6 +124,14 @@ def test_a_cap_counts_answers_without_usage_at_their_most(place):
         assert bill_usd(sim) <= caught.value.summary.funds.spent_usd <= 5
 
 
+def test_a_cap_holds_though_replies_are_longer_than_their_limit(place):
+    with simulator("reasoning_beside") as sim:
+        place.inputs(60).configure(sim, prices={"m": PRICE})
+        with pytest.raises(BudgetExceeded):
+            place.toolkit(asking(max_tokens=20), max_cost=5, num_threads=2).run()
+        assert 3 < bill_usd(sim) <= 5
+
+
 # Calls that belong to no file
 
 

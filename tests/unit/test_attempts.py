@@ -1,6 +1,7 @@
 """What happens to one call, decided without sending anything."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -11,6 +12,7 @@ from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply, Standing
 from openai_parallel_toolkit.core.redaction import Secret
+from openai_parallel_toolkit.costs.model_price import ModelPrice
 from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.transport import SendFault
 
@@ -49,7 +51,14 @@ class Story:
     """
 
     def __init__(
-        self, *ends, policy=None, send_takes_s=1.0, share=0.5, request=None, judge=lambda o: o
+        self,
+        *ends,
+        policy=None,
+        send_takes_s=1.0,
+        share=0.5,
+        request=None,
+        judge=lambda o: o,
+        prices=None,
     ):
         self.clock = FakeClock()
         self.ends = list(ends)
@@ -63,7 +72,7 @@ class Story:
         self.steps = attempts.ask(
             request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
-            prices=PriceBook({}),
+            prices=prices or PriceBook({}),
             parameters=ModelParameters(),
             clock=self.clock,
             chance=Chance(share),
@@ -104,6 +113,17 @@ class Story:
             self.pauses.append(step.seconds)
             self.clock.advance(step.seconds)
         return None
+
+
+def test_a_reply_beyond_its_limit_raises_what_the_next_is_held_at():
+    dollars = ModelPrice(input_usd=Decimal(0), output_usd=Decimal(1_000_000))
+    prices, request = (
+        PriceBook({"m": dollars}),
+        request_of(ChatModel("m", content="", max_tokens=1)),
+    )
+    assert prices.max_cost_usd(request) == 1
+    Story(GOOD, request=request, prices=prices).play()
+    assert prices.max_cost_usd(request) == 2
 
 
 def test_a_good_answer_is_kept_before_it_is_returned():
