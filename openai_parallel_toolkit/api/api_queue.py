@@ -19,9 +19,9 @@ from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.records import CallId, Lease, Need, OutcomeKind, RawReply
+from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
-from ..costs.prices import PriceBook
+from ..costs.prices import KnownModel, PriceBook
 from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
@@ -255,15 +255,16 @@ class ApiQueue:
             since_s=now_s,
         )
 
-    def _settle(self, end: attempts.End, call: SubmittedCall) -> None:
+    def _settle(self, end: attempts.End, call: SubmittedCall) -> Outcome:
         """Note how an attempt ended; raises what ends the request."""
-        position, outcome, ended = call.id.k, end.outcome, end.ended
+        position, ended = call.id.k, end.ended
+        outcome = replace(end.outcome, suspect=None)  # there is no other key
         self._sending.discard(position)
         if ended is None:  # it was stopped
-            return
+            return outcome
         self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
         if outcome.kind is OutcomeKind.OK:
-            return
+            return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
         if outcome.is_limit:
@@ -278,6 +279,7 @@ class ApiQueue:
                 f"the server refuses the url or the key in the headers (status {outcome.status}, "
                 f"{outcome.code}): {outcome.message}"
             )
+        return outcome
 
     def _wait_s(self, position: int) -> float:
         now_s = self._clock.now_s()
@@ -296,9 +298,9 @@ class _IgnoredError(Exception):
 class _NoPrices(PriceBook):
     """Looks nothing up: nothing here is bought under a cap."""
 
-    def look_up(self, model: str) -> tuple[None, int]:
-        del model
-        return None, 0
+    def _model(self, name: str) -> KnownModel:
+        del name
+        return KnownModel()
 
 
 def _path_of(url: str) -> str:

@@ -59,7 +59,8 @@ def request_openai_api(
             kept for its file, whatever this says.
 
     Raises:
-        IncompleteAnswer: the answer was cut short, refused or is empty; `text` holds what came.
+        IncompleteAnswer: the answer was cut short, refused, failed or is empty; `text` holds what
+            came. It was paid for and is kept; a later run asks again.
         InvalidAnswer: no answer fitted `response_format`; `text` holds the last.
         RequestFailed: there is no usable answer; see its kin RequestRejected, OutcomeUnknown.
         NoUsableKey: every key is dropped.
@@ -116,8 +117,9 @@ def request_reply(
     """Ask a model and return the whole Reply, finish reason, usage and cost included.
 
     Arguments and errors are those of `request_openai_api`, but the answer is returned as it is:
-    one that was cut short has the cause in `finish_reason`, and none is held against a
-    `response_format`.
+    one that was cut short, failed or is empty is not `is_whole`, with the cause in `finish_reason`
+    and `trouble`, and none is held against a `response_format`. In a later run it is replayed as it
+    is, unless that run has `retry_failed`.
     """
     call_context, call = pending_call(
         openai_model, _manager(keys, config_path), config_path, max_retries, journal

@@ -16,9 +16,12 @@ from ..calls.attempts import Policy
 from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel
+from ..calls.open_runs import outside_files
 from ..calls.pending_call import AnswerPolicy, CallContext
+from ..calls.responses import is_worth_keeping
 from ..calls.run_context import StopToken
 from ..calls.sender import Sender
+from ..calls.structured import json_part, whole_text
 from ..core.clock import Clock
 from ..core.errors import (
     BudgetExceeded,
@@ -120,7 +123,7 @@ class APIRequester:
         )
         self._sender = Sender(keys, transport=transport, limiter=self._limiter, clock=clock)
         # Not while the first answers are awaited.
-        self._sender.untracked_context.prices.look_up(model_name)
+        self._sender.untracked_context.prices.load(model_name)
 
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
@@ -221,7 +224,9 @@ class APIRequester:
         """Return what the calls of one list share: in hooks, the run's journal, stop and budget."""
         file_calls = current_file_calls.get() or FileCalls(
             sender=self._sender,
-            context=replace(self._sender.untracked_context, stop=StopToken()),
+            context=replace(
+                outside_files(self._sender.untracked_context, self._sender), stop=StopToken()
+            ),
         )
         context = file_calls.context
         context = replace(context, policy=self._policy, budget=context.budget or self._budget)
@@ -233,17 +238,16 @@ APIRequestor = APIPlayer = APIRequester
 
 
 class _Prompt(ChatModel):
-    """One prompt of a list; its answer is taken however it ended."""
+    """One prompt of a list; of an answer that was cut, what came is taken."""
 
     def __init__(self, owner: APIRequester, messages: Messages) -> None:
         super().__init__(owner.model_name, messages, **owner.parameters)
         self._is_json = owner.json_output
 
     def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
-        del allow_incomplete
-        text = reply.text.strip()
+        text = whole_text(reply, allow_incomplete=allow_incomplete or is_worth_keeping(reply))
         try:
-            return json.loads(text) if self._is_json else text
+            return json.loads(json_part(text)) if self._is_json else text
         except (ValueError, RecursionError) as exc:
             raise InvalidAnswer(
                 f"no answer of {_MOST_JSON_ANSWERS} was JSON; ask for it in the prompt, or give "

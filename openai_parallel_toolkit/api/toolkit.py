@@ -94,8 +94,11 @@ class ParallelToolkit:
                 unless the most that it can cost is left; None: no limit.
             fail_on_error: stop when more files failed: True is none, or a share, or a count.
             max_file_attempts: runs in which a file may fail before it is put aside.
-            retry_failed: try files again that were put aside.
-            force: work on every file, whatever exists; answers that were paid for are reused.
+            retry_failed: try files again that were put aside. Answers that were cut, empty or
+                failed are asked for again, also where `request_reply` or `allow_incomplete` took
+                the kept one; all other answers are reused.
+            force: work on every file, whatever exists. Answers that were paid for are reused; those
+                that were cut, empty or failed are asked for again, as in every later run.
             dry_run: run process_input and process_data without sending; tells what would be.
             progress: draw a bar and print the summary.
             grace_s: seconds that requests in flight get after Ctrl-C.

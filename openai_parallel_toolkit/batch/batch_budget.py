@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from ..calls.admission import no_price
 from ..core.errors import BudgetExceeded
-from ..core.records import OutcomeKind
 from ..costs.budget import Budget
 from ..journal.batch_rows import Line, LineEnd
 
@@ -75,5 +74,5 @@ class BatchBudget:
 def _cost_usd(end: LineEnd) -> Decimal:
     if end.cost_usd is not None:
         return end.cost_usd
-    is_in_doubt = end.outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN}
+    is_in_doubt = end.outcome.kind.may_be_billed
     return (end.sent.max_cost_usd or _NOTHING) if is_in_doubt else _NOTHING

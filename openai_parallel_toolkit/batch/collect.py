@@ -80,7 +80,8 @@ class CallLines(Door):
             for lines in _pages(path):
                 results = dict(_read(lines))
                 known = self.store.find(batch, list(results))
-                ends = [self._result(batch, known[n], results[n]) for n in results if n in known]
+                found = ((known[n], results[n]) for n in results if n in known)
+                ends = [self._result(batch, *one, lease.azure_deployment) for one in found]
                 self._settle(batch, ends, lease)
                 against = (one.outcome for one in ends if one.outcome.kind in OF_THE_KEY)
                 blame = blame or next(against, None)
@@ -111,12 +112,14 @@ class CallLines(Door):
         wall_s = self.clock.wall_s()
         return judge_line(result, batch.path, wall_s=wall_s, clean=self.clean)
 
-    def _result(self, batch: BatchRecord, sent: Sent, result: ResultLine) -> LineEnd:
+    def _result(
+        self, batch: BatchRecord, sent: Sent, result: ResultLine, deployment: str | None
+    ) -> LineEnd:
         outcome, answer = self._judge(batch, result)
         if answer is None:
             return self._end(sent, outcome)
         prices = self.context.prices
-        cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage)
+        cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage, deployment)
         return LineEnd(sent=sent, outcome=outcome, cost_usd=cost_usd, body=result.body)
 
     def _end(self, sent: Sent, outcome: Outcome, *, is_last: bool = False) -> LineEnd:

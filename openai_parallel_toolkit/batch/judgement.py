@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from ..calls.classify import classify
-from ..calls.refusals import DEAD_CODES, NOT_HERE_CODES, Clean
+from ..calls.provider_codes import Fault, fault_of, plain
+from ..calls.refusals import Clean
 from ..calls.responses import parse_object
+from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.prices import PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
 #: What is wrong with the key, and not with what was asked.
@@ -22,53 +24,17 @@ UNCOUNTED = frozenset({OutcomeKind.UNSENT, *OF_THE_KEY})
 PASSING = frozenset({OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN})
 
 
-def _plain(code: str) -> str:
-    """Return a code without the marks in which providers' spellings differ."""
-    return "".join(sign for sign in code.lower() if sign.isalnum())
-
-
-def _all_plain(codes: Iterable[str]) -> frozenset[str]:
-    return frozenset(map(_plain, codes))
-
-
-#: Too many tokens wait in batches. Source: https://platform.openai.com/docs/guides/batch and
-#: https://learn.microsoft.com/azure/ai-services/openai/how-to/batch (read 2026-11).
-_NO_ROOM = _all_plain({"token_limit_exceeded", "enqueued_token_limit_exceeded"})
-_DEAD = _all_plain(
-    {
-        *DEAD_CODES,
-        "access_terminated",
-        "billing_limit_reached",
-        "invalid_organization",
-        "organization_deactivated",
-        "permission_denied",
-        "unauthorized",
-    }
-)
-_NOT_HERE = _all_plain(
-    {*NOT_HERE_CODES, "invalid_model", "model_not_available", "model_not_supported"}
-)
-#: The file will never be taken as it is. Source: the same pages, "Batch API errors".
-_REFUSED = _all_plain(
-    {
-        "duplicate_custom_id",
-        "empty_batch",
-        "empty_file",
-        "file_too_large",
-        "invalid_json_line",
-        "invalid_method",
-        "invalid_request",
-        "invalid_url",
-        "mismatched_model",
-        "missing_required_parameter",
-        "model_mismatch",
-        "too_many_tasks",
-        "url_mismatch",
-    }
-)
+#: What a code says of a batch's key; BUSY: it has no room.
+_OF_THE_KEY = {
+    Fault.KEY: OutcomeKind.KEY_DEAD,
+    Fault.QUOTA: OutcomeKind.KEY_DEAD,
+    Fault.ACCESS: OutcomeKind.KEY_DEAD,
+    Fault.MODEL: OutcomeKind.NOT_HERE,
+    Fault.NO_ROOM: OutcomeKind.BUSY,
+}
 #: Lines that a batch did not come to before it ended; they are not billed.
 #: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
-_NOT_ASKED = _all_plain({"batch_expired", "batch_cancelled"})
+_NOT_ASKED = frozenset(map(plain, ("batch_expired", "batch_cancelled")))
 _OWN_RESULT = "the batch is completed, and its results say nothing of this line"
 
 
@@ -133,23 +99,20 @@ def _unasked(blame: Outcome) -> Outcome:
 
 
 def _outcome_of(issue: BatchIssue, clean: Clean) -> Outcome:
-    kind = OutcomeKind.REJECTED if _plain(issue.code) in _REFUSED else OutcomeKind.BUSY
+    is_refused = fault_of(issue.code) is Fault.REQUEST
+    kind = OutcomeKind.REJECTED if is_refused else OutcomeKind.BUSY
     return Outcome(kind=kind, code=issue.code or "batch_failed", message=clean(issue.message))
 
 
 def is_no_room(code: str) -> bool:
     """Return whether a code says that too many tokens wait in batches."""
-    return _plain(code) in _NO_ROOM
+    return fault_of(code) is Fault.NO_ROOM
 
 
 def _kind_of(code: str) -> OutcomeKind | None:
     """Return what a code says of the key; BUSY: it has no room; None: nothing."""
-    plain = _plain(code)
-    if is_no_room(code):
-        return OutcomeKind.BUSY
-    if plain in _DEAD:
-        return OutcomeKind.KEY_DEAD
-    return OutcomeKind.NOT_HERE if plain in _NOT_HERE else None
+    fault = fault_of(code)
+    return None if fault is None else _OF_THE_KEY.get(fault)
 
 
 def judge_line(
@@ -163,7 +126,7 @@ def judge_line(
     told = Outcome(kind=OutcomeKind.UNKNOWN, code=result.code, message=clean(result.message))
     kind = _kind_of(result.code)
     if result.status is None:
-        if _plain(result.code) in _NOT_ASKED:
+        if plain(result.code) in _NOT_ASKED:
             kind = OutcomeKind.BUSY
         return replace(told, kind=kind or told.kind), None
     body = result.body
@@ -186,13 +149,19 @@ def judge_line(
 
 
 def line_cost_usd(
-    prices: PriceBook, model: str, body: bytes, usage: Usage | None
+    prices: PriceBook,
+    model: str,
+    body: bytes,
+    usage: Usage | None,
+    deployment: str | None = None,
 ) -> Decimal | None:
     """Return what an answer in a batch cost; None: the price or the usage is not known.
 
-    It is the price of what its line named, a model or a deployment, else of what answered.
+    It is the price of what its line named, a model or a deployment, else of what answered; before
+    them that of the deployment which took the model's place in the line.
     """
-    live_usd = prices.cost_usd(model, usage)
-    if live_usd is None and usage is not None:
-        live_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
-    return None if live_usd is None else BATCH_SHARE * live_usd
+    usage = in_batch(usage)
+    cost_usd = prices.cost_usd(model, usage, deployment)
+    if cost_usd is None and usage is not None:
+        cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+    return cost_usd

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from ..calls.models import make_request
 from ..calls.run_context import RunContext, SubmittedCall
 from ..calls.sender import Sender
 from ..core.errors import HookUnwound, RequestFailed
@@ -46,7 +48,9 @@ class LiveFallback:
         for line in self.store.returned_lines(self._last_id, room) if room else ():
             self._last_id = line.id
             self._under_way[line.id] = line
-            call = SubmittedCall(request=line.request, id=line.call, context=self.context)
+            kept = line.request
+            request = make_request(kept.path, kept.model, json.loads(kept.body))
+            call = SubmittedCall(request=request, id=line.call, context=self.context)
             self.live.submit(call, partial(self._deliver, line.id, on_answer))
         return self.is_busy()
 

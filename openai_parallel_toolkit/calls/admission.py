@@ -7,7 +7,7 @@ from decimal import Decimal
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, RunStopping
 from ..core.loop_calls import LoopCalls, settle_future
-from ..core.records import Lease, Need, OutcomeKind
+from ..core.records import Lease, Need, Outcome
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
@@ -84,16 +84,18 @@ class Admission:
             _give_back(context, need, Decimal(0))
             raise
 
-    def settle(self, end: End, call: SubmittedCall) -> None:
-        """Take the lease back and give back what was set aside and not spent."""
-        lease, outcome, context = end.lease, end.outcome, call.context
-        self._keys.settle(lease, outcome, cost_usd=outcome.cost_usd)
+    def settle(self, end: End, call: SubmittedCall) -> Outcome:
+        """Take the lease back and give back what was set aside and not spent.
+
+        Returns what follows for the request; see `APIKeyManager.settle`.
+        """
+        lease, context = end.lease, call.context
+        outcome = self._keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
         context.tally.ended(lease, outcome, outcome.cost_usd)
-        is_in_doubt = (
-            outcome.kind in {OutcomeKind.OK, OutcomeKind.UNKNOWN} and outcome.cost_usd is None
-        )
+        is_in_doubt = outcome.kind.may_be_billed and outcome.cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
         _give_back(context, lease.need, paid_usd or Decimal(0))
+        return outcome
 
     async def pause(self, seconds: float, call: SubmittedCall) -> None:
         """Wait so many seconds; RunStopping ends it."""
@@ -145,7 +147,8 @@ def no_price(model: str) -> ConfigError:
     """Return what is told when a run with a cap asks a model of which no price is known."""
     return ConfigError(
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
-        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens. '
-        "(A `generate` of your own cannot be held to a cost.)",
+        f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens; for '
+        'audio it wants "audio_input" and "audio_output", for a service_tier "tiers": {"flex": '
+        '{"input": ..., "output": ...}}. (A `generate` of your own cannot be held to a cost.)',
         model=model,
     )

@@ -22,6 +22,7 @@ from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
 from .refusals import Clean
+from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
 LONGEST_PAUSE_S = 600.0
@@ -72,7 +73,7 @@ class Send:
 class End:
     """Give the key back and record how an attempt ended, durably if it was answered.
 
-    Told: nothing.
+    Told: the outcome, with the blame where it belongs.
     """
 
     lease: Lease
@@ -117,7 +118,12 @@ def ask(
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
     max_cost_usd = prices.max_cost_usd(request)
-    need = Need(model=request.model, tokens=tokens, max_cost_usd=max_cost_usd)
+    need = Need(
+        model=request.model,
+        tokens=tokens,
+        max_cost_usd=max_cost_usd,
+        request_hash=request.hash,
+    )
     while True:
         lease: Lease = yield Admit(need)
         attempt_id: int = yield Claim(lease)
@@ -128,12 +134,16 @@ def ask(
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         if reply is not None:
-            cost_usd = prices.cost_usd(request.model, outcome.usage)
-            outcome = replace(outcome, cost_usd=cost_usd)
+            usage = served(outcome.usage, request.service_tier)
+            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
+            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
-        yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.suspect is not None:  # another key may see it otherwise
+            need = replace(need, avoid=lease.key_name)
+            continue
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
@@ -147,6 +157,8 @@ def _pause_s(
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
         raise _failure(RequestRejected, "was refused", outcome, history)
+    if kind is OutcomeKind.UNSENT and outcome.status is not None:
+        raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
         if history.unknown > policy.max_unknown:

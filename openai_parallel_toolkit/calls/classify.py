@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
-from .refusals import Clean, classify_refusal, outcome_of
-from .responses import parse_object, read_answer
+from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
+from .responses import error_in, read_answer, read_body, why_unusable
 from .usage import read_usage
+
+#: Fields of a body that is nothing but an error.
+_REFUSAL_FIELDS = frozenset({"detail", "error_msg", "errors", "message", "msg"})
 
 
 def classify(
     ended: RawReply | SendFault, path: str, *, wall_s: float, clean: Clean
 ) -> tuple[Outcome, Reply | None]:
-    """Return what an attempt's end means, and the reply if it is a usable one."""
+    """Return what an attempt's end means, and the reply if it is an answer, usable or not."""
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
-    raw = parse_object(ended.body)
     if not 200 <= ended.status < 300:
-        return classify_refusal(ended, ended.status, raw, wall_s=wall_s, clean=clean), None
-    found = None if raw is None else read_answer(path, raw)
-    if found is not None:
-        return outcome_of(ended, OutcomeKind.OK, usage=read_usage(found.raw)), found
-    error = raw.get("error") if raw else None
-    inner = error.get("code") if isinstance(error, dict) else None
-    if isinstance(inner, int) and 400 <= inner < 600:  # some proxies wrap the error in a 200
-        return classify_refusal(ended, inner, raw, wall_s=wall_s, clean=clean), None
-    what = "not_json" if raw is None else "no_answer"
-    message = f"status {ended.status} without a usable answer ({what})"
-    return outcome_of(ended, OutcomeKind.UNKNOWN, what, message, usage=read_usage(raw or {})), None
+        return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
+    if is_web_page(ended):
+        return web_page(ended), None
+    raw = read_body(ended.body)
+    found = None if raw is None else read_answer(path, raw, clean=clean)
+    usage, error = read_usage(raw or {}), error_in(raw or {})
+    if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
+        error = raw
+    is_paid = (usage is not None and usage.total_tokens) or (found is not None and found.text)
+    if error is not None and not is_paid:
+        return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean), None
+    if found is None:
+        what = "not_json" if raw is None else "no_answer"
+        message = f"status {ended.status} without a usable answer ({what})"
+        return outcome_of(ended, OutcomeKind.UNKNOWN, what, message, usage=usage), None
+    if found.is_whole:
+        return outcome_of(ended, OutcomeKind.OK, usage=usage), found
+    why = why_unusable(found)
+    return outcome_of(ended, OutcomeKind.UNUSABLE, why, found.trouble, usage=usage), found

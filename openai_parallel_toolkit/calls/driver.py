@@ -30,8 +30,8 @@ class CallDriver:
     calls: LoopCalls
     #: Waits until an attempt may be sent, or raises what says that it never may.
     admit: Callable[[Need, SubmittedCall], Awaitable[Lease]]
-    #: Takes the lease of an attempt back, and may raise what ends the whole call.
-    settle: Callable[[attempts.End, SubmittedCall], None]
+    #: Takes the lease of an attempt back and returns what follows, or raises what ends the call.
+    settle: Callable[[attempts.End, SubmittedCall], Outcome]
     #: Waits before the next attempt.
     pause: Callable[[float, SubmittedCall], Awaitable[object]]
     clock: Clock
@@ -107,18 +107,19 @@ class CallDriver:
                 call.context.journal.ended(step.attempt_id, outcome)
             raise
 
-    async def _end(self, end: attempts.End, call: SubmittedCall) -> None:
-        outcome, journal, durable = end.outcome, call.context.journal, None
+    async def _end(self, end: attempts.End, call: SubmittedCall) -> Outcome:
+        journal, durable = call.context.journal, None
         self._note_reach(end)
-        if journal is not None and outcome.kind is OutcomeKind.OK:
+        outcome = self.settle(end, call)
+        if journal is not None and outcome.kind.is_answer:
             durable, done = self.calls.durable()
             body = end.ended.body if isinstance(end.ended, RawReply) else b""
             journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)
-        self.settle(end, call)
         if durable is not None:
             await durable
+        return outcome
 
     def _note_reach(self, end: attempts.End) -> None:
         self.unreached = self.unreached + 1 if end.outcome.kind is OutcomeKind.UNSENT else 0

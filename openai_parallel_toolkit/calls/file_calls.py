@@ -23,9 +23,10 @@ from ..core.errors import (
 from ..core.records import CallId, Reply, Request
 from ..costs.budget import Budget
 from ..journal import AnswerRecord
-from .responses import parse_object, read_answer
+from .responses import read_answer, read_body
 from .run_context import RunContext
 from .sender import Sender
+from .usage import read_usage, served
 
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
@@ -49,6 +50,8 @@ class FileCalls:
     answers: Answers = field(default_factory=dict)
     #: Nothing is sent, and a call without an answer raises what this returns; None: it is sent.
     absent: Callable[[CallId, Request], BaseException] | None = None
+    #: Whether unusable answers of earlier runs are asked for again whoever would take them.
+    renews: bool = False
     #: Told True when the hooks start to wait in a call, False when none does.
     on_call: Callable[[bool], None] | None = None
     clock: Clock = field(default_factory=SystemClock)
@@ -80,20 +83,34 @@ class FileCalls:
 
     def replay(self, call_id: CallId, request: Request) -> Reply | None:
         """Return the journaled answer as a reply; None: there is none, and it may be asked for."""
-        stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
-        raw = parse_object(stored.body()) if stored is not None else None
-        reply = read_answer(request.path, raw) if raw is not None else None
+        reply = self._kept(call_id, request)
         if reply is not None:
-            self.context.tally.replayed()
-            cost_usd = self.context.prices.cost_usd(request.model, reply.usage)
-            model = reply.model or request.model
-            return replace(reply, model=model, cost_usd=cost_usd, is_replay=True)
+            return reply
         if self.is_abandoned:
             raise self._unwind(RunStopping())
         if self.absent is not None:
             error = self.absent(call_id, request)
             raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
+
+    def _kept(self, call_id: CallId, request: Request) -> Reply | None:
+        stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
+        raw = read_body(stored.body()) if stored is not None else None
+        if stored is None or raw is None:
+            return None
+        reply = read_answer(request.path, raw, clean=self.sender.keys.redactor.clean)
+        if reply is None:
+            return None
+        context = self.context
+        context.tally.replayed()
+        usage = served(read_usage(reply.raw), request.service_tier)
+        return replace(
+            reply,
+            model=reply.model or request.model,
+            cost_usd=context.prices.cost_usd(request.model, usage),
+            is_replay=True,
+            is_earlier=context.journal is None or context.journal.is_earlier(stored.attempt_id),
+        )
 
     def has_asked(self, mark: bytes) -> bool:
         """Return whether a request whose hash begins with these bytes was asked for."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..core.records import Reply, Request, canonical_json
+from ..costs.media import media_of
 from ..costs.tokens import DEFAULT_REPLY_TOKENS, estimate_tokens
-from .structured import form_of, vectors, whole_text
+from .structured import embedding, form_of, whole_text
 
 
 class OpenAIModel(ABC):
@@ -218,9 +219,7 @@ class EmbeddingModel(PayloadModel):
 
     def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
         del allow_incomplete
-        is_one = isinstance(self.input, str) or all(isinstance(part, int) for part in self.input)
-        found = vectors(reply, 1 if is_one else len(self.input))
-        return found[0] if is_one else found
+        return embedding(reply, self.input)
 
 
 def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:
@@ -268,17 +267,21 @@ def make_request(path: str, model: str, payload: Any) -> Request:
     limits = (fields.get(name) for name in _REPLY_LIMITS)
     limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
     limit = 0 if path == "/embeddings" else limit
-    choices = fields.get("n")
+    media = media_of(fields, model)
+    choices, tier, modalities = (fields.get(n) for n in ("n", "service_tier", "modalities"))
     choices = choices if isinstance(choices, int) and choices > 1 else 1
     return Request(
         path=path,
         model=model,
         body=body,
         hash=digest.hexdigest(),
-        prompt_tokens=estimate_tokens(body),
+        prompt_tokens=estimate_tokens(len(body), media),
         reply_tokens=(DEFAULT_REPLY_TOKENS if limit is None else limit) * choices,
         reply_limit_tokens=limit,
         choices=choices,
+        media=media,
+        service_tier=tier.lower() if isinstance(tier, str) else "",
+        wants_audio=isinstance(modalities, list) and "audio" in modalities,
     )
 
 

@@ -9,13 +9,14 @@ import queue
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import HookUnwound, InvalidAnswer, UsageError
+from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer, UsageError
 from ..core.records import CallId, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
 from ..transport import Transport
 from .call_cache import CallCache
 from .file_calls import FileCalls, current_file_calls
 from .models import OpenAIModel, PayloadModel, request_of
+from .open_runs import OpenRun, outside_files
 from .own_generate import AskingThread, FreshThread
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
@@ -40,17 +41,31 @@ class PendingCall:
         self.id = call_id
         #: What the model makes of the answer that was accepted.
         self.value: Any = None
+        #: Answers that were not valid.
+        self._invalid = 0
 
     def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
-        """Take an answer; False: it is not valid, and another try is to be asked."""
+        """Take an answer; False: another try is to be asked.
+
+        That is where it is not valid, or was unusable already when an earlier run met it.
+        """
         try:
             self.value = self.model._read(reply, allow_incomplete=policy.allow_incomplete)
         except InvalidAnswer:
-            if self.id.attempt_try >= policy.max_validation_retries:
+            self._invalid += 1
+            if self._invalid > policy.max_validation_retries:
                 raise
-            self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
-            return False
-        return True
+        except IncompleteAnswer:
+            if reply.is_whole or not reply.is_earlier:
+                raise
+        else:
+            return True
+        self.next_try()
+        return False
+
+    def next_try(self) -> None:
+        """Turn to the next try of the same call."""
+        self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +87,12 @@ class CallContext:
         """Return where the code that runs now asks; see `request_openai_api`."""
         if keys is None and config_path is not None:
             keys = manager_of(config_path)
-        file_calls = current_file_calls.get() or _outside(keys, journal)
-        run_context = file_calls.context
+        file_calls = current_file_calls.get()
+        if file_calls is None:
+            file_calls = _outside(keys, journal)
+            run_context = outside_files(file_calls.context, file_calls.sender)
+        else:
+            run_context = file_calls.context
         if max_retries is not None and max_retries != run_context.policy.max_retries:
             policy = dataclasses.replace(run_context.policy, max_retries=max_retries)
             run_context = dataclasses.replace(run_context, policy=policy)
@@ -88,7 +107,7 @@ class CallContext:
     def ask(self, call: PendingCall) -> Reply:
         """Return the reply to a call, blocking; a `generate` runs on this thread."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
-        replayed = self.file_calls.replay(call.id, call.request)
+        replayed = self._replay(call)
         if replayed is not None:
             return replayed
         transport = None
@@ -102,7 +121,7 @@ class CallContext:
 
     async def ask_async(self, call: PendingCall) -> Reply:
         """Return the reply to a call without blocking the event loop."""
-        replayed = self.file_calls.replay(call.id, call.request)
+        replayed = self._replay(call)
         if replayed is not None:
             return replayed
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
@@ -114,7 +133,7 @@ class CallContext:
     def start(self, call: PendingCall, deliver: Deliver) -> None:
         """Have `deliver` get what comes of a call, now or later, and return."""
         try:
-            replayed = self.file_calls.replay(call.id, call.request)
+            replayed = self._replay(call)
         except (Exception, HookUnwound) as exc:  # noqa: BLE001 - told like any other end
             deliver(exc)
             return
@@ -126,6 +145,15 @@ class CallContext:
     def received(self, result: Reply | BaseException) -> Reply:
         """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
         return self.file_calls.received(result, self.run_context.budget)
+
+    def _replay(self, call: PendingCall) -> Reply | None:
+        """Return the kept answer to a call; one to be bought anew is passed over."""
+        while True:
+            reply = self.file_calls.replay(call.id, call.request)
+            is_bad = reply is not None and reply.is_earlier and not reply.is_whole
+            if not (is_bad and self.file_calls.renews):
+                return reply
+            call.next_try()
 
     def _submit(self, call: PendingCall, deliver: Deliver, transport: Transport | None) -> None:
         submitted = SubmittedCall(
@@ -157,8 +185,11 @@ def pending_call(
 
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:
-    sender = Sender.of(keys or default_manager())
+    newest = OpenRun.newest()
+    sender = newest.sender if newest and keys is None else Sender.of(keys or default_manager())
     if journal is not None:
         return CallCache.of(sender, journal).file_calls
-    sender.warn_if_untracked()
+    run = OpenRun.newest(sender)
+    if run is not None and run.sender.keys is sender.keys:
+        run.admit_untracked()
     return FileCalls(sender=sender, context=sender.untracked_context)

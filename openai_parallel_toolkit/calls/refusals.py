@@ -1,68 +1,178 @@
-"""Say whose fault a refusal is. Pure: by status, code and type, never by words.
-
-The table stands in `_STATUS`; what a status alone does not tell, the provider's error code does.
-"""
+"""Say whose fault a refusal is. Pure: by status and by the codes of `provider_codes`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core.records import Outcome, OutcomeKind, RawReply
+from ..core.records import Outcome, OutcomeKind, RawReply, Suspect
+from .provider_codes import Fault, fault_of, fault_told, is_general
 from .rate_hints import rate_hints, retry_after_s
 
-_BUSY, _DEAD, _NOT_HERE = OutcomeKind.BUSY, OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE
-_REJECTED, _UNKNOWN = OutcomeKind.REJECTED, OutcomeKind.UNKNOWN
+Clean = Callable[[str], str]
 
-#: 504 and 524 come from a gateway that gave up on a server which may go on and bill.
-_STATUS = {
-    401: _DEAD,
-    402: _DEAD,
-    403: _DEAD,
-    404: _NOT_HERE,
+_BUSY, _REJECTED, _UNKNOWN = OutcomeKind.BUSY, OutcomeKind.REJECTED, OutcomeKind.UNKNOWN
+#: What follows from a status alone. 504 and 524 come from a gateway that gave up on a server
+#: which may go on and bill.
+_KIND_OF_STATUS = {
+    401: OutcomeKind.KEY_DEAD,
     408: _BUSY,
     409: _BUSY,
     425: _BUSY,
     429: _BUSY,
+    498: _BUSY,
     504: _UNKNOWN,
     524: _UNKNOWN,
 }
+_KIND_OF_FAULT = {
+    Fault.KEY: OutcomeKind.KEY_DEAD,
+    Fault.QUOTA: OutcomeKind.KEY_DEAD,
+    Fault.MODEL: OutcomeKind.NOT_HERE,
+    Fault.LIMIT: _BUSY,
+    Fault.SERVICE: _BUSY,
+    Fault.REQUEST: _REJECTED,
+    Fault.NO_ROOM: _REJECTED,
+    Fault.ADDRESS: _REJECTED,
+}
+#: Statuses that say too little: a code, or a second such refusal, tells more.
+_SUSPECT_OF_STATUS = {
+    400: Suspect.MODEL,
+    402: Suspect.KEY,
+    403: Suspect.MODEL,
+    404: Suspect.MODEL,
+}
+#: Statuses with which a server says that there is nothing at this place.
+_NOWHERE = (404, 405)
+#: The only status that tells more than any code of the body.
+_TOO_LARGE = 413
+_REDIRECTS = (301, 302, 303, 307, 308)
+#: What an error in a reply that is none by its status stands for, where it has no status itself.
+_STATUS_OF_FAULT: dict[Fault | None, int] = {
+    Fault.KEY: 401,
+    Fault.QUOTA: 402,
+    Fault.MODEL: 404,
+    Fault.LIMIT: 429,
+    Fault.REQUEST: 400,
+    Fault.ACCESS: 403,
+}
+_OTHERWISE = 502
 
-#: Source: https://platform.openai.com/docs/guides/error-codes (read 2026-11).
-DEAD_CODES = frozenset(
-    {
-        "account_deactivated",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-        "insufficient_balance",
-        "insufficient_quota",
-        "invalid_api_key",
-    }
+#: Where bodies keep words that say why, most telling first; in each the same may be again.
+_INNER = ("details", "innererror", "inner_error", "error", "errors", "detail", "message")
+_CODES = ("reason", "error_code", "errorCode", "code", "error_type", "type", "status")
+_MESSAGES = (
+    *("error", "errors", "message", "msg", "error_msg", "error_message", "error_description"),
+    "detail",
 )
-NOT_HERE_CODES = frozenset({"model_not_found", "DeploymentNotFound", "OperationNotSupported"})
+#: What a router hands on of the provider behind it; it says nothing of our key.
+_BEHIND = frozenset({Fault.LIMIT, Fault.SERVICE, Fault.REQUEST})
+_DEEPEST, _MOST_LISTED = 6, 8
 
-Clean = Callable[[str], str]
+CHECK_API_BASE = "check api_base: it usually ends in /v1"
+_PAGE = f"a web page came instead of an answer; {CHECK_API_BASE}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderWords:
+    """What a refusal says of itself."""
+
+    #: Codes, types, reasons and statuses, most telling first.
+    codes: Sequence[str] = ()
+    #: Of the provider behind a router.
+    behind: Sequence[str] = ()
+    message: str = ""
+    #: Whether it lists why the text was flagged.
+    is_flagged: bool = False
+
+    @property
+    def http_status(self) -> int | None:
+        """Return the HTTP status that the body names; None: none."""
+        numbers = (int(code) for code in self.codes if code.isascii() and code.isdigit())
+        return next((number for number in numbers if 400 <= number < 600), None)
+
+    def fault(self, status: int | None) -> tuple[Fault | None, str]:
+        """Return what it is about, as far as that is known, and the code that says so."""
+        own = [(fault_of(code, status), code) for code in self.codes]
+        behind = [(fault_of(code, status), code) for code in self.behind]
+        told = (fault_told(self.message), "")
+        general = [(Fault.REQUEST, code) for code in self.codes if is_general(code)]
+        found = [
+            *((fault, code) for fault, code in own if fault not in (None, Fault.ACCESS)),
+            *([(Fault.REQUEST, "moderation")] if self.is_flagged else []),
+            *([told] if told[0] is not None else []),
+            *((fault, code) for fault, code in behind if fault in _BEHIND),
+            *((fault, code) for fault, code in own if fault is Fault.ACCESS),
+            *(general if status == 400 else []),
+        ]
+        return next(iter(found), (None, ""))
 
 
 def classify_refusal(
-    reply: RawReply, status: int, raw: dict[str, Any] | None, *, wall_s: float, clean: Clean
+    reply: RawReply, status: int, raw: object = None, *, wall_s: float, clean: Clean
 ) -> Outcome:
-    code, kind_word, message = _provider_words(raw)
-    kind = _STATUS.get(status) or (_REJECTED if status < 500 else _BUSY)
-    if {code, kind_word} & DEAD_CODES and status in {400, 401, 402, 403, 429}:
-        kind = _DEAD
-    elif code in NOT_HERE_CODES and status in {400, 403, 404}:
-        kind = _NOT_HERE
-    if status in {301, 302, 303, 307, 308}:
-        message = "the server redirects elsewhere; set api_base to where it points"
+    """Return what a refusal means.
+
+    Args:
+        status: what it was refused with; below 300: the error in a reply that is none by its
+            status says it.
+        raw: the error or the whole body, any JSON value; None: it is read from the reply.
+    """
+    raw = _value_of(reply.body) if raw is None else raw
+    is_page, words = is_web_page(reply), provider_words(raw)
+    if status < 300:
+        fault, _ = words.fault(None)
+        otherwise = 400 if any(map(is_general, words.codes)) else _OTHERWISE
+        status = words.http_status or _STATUS_OF_FAULT.get(fault, otherwise)
+    fault, code = words.fault(status)
+    if status in _NOWHERE and (status == 405 or isinstance(raw, str)):
+        fault = Fault.ADDRESS
+    kind = _kind(status, fault)
+    named = next((code for code in words.codes if not code.isdigit()), "")
     return outcome_of(
         reply,
         kind,
-        code or kind_word or f"http_{status}",
-        clean(message or f"HTTP status {status}")[:1000],
+        clean(code or named or ("web_page" if is_page else f"http_{status}"))[:100],
+        clean(_message(reply, status, fault, words.message))[:1000],
+        suspect=_suspect(status, fault) if kind is _REJECTED else None,
         retry_after_s=retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
-        is_limit=kind is _BUSY and status == 429,
+        is_limit=kind is _BUSY and (status == 429 or fault is Fault.LIMIT),
     )
+
+
+def _message(reply: RawReply, status: int, fault: Fault | None, told: str) -> str:
+    if status in _REDIRECTS:
+        return "the server redirects elsewhere; set api_base to where it points"
+    if is_web_page(reply):
+        told = f"HTTP status {status} with a web page"
+    message = told or f"HTTP status {status}"
+    is_nowhere = fault is Fault.ADDRESS and status in _NOWHERE
+    return f"{message.rstrip('.')}; {CHECK_API_BASE}" if is_nowhere else message
+
+
+def _kind(status: int, fault: Fault | None) -> OutcomeKind:
+    plain_kind = _KIND_OF_STATUS.get(status) or (_REJECTED if status < 500 else _BUSY)
+    if status == 401 and fault is not Fault.MODEL:
+        return plain_kind
+    if (plain_kind in (_BUSY, _UNKNOWN) and status != 429) or status == _TOO_LARGE:
+        return plain_kind
+    return plain_kind if fault is None else _KIND_OF_FAULT.get(fault, plain_kind)
+
+
+def _suspect(status: int, fault: Fault | None) -> Suspect | None:
+    if fault is Fault.ADDRESS and status in _NOWHERE:
+        return Suspect.ADDRESS
+    return _SUSPECT_OF_STATUS.get(status) if fault in (None, Fault.ACCESS) else None
+
+
+def of_no_text(outcome: Outcome) -> Outcome:
+    """Return what a refusal means of which no text can be the fault: of a list, a file, a batch."""
+    if outcome.kind is _REJECTED and outcome.status in _NOWHERE:
+        return replace(outcome, kind=OutcomeKind.NOT_HERE, suspect=None)
+    if outcome.suspect is not None and outcome.status in (402, 403):
+        return replace(outcome, kind=OutcomeKind.KEY_DEAD, suspect=None)
+    return outcome
 
 
 def outcome_of(
@@ -79,12 +189,99 @@ def outcome_of(
     )
 
 
-def _provider_words(raw: dict[str, Any] | None) -> tuple[str, str, str]:
-    """Return code, type and message of an error body; each "" when it has none."""
-    error = (raw or {}).get("error", raw)
-    if isinstance(error, str):
-        return "", "", error
-    if not isinstance(error, dict):
-        return "", "", ""
-    code, kind, message = (error.get(name) for name in ("code", "type", "message"))
-    return tuple(v if isinstance(v, str) else "" for v in (code, kind, message))  # type: ignore[return-value]
+def web_page(reply: RawReply) -> Outcome:
+    """Return what a web page in the place of an answer means: it may hide one that is billed."""
+    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, suspect=Suspect.ADDRESS)
+
+
+def is_web_page(reply: RawReply) -> bool:
+    """Return whether a reply is a web page."""
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    beginning = reply.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return kind in ("text/html", "application/xhtml+xml") or beginning.startswith(
+        (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
+    )
+
+
+def provider_words(value: object) -> ProviderWords:
+    """Return what an error says of itself, whatever form its body has.
+
+    Args:
+        value: any JSON value; also a text, which may hold JSON.
+    """
+    behind = provider_words(_raw_in(value)) if _raw_in(value) is not None else ProviderWords()
+    codes = list(dict.fromkeys(_codes_in(value, 0)))
+    message = _message_in(value, 0)
+    if behind.message and behind.message not in message:
+        message = f"{message}: {behind.message}" if message else behind.message
+    return ProviderWords(
+        codes=codes,
+        behind=[*behind.codes, *behind.behind],
+        message=message,
+        is_flagged=any(_metadata(one).get("reasons") for one in _errors_in(value)),
+    )
+
+
+def _codes_in(value: object, depth: int) -> Iterator[str]:
+    """Yield all codes, those from within first."""
+    for part in _opened(value, depth):
+        for name in _INNER:
+            yield from _codes_in(part.get(name), depth + 1)
+        for name in _CODES:
+            code = part.get(name)
+            if isinstance(code, (str, int)) and not isinstance(code, bool) and str(code).strip():
+                yield str(code).strip()
+
+
+def _message_in(value: object, depth: int) -> str:
+    """Return the message that is furthest within."""
+    value = _unwrapped(value)
+    if isinstance(value, str):
+        return value.strip()
+    told = []
+    for part in _opened(value, depth):
+        found = (_message_in(part.get(name), depth + 1) for name in _MESSAGES)
+        told.append(next(filter(None, found), ""))
+    return "; ".join(dict.fromkeys(filter(None, told)))
+
+
+def _errors_in(value: object) -> Iterator[Mapping[str, Any]]:
+    for part in _opened(value, 0):
+        yield part
+        yield from _opened(part.get("error"), 1)
+
+
+def _metadata(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = error.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+def _raw_in(value: object) -> object:
+    return next(filter(None, (_metadata(one).get("raw") for one in _errors_in(value))), None)
+
+
+def _opened(value: object, depth: int) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects that a value is, lists, or holds as JSON in a text."""
+    value = _unwrapped(value)
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        yield value
+    elif isinstance(value, list):
+        for one in value[:_MOST_LISTED]:
+            yield from _opened(one, depth + 1)
+
+
+def _unwrapped(value: object) -> object:
+    """Return the JSON that a text holds; all else as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        return _value_of(value.encode())
+    return value
+
+
+def _value_of(body: bytes) -> object:
+    """Return the JSON in a body, or its text if it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body[:1000].decode(errors="replace")

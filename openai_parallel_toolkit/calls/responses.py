@@ -1,13 +1,68 @@
-"""Read what a provider sent: the answer's text, and why it ended. Pure."""
+"""Read what a provider sent: the answer's text, why it ended, and whether it is whole. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from ..core.records import Reply, Usage
+from .event_stream import read_event_stream
+from .refusals import provider_words
 from .usage import read_usage
+
+#: The ending of what is read by no rule: a user's own `generate`, a path that is not known.
+_GENERATED = "generated"
+#: How a whole answer ends, in lower case; every other word says that it is none.
+#: Sources (read 2026-11): https://platform.openai.com/docs/api-reference/chat/object (stop,
+#: tool_calls, function_call), https://docs.together.ai/reference/chat-completions-1 (eos),
+#: https://docs.claude.com/en/api/handling-stop-reasons (end_turn, stop_sequence, tool_use),
+#: https://docs.cohere.com/reference/chat (complete, tool_call), watsonx and text-generation-
+#: inference (eos_token), Baidu's Qianfan (normal), and "end" and "completed" of gateways.
+GOOD_ENDINGS = frozenset(
+    {
+        "complete",
+        "completed",
+        "end",
+        "end_turn",
+        "eos",
+        "eos_token",
+        "function_call",
+        _GENERATED,
+        "normal",
+        "stop",
+        "stop_sequence",
+        "tool_call",
+        "tool_calls",
+        "tool_use",
+    }
+)
+#: How an answer ends that was cut on purpose, and would be again; its text is worth having.
+CUT_ENDINGS = frozenset(
+    {
+        "content_filter",
+        "length",
+        "max_output_tokens",
+        "max_tokens",
+        "model_context_window_exceeded",
+        "model_length",
+        "refusal",
+    }
+)
+#: Characters of the provider's words that are kept.
+_MOST_WORDS = 1_000
+#: What a message may hold instead of a text.
+_BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")
+#: Kinds of parts that are the answer; others are thoughts, references, images.
+_TEXT_PARTS = frozenset({"text", "output_text"})
+
+
+class _Found(NamedTuple):
+    text: str
+    #: "": it is not told.
+    ending: str
+    #: Whether there is anything to be used.
+    is_there: bool
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -19,78 +74,163 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_answer(path: str, raw: Mapping[str, Any]) -> Reply | None:
-    """Return the usable part of a reply body to `path`, without its cost; None: it holds no answer.
+def read_body(body: bytes) -> dict[str, Any] | None:
+    """Return the reply in a body, however it was sent; None: it is something else, or was cut."""
+    raw = parse_object(body)
+    return read_event_stream(body) if raw is None else raw
+
+
+def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str]) -> Reply | None:
+    """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
 
     Paths that are not known (a user's own `generate`) are answered by any object.
+
+    Args:
+        clean: takes secrets out of the provider's words.
     """
     reader = _READERS.get(path, _read_anything)
     found = reader(raw)
     if found is None:
         return None
-    text, finish_reason = found
-    model = raw.get("model")
+    model, error = raw.get("model"), error_in(raw)
     return Reply(
-        text=text,
-        finish_reason=finish_reason,
+        text=found.text,
+        finish_reason=found.ending,
+        is_whole=found.is_there and _is_good(found.ending) and error is None,
+        trouble=clean(provider_words(error).message)[:_MOST_WORDS],
         usage=read_usage(raw) or Usage(),
         model=model if isinstance(model, str) else "",
         raw=raw,
     )
 
 
-def _read_chat(raw: Mapping[str, Any]) -> tuple[str, str] | None:
+def is_worth_keeping(reply: Reply) -> bool:
+    """Tell whether a list of answers takes this one: it is whole, or a text that was cut."""
+    is_cut = reply.finish_reason.lower() in CUT_ENDINGS and bool(reply.text.strip())
+    return reply.is_whole or (is_cut and error_in(reply.raw) is None)
+
+
+def why_unusable(reply: Reply) -> str:
+    """Return in a word why a reply is not whole: how it ended, "error" or "empty"."""
+    if not _is_good(reply.finish_reason):
+        return reply.finish_reason
+    return "empty" if error_in(reply.raw) is None else "error"
+
+
+def error_in(raw: Mapping[str, Any]) -> Any:
+    """Return what a reply says went wrong, of itself or of its first choice; None: nothing."""
+    choices = raw.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    for place in (raw, first):
+        error = place.get("error") if isinstance(place, dict) else None
+        if error and not (isinstance(error, dict) and not any(error.values())):
+            return error
+    return raw if "error" in {str(raw.get("object")), str(raw.get("type"))} else None
+
+
+def _is_good(ending: str) -> bool:
+    return not ending or ending.lower() in GOOD_ENDINGS
+
+
+def _read_choices(raw: Mapping[str, Any]) -> _Found | None:
+    """Read the first choice of a chat, or of a completion of the older API."""
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None
-    message = choices[0].get("message")
-    if not isinstance(message, dict):
-        return None
-    content, refusal = message.get("content"), message.get("refusal")
-    if not content and refusal and isinstance(refusal, str):
-        return refusal, "refusal"
-    reason = choices[0].get("finish_reason")
-    return content if isinstance(content, str) else "", reason if isinstance(reason, str) else ""
-
-
-def _read_embeddings(raw: Mapping[str, Any]) -> tuple[str, str] | None:
-    return ("", "stop") if isinstance(raw.get("data"), list) and raw["data"] else None
-
-
-def _read_responses(raw: Mapping[str, Any]) -> tuple[str, str] | None:
-    output, status = raw.get("output"), raw.get("status")
-    if not isinstance(output, list) or status in {"failed", "cancelled"}:
-        return None
-    parts = [
-        part
-        for item in output
-        if isinstance(item, dict) and item.get("type") == "message"
-        for part in item.get("content") or ()
-        if isinstance(part, dict)
-    ]
-    text = _joined(parts, "output_text", "text")
-    refusal = _joined(parts, "refusal", "refusal")
+    choice = choices[0]
+    message = choice.get("message")
+    message = message if isinstance(message, dict) else {"content": choice.get("text")}
+    reason = choice.get("finish_reason")
+    ending = reason if isinstance(reason, str) else ""
+    content, audio = message.get("content"), message.get("audio")
+    text = _text_of(content)
+    if not text and isinstance(audio, dict):
+        text = _text_of(audio.get("transcript"))
+    refusal = _text_of(message.get("refusal")) or _joined(content, "refusal")
     if refusal and not text:
-        return refusal, "refusal"
+        return _Found(refusal, "refusal", is_there=True)
+    is_there = bool(text.strip()) or any(message.get(name) for name in _BESIDE_TEXT)
+    return _Found(text, ending, is_there)
+
+
+def _text_of(content: Any) -> str:
+    """Return the text of a content: a text, an object, or parts of which thoughts are left out."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(map(_part_text, content))
+    if not isinstance(content, dict) or not content:
+        return ""
+    if isinstance(content.get("parts"), list):
+        return _text_of(content["parts"])
+    if {"type", "text"} & content.keys():
+        return _part_text(content)
+    return json.dumps(content, ensure_ascii=False)  # JSON that the server has parsed already
+
+
+def _part_text(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    is_text = isinstance(part, dict) and part.get("type", "text") in _TEXT_PARTS
+    text = part.get("text") if is_text and not part.get("thought") else None
+    text = text.get("value") if isinstance(text, dict) else text
+    return text if isinstance(text, str) else ""
+
+
+def _joined(parts: Any, kind: str) -> str:
+    """Return the texts of the parts of one kind, which are named like it."""
+    listed = parts if isinstance(parts, list) else []
+    found = (p.get(kind) for p in listed if isinstance(p, dict) and p.get("type") == kind)
+    return "".join(text for text in found if isinstance(text, str))
+
+
+def _read_embeddings(raw: Mapping[str, Any]) -> _Found | None:
+    return _Found("", "stop", is_there=True) if _has_list(raw, "data") else None
+
+
+def _read_moderations(raw: Mapping[str, Any]) -> _Found | None:
+    return _Found("", "stop", is_there=True) if _has_list(raw, "results") else None
+
+
+def _has_list(raw: Mapping[str, Any], name: str) -> bool:
+    return isinstance(raw.get(name), list) and bool(raw[name])
+
+
+def _read_responses(raw: Mapping[str, Any]) -> _Found | None:
+    output, status = raw.get("output"), raw.get("status")
+    if not isinstance(output, list):
+        return None
+    items = [item for item in output if isinstance(item, dict)]
+    contents = [item.get("content") for item in items if item.get("type") == "message"]
+    text = "".join(map(_text_of, contents))
+    refusal = "".join(_joined(content, "refusal") for content in contents)
+    if refusal and not text:
+        return _Found(refusal, "refusal", is_there=True)
+    has_calls = any(str(item.get("type")).endswith("_call") for item in items)
+    is_there = bool(text.strip()) or has_calls
+    if status in {"failed", "cancelled"} and not is_there:
+        return None
+    return _Found(text, _response_ending(status, raw.get("incomplete_details")), is_there)
+
+
+def _response_ending(status: Any, details: Any) -> str:
     if status in {"completed", None}:
-        return text, "stop"
-    details = raw.get("incomplete_details")
+        return "stop"
     reason = details.get("reason") if isinstance(details, dict) else None
-    words = {"max_output_tokens": "length", "content_filter": "content_filter"}
-    return text, words.get(str(reason), "incomplete")
+    if reason == "max_output_tokens":
+        return "length"
+    return str(reason or status)
 
 
-def _joined(parts: Sequence[Mapping[str, Any]], kind: str, field: str) -> str:
-    return "".join(str(part.get(field) or "") for part in parts if part.get("type") == kind)
-
-
-def _read_anything(raw: Mapping[str, Any]) -> tuple[str, str] | None:
+def _read_anything(raw: Mapping[str, Any]) -> _Found | None:
     value = raw.get("generated")
-    return value if isinstance(value, str) else "", "generated"
+    return _Found(value if isinstance(value, str) else "", _GENERATED, is_there=True)
 
 
 _READERS = {
-    "/chat/completions": _read_chat,
+    "/chat/completions": _read_choices,
+    "/completions": _read_choices,
     "/embeddings": _read_embeddings,
+    "/moderations": _read_moderations,
     "/responses": _read_responses,
 }

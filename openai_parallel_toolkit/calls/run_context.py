@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
 
 from ..core.errors import RunStopping
-from ..core.records import CallId, Reply, Request
+from ..core.records import CallId, Outcome, Reply, Request
 from ..costs.budget import Budget
 from ..costs.figures import Tally
 from ..costs.prices import PriceBook
-from ..journal import Journal
+from ..journal.writer import Done
 from ..transport import Transport
 from .attempts import Policy
 
@@ -66,12 +68,47 @@ class StopToken:
                 self._interrupts.pop(token, None)
 
 
+class AttemptJournal(Protocol):
+    """Where attempts are written down; see `Journal`."""
+
+    def claim(
+        self,
+        call: CallId,
+        *,
+        key_name: str,
+        model: str,
+        max_cost_usd: Decimal | None,
+        done: Done | None = None,
+    ) -> int:
+        """An attempt is about to be sent."""
+
+    def answered(
+        self,
+        attempt_id: int,
+        call: CallId,
+        outcome: Outcome,
+        body: bytes,
+        cost_usd: Decimal | None,
+        done: Done | None = None,
+    ) -> None:
+        """It got an answer."""
+
+    def ended(
+        self,
+        attempt_id: int,
+        outcome: Outcome,
+        cost_usd: Decimal | None = None,
+        done: Done | None = None,
+    ) -> None:
+        """It got none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """What the calls of one run share."""
 
     #: None: nothing is kept.
-    journal: Journal | None = None
+    journal: AttemptJournal | None = None
     policy: Policy = field(default_factory=Policy)
     prices: PriceBook
     stop: StopToken = field(default_factory=StopToken)

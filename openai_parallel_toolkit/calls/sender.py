@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.clock import Clock, SystemClock
@@ -20,8 +18,6 @@ from ..transport.openai_module import OpenAIModule
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .run_context import Deliver, RunContext, SubmittedCall
-
-logger = logging.getLogger(__name__)
 
 _ResourceT = TypeVar("_ResourceT")
 
@@ -67,9 +63,6 @@ class Sender:
         self._resources: dict[str, Any] = {}
         self._resources_lock = threading.Lock()
         self._pid = os.getpid()
-        self._open_runs = 0
-        self._batch_runs = 0
-        self._has_warned = False
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
@@ -78,33 +71,9 @@ class Sender:
         """Return the sender that sends under these keys, made when first asked for."""
         return keys.shared_sender(cls)
 
-    @contextlib.contextmanager
-    def run_open(self, *, refuses_untracked: bool = False) -> Iterator[None]:
-        """Mark that a run is on, in which calls outside its files warn or, in batch mode, raise."""
-        self._open_runs += 1
-        self._batch_runs += refuses_untracked
+    def begin_run(self) -> None:
+        """Begin to count anew the attempts in a row that reach no server."""
         self._driver.unreached = 0
-        try:
-            yield
-        finally:
-            self._open_runs -= 1
-            self._batch_runs -= refuses_untracked
-
-    def warn_if_untracked(self) -> None:
-        """Say once that a call belongs to no file although a run is on; in batch mode raise."""
-        if self._batch_runs:
-            raise UsageError(
-                'a call was made outside the hooks\' own threads, which mode="batch" cannot '
-                "answer; start threads that ask with openai_parallel_toolkit.CarryingPool"
-            )
-        if self._open_runs and not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "a call was made outside the hooks' own threads: it is sent, but its answer is "
-                "not kept for the file. Start threads that ask with openai_parallel_toolkit."
-                "CarryingPool.",
-                extra={"action": "loose_call"},
-            )
 
     def loop_calls_to(self, loop: asyncio.AbstractEventLoop) -> LoopCalls:
         """Return the way for replies into an asker's own event loop; call it on that loop."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import inspect
 import json
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ..core.errors import IncompleteAnswer, InvalidAnswer, UsageError
 from ..core.records import Reply
 from ..core.text import counted
+from .responses import why_unusable
 
-_CUT_SHORT = frozenset({"length", "content_filter", "incomplete", "refusal"})
 #: Not taken by the API in the name of a schema.
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+#: What some models say before their answer; the opening tag may be the server's.
+_THOUGHTS = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"(?:```|~~~)[ \t]*\w*\s*")
+_DECODER = json.JSONDecoder()
 #: Mistakes of an answer that its error tells.
 _MOST_TOLD = 3
 
@@ -23,18 +29,58 @@ _MOST_TOLD = 3
 def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
     """Return a reply's text, stripped; one that is cut short or empty raises IncompleteAnswer."""
     text = reply.text.strip()
-    is_whole = reply.finish_reason not in _CUT_SHORT and (text or _calls_tools(reply.raw))
+    is_whole = reply.is_whole and (text or _calls_tools(reply.raw))
     if not (is_whole or allow_incomplete):
-        raise _incomplete(reply)
+        raise incomplete(reply)
     return text
 
 
-def vectors(reply: Reply, count: int) -> list[Any]:
-    """Return the vectors of an embeddings reply in the order of the inputs."""
-    rows = sorted((row for row in reply.raw["data"] if _is_vector(row)), key=_index)
-    if [_index(row) for row in rows] != list(range(count)):
-        raise InvalidAnswer(f"the answer holds {len(rows)} usable vectors, not {count}; ask again")
-    return [row["embedding"] for row in rows]
+def embedding(reply: Reply, given: str | Sequence[Any]) -> list[Any]:
+    """Return the vector of a text, or the vectors of a list of texts in its order.
+
+    Where the rows tell no order, they came in it. One list of token numbers is a text.
+    """
+    is_one = isinstance(given, str) or all(isinstance(part, int) for part in given)
+    found = _vectors(reply, 1 if is_one else len(given))
+    return found[0] if is_one else found
+
+
+def _vectors(reply: Reply, count: int) -> list[Any]:
+    rows = [row for row in reply.raw["data"] if isinstance(row, dict)]
+    found = [_vector(row.get("embedding")) for row in rows]
+    usable = [vector for vector in found if vector is not None]
+    order = _order([row.get("index") for row in rows])
+    if len(usable) != len(rows) or len(rows) != count or order is None:
+        raise InvalidAnswer(
+            f"the answer holds {len(usable)} usable vectors, not {count}; ask again"
+        )
+    return [usable[n] for n in order]
+
+
+def _order(indexes: Sequence[Any]) -> list[int] | None:
+    """Return the positions of rows in the order of their indexes; None: these contradict."""
+    positions = list(range(len(indexes)))
+    if all(index == indexes[0] for index in indexes):  # told of none, or the same of all
+        return positions
+    numbers = [index for index in indexes if isinstance(index, int)]
+    if len(set(numbers)) != len(indexes):
+        return None
+    return sorted(positions, key=numbers.__getitem__)
+
+
+def _vector(given: Any) -> list[Any] | None:
+    """Return a vector, which may come as base64 of little-endian float32; None: it is none.
+
+    Source: https://platform.openai.com/docs/api-reference/embeddings/create, encoding_format
+    (read 2026-11), and what the openai package makes of it.
+    """
+    if isinstance(given, str):
+        try:
+            packed = base64.b64decode(given, validate=True)
+            return list(struct.unpack(f"<{len(packed) // 4}f", packed)) or None
+        except (ValueError, struct.error):
+            return None
+    return given if isinstance(given, list) and given and None not in given else None
 
 
 class AnswerForm:
@@ -53,7 +99,7 @@ class AnswerForm:
 
     def read(self, reply: Reply) -> Any:
         """Return what the reply's text describes; raises IncompleteAnswer or InvalidAnswer."""
-        text = whole_text(reply, allow_incomplete=False)
+        text = json_part(whole_text(reply, allow_incomplete=False))
         try:
             if self._adapter is not None:
                 return self._adapter.validate_json(text)
@@ -66,6 +112,47 @@ class AnswerForm:
             text=reply.text,
             reason=reason,
         )
+
+
+def json_part(text: str) -> str:
+    """Return the JSON of an answer: without thoughts before it and a fence around it.
+
+    What is JSON already is returned as it is, and so is what has fences around several.
+    """
+    if _is_json(text):
+        return text
+    said = _THOUGHTS.sub("", text, count=1).strip()
+    found = list(_fenced(said))
+    return found[0] if len(found) == 1 else said
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """Yield the JSON objects and lists that stand at the beginning of a fence."""
+    position = 0
+    while fence := _FENCE.search(text, position):
+        part = _json_at(text, fence.end())
+        position = fence.end() + len(part)
+        if part:
+            yield part
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json_at(text: str, start: int) -> str:
+    """Return the JSON object or list that begins there; "": none does."""
+    if text[start : start + 1] not in {"{", "["}:
+        return ""
+    try:
+        _, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return ""
+    return text[start:end]
 
 
 def form_of(response_format: Any) -> AnswerForm | None:
@@ -138,15 +225,15 @@ def _target(ref: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
     return target  # type: ignore[no-any-return]
 
 
-def _incomplete(reply: Reply) -> IncompleteAnswer:
+def incomplete(reply: Reply) -> IncompleteAnswer:
+    """Return what is told of an answer that is not whole."""
+    cause = why_unusable(reply)
     message = "the model refused to answer; its words are in .text"
-    if reply.finish_reason != "refusal":
-        cause = reply.finish_reason if reply.finish_reason in _CUT_SHORT else "empty"
-        message = (
-            f"the answer was cut short ({cause}) after "
-            f"{counted(reply.usage.completion_tokens, 'token')}; "
-            "raise its length limit, or pass allow_incomplete=True"
-        )
+    if cause != "refusal":
+        tokens = counted(reply.usage.completion_tokens, "token")
+        message = f"the answer was cut short ({cause}) after {tokens}"
+        message += f": {reply.trouble}" * bool(reply.trouble)
+        message += "; raise its length limit, or pass allow_incomplete=True. A later run asks again"
     return IncompleteAnswer(message, text=reply.text, finish_reason=reply.finish_reason)
 
 
@@ -157,16 +244,6 @@ def _calls_tools(raw: Mapping[str, Any]) -> bool:
     choices = raw.get("choices") or [{}]
     message = choices[0].get("message") or {}
     return bool(message.get("tool_calls") or message.get("function_call"))
-
-
-def _is_vector(row: object) -> bool:
-    return (
-        isinstance(row, dict) and isinstance(row.get("index"), int) and bool(row.get("embedding"))
-    )
-
-
-def _index(row: Mapping[str, Any]) -> int:
-    return int(row["index"])
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from ..calls.classify import classify
+from ..calls.provider_codes import Fault, fault_of
+from ..calls.refusals import of_no_text
 from ..core.clock import SystemClock
 from ..core.records import Lease, OutcomeKind, RawReply
 from ..keys import APIKeyManager
@@ -22,12 +24,6 @@ _STATES = {
     OutcomeKind.KEY_DEAD: "invalid",
     OutcomeKind.UNSENT: "unreachable",
     OutcomeKind.UNKNOWN: "unreachable",
-}
-_NO_QUOTA_CODES = {
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "insufficient_balance",
-    "insufficient_quota",
 }
 
 
@@ -63,8 +59,10 @@ async def _check_all(keys: APIKeyManager) -> list[Health]:
                 ended = fault
         wall_s, clean = SystemClock().wall_s(), keys.redactor.clean
         outcome, _ = classify(ended, _MODELS.path, wall_s=wall_s, clean=clean)
+        outcome = of_no_text(outcome)
         state = _STATES.get(outcome.kind, "not knowable")
-        if outcome.kind is OutcomeKind.KEY_DEAD and outcome.code in _NO_QUOTA_CODES:
+        is_quota = outcome.status == 402 or fault_of(outcome.code) is Fault.QUOTA
+        if outcome.kind is OutcomeKind.KEY_DEAD and is_quota:
             state = "no quota"
         return Health(state=state, detail=outcome.message)
 

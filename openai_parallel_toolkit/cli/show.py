@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..calls.responses import parse_object, read_answer
+from ..calls.responses import read_answer, read_body
 from ..core.errors import JournalError
 from ..core.text import counted
 from ..costs.figures import usd_text
@@ -89,12 +89,12 @@ def _answer_text(answer: AnswerRecord | None) -> str | None:
         body = answer.body()
     except JournalError as exc:
         return exc.message
-    raw = parse_object(body) or {}
+    raw = read_body(body) or {}
     if "generated" in raw:
         generated = raw["generated"]
         return generated if isinstance(generated, str) else json.dumps(generated)
     for path in ("/chat/completions", "/responses"):
-        found = read_answer(path, raw)
+        found = read_answer(path, raw, clean=str)
         if found is not None and found.text:
             return found.text
     return body.decode("utf-8", "replace")

@@ -179,7 +179,7 @@ class OutcomeUnknown(RequestFailed):
 class IncompleteAnswer(RequestFailed):
     """The answer was cut short; raise its length limit or pass allow_incomplete=True."""
 
-    outcome: OutcomeKind = OutcomeKind.OK
+    outcome: OutcomeKind = OutcomeKind.UNUSABLE
     #: What came.
     text: str = ""
     finish_reason: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -17,6 +17,8 @@ class OutcomeKind(str, Enum):
 
     #: A usable answer came; billed.
     OK = "ok"
+    #: An answer came that is cut, empty or said to have failed; billed.
+    UNUSABLE = "unusable"
     #: The provider is limiting or overloaded; not billed.
     BUSY = "busy"
     #: The key is dead for good: invalid, no quota, deactivated; not billed.
@@ -29,6 +31,46 @@ class OutcomeKind(str, Enum):
     UNSENT = "unsent"
     #: It was sent and no whole reply came; maybe billed.
     UNKNOWN = "unknown"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether an answer came, whatever it is worth: it is kept with its cost."""
+        return self in (OutcomeKind.OK, OutcomeKind.UNUSABLE)
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether it costs something, or may."""
+        return self.is_answer or self is OutcomeKind.UNKNOWN
+
+
+class Suspect(str, Enum):
+    """What a refusal may be the fault of besides its request: a second one like it tells."""
+
+    #: The model under this key.
+    MODEL = "model"
+    KEY = "key"
+    #: The base URL: what answers there is not the API.
+    ADDRESS = "address"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """Images, audio and documents of a prompt, which are billed by other rules than text."""
+
+    #: Of the body, that are no text.
+    size_bytes: int = 0
+    #: About how many tokens they are.
+    likely_tokens: int = 0
+    #: The most that they are, documents left out.
+    most_tokens: int = 0
+    #: Part of `most_tokens` that is audio.
+    most_audio_tokens: int = 0
+    #: Documents, and what lies elsewhere: they may fill the model's whole context.
+    documents: int = 0
+
+    def __add__(self, other: Media) -> Media:
+        names = [one.name for one in fields(self)]
+        return Media(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +92,12 @@ class Request:
     reply_limit_tokens: int | None = None
     #: How many replies the body asks for at once.
     choices: int = 1
+    #: What the prompt holds besides text; None: nothing.
+    media: Media | None = None
+    #: What the body wants to be served at; "": it does not say.
+    service_tier: str = ""
+    #: Whether it asks for replies that are spoken.
+    wants_audio: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +117,26 @@ class Usage:
     """Tokens as the provider counted them."""
 
     prompt_tokens: int = 0
+    #: All output, reasoning included.
     completion_tokens: int = 0
     #: Part of prompt_tokens that was read from the provider's cache.
     cached_tokens: int = 0
+    #: Part of prompt_tokens that was written into it.
+    cache_write_tokens: int = 0
+    #: Parts that are audio.
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    #: What the reply says that it was served at, such as "flex"; None: it does not say.
+    service_tier: str | None = None
 
     @property
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        """Add the tokens up; a sum has no tier."""
+        names = (one.name for one in fields(self) if one.name != "service_tier")
+        return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +176,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
+    suspect: Suspect | None = None
     hints: RateHints | None = None
     #: Tokens billed; None when unknown.
     usage: Usage | None = None
@@ -133,6 +196,10 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: What tells requests apart; "": not known.
+    request_hash: str = ""
+    #: Name of the key that refused it and is not asked again; "": none.
+    avoid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,11 +225,15 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A usable answer."""
+    """An answer."""
 
     text: str
-    #: "stop", "length", "content_filter", "tool_calls", ...
+    #: "stop", "length", "content_filter", "tool_calls", ...; "": not told.
     finish_reason: str
+    #: Whether it ended well and holds something: a text, calls of tools, vectors, ...
+    is_whole: bool = True
+    #: What the provider says went wrong, without secrets; "": nothing.
+    trouble: str = ""
     usage: Usage
     #: None: the price of the model is not known.
     cost_usd: Decimal | None = None
@@ -171,6 +242,8 @@ class Reply:
     raw: Mapping[str, Any] = field(repr=False)
     #: Whether it was read from the journal instead of bought.
     is_replay: bool = False
+    #: Whether it was bought in an earlier run.
+    is_earlier: bool = False
 
 
 class FileState(str, Enum):

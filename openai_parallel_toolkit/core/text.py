@@ -10,7 +10,7 @@ def counted(count: int, one: str, many: str | None = None) -> str:
 
 def brief(reason: str) -> str:
     """Return what a key's reason begins with, its status and code: enough when it was told."""
-    return reason.partition(":")[0]
+    return reason.partition(": ")[0]
 
 
 def duration(seconds: float) -> str:

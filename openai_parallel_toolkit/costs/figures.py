@@ -30,6 +30,11 @@ def usd_sum(amounts_usd: Iterable[Decimal | None]) -> Decimal | None:
     return total
 
 
+def token_words(tokens: int, answers: int) -> str:
+    """Return the tokens of so many answers in words; none at all: they do not say."""
+    return counted(tokens, "token") if tokens or not answers else "tokens unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What something cost, from what is known to what is possible, USD; unknown is never 0."""
@@ -43,15 +48,15 @@ class Cost:
     @property
     def is_known(self) -> bool:
         """Whether anything is known of it."""
-        return bool(self.known_usd) or not self.unpriced
+        return bool(self.known_usd) or not (self.unpriced or self.max_usd)
 
     def words(self, unit: str = "call") -> str:
         """Return it in words; `unit` is what has a price or none."""
-        if not self.is_known:
+        if not (self.known_usd or self.max_usd) and self.unpriced:
             return COST_UNKNOWN
-        known = f"${self.known_usd:.4f}"
+        known = f"${self.known_usd:.4f}" if self.is_known else "cost unknown"
         if self.max_usd > self.known_usd:
-            known += f" known, at most ${self.max_usd:.4f}"
+            known += f"{' known' * self.is_known}, at most ${self.max_usd:.4f}"
         return known + (
             f" and {counted(self.unpriced, unit)} without a price" * bool(self.unpriced)
         )
@@ -90,6 +95,8 @@ class Figures:
     unpriced: int = 0
     #: Calls whose answer was in the journal already.
     replayed: int = 0
+    #: Answers that do not say, or not legibly, how many tokens they took.
+    uncounted: int = 0
     #: The same for each key, where it is told.
     by_key: Mapping[str, Figures] = field(default_factory=dict)
 
@@ -97,6 +104,11 @@ class Figures:
     def tokens(self) -> int:
         """All tokens that were counted."""
         return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def tokens_words(self) -> str:
+        """All tokens that were counted, in words."""
+        return token_words(self.tokens, self.answered)
 
     @property
     def max_cost_usd(self) -> Decimal:
@@ -124,15 +136,16 @@ class Figures:
         kind, usage = outcome.kind, outcome.usage
         self.unanswered -= 1
         self.sent -= kind is OutcomeKind.UNSENT
-        self.answered += kind is OutcomeKind.OK
+        self.answered += kind.is_answer
         self.unknown += kind is OutcomeKind.UNKNOWN
+        self.uncounted += kind is OutcomeKind.OK and usage is None
         if usage is not None:
             self.prompt_tokens += usage.prompt_tokens
             self.completion_tokens += usage.completion_tokens
             self.cached_tokens += usage.cached_tokens
         if cost_usd is not None:
             self.cost_usd += cost_usd
-        if cost_usd is not None or kind not in (OutcomeKind.OK, OutcomeKind.UNKNOWN):
+        if cost_usd is not None or not kind.may_be_billed:
             self.doubt(max_cost_usd, -1)
 
     def doubt(self, max_cost_usd: Decimal | None, sign: int) -> None:
@@ -143,11 +156,12 @@ class Figures:
             self.doubt_usd += sign * max_cost_usd
 
     def __add__(self, other: Figures) -> Figures:
-        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in COUNTED})
+        names = (*COUNTED, "uncounted")
+        return Figures(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-#: What can be added up: what an attempt changes.
-COUNTED = tuple(Figures.__dataclass_fields__)[:-2]
+#: What the journal adds up: what an attempt changes.
+COUNTED = tuple(Figures.__dataclass_fields__)[:-3]
 
 
 class Tally:
@@ -170,7 +184,7 @@ class Tally:
 
     def ended(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None) -> None:
         """Count an attempt's end; `cost_usd` None: not known."""
-        if outcome.kind is not OutcomeKind.OK:  # what was of no use has no tokens to tell of
+        if not outcome.kind.is_answer:  # what was of no use has no tokens to tell of
             outcome = replace(outcome, usage=None)
         most_usd = lease.need.max_cost_usd
         with self._lock:

@@ -1,28 +1,23 @@
-"""What tokens cost: prices by model, and the most that a request can cost.
+"""What calls cost, and the most that a request can cost: prices by model.
 
-An unknown price is None, never 0. The list of prices comes with the genai-prices package and is
-never fetched.
+An unknown price is None, never 0.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
-from ..core.records import Request, Usage
+from ..core.records import Media, Request, Usage
+from .model_price import BATCH_TIER, ModelPrice
+from .price_list import ListedModel, listed_model
 from .tokens import DEFAULT_REPLY_TOKENS
 
-_MILLION = Decimal(1_000_000)
-#: What a call costs in a batch, of its price.
-#: Source: https://help.openai.com/en/articles/9197833-batch-api-faq, "50% cost discount" (2026-11).
-BATCH_SHARE = Decimal("0.5")
 #: How a dated version of a model ends, such as gpt-4o-2024-08-06 or gpt-4-0613.
-_DATE = re.compile(r"-(\d{4}-\d\d-\d\d|\d{4})$")
+_DATE = re.compile(r"[-@](\d{4}-\d\d-\d\d|\d{8}|\d{4})$")
 #: Longest replies, by how the model's name begins; the longest beginning that fits counts.
 #: Source: "max output tokens" of each model on https://platform.openai.com/docs/models (2026-11).
 _MOST_REPLY_TOKENS = {
@@ -35,30 +30,22 @@ _MOST_REPLY_TOKENS = {
     "o3": 100_000,
     "o4-mini": 100_000,
 }
-#: How the list names what this toolkit uses.
-_INPUT, _CACHED, _OUTPUT = "input_mtok", "cache_read_mtok", "output_mtok"
+#: Of a model whose context is not known: none on offer is longer.
+#: Source: https://docs.x.ai/docs/models, "2M context" (read 2026-11).
+_LONGEST_CONTEXT_TOKENS = 2_000_000
+_TEXT_ONLY = Media()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelPrice:
-    """What a model charges, USD per million tokens."""
+class KnownModel:
+    """What is known of a model."""
 
-    input_usd: Decimal
-    output_usd: Decimal
-    #: For prompt tokens read from the provider's cache; None: as other input.
-    cached_usd: Decimal | None = None
-    #: Prompts of more tokens are charged, whole, by `long`; None: there is no such step.
-    long_above_tokens: int | None = None
-    long: ModelPrice | None = None
-
-    def cost_usd(self, usage: Usage) -> Decimal:
-        if self.long is not None and usage.prompt_tokens > (self.long_above_tokens or 0):
-            return self.long.cost_usd(usage)
-        cached = min(usage.cached_tokens, usage.prompt_tokens)
-        cached_usd = self.input_usd if self.cached_usd is None else self.cached_usd
-        fresh = usage.prompt_tokens - cached
-        total = fresh * self.input_usd + cached * cached_usd
-        return (total + usage.completion_tokens * self.output_usd) / _MILLION
+    #: None: not known.
+    price: ModelPrice | None = None
+    #: Tokens of a reply without a limit.
+    reply_tokens: int = DEFAULT_REPLY_TOKENS
+    #: Most tokens of a prompt.
+    context_tokens: int = _LONGEST_CONTEXT_TOKENS
 
 
 class PriceBook:
@@ -67,62 +54,119 @@ class PriceBook:
     A model is looked up once; several threads may do so at a time.
     """
 
-    def __init__(self, prices: Mapping[str, ModelPrice], api_base: str = "") -> None:
-        """Take the configured prices; `api_base` tells whose list prices to look at first."""
+    def __init__(
+        self,
+        prices: Mapping[str, ModelPrice],
+        api_base: str = "",
+        *,
+        deployments: Collection[str | None] = (),
+    ) -> None:
+        """Take the configured prices.
+
+        Args:
+            api_base: whose list prices are looked at first.
+            deployments: what may serve a call whatever model it names.
+        """
         self._given = dict(prices)
         self._api_base = api_base
-        self._models: dict[str, tuple[ModelPrice | None, int]] = {}
+        found = (_given_price(self._given, name) for name in deployments if name)
+        self._of_deployments = [price for price in found if price is not None]
+        self._models: dict[str, KnownModel] = {}
 
-    def look_up(self, model: str) -> tuple[ModelPrice | None, int]:
-        """Return a model's price and the tokens of a reply without a limit.
+    def load(self, model: str) -> None:
+        """Look a model up ahead of its first call: the first time that takes about 0.1 s."""
+        self._model(model)
 
-        The first look-up loads the list, which takes about 0.1 s.
+    def cost_usd(
+        self, model: str, usage: Usage | None, deployment: str | None = None
+    ) -> Decimal | None:
+        """Return what `usage` cost; None: the price or the usage is not known.
+
+        A deployment that served it counts at its own price, if the config has one.
         """
-        if model not in self._models:
-            self._models[model] = self._look_up(model)
-        return self._models[model]
-
-    def cost_usd(self, model: str, usage: Usage | None) -> Decimal | None:
-        """Return what `usage` cost; None: the price or the usage is not known."""
-        price, _ = self.look_up(model)
+        price = _given_price(self._given, deployment) if deployment else None
+        price = price or self._model(model).price
         return None if price is None or usage is None else price.cost_usd(usage)
 
-    def max_cost_usd(self, request: Request) -> Decimal | None:
+    def max_cost_usd(self, request: Request, *, is_batch: bool = False) -> Decimal | None:
         """Return the most that one attempt at `request` can cost; None: that is not known.
 
-        A token is a byte at least, so the prompt has no more tokens than the body has bytes. The
-        reply is as long as the body allows, else as the model's longest; where that is not known
-        either, DEFAULT_REPLY_TOKENS is assumed. Not counted: images that are given by their
-        address, and what tools cost that the provider runs. What a `generate` of the user's own
-        sends is not known.
+        A token is a byte of text at least, so the prompt has no more of them than the body has
+        bytes; see `media` for what is no text. Documents may fill the whole context. The reply is
+        as long as the body allows, else as the model's longest; where that is not known either,
+        DEFAULT_REPLY_TOKENS is assumed. Not counted: what tools cost that the provider runs. What
+        a `generate` of the user's own sends is not known.
         """
         if request.path.startswith("generate:"):
             return None
-        return self._cost_of(request, prompt_tokens=len(request.body))
+        media, model = request.media or _TEXT_ONLY, self._model(request.model)
+        tokens = len(request.body) - media.size_bytes + media.most_tokens
+        usage = Usage(
+            prompt_tokens=max(tokens, model.context_tokens) if media.documents else tokens,
+            audio_prompt_tokens=media.most_audio_tokens,
+            **_reply(request, model),
+        )
+        tiers = {BATCH_TIER} if is_batch else {"", request.service_tier}
+        prices = [model.price, *self._of_deployments]
+        return _dearest(prices, [replace(usage, service_tier=tier) for tier in tiers])
 
     def likely_cost_usd(self, request: Request, reply_tokens: int | None = None) -> Decimal | None:
         """Return about what `request` costs; `reply_tokens` None: as many as can be."""
-        tokens = request.prompt_tokens
-        if reply_tokens is None:
-            return self._cost_of(request, prompt_tokens=tokens)
-        usage = Usage(prompt_tokens=tokens, completion_tokens=reply_tokens)
+        media, model = request.media or _TEXT_ONLY, self._model(request.model)
+        reply = _reply(request, model)
+        if reply_tokens is not None:
+            reply = {name: min(tokens, reply_tokens) for name, tokens in reply.items()}
+        usage = Usage(
+            prompt_tokens=request.prompt_tokens,
+            audio_prompt_tokens=min(media.most_audio_tokens, media.likely_tokens),
+            service_tier=request.service_tier,
+            **reply,
+        )
         return self.cost_usd(request.model, usage)
 
-    def _cost_of(self, request: Request, *, prompt_tokens: int) -> Decimal | None:
-        price, reply_tokens = self.look_up(request.model)
-        if request.reply_limit_tokens is not None:
-            reply_tokens = request.reply_limit_tokens
-        usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=reply_tokens * request.choices)
-        return None if price is None else price.cost_usd(usage)
+    def _model(self, name: str) -> KnownModel:
+        if name not in self._models:
+            self._models[name] = self._look_up(name)
+        return self._models[name]
 
-    def _look_up(self, name: str) -> tuple[ModelPrice | None, int]:
-        given, most = self._given, _most_reply_tokens(name)
-        price = given.get(name) or given.get(_spelled(name))
-        if price is None or most is None:
-            listed, context_tokens = _listed(name, self._api_base)
-            price, most = price or listed, most or context_tokens
-        price = price or given.get(_DATE.sub("", _spelled(name)))
-        return price, most or DEFAULT_REPLY_TOKENS
+    def _look_up(self, name: str) -> KnownModel:
+        price, most = _given_price(self._given, name), _most_reply_tokens(name)
+        is_enough = price is not None and most is not None
+        listed = ListedModel() if is_enough else listed_model(name, self._api_base)
+        context = listed.context_tokens
+        return KnownModel(
+            price=price or listed.price,
+            reply_tokens=most or context or DEFAULT_REPLY_TOKENS,
+            context_tokens=context or _LONGEST_CONTEXT_TOKENS,
+        )
+
+
+def _reply(request: Request, model: KnownModel) -> dict[str, Any]:
+    """Return the most tokens of the replies, as fields of Usage."""
+    limit = request.reply_limit_tokens
+    tokens = (model.reply_tokens if limit is None else limit) * request.choices
+    return {
+        "completion_tokens": tokens,
+        "audio_completion_tokens": tokens if request.wants_audio else 0,
+    }
+
+
+def _dearest(prices: Collection[ModelPrice | None], usages: Collection[Usage]) -> Decimal | None:
+    """Return the most that one of the usages costs at one of the prices; None: one is not known."""
+    costs = [None if price is None else price.cost_usd(u) for price in prices for u in usages]
+    known = [cost for cost in costs if cost is not None]
+    return max(known) if len(known) == len(costs) else None
+
+
+def _given_price(given: Mapping[str, ModelPrice], name: str) -> ModelPrice | None:
+    """Return the configured price of a model: under its name, or that name without its date.
+
+    A fine-tuned model may be given without its owner: "ft:gpt-4o-mini".
+    """
+    spelled = _spelled(name)
+    plain = ":".join(spelled.split(":")[:2]) if spelled.startswith("ft:") else spelled
+    names = (name, spelled, plain, _DATE.sub("", plain))
+    return next((given[one] for one in names if one in given), None)
 
 
 def _spelled(model: str) -> str:
@@ -130,44 +174,8 @@ def _spelled(model: str) -> str:
     return model.replace("gpt-35-", "gpt-3.5-")
 
 
-def _listed(model: str, api_base: str) -> tuple[ModelPrice | None, int | None]:
-    """Return a model's price and how many tokens its prompt and reply may have together.
-
-    It is looked for among the models of the provider at `api_base`, then among OpenAI's.
-    """
-    try:
-        snapshot: Any = importlib.import_module("genai_prices.data_snapshot").get_snapshot()
-    except ModuleNotFoundError:  # it needs Python 3.11
-        return None, None
-    for provider, url in ((None, api_base), ("openai", None)):
-        try:
-            _, found = snapshot.find_provider_model(model, None, provider, url)
-        except LookupError:
-            continue
-        price = _price(vars(found.get_prices(datetime.now(timezone.utc))))
-        return price, found.context_window
-    return None, None
-
-
 def _most_reply_tokens(model: str) -> int | None:
     """Return the length of a model's longest reply; None: not known here."""
-    fitting = [start for start in _MOST_REPLY_TOKENS if _spelled(model).startswith(start)]
+    name = _spelled(model).removeprefix("ft:")
+    fitting = [start for start in _MOST_REPLY_TOKENS if name.startswith(start)]
     return _MOST_REPLY_TOKENS[max(fitting, key=len)] if fitting else None
-
-
-def _price(listed: dict[str, Any]) -> ModelPrice | None:
-    if listed.get(_INPUT) is None:
-        return None
-    values = [listed.get(name) for name in (_INPUT, _OUTPUT, _CACHED)]
-    steps = {step.start for value in values for step in getattr(value, "tiers", ())}
-    base = _flat_price(values, lambda value: value.base)
-    if not steps:
-        return base
-    # With several steps the dearest counts from the first one on: too much rather than too little.
-    dearest = _flat_price(values, lambda value: value.tiers[-1].price)
-    return replace(base, long_above_tokens=min(steps), long=dearest)
-
-
-def _flat_price(values: Iterable[Any], of_tiers: Callable[[Any], Decimal]) -> ModelPrice:
-    fresh, output, cached = (of_tiers(one) if hasattr(one, "tiers") else one for one in values)
-    return ModelPrice(input_usd=fresh, output_usd=output or Decimal(0), cached_usd=cached)

@@ -7,12 +7,13 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
+from ..core.records import OutcomeKind
 from .batch_queries import BatchQueries
 from .batch_rows import Ask, BatchRecord, BatchStage, Line, LineEnd, Ready, Refusal, Told
 from .columns import join, text, usd
@@ -49,6 +50,8 @@ class BatchStore(BatchQueries):
     _clock: Clock
     _attempt_ids: Iterator[int]
     _run_id: Callable[[], int]
+    #: Attempts whose answers this run took in that are of no use.
+    unusable: set[int] = field(default_factory=set)
 
     # Files
 
@@ -111,6 +114,8 @@ class BatchStore(BatchQueries):
         What is to be sent again is queued only if a file still asks for it.
         """
         wall_s = self._clock.wall_s()
+        unusable = (end for end in ends if end.outcome.kind is OutcomeKind.UNUSABLE)
+        self.unusable.update(end.sent.attempt_id for end in unusable)
         operations: list[Operation] = [
             Ended(
                 end.sent.attempt_id,

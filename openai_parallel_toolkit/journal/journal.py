@@ -52,6 +52,8 @@ class Journal(JournalQueries):
         self._lock = threading.Lock()
         self._uncommitted: dict[str, FileRecord] = {}
         self._run_id = 0
+        #: The first attempt that this run can have made.
+        self._first_attempt_id = 0
         self.salt = bytes(self.one("SELECT value FROM meta WHERE key = 'salt'") or b"")
         if not self.salt:
             raise damaged(path)
@@ -100,6 +102,8 @@ class Journal(JournalQueries):
     def begin_run(self, hooks_version: str) -> int:
         """Note that a run begins and return its id; durable on return."""
         self._run_id = self._first_free("SELECT max(id) FROM runs")
+        self._first_attempt_id = self._first_free("SELECT max(id) FROM attempts")
+        self.batches.unusable.clear()
         self._write(
             "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
             "VALUES (?, ?, ?, ?, ?)",
@@ -183,10 +187,10 @@ class Journal(JournalQueries):
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
 
-    def failed(self, file_id: int, note: FailureNote, max_file_attempts: int) -> None:
+    def failed(self, file_id: int, note: FailureNote, max_file_attempts: int | None) -> None:
         """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.
 
-        Several times in one run count once.
+        None: this failure puts no file aside. Several times in one run count once.
         """
         self._write(
             "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
@@ -252,12 +256,20 @@ class Journal(JournalQueries):
         cost_usd: Decimal | None,
         done: Done | None = None,
     ) -> None:
-        """The attempt got a usable answer, which is kept unless the call has one.
+        """The attempt got an answer, usable or not, which is kept unless the call has one.
 
         If its cost is not known (None), it stays in doubt up to the most it can cost.
         """
         wall_s, answer = self._clock.wall_s(), (call, body)
         self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, answer), done)
+
+    def is_earlier(self, attempt_id: int) -> bool:
+        """Tell whether an earlier run met the answer of an attempt.
+
+        What a batch of an earlier run brings now counts as met now, if it is unusable.
+        """
+        is_older = attempt_id < self._first_attempt_id
+        return is_older and attempt_id not in self.batches.unusable
 
     def ended(
         self,
@@ -266,7 +278,7 @@ class Journal(JournalQueries):
         cost_usd: Decimal | None = None,
         done: Done | None = None,
     ) -> None:
-        """The attempt ended without a usable answer.
+        """The attempt ended without an answer.
 
         Its cost, None, is not known if the outcome is UNKNOWN, else it is nothing.
         """

@@ -6,6 +6,7 @@ Pure bookkeeping: the pool changes it, under the manager's lock.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from decimal import Decimal
 from enum import Enum
 from random import Random
@@ -15,6 +16,7 @@ from ..core.clock import backoff_s
 from ..core.records import KeyStatus, Need, Outcome, OutcomeKind, RateHints
 from .bucket import RateLimits
 from .config import APIKey
+from .suspicion import Suspicions
 
 _MAX_RETRY_AFTER_S = 600.0
 _MAX_BACKOFF_S = 60.0
@@ -25,11 +27,13 @@ class BlockReason(Enum):
 
     DROPPED = "are dropped"
     NOT_HERE = "do not have the model"
+    REFUSED = "refused the request"
     COOLING = "cool down after a rate limit"
     WINDOW = "send fewer at a time after a rate limit"
     RATE = "are at a limit of requests or tokens per minute"
     FULL = "have as many requests in flight as they may"
     HALF_OPEN = "were dropped in an earlier run and are on trial"
+    SUSPECT = "wait for one answer after a refusal without a reason"
 
 
 class Block(NamedTuple):
@@ -103,16 +107,18 @@ class Group:
 class KeyState:
     """One key and how it stands."""
 
-    def __init__(self, key: APIKey, group: Group, now_s: float) -> None:
+    def __init__(self, key: APIKey, group: Group, now_s: float, suspicions: Suspicions) -> None:
         self.key = key
         self.group = group
         self.in_flight = 0
+        self._in_flight_by_model: Counter[str] = Counter()
+        self._suspicions = suspicions
         #: Why it is never asked again; None: it is.
         self.dropped: str | None = None
         #: Why an earlier run dropped it: it gets one request at a time until one succeeds.
         self.half_open: str | None = None
-        #: Models that it does not have.
-        self.not_here: set[str] = set()
+        #: Why it does not have a model.
+        self.not_here: dict[str, str] = {}
         self.limits = RateLimits(key.rpm, key.tpm, now_s) if key.rpm or key.tpm else None
         self.requests = 0
         self.tokens = 0
@@ -124,15 +130,23 @@ class KeyState:
             return Block(BlockReason.DROPPED)
         if self.not_here and need.model in self.not_here:
             return Block(BlockReason.NOT_HERE)
+        if need.avoid == self.key.name:
+            return Block(BlockReason.REFUSED)
         blocked = self.group.block(need, now_s)
         if blocked is not None:
             return blocked
         if self.half_open is not None and self.in_flight:
             return Block(BlockReason.HALF_OPEN)
+        if self.in_flight and self._awaits_answer(need.model):
+            return Block(BlockReason.SUSPECT)
         most = self.key.max_concurrent_requests
         if most is not None and self.in_flight >= most:
             return Block(BlockReason.FULL)
         return _rate_block(self.limits, need, now_s) if self.limits else None
+
+    def _awaits_answer(self, model: str) -> bool:
+        on_trial = self._suspicions.on_trial(self.key.name)
+        return "" in on_trial or (model in on_trial and self._in_flight_by_model[model] > 0)
 
     def ready_s(self, need: Need, now_s: float) -> float:
         """Return when it may serve `need` if nothing changes; inf: not before something does."""
@@ -140,13 +154,21 @@ class KeyState:
             now_s = blocked.until_s
         return now_s
 
-    def can_ever_serve(self, model: str) -> bool:
-        return self.dropped is None and model not in self.not_here
+    def can_ever_serve(self, model: str, avoid: str = "") -> bool:
+        return self.dropped is None and model not in self.not_here and self.key.name != avoid
+
+    def why_never(self, model: str) -> str:
+        """Return why it can never serve a request for a model, for people."""
+        if self.dropped is not None:
+            return self.dropped
+        told = self.not_here.get(model)
+        return "refused the request" if told is None else f"does not have the model, {told}"
 
     def lend(self, need: Need, now_s: float) -> None:
         """Reserve what `need` asks for."""
         self.in_flight += 1
         self.group.in_flight += 1
+        self._in_flight_by_model[need.model] += 1
         self._take(need.model, 1, need.tokens, now_s)
 
     def settle(self, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float) -> None:
@@ -154,7 +176,8 @@ class KeyState:
         usage, hints = outcome.usage, outcome.hints
         self.in_flight -= 1
         self.group.in_flight -= 1
-        if outcome.kind is OutcomeKind.OK:
+        self._in_flight_by_model[need.model] -= 1
+        if outcome.kind.is_answer:
             self.half_open = None
         if outcome.kind is OutcomeKind.UNSENT:
             self._take(need.model, 0, -need.tokens, now_s)

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 DropListener = Callable[[str, str], None]
 SharedSender = TypeVar("SharedSender")
+#: Outcomes whose words are told as the reason for something.
+_TOLD = (OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE)
 
 
 class APIKeyManager:
@@ -69,7 +71,11 @@ class APIKeyManager:
         self._settings = settings
         self._clock = clock or SystemClock()
         #: What the calls under these keys cost.
-        self.prices = PriceBook(settings.prices, settings.api_base)
+        self.prices = PriceBook(
+            settings.prices,
+            settings.api_base,
+            deployments={key.azure_deployment for key in settings.api_keys},
+        )
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())
@@ -141,8 +147,11 @@ class APIKeyManager:
             raise request.error or _closed()
         return request.lease
 
-    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> None:
-        """Take a lease back, with what became of the request.
+    def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> Outcome:
+        """Take a lease back, with what became of the request, and return what follows for it.
+
+        A refusal that names neither key nor model comes back as KEY_DEAD or NOT_HERE when the key
+        proved to be at fault. If its `suspect` is still set, another key may serve the request.
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
 
@@ -151,7 +160,7 @@ class APIKeyManager:
         """
         if cost_usd is None and outcome.usage is not None:
             cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
-        if outcome.kind is OutcomeKind.KEY_DEAD:
+        if outcome.kind in _TOLD or outcome.suspect is not None:
             outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
@@ -159,8 +168,17 @@ class APIKeyManager:
                 self._set_timer()
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
-        else:
-            self._tell(lease.key_name, settled)
+            return outcome
+        if settled.not_here is not None:
+            logger.warning(
+                "key %s does not have %s: %s; it is not asked for it again in this run",
+                lease.key_name,
+                lease.need.model,
+                settled.not_here,
+                extra={"action": "model_not_here", "key": lease.key_name},
+            )
+        self._tell(lease.key_name, settled)
+        return settled.outcome
 
     def unmetered_leases(self, model: str) -> list[Lease]:
         """Return one lease of every key that can serve a model, for what knows no such limits.

@@ -1,4 +1,7 @@
-"""Those who wait for a key for one model, and which keys need no second look for them."""
+"""Those who wait for a key for one model, and which keys need no second look for them.
+
+Those whom a key has refused wait for another one in a queue of their own.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,11 @@ class ModelQueue:
     when it is worth a look again. So a look at 1,000 keys is short, and most looks are at one.
     """
 
-    def __init__(self, model: str, resting: Iterable[KeyState]) -> None:
+    def __init__(self, need: Need, resting: Iterable[KeyState]) -> None:
         """`resting` are the keys in use, those that have rested longest first."""
-        self.model = model
+        self.model = need.model
+        #: Name of the key that refused them; "": none.
+        self.avoid = need.avoid
         self.requests: OrderedDict[int, LeaseRequest] = OrderedDict()
         #: Clock time, seconds, before which no blocked key is worth a look.
         self.next_s = math.inf

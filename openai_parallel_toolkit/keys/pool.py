@@ -9,7 +9,7 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from ..core.text import brief, counted
 from .config import APIKey
 from .key_state import BlockReason, Group, KeyState
 from .model_queue import LeaseRequest, ModelQueue
+from .suspicion import Suspicions
 
 _REASONS_SHOWN = 20
 _UNUSED = Outcome(kind=OutcomeKind.UNSENT, code="not_used")
@@ -72,6 +73,10 @@ class Settled(NamedTuple):
     requests: Sequence[LeaseRequest] = ()
     #: Why the key was dropped by it; None: it was not.
     dropped: str | None = None
+    #: Why the key is not asked for the model any more; None: it is, or was not before.
+    not_here: str | None = None
+    #: With the blame where it belongs.
+    outcome: Outcome = _UNUSED
 
 
 class Pool:
@@ -87,7 +92,9 @@ class Pool:
         self._groups: dict[str, Group] = {}
         #: Those that are not dropped; who has rested longest comes first.
         self._resting: dict[KeyState, None] = {}
-        self._queues: dict[str, ModelQueue] = {}
+        #: By model, and by the key that those in it avoid.
+        self._queues: dict[tuple[str, str], ModelQueue] = {}
+        self._suspicions = Suspicions()
         self._lent: dict[int, tuple[Lease, KeyState]] = {}
         self._last_id = 0
         self._last_number = 0
@@ -132,7 +139,7 @@ class Pool:
     def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         name = key.group or key.name
         group = self._groups.setdefault(name, Group(name))
-        state = self.states[key.name] = KeyState(key, group, now_s)
+        state = self.states[key.name] = KeyState(key, group, now_s, self._suspicions)
         return self._offer(state, now_s)
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
@@ -141,6 +148,8 @@ class Pool:
         if state is None:
             raise UsageError("no key has this name; status() lists the names", key_name=name)
         state.dropped = state.half_open = None
+        state.not_here.clear()
+        self._suspicions.clear(name)
         return self._offer(state, now_s)
 
     def remove(self, name: str) -> list[LeaseRequest]:
@@ -164,17 +173,17 @@ class Pool:
     def ask(self, request: LeaseRequest, now_s: float) -> list[LeaseRequest]:
         """Serve a request, fail it, or queue it; return others that were served meanwhile."""
         served = self.advance(now_s) if self.waiting and self.next_s() <= now_s else []
-        model = request.need.model
-        queue = self._queues.get(model)
+        need = request.need
+        queue = self._queues.get((need.model, need.avoid))
         if queue is None:
-            queue = self._queues[model] = ModelQueue(model, self._resting)
+            queue = self._queues[need.model, need.avoid] = ModelQueue(need, self._resting)
         if not queue.requests:
-            state = queue.pick(request.need, None, now_s)
+            state = queue.pick(need, None, now_s)
             if state is not None:
                 self._grant(request, state, now_s)
                 return served
-            if not self._can_ever_serve(model):
-                request.error = self._no_usable_key(model)
+            if not self._can_ever_serve(need.model, need.avoid):
+                request.error = self._no_usable_key(need)
                 return served
         self._last_number += 1
         request.number = self._last_number
@@ -214,10 +223,11 @@ class Pool:
         if held is not lease or state is None:
             return None
         del self._lent[lease.id]
-        kind = outcome.kind
+        outcome = self._judged(lease, state, outcome)
+        kind, model = outcome.kind, lease.need.model
         failed: list[LeaseRequest] = []
-        dropped = None
-        if kind is OutcomeKind.OK:
+        dropped = not_here = None
+        if kind.is_answer:
             state.group.answered(lease.id)
         elif kind is OutcomeKind.BUSY and outcome.is_limit:
             wait_s = outcome.retry_after_s
@@ -226,13 +236,23 @@ class Pool:
             # Overloaded: the others go first, though it stays open when it is the only one.
             self._put_last(state)
         elif kind is OutcomeKind.NOT_HERE:
-            state.not_here.add(lease.need.model)
+            if model not in state.not_here:
+                not_here = state.not_here[model] = _reason(outcome)
             failed = self._fail_hopeless()
         elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
             dropped = _reason(outcome)
             failed = self._drop(state, dropped)
         state.settle(lease.need, outcome, cost_usd, now_s)
-        return Settled([*failed, *self._serve_changed(state, now_s)], dropped)
+        served = self._serve_changed(state, now_s)
+        return Settled([*failed, *served], dropped, not_here, outcome)
+
+    def _judged(self, lease: Lease, state: KeyState, outcome: Outcome) -> Outcome:
+        model = lease.need.model
+        if outcome.suspect is not None and not state.can_ever_serve(model):  # known meanwhile
+            kind = OutcomeKind.NOT_HERE if state.dropped is None else OutcomeKind.KEY_DEAD
+            return replace(outcome, kind=kind, suspect=None)
+        has_other = outcome.suspect is not None and self._can_ever_serve(model, state.key.name)
+        return self._suspicions.judged(lease, outcome, newest_id=self._last_id, has_other=has_other)
 
     def fail_all(self, error: BaseException) -> list[LeaseRequest]:
         """Fail everyone who waits."""
@@ -254,18 +274,18 @@ class Pool:
         """Fail those whom no key can serve any more."""
         failed: list[LeaseRequest] = []
         for queue in self.waiting:
-            if not self._can_ever_serve(queue.model):
+            if not self._can_ever_serve(queue.model, queue.avoid):
                 failed += queue.requests.values()
         for request in failed:
-            self._fail(request, self._no_usable_key(request.need.model))
+            self._fail(request, self._no_usable_key(request.need))
         return failed
 
-    def _can_ever_serve(self, model: str) -> bool:
-        return any(state.can_ever_serve(model) for state in self._resting)
+    def _can_ever_serve(self, model: str, avoid: str) -> bool:
+        return any(state.can_ever_serve(model, avoid) for state in self._resting)
 
     def _fail(self, request: LeaseRequest, error: BaseException) -> None:
         request.error = error
-        self._dequeue(self._queues[request.need.model], request)
+        self._dequeue(self._queues[request.need.model, request.need.avoid], request)
 
     def _dequeue(self, queue: ModelQueue, request: LeaseRequest) -> None:
         del queue.requests[request.number]
@@ -331,11 +351,12 @@ class Pool:
             since_s=now_s,
         )
 
-    def _no_usable_key(self, model: str) -> NoUsableKey:
-        reasons = {
-            name: state.dropped or "does not have the model" for name, state in self.states.items()
-        }
-        listed = [f"{name}: {brief(reason)}" for name, reason in reasons.items()]
+    def _no_usable_key(self, need: Need) -> NoUsableKey:
+        model = need.model
+        reasons = {name: state.why_never(model) for name, state in self.states.items()}
+        # The words of a drop were told when it happened; those of a missing model are told here.
+        told = next((n for n, state in self.states.items() if state.dropped is None), "")
+        listed = [f"{n}: {why if n == told else brief(why)}" for n, why in reasons.items()]
         more = len(listed) - _REASONS_SHOWN
         shown = "; ".join(listed[:_REASONS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
         return NoUsableKey(

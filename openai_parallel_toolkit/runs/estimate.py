@@ -11,7 +11,8 @@ from ..core.errors import FilesFailed
 from ..core.records import OutcomeKind
 from ..core.text import counted, duration
 from ..costs.figures import usd_sum, usd_text
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.model_price import BATCH_SHARE
+from ..costs.prices import PriceBook
 from ..journal import FileDetail, JournalReader
 from ..keys import APIKeyManager
 from ..keys.config import APIKey

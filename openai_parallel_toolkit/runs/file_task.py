@@ -13,9 +13,9 @@ from typing import Any
 
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.sender import Sender
-from ..core.errors import HookUnwound, RunStopping, ToolkitError
+from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
-from ..core.records import FailureNote, FileState
+from ..core.records import FailureNote, FileState, OutcomeKind
 from ..files.inputs import signature_of
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
@@ -74,6 +74,7 @@ class FileRunner:
         """
         self.hooks = hooks
         self._max_file_attempts = options.max_file_attempts
+        self._renews = options.retry_failed
         self._session = session
         self._journal = session.journal
         self._register = session.register
@@ -136,6 +137,7 @@ class FileRunner:
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
             absent=asks,
+            renews=self._renews,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),
             clock=self._session.clock,
         )
@@ -207,7 +209,8 @@ class FileRunner:
             place = getattr(error, "filename", None) or self._session.layout.output_root
             self._session.stop.close(as_toolkit_error(error, str(place)))
             return
-        self._fail(task.path, file_calls.file_id, self._note_of(error))
+        is_own = not (isinstance(error, RequestFailed) and error.outcome is OutcomeKind.UNSENT)
+        self._fail(task.path, file_calls.file_id, self._note_of(error), is_own=is_own)
 
     def _is_suspended(self, task: FileTask) -> bool:
         """Let a file wait for what its hooks asked for, whatever they did after that."""
@@ -232,9 +235,10 @@ class FileRunner:
             kind=type(error).__name__, message=clean(str(error))[:2000], trace=clean(trace)[:8000]
         )
 
-    def _fail(self, path: str, file_id: int, note: FailureNote) -> None:
-        """Record a file's failure."""
-        self._journal.failed(file_id, note, max_file_attempts=self._max_file_attempts)
+    def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:
+        """Record a file's failure; one that is not its own does not put it aside."""
+        most = self._max_file_attempts if is_own else None
+        self._journal.failed(file_id, note, max_file_attempts=most)
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
         self._results.add_failed(path, note)
 

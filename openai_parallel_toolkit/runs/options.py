@@ -112,9 +112,11 @@ class RunOptions(CommonOptions):
         GLOBS, tuple, "leave these inputs and folders out; may be given again"
     )
     recursive: bool = _which(FLAG, True, "leave out the folders inside IN")
-    retry_failed: bool = _which(FLAG, False, "also files that were put aside")
+    retry_failed: bool = _which(
+        FLAG, False, "also files that were put aside; what was of no use is asked again"
+    )
     force: bool = _which(
-        FLAG, False, "also files that are done; answers that were paid for are reused"
+        FLAG, False, "also files that are done; answers are reused, but for those of no use"
     )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
     #: Ten times the number of CPUs: the threads mostly wait.

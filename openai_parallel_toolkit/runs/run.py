@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
+from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
 from ..core.errors import ConfigError
 from ..core.filesystem import storage_error
@@ -119,10 +120,11 @@ class FolderRun:
             ToolkitError: what made the run stop; its `summary` tells how far it came.
         """
         session, is_batch = self._session, self._batch_mode is not None
+        run = OpenRun(self._sender, session.context, refuses_untracked=is_batch)
         session.begin(self._hooks.version)
         if self._options.retry_failed:
             session.journal.release_aside()
-        with session.signals, self._sender.run_open(refuses_untracked=is_batch):
+        with session.signals, OpenRun.opened(run):
             self._work_through()
             summary = self._summary()
             session.end(summary)

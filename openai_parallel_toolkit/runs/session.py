@@ -37,7 +37,7 @@ class RunSession:
 
         with RunSession(state_folder, keys, clock=clock) as session:
             session.begin(version)
-            with session.signals, sender.run_open():
+            with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
                 while there is work and not session.is_grace_over():
                     session.look()  # a few times a second, and show session.words(...)
                 summary = ...  # with session.stopped

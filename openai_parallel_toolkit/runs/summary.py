@@ -73,7 +73,13 @@ class CallsSummary(Summary, ABC):
         """As of `Summary`, with those of the calls."""
         told = Summary.as_dict(self)
         told["calls"] = self.calls.as_dict(
-            "sent", "answered", "replayed", "unknown", "prompt_tokens", "completion_tokens"
+            "sent",
+            "answered",
+            "uncounted",
+            "replayed",
+            "unknown",
+            "prompt_tokens",
+            "completion_tokens",
         )
         funds = told.pop("funds")
         told["cap_usd"] = None if funds is None else usd_text(funds.cap_usd)
@@ -83,10 +89,11 @@ class CallsSummary(Summary, ABC):
     def calls_words(self) -> str:
         """Return what became of the calls, and their cost."""
         calls = self.calls
+        silent = f" ({calls.uncounted:,} without usage)" if calls.uncounted else ""
         doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
         return (
-            f"Calls: {calls.sent:,} sent, {calls.answered:,} answered, {calls.replayed:,} replayed"
-            f"{doubt}; {counted(calls.tokens, 'token')}; {calls.cost.words()}."
+            f"Calls: {calls.sent:,} sent, {calls.answered:,} answered{silent}, "
+            f"{calls.replayed:,} replayed{doubt}; {calls.tokens_words}; {calls.cost.words()}."
         )
 
     def funds_words(self, place: str) -> Iterator[str]:
@@ -168,7 +175,7 @@ class RunSummary(CallsSummary):
         if self.aside:
             yield (
                 "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries "
-                "again."
+                "again, and pays anew for answers that were of no use."
             )
         if self.output_file:
             yield f"Output: {self.output_file}"

@@ -22,7 +22,7 @@ from ..core.errors import (
 )
 from ..core.records import CallId, FailureNote, OutcomeKind, Request
 from ..core.text import counted
-from ..costs.prices import BATCH_SHARE, PriceBook
+from ..costs.prices import PriceBook
 from ..files.plan import DueFile
 from ..journal.batch_rows import Ask, Refusal
 from .dry_run import planned_calls
@@ -63,8 +63,7 @@ class PendingRequests:
         refusal = self._refusals.get((call_id.hash, call_id.k, call_id.attempt_try))
         if refusal is not None:
             return _error(refusal)
-        live_usd = self._prices.max_cost_usd(request)
-        cost_usd = None if live_usd is None else live_usd * BATCH_SHARE
+        cost_usd = self._prices.max_cost_usd(request, is_batch=True)
         with self._lock:
             if self._is_closed:
                 return RunStopping()

@@ -10,6 +10,7 @@ from typing import Any
 from .completion import Completion, PaidRequest
 from .refusals import invalid, missing, too_long
 from .schema import fit_schema
+from .usage_forms import filled
 
 #: A user's text that holds this gets finish_reason "content_filter" and no content.
 CONTENT_FILTER_MARKER = "[[content_filter]]"
@@ -89,13 +90,16 @@ def complete_text(
     if most_tokens is not None and any(token_count(part) > most_tokens for part in parts):
         parts, reason = [cut_to_tokens(part, most_tokens) for part in parts], "length"
     completion_tokens = sum(token_count(part) for part in parts)
-    return Completion(
+    tier = paid.body.get("service_tier")
+    bought = Completion(
         parts=tuple(parts),
         finish_reason=reason,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         counted_tokens=prompt_tokens + (most_tokens or completion_tokens),
+        service_tier={"auto": "default"}.get(tier, tier) if isinstance(tier, str) else "",
     )
+    return filled(bought, paid.usage_form)
 
 
 def _answer(paid: PaidRequest, prompt: str, choice: int, form: object) -> str:

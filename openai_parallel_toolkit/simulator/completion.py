@@ -60,6 +60,8 @@ class PaidRequest:
     dice: bytes
     #: Tokens that prompt and reply may have together.
     context_tokens: int
+    #: Of USAGE_FORMS: how it is billed, and told.
+    usage_form: str = "openai"
 
     def number(self, position: int) -> int:
         """Return the `position`-th (0 to 7) of the request's own 32-bit random numbers."""
@@ -82,6 +84,14 @@ class Completion:
     completion_tokens: int
     #: What a limit of tokens per minute counts: the prompt plus the largest reply.
     counted_tokens: int
+    #: Parts of these that have a price, or a place in the usage, of their own.
+    reasoning_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    #: What it was served at; "": as usual.
+    service_tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

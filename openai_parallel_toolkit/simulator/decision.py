@@ -13,6 +13,15 @@ from .http_messages import HttpReply
 from .ledger import Row
 from .refusals import invalid
 
+#: What the ledger has of a completion besides its tokens.
+_PRICED = (
+    "cached_tokens",
+    "cache_write_tokens",
+    "audio_prompt_tokens",
+    "audio_completion_tokens",
+    "service_tier",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
@@ -46,6 +55,7 @@ class Decision:
             request_id=request_id,
             batch=batch,
             custom_id=custom_id,
+            **{name: getattr(bought, name) for name in _PRICED if bought},
         )
 
 
@@ -63,6 +73,7 @@ def paid_request(
         seed=environment.seed,
         dice=hashlib.sha256(b"%d " % environment.seed + view.digest).digest(),
         context_tokens=environment.context_tokens,
+        usage_form=environment.usage_forms.get(model, "openai"),
     )
 
 

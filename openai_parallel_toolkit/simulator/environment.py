@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from .batches.controls import BatchControls, BatchLimits
 from .faults import FaultScript
@@ -30,3 +30,5 @@ class Environment:
     now_s: Callable[[], float]
     #: Runs an action after so many seconds, in the event loop's thread.
     later: Callable[[float, Callable[[], None]], object]
+    #: How models are billed, of USAGE_FORMS; those that are not here: as OpenAI's.
+    usage_forms: Mapping[str, str] = field(default_factory=dict)

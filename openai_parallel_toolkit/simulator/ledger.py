@@ -40,6 +40,13 @@ class Row:
     batch: str = ""
     #: What the line calls itself.
     custom_id: str = ""
+    #: Parts of the tokens that have a price of their own.
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_prompt_tokens: int = 0
+    audio_completion_tokens: int = 0
+    #: What it was served at; "": as usual.
+    service_tier: str = ""
     #: Of the reply, head included.
     bytes_sent: int = 0
     #: Whether the client hung up before the reply was written whole.

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .batches.controls import BatchControls, BatchLimits
 from .environment import Environment
@@ -16,10 +16,12 @@ from .keys import Keyring, SimKey
 from .latency import Latency
 from .ledger import Ledger, Row
 from .service import Service
+from .usage_forms import USAGE_FORMS
 
 _BACKLOG = 2048
 _FLUSH_EVERY_S = 0.2
 _LIMITS = BatchLimits()
+_NO_FORMS: Mapping[str, str] = {}
 
 
 class Simulator:
@@ -34,6 +36,8 @@ class Simulator:
         latency: seconds before each reply, or how they are spread.
         faults: rules; the first that a request meets is played.
         context_tokens: tokens that a prompt and its longest answer may have together.
+        usage_forms: by model, how it is billed and how its replies tell it, of USAGE_FORMS; a model
+            that is not here: as OpenAI does.
         ledger_path: file to which each row is appended as a line of JSON; None: memory only.
         port: 0 takes a free one.
         batch_seconds: from a batch's creation to its end, if its lines take no longer.
@@ -44,7 +48,7 @@ class Simulator:
             the event loop's thread.
 
     Raises:
-        ValueError: the keys contradict each other.
+        ValueError: the keys contradict each other, or there is no such form of usage.
         OSError: the port is taken, or the ledger cannot be opened.
     """
 
@@ -56,6 +60,7 @@ class Simulator:
         latency: Latency | float = 0.0,
         faults: Sequence[Fault] = (),
         context_tokens: int = 128_000,
+        usage_forms: Mapping[str, str] = _NO_FORMS,
         ledger_path: str | None = None,
         port: int = 0,
         batch_seconds: float = 0.4,
@@ -64,6 +69,10 @@ class Simulator:
         clock: Callable[[], float] = time.monotonic,
         on_post: Callable[[Row], None] | None = None,
     ) -> None:
+        unknown = set(usage_forms.values()) - USAGE_FORMS.keys()
+        if unknown:
+            known = ", ".join(USAGE_FORMS)
+            raise ValueError(f"no form of usage is called {min(unknown)!r}; known: {known}")
         keyring = Keyring(keys, clock)
         self.keys = tuple(keys)
         self.script = FaultScript(faults, seed)
@@ -83,6 +92,7 @@ class Simulator:
         environment = Environment(
             seed=seed,
             context_tokens=context_tokens,
+            usage_forms=usage_forms,
             latency=latency if isinstance(latency, Latency) else Latency(latency),
             script=self.script,
             ledger=self.ledger,

@@ -20,6 +20,9 @@ from .ledger import Row
 from .refusals import Refused, named_error, no_api_version
 from .routes import openai_routes
 
+#: As the toolkit says that it wants none.
+_NO_STREAM = b'{"stream":false,'
+
 
 class Service:
     """The provider behind the wire. Touched by the event loop's thread alone."""
@@ -89,7 +92,7 @@ class Service:
             request=request,
             ordinal=ordinal,
             account=self._keyring.find(request.key_value),
-            digest=hashlib.sha256(content).digest(),
+            digest=hashlib.sha256(_asked(content)).digest(),
             is_azure=request.path.startswith("/openai/"),
         )
 
@@ -139,3 +142,8 @@ class Service:
             return 0.0
         environment = self._environment
         return environment.latency.draw_s(environment.seed, view.ordinal, view.digest)
+
+
+def _asked(content: bytes) -> bytes:
+    """Return what a body asks for: that no stream is wanted is what leaving it out says too."""
+    return b"{" + content[len(_NO_STREAM) :] if content.startswith(_NO_STREAM) else content

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import ssl
 import uuid
@@ -30,6 +31,9 @@ from .send_progress import Connector, SendProgress, fault_of
 from .target import key_header, url_of
 
 _CONNECT_TIMEOUT_S = 10.0
+#: What can be answered as a stream; some gateways do so unless they are told not to.
+_STREAMING = frozenset({"/chat/completions", "/completions", "/responses"})
+_NO_STREAM = b'{"stream":false,'
 _CHUNK_BYTES = 1_048_576
 #: For so many connections the limit of this process is raised, where the system lets it.
 _CONNECTIONS = 4_096
@@ -54,7 +58,8 @@ class HttpTransport:
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
         """Send as `Transport.send` says."""
-        exchange = HttpExchange(method="POST", path=request.path, body=request.body)
+        body = self._body_of(request)
+        exchange = HttpExchange(method="POST", path=request.path, body=body)
         return await self.run(exchange, lease, timeout_s=timeout_s, number=str(lease.id))
 
     async def run(
@@ -126,6 +131,15 @@ class HttpTransport:
         head = {name.lower(): value for name, value in reply.headers.items()}
         return RawReply(status=reply.status, headers=head, body=body)
 
+    def _body_of(self, request: Request) -> bytes:
+        """Return the body as it goes out, which asks for no stream; its hash is without that."""
+        body = request.body
+        if request.path not in _STREAMING or (
+            b'"stream":' in body and "stream" in json.loads(body)
+        ):
+            return body
+        return _NO_STREAM + body[1:]
+
     def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
         """Return where an exchange goes, and the headers that carry its key."""
         name, value = key_header(lease)
@@ -153,7 +167,10 @@ class HttpTransport:
 
 
 class EndpointTransport(HttpTransport):
-    """A Transport that sends everything to `url` with `headers`, instead of under a lease's key."""
+    """A Transport that sends everything to `url` with `headers`, instead of under a lease's key.
+
+    Bodies go out as they are.
+    """
 
     def __init__(self, url: str, headers: Mapping[str, Secret]) -> None:
         super().__init__()
@@ -163,6 +180,9 @@ class EndpointTransport(HttpTransport):
     def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
         del exchange, lease
         return self._url, {name: value.reveal() for name, value in self._headers.items()}
+
+    def _body_of(self, request: Request) -> bytes:
+        return request.body
 
     def _proxy_for(self, api_base: str) -> Proxy | None:
         del api_base

@@ -19,7 +19,8 @@ from openai_parallel_toolkit import (
 from openai_parallel_toolkit.batch.judgement import ended_batch, judge_line, line_cost_usd
 from openai_parallel_toolkit.batch.service import BatchIssue, RemoteBatch, read_result
 from openai_parallel_toolkit.core.records import OutcomeKind, Usage
-from openai_parallel_toolkit.costs.prices import ModelPrice, PriceBook
+from openai_parallel_toolkit.costs.model_price import ModelPrice
+from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey, Simulator
 
 TEXTS = [f"text {n}" for n in range(3)]

@@ -32,7 +32,8 @@ from openai_parallel_toolkit.batch.judgement import judge_line
 from openai_parallel_toolkit.batch.service.check import Finding
 from openai_parallel_toolkit.core.errors import JournalError, RunStopping
 from openai_parallel_toolkit.core.records import Outcome, OutcomeKind, Usage, canonical_json
-from openai_parallel_toolkit.costs.prices import ModelPrice, PriceBook
+from openai_parallel_toolkit.costs.model_price import ModelPrice
+from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.journal import Journal
 
 IDS = [f"l{n}" for n in range(6)]

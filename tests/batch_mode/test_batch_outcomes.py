@@ -5,7 +5,17 @@ import json
 
 import pydantic
 import pytest
-from batch_fixture import Ask, Chain, billed_twice, cost_of, lines_of, live_calls, question, until
+from batch_fixture import (
+    Ask,
+    Chain,
+    Twice,
+    billed_twice,
+    cost_of,
+    lines_of,
+    live_calls,
+    question,
+    until,
+)
 
 from openai_parallel_toolkit import (
     BatchOptions,
@@ -13,6 +23,7 @@ from openai_parallel_toolkit import (
     EmbeddingModel,
     FilesFailed,
     Gpt35Turbo,
+    IncompleteAnswer,
     RequestFailed,
     RequestRejected,
     ResponsesModel,
@@ -382,3 +393,29 @@ def test_impossible_options_name_the_field():
         BatchOptions(max_lines=0)
     with pytest.raises(ConfigError, match="poll_s"):
         BatchOptions(poll_s=-1)
+
+
+class Gives(Twice):
+    """Takes a word of its own where an answer is of no use."""
+
+    def process_data(self, data):
+        try:
+            first = request_openai_api(question(f"first of {data}"))
+        except IncompleteAnswer:
+            first = "nothing"
+        return [first, request_openai_api(question(f"second of {data}"))]
+
+
+@pytest.mark.parametrize("finish", ["batch", "live"])
+def test_an_unusable_answer_is_bought_once_a_run_and_again_in_a_later_one(fixture, finish):
+    """The hooks run three times in the first run, and the cut answer is theirs each time."""
+    sim = fixture.simulate(faults=[Fault("empty_content", marker="first of", times=1)])
+    fixture.inputs(1).configure(sim)
+    first = fixture.run(Gives, finish=finish)
+    assert (first.done, sim.ledger.billed()) == (1, 2)
+    with fixture.journal() as journal:
+        kinds = [attempt.ending.kind.value for attempt in journal.file("f000.txt").attempts]
+    assert kinds == ["unusable", "ok"]
+    second = fixture.run(Gives, finish=finish, force=True)
+    assert (second.done, sim.ledger.billed()) == (1, 3)
+    assert "nothing" not in json.loads(fixture.outputs()["f000.json"])

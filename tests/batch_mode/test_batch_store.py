@@ -32,6 +32,7 @@ from store_fixture import (
     suspend,
 )
 
+from openai_parallel_toolkit.core.records import OutcomeKind
 from openai_parallel_toolkit.journal import Journal, repair
 from openai_parallel_toolkit.journal.batch_rows import BatchCounts, BatchStage, Told
 
@@ -391,3 +392,18 @@ class BookMachine(RuleBasedStateMachine):
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_what_an_old_batch_brings_that_is_of_no_use_was_met_by_the_run_that_takes_it_in(journal):
+    """So that its file fails in this run, and a later one asks again."""
+    store = journal.batches
+    suspend(store, 1, ask(1, "bad"), ask(1, "good"), ask(1, "late"))
+    bad, good, late = sent(store, form(store))
+    store.settle([answered(good)])
+    journal.begin_run("v1")
+    store.settle([replace(answered(bad), outcome=replace(OK, kind=OutcomeKind.UNUSABLE))])
+    assert [journal.is_earlier(one.attempt_id) for one in (bad, good)] == [False, True]
+    journal.begin_run("v1")
+    assert all(journal.is_earlier(one.attempt_id) for one in (bad, good, late))
+    again = journal.claim(late.call, key_name="k", model="m", max_cost_usd=None)
+    assert not journal.is_earlier(again)

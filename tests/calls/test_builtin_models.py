@@ -1,6 +1,8 @@
 """The models that come with the package, over the wire."""
 
+import base64
 import json
+import struct
 
 import pytest
 from calls_fixture import Hooks
@@ -13,6 +15,7 @@ from openai_parallel_toolkit import (
     IncompleteAnswer,
     InvalidAnswer,
     OutcomeUnknown,
+    RequestFailed,
     ResponsesModel,
     UsageError,
     request_openai_api,
@@ -29,7 +32,7 @@ def reply(**body):
     return RawReply(status=200, headers={}, body=json.dumps(body).encode())
 
 
-def ask_once(fixture, model, answer):
+def ask_once(fixture, model, answer, **settings):
     """Ask in a hook whose requests are answered so; return the value or the error."""
     got = []
 
@@ -41,7 +44,7 @@ def ask_once(fixture, model, answer):
                 got.append(exc)
 
     fake = FakeTransport(lambda request, lease: answer)
-    fixture.configure(fixture.simulate()).inputs(1).run(Asks, transport=fake)
+    fixture.configure(fixture.simulate()).inputs(1).run(Asks, transport=fake, **settings)
     return got[0]
 
 
@@ -64,8 +67,22 @@ def test_token_numbers_are_one_input_and_lists_of_them_several(fixture):
     assert len(got) == 2
 
 
-def test_vectors_come_in_the_order_of_the_inputs(fixture):
-    rows = [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}]
+def packed(*numbers):
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}],
+        [{"index": 2, "embedding": [2.0]}, {"index": 1, "embedding": [1.0]}],
+        [{"embedding": [1.0]}, {"embedding": [2.0]}],
+        [{"index": None, "embedding": [1.0]}, {"index": None, "embedding": [2.0]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [2.0]}],
+        [{"index": 1, "embedding": packed(2)}, {"index": 0, "embedding": packed(1)}],
+    ],
+)
+def test_vectors_come_in_the_order_of_the_inputs(fixture, rows):
     model = EmbeddingModel(EMBEDDER, ["a", "b"])
     assert ask_once(fixture, model, reply(data=rows)) == [[1.0], [2.0]]
 
@@ -74,9 +91,14 @@ def test_vectors_come_in_the_order_of_the_inputs(fixture):
     "rows",
     [
         [{"index": 0, "embedding": [1.0]}],
-        [{"index": 0, "embedding": [1.0]}] * 2,
+        [{"index": n, "embedding": [1.0]} for n in range(3)],
+        [{"embedding": [1.0]}, {"index": 0, "embedding": [2.0]}],
         ["no row"],
         [{"index": 0}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [None]}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AAA"}],
+        [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "no base64!"}],
     ],
 )
 def test_missing_vectors_are_an_invalid_answer(fixture, rows):
@@ -160,8 +182,17 @@ def test_a_response_that_is_cut_is_incomplete(fixture):
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_a_response_that_failed_is_no_answer(fixture, status):
-    answer = reply(status=status, output=[], error={"code": "server_error", "message": "no"})
-    assert isinstance(ask_once(fixture, ResponsesModel("m", "hello"), answer), OutcomeUnknown)
+    answer = reply(status=status, output=[], error={"code": "server_error", "message": "broke"})
+    got = ask_once(fixture, ResponsesModel("m", "hello"), answer, max_retries=1)
+    assert (type(got), got.outcome.value, got.maybe_billed) == (RequestFailed, "busy", 0)
+    assert "broke" in got.message
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_response_that_failed_without_a_word_is_not_known(fixture, status):
+    answer = reply(status=status, output=[])
+    got = ask_once(fixture, ResponsesModel("m", "hello"), answer, max_unknown=0)
+    assert isinstance(got, OutcomeUnknown)
 
 
 @pytest.mark.parametrize("status", ["queued", "in_progress", "unheard_of"])
@@ -232,7 +263,7 @@ def test_streams_are_refused_before_they_are_paid_for(fixture, model):
     assert sim.ledger.hits() == 0
 
 
-@pytest.mark.parametrize("kind", ["html_200", "cut_body", "503"])
+@pytest.mark.parametrize("kind", ["broken_json", "cut_body", "503"])
 def test_every_model_is_tried_again_as_any_other(fixture, kind):
     sim = fixture.simulate(faults=[Fault(kind, at=[1], retry_after=0.01)])
     assert request_openai_api(EmbeddingModel(EMBEDDER, "text"), fixture.keys(sim))

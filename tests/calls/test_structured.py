@@ -9,6 +9,8 @@ from typing import ClassVar, Generic, TypeVar
 import pydantic
 import pytest
 from calls_fixture import Hooks
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.lib._parsing._completions import type_to_response_format_param
 from openai.lib._pydantic import to_strict_json_schema
 
@@ -26,6 +28,7 @@ from openai_parallel_toolkit import (
     request_reply,
 )
 from openai_parallel_toolkit.calls.models import request_of
+from openai_parallel_toolkit.calls.structured import json_part
 from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Fault
 
@@ -280,3 +283,69 @@ def test_a_dry_run_knows_the_next_try(fixture):
     fixture.run(Rates, transport=saying("no", "no", "no"))
     more = type("MoreTries", (Rates,), {"retries": {"max_validation_retries": 4}})
     assert fixture.run(more, dry_run=True).would_send == 1
+
+
+JSON = '{"stars": 4}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```json\n{JSON}\n```",
+        f"```\n{JSON}\n```",
+        f"``` JSON\n{JSON}```",
+        f"```json {JSON} ```",
+        f"~~~json\n{JSON}\n~~~",
+        f"```json\n{JSON}",
+        f"Here is what you asked for:\n\n```json\n{JSON}\n```\nIs there anything else?",
+        f"<think>Perhaps {{}}?\n```json\n[]\n```</think>\n\n```json\n{JSON}\n```",
+        f"Four, I think.</think>{JSON}",
+        f"<thinking>\nFour.\n</thinking>\n{JSON}",
+    ],
+)
+def test_json_in_a_fence_or_after_thoughts_is_json(text):
+    assert json_part(text) == JSON
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        JSON,
+        '{"code": "```js\\n{}\\n```"}',
+        '"a text with ```json\\n{}\\n``` in it"',
+        f"Either\n```json\n{JSON}\n```\nor\n```json\n{{}}\n```",
+        "```json\nno JSON\n```",
+        '```json\n{"stars": \n```',
+        "no fence at all",
+        "",
+    ],
+)
+def test_what_is_json_already_or_cannot_be_told_stays_as_it_is(text):
+    assert json_part(text) == text
+
+
+def test_a_fence_within_the_json_is_a_part_of_it():
+    inner = '{"code": "```[1]```", "stars": 4}'
+    assert json_part(f"```json\n{inner}\n```") == inner
+
+
+@given(st.text())
+def test_any_text_is_looked_at_for_json(text):
+    assert json_part(text) in text
+
+
+@pytest.mark.parametrize("kind", [Rates, RatesMany, RatesAsync])
+def test_an_answer_in_a_fence_is_paid_once(fixture, kind):
+    fixture.configure(fixture.simulate()).inputs(1)
+    fake = saying(f"Here you are:\n```json\n{JSON}\n```")
+    assert fixture.run(kind, transport=fake).calls.sent == 1
+    assert fixture.outputs() == {"f000.json": 4}
+
+
+def test_cut_answers_of_earlier_runs_use_up_no_validation_retries(fixture):
+    """Each of two runs meets a cut answer; the third may still ask three times for good JSON."""
+    sim = fixture.simulate(faults=[Fault("finish_length", times=2)])
+    fixture.configure(sim).inputs(1)
+    assert [fixture.run(Rates).failed for _ in range(2)] == [1, 1]
+    summary = fixture.run(Rates, transport=saying("no", "no", JSON))
+    assert (summary.done, summary.calls.sent, summary.calls.replayed) == (1, 3, 2)

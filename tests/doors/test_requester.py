@@ -19,6 +19,7 @@ from openai_parallel_toolkit import (
     APIRequestor,
     ConfigError,
     FakeTransport,
+    IncompleteAnswer,
     InvalidAnswer,
     NoUsableKey,
     ParallelToolkit,
@@ -442,3 +443,19 @@ def test_in_a_dry_run_the_whole_list_is_planned_at_once(tmp_path):
         toolkit = Sums(None, "in", "out", key_manager=manager, progress=False, dry_run=True)
         assert toolkit.run().would_send == 5
     assert not transport.sent
+
+
+def test_json_in_a_fence_is_json():
+    api, fake = faked(lambda request, lease: '```json\n{"a": 1}\n```', json_output=True)
+    with api:
+        assert api.get_response(prompts(1)[0]) == {"a": 1}
+    assert len(fake.sent) == 1
+
+
+def test_an_answer_with_nothing_in_it_is_a_failure():
+    class Telling(APIRequester):
+        def handle_retry_error(self, error):
+            return type(error).__name__
+
+    with Simulator(faults=[Fault("empty_content")]) as sim, requester(sim, Telling) as api:
+        assert api.get_response(prompts(1)[0]) == IncompleteAnswer.__name__

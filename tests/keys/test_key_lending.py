@@ -18,7 +18,7 @@ from keys_fixture import (
 )
 
 from openai_parallel_toolkit.core.errors import ConfigError, LeaseTimeout, NoUsableKey, UsageError
-from openai_parallel_toolkit.costs.prices import ModelPrice
+from openai_parallel_toolkit.costs.model_price import ModelPrice
 from openai_parallel_toolkit.keys import APIKeyManager, default_manager
 from openai_parallel_toolkit.keys.config import DEFAULT_API_BASE
 
@@ -103,7 +103,7 @@ def test_no_key_left_fails_at_once_with_every_reason():
         manager.lease(need())
     assert caught.value.reasons == {
         "key-1": "401 invalid_api_key: no such key",
-        "key-2": "does not have the model",
+        "key-2": "does not have the model, 404",
     }
     assert "key-1: 401 invalid_api_key" in str(caught.value)
     assert "sk-" not in str(caught.value)

@@ -46,6 +46,14 @@ def test_what_nobody_knows_the_cost_of_counts_at_its_most(kind):
     assert (figures.max_cost_usd, figures.unpriced) == (0, 1)
 
 
+def test_answers_that_do_not_say_what_they_used_are_told():
+    assert figures_after(OutcomeKind.OK).uncounted == 1
+    assert figures_after(OutcomeKind.OK).tokens_words == "tokens unknown"
+    told = figures_after(OutcomeKind.OK, usage=Usage(prompt_tokens=3), cost_usd=Decimal(1))
+    assert (told.uncounted, told.tokens_words) == (0, "3 tokens")
+    assert (told + figures_after(OutcomeKind.OK)).uncounted == 1
+
+
 @pytest.mark.parametrize("kind", [OutcomeKind.BUSY, OutcomeKind.REJECTED, OutcomeKind.UNSENT])
 def test_what_is_not_billed_costs_nothing(kind):
     figures = figures_after(kind)
@@ -61,6 +69,8 @@ def test_what_is_not_billed_costs_nothing(kind):
         ("0.5", "1", 0, "$0.5000 known, at most $1.0000", ("0.5", "1")),
         ("0.5", "0.5", 2, "$0.5000 and 2 calls without a price", ("0.5", None)),
         ("0", "0", 1, "cost unknown (no price is set for the model)", (None, None)),
+        ("0", "0.25", 0, "cost unknown, at most $0.2500", (None, "0.25")),
+        ("0", "1", 1, "cost unknown, at most $1.0000 and 1 call without a price", (None, None)),
     ],
 )
 def test_a_cost_is_told_in_words_and_json_and_what_is_unknown_is_never_0(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from openai_parallel_toolkit.calls.models import ChatModel, make_request, request_of
 from openai_parallel_toolkit.core.records import Usage
-from openai_parallel_toolkit.costs.prices import ModelPrice, PriceBook
+from openai_parallel_toolkit.costs.model_price import ModelPrice
+from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.costs.tokens import DEFAULT_REPLY_TOKENS
 
 OPENAI = "https://api.openai.com/v1"
 MILLION = Usage(prompt_tokens=1_000_000, completion_tokens=1_000_000)
 OWN = ModelPrice(input_usd=Decimal(1), output_usd=Decimal(2))
+DEAR = ModelPrice(input_usd=Decimal(10), output_usd=Decimal(20))
 #: The list needs Python 3.11.
 listed = pytest.mark.skipif(sys.version_info < (3, 11), reason="the list needs Python 3.11")
 
@@ -62,6 +65,112 @@ def test_an_own_price_holds_for_dated_versions_that_are_not_listed():
 @listed
 def test_a_model_that_is_charged_by_something_else_than_tokens_has_no_price():
     assert both("whisper-1") is None
+
+
+@pytest.mark.parametrize("model", ["m-2026-11-01", "m-20261101", "m@20261101", "m-1101"])
+def test_an_own_price_holds_for_dated_names_before_the_list(model):
+    assert both(model, {"m": OWN}) == 3
+
+
+@listed
+def test_an_own_price_of_the_plain_name_wins_over_the_list_price_of_the_dated_one():
+    assert both("gpt-4o-2024-08-06", {"gpt-4o": OWN}) == 3
+    assert both("gpt-4o-2024-08-06", {"gpt-4o": OWN, "gpt-4o-2024-08-06": DEAR}) == 30
+
+
+@listed
+@pytest.mark.parametrize(
+    ("model", "usd"),
+    [
+        ("ft:gpt-4o-mini-2024-07-18:org::id", "1.5"),
+        ("ft:gpt-4o-2024-08-06:org:name:id", "18.75"),
+        ("gpt-4o-mini-2024-07-18.ft-id", "1.5"),
+        ("ft:gpt-4-0613:org::id", None),
+        ("ft:gpt-4.1-mini-2025-04-14:org::id", None),
+        ("gpt-4o-2024-08-06.ft-id", None),
+    ],
+)
+def test_a_fine_tuned_model_has_its_own_price_or_none_and_never_that_of_its_base(model, usd):
+    assert both(model) == (None if usd is None else Decimal(usd))
+
+
+@pytest.mark.parametrize(
+    "given", ["ft:gpt-4o-2024-08-06:org::id", "ft:gpt-4o-2024-08-06", "ft:gpt-4o"]
+)
+def test_an_own_price_holds_for_a_fine_tuned_model(given):
+    assert both("ft:gpt-4o-2024-08-06:org::id", {given: OWN}) == 3
+    assert both("ft:gpt-4.1-2025-04-14:org::id", {"gpt-4.1": OWN}) is None
+
+
+def test_a_deployments_own_price_counts_for_what_it_served_and_for_the_most():
+    book = PriceBook({"m": OWN, "mine": DEAR}, deployments={"mine", "other", None})
+    assert book.cost_usd("m", MILLION) == book.cost_usd("m", MILLION, "other") == 3
+    assert book.cost_usd("m", MILLION, "mine") == 30
+    request = request_of(ChatModel("m", content="hello", max_tokens=1_000_000))
+    assert book.max_cost_usd(request) > 20
+
+
+TIERED = replace(OWN, tiers={"flex": replace(OWN, output_usd=Decimal(1)), "priority": DEAR})
+
+
+@pytest.mark.parametrize(
+    ("tier", "usd"),
+    [
+        (None, 3),
+        ("default", 3),
+        ("on_demand", 3),
+        ("flex", 2),
+        ("priority", 30),
+        ("scale", None),
+        ("not said", None),
+        ("batch", "1.5"),
+    ],
+)
+def test_a_service_tier_has_its_own_price_or_none(tier, usd):
+    usage = replace(MILLION, service_tier=tier)
+    assert TIERED.cost_usd(usage) == (None if usd is None else Decimal(usd))
+
+
+@pytest.mark.parametrize(("tier", "usd"), [("priority", 20), ("flex", 2), ("default", 2)])
+def test_a_request_is_held_at_its_tier_or_the_plain_price_whichever_is_more(tier, usd):
+    request = request_of(ChatModel("m", content="", max_tokens=10**6, service_tier=tier))
+    most = PriceBook({"m": TIERED}).max_cost_usd(request)
+    assert most == pytest.approx(Decimal(usd), abs=Decimal("0.01"))
+
+
+def test_a_request_for_a_tier_without_a_price_cannot_be_held_to_a_cost():
+    request = request_of(ChatModel("m", content="", service_tier="flex"))
+    assert PriceBook({"m": OWN}).max_cost_usd(request) is None
+
+
+def test_what_is_asked_in_a_batch_is_held_at_the_price_of_batches():
+    request = request_of(ChatModel("m", content="", max_tokens=10**6, service_tier="flex"))
+    most = PriceBook({"m": OWN}).max_cost_usd(request, is_batch=True)
+    assert most == pytest.approx(Decimal(1), abs=Decimal("0.01"))
+
+
+@listed
+@pytest.mark.parametrize(
+    ("model", "tier", "usd"),
+    [("gpt-4o", "priority", "21.25"), ("gpt-4o", "flex", None), ("gpt-4o", "batch", "6.25")],
+)
+def test_the_list_knows_the_prices_of_tiers(model, tier, usd):
+    cost_usd = PriceBook({}, OPENAI).cost_usd(model, replace(MILLION, service_tier=tier))
+    assert cost_usd == (None if usd is None else Decimal(usd))
+
+
+def test_audio_has_its_own_price_or_none():
+    spoken = replace(MILLION, audio_prompt_tokens=500_000, audio_completion_tokens=500_000)
+    assert OWN.cost_usd(spoken) is None
+    price = replace(OWN, audio_input_usd=Decimal(10), audio_output_usd=Decimal(20))
+    assert price.cost_usd(spoken) == Decimal("16.5")
+
+
+def test_what_is_written_into_the_cache_has_its_own_price():
+    price = replace(OWN, cache_write_usd=Decimal(4), cached_usd=Decimal("0.5"))
+    usage = Usage(prompt_tokens=1_000_000, cached_tokens=500_000, cache_write_tokens=250_000)
+    assert price.cost_usd(usage) == Decimal("1.5")
+    assert OWN.cost_usd(usage) == 1
 
 
 def test_cached_tokens_have_their_own_price():

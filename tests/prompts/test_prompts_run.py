@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from openai_parallel_toolkit import FakeTransport
 from openai_parallel_toolkit.api.prompts import PromptsOptions
 from openai_parallel_toolkit.core.errors import (
     BudgetExceeded,
@@ -15,6 +16,7 @@ from openai_parallel_toolkit.core.errors import (
     StorageError,
     UsageError,
 )
+from openai_parallel_toolkit.core.records import RawReply
 from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import Fault, Latency, SimKey
 
@@ -283,3 +285,44 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(fixture):
 def test_a_setting_that_cannot_work_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PromptsOptions(input_path="i", output_path="o", **wrong)
+
+
+def test_an_answer_that_was_cut_is_written_with_its_ending(fixture):
+    fixture.simulate(faults=[Fault("finish_length")])
+    assert fixture.numbers(1).run().answered == 1
+    (line,) = fixture.lines()
+    assert (line["finish_reason"], bool(line["content"])) == ("length", True)
+
+
+def test_an_answer_with_nothing_in_it_is_a_failure_and_is_asked_again(fixture):
+    sim = fixture.simulate(faults=[Fault("empty_content", marker="number 1", times=2)])
+    first = fixture.numbers(3).run()
+    assert (first.answered, first.failed) == (2, 1)
+    assert [line.get("error", {}).get("kind") for line in fixture.lines()] == [
+        None, "IncompleteAnswer", None
+    ]  # fmt: skip
+    assert fixture.run().failed == 1
+    last = fixture.run()
+    assert (last.answered, last.failed, last.calls.sent) == (3, 0, 1)
+    assert "number 1" in fixture.lines()[1]["content"]
+    assert (sim.ledger.billed(), fixture.run().was_done) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "embedding"),
+    [
+        ([{"embedding": [1.0]}, {"embedding": [2.0]}], [[1.0], [2.0]]),
+        ([{"index": 1, "embedding": "AAAAQA=="}, {"index": 0, "embedding": [1.0]}], [[1.0], [2.0]]),
+        ([{"index": 0, "embedding": [1.0]}], None),
+    ],
+)
+def test_vectors_are_as_many_as_the_texts_in_their_order(fixture, rows, embedding):
+    def answer(request, lease):
+        return RawReply(status=200, headers={}, body=json.dumps({"data": rows}).encode())
+
+    fixture.simulate()
+    line = {"url": "/v1/embeddings", "body": {"model": "m", "input": ["a", "b"]}}
+    fixture.write(line).run(transport=FakeTransport(answer))
+    (found,) = fixture.lines()
+    assert found.get("embedding") == embedding
+    assert ("error" in found) == (embedding is None)

@@ -133,7 +133,7 @@ def test_sends_the_bytes_of_the_body_once_under_the_leased_key(sender: Sender) -
     assert headers["user-agent"].startswith("openai-parallel-toolkit")
     assert re.fullmatch(r"[0-9a-f]{32}-7", headers["x-client-request-id"])
     assert "api-key" not in headers
-    assert body == BODY
+    assert body == b'{"stream":false,' + BODY[1:]
     assert reply == RawReply(status=200, headers=reply.headers, body=OK_BODY)
 
 

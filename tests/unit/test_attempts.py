@@ -1,5 +1,7 @@
 """What happens to one call, decided without sending anything."""
 
+from dataclasses import replace
+
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
@@ -41,16 +43,21 @@ class Chance:
 class Story:
     """Plays a call against scripted ends and remembers what it was asked to do.
 
-    `share` of the longest pause is taken each time: what chance decides elsewhere.
+    `share` of the longest pause is taken each time: what chance decides elsewhere. `judge` stands
+    for the keys, which put the blame where it belongs.
     """
 
-    def __init__(self, *ends, policy=None, send_takes_s=1.0, share=0.5, request=None):
+    def __init__(
+        self, *ends, policy=None, send_takes_s=1.0, share=0.5, request=None, judge=lambda o: o
+    ):
         self.clock = FakeClock()
         self.ends = list(ends)
         self.sends = 0
         self.pauses = []
         self.outcomes = []
         self.timeouts = []
+        self.judge = judge
+        self.avoided = []
         self.send_takes_s = send_takes_s
         self.steps = attempts.ask(
             request or request_of(Gpt35Turbo("hello")),
@@ -72,9 +79,10 @@ class Story:
 
     def do(self, step):
         if isinstance(step, attempts.Admit):
+            self.avoided.append(step.need.avoid)
             return Lease(
                 id=1,
-                key_name="key-1",
+                key_name=f"key-{len(self.avoided)}",
                 secret=Secret("x"),
                 api_base="http://localhost",
                 need=Need(model="m", tokens=1),
@@ -89,6 +97,7 @@ class Story:
             return self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
         if isinstance(step, attempts.End):
             self.outcomes.append(step.outcome.kind)
+            return self.judge(step.outcome)
         if isinstance(step, attempts.Pause):
             self.pauses.append(step.seconds)
             self.clock.advance(step.seconds)
@@ -112,6 +121,44 @@ def test_a_dead_key_costs_one_hit_and_no_retry():
     story = Story(NO_QUOTA, GOOD, policy=attempts.Policy(max_retries=0, max_unknown=0))
     story.play()
     assert story.outcomes == [OutcomeKind.KEY_DEAD, OutcomeKind.OK]
+
+
+def nobody_else(outcome):
+    """The keys find the request itself at fault, or have no other key for it."""
+    return replace(outcome, suspect=None)
+
+
+def test_a_refusal_that_names_nobody_is_asked_once_more_under_another_key():
+    story = Story(error(403), GOOD, policy=attempts.Policy(max_retries=0))
+    assert story.play().text == "hi"
+    assert story.avoided == ["", "key-1"]
+    assert story.pauses == []
+
+
+def test_where_no_other_key_is_to_be_asked_it_is_the_requests_own():
+    story = Story(error(403), GOOD, judge=nobody_else)
+    with pytest.raises(RequestRejected, match="no"):
+        story.play()
+    assert story.sends == 1
+
+
+def test_when_the_key_is_blamed_the_request_goes_on_as_if_it_had_not_been_refused():
+    story = Story(
+        error(402),
+        GOOD,
+        judge=lambda o: replace(o, kind=OutcomeKind.KEY_DEAD, suspect=None) if o.suspect else o,
+    )
+    assert story.play().text == "hi"
+    assert story.avoided == ["", ""]
+
+
+def test_a_page_where_no_api_was_ever_seen_is_told_as_a_wrong_base_url_and_not_as_billed():
+    page = RawReply(status=200, headers={"content-type": "text/html"}, body=b"<html>")
+    story = Story(page, judge=lambda o: replace(o, kind=OutcomeKind.UNSENT, suspect=None))
+    with pytest.raises(RequestFailed, match="api_base") as caught:
+        story.play()
+    assert (caught.value.outcome, caught.value.maybe_billed) == (OutcomeKind.UNSENT, 0)
+    assert story.sends == 1
 
 
 def test_a_refusal_is_never_sent_again():

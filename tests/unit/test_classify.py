@@ -44,14 +44,15 @@ CHOICE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
         (end(200, {"error": {"code": 429, "message": "slow down"}}), "busy"),
         (end(200, {"error": {"code": 502, "message": "upstream"}}), "busy"),
         (end(200, {"error": {"code": 401, "message": "no"}}), "key_dead"),
-        (end(200, {"error": {"code": 0, "message": "no"}}), "unknown"),
-        (end(200, {"error": {"code": 200, "message": "no"}}), "unknown"),
-        (end(200, {"error": {"code": 1302, "message": "no"}}), "unknown"),
+        (end(200, {"error": {"code": 0, "message": "no"}}), "busy"),
+        (end(200, {"error": {"code": 200, "message": "no"}}), "busy"),
+        (end(200, {"error": {"code": 1302, "message": "no"}}), "busy"),
         (end(429, error("rate_limit_exceeded")), "busy"),
         (end(429, error("insufficient_quota", "insufficient_quota")), "key_dead"),
         (end(429, error(None, "insufficient_quota")), "key_dead"),
         (end(429, b"<html>slow down</html>"), "busy"),
         (end(408), "busy"),
+        (end(498, error("capacity_exceeded")), "busy"),
         (end(409, error()), "busy"),
         (end(500, error()), "busy"),
         (end(500, error("insufficient_quota", "insufficient_quota")), "busy"),
@@ -67,12 +68,15 @@ CHOICE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
         (end(524, b"<html>"), "unknown"),
         (end(401, error("invalid_api_key")), "key_dead"),
         (end(401, error("account_deactivated")), "key_dead"),
-        (end(402, error()), "key_dead"),
-        (end(403, error()), "key_dead"),
+        (end(402, error()), "rejected"),
+        (end(402, error("insufficient_balance")), "key_dead"),
+        (end(403, error()), "rejected"),
+        (end(403, error("insufficient_quota")), "key_dead"),
         (end(403, error("model_not_found")), "not_here"),
         (end(404, error("model_not_found")), "not_here"),
         (end(404, error("DeploymentNotFound")), "not_here"),
-        (end(404, b"page not found"), "not_here"),
+        (end(404, error()), "rejected"),
+        (end(404, b"page not found"), "rejected"),
         (end(400, error("context_length_exceeded")), "rejected"),
         (end(400, error("content_filter")), "rejected"),
         (end(413), "rejected"),
@@ -89,7 +93,7 @@ def test_each_end_has_its_outcome(ended, kind):
 def test_an_answer_without_text_is_still_an_answer_and_says_why():
     reply = end(200, {"choices": [{"message": {"content": None}, "finish_reason": "length"}]})
     outcome, answer = classify(reply, CHAT, wall_s=0, clean=str)
-    assert outcome.kind is OutcomeKind.OK
+    assert outcome.kind is OutcomeKind.UNUSABLE
     assert (answer.text, answer.finish_reason) == ("", "length")
 
 
@@ -122,7 +126,7 @@ def test_no_retry_after_can_break_the_reading(text):
 @given(st.integers(100, 599), st.binary(max_size=200))
 def test_any_reply_has_an_outcome(status, body):
     outcome, answer = classify(end(status, body), CHAT, wall_s=0, clean=str)
-    assert (answer is not None) == (outcome.kind is OutcomeKind.OK)
+    assert (answer is not None) == outcome.kind.is_answer
 
 
 json_values = st.recursive(

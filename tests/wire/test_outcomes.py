@@ -28,7 +28,6 @@ LOST = [
     "reset_before",
     "reset_during",
     "close_before",
-    "html_200",
     "broken_json",
     "no_choices",
     "504",

@@ -82,6 +82,8 @@ class Job:
     model: str = ""
     #: None: not counted.
     prompt_tokens: int | None = None
+    #: As counted, else about.
+    likely_tokens: int = 0
     #: Why the whole input failed; empty when it did not.
     findings: tuple[Finding, ...] = ()
     #: How many there are in all.

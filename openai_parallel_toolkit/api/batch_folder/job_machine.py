@@ -34,8 +34,6 @@ _Made = TypeVar("_Made")
 #: About three hours at the usual pace.
 _MOST_REFUSED = 20
 _NAME_CHARS = 60
-#: Of a text in JSON; only whether there is room at all is judged by it.
-_BYTES_PER_TOKEN = 4
 
 
 class Stop:
@@ -125,7 +123,7 @@ class JobStateMachine:
         return await in_thread(self.files.check, job)
 
     async def _begin_round(self, job: Job) -> Job:
-        tokens = job.prompt_tokens or job.size_bytes // _BYTES_PER_TOKEN
+        tokens = job.likely_tokens
         lease = await self._key_for(job, tokens)
         if lease is None:
             barred = self._clients.barred(job.model)

@@ -21,7 +21,7 @@ from ...calls.responses import parse_object
 from ...calls.usage import read_usage
 from ...core.errors import UsageError
 from ...core.records import Outcome, OutcomeKind, Reply, Usage
-from ...costs.prices import BATCH_SHARE, PriceBook
+from ...costs.prices import PriceBook
 from .job import LineFigures
 
 _MARK = b"\xef\xbb\xbf"
@@ -204,27 +204,21 @@ def _most_usd(line: bytes, prices: PriceBook) -> Decimal | None:
     body, url = raw.get("body"), str(raw.get("url")).removeprefix("/v1")
     try:
         model = str(body["model"]) if isinstance(body, dict) else ""
-        live_usd = prices.max_cost_usd(make_request(url, model, body))
+        return prices.max_cost_usd(make_request(url, model, body), is_batch=True)
     except (KeyError, UsageError):  # it cannot be told what it asks for
         return None
-    return None if live_usd is None else BATCH_SHARE * live_usd
 
 
 def _counted(
     figures: LineFigures, result: ResultLine, prices: PriceBook, model: str
 ) -> LineFigures:
     raw: dict[str, Any] = parse_object(result.body) or {}
-    found, before = read_usage(raw), figures.usage
-    usage = found or Usage()
+    found = read_usage(raw)
     cost_usd = line_cost_usd(prices, model, result.body, found)
     return replace(
         figures,
         answered=figures.answered + 1,
-        usage=Usage(
-            prompt_tokens=before.prompt_tokens + usage.prompt_tokens,
-            completion_tokens=before.completion_tokens + usage.completion_tokens,
-            cached_tokens=before.cached_tokens + usage.cached_tokens,
-        ),
+        usage=figures.usage + (found or Usage()),
         cost_usd=figures.cost_usd + (cost_usd or 0),
         # Without usage it is in doubt.
         unpriced=figures.unpriced + (found is not None and cost_usd is None),

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...core.text import brief, counted
-from ...costs.figures import Cost
+from ...costs.figures import Cost, token_words
 from ...runs.summary import SEE_THE_ERROR, Summary
 from .job import Job
 
@@ -92,10 +92,10 @@ class BatchFolderSummary(Summary):
         yield "Files: " + self.time_words(
             (self.done, f"done{partly}"), (self.failed, "failed"), (self.left, "left")
         )
-        tokens = self.prompt_tokens + self.completion_tokens
+        tokens = token_words(self.prompt_tokens + self.completion_tokens, self.lines_answered)
         yield (
             f"Lines: {self.lines_answered:,} answered, {self.lines_failed:,} failed; "
-            f"{counted(tokens, 'token')}; {self.cost.words('line')} at batch prices."
+            f"{tokens}; {self.cost.words('line')} at batch prices."
         )
         if self.lines_in_doubt:
             lines = counted(self.lines_in_doubt, "line")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ...calls.call_list import CallList
-from ...calls.responses import parse_object, read_answer
+from ...calls.responses import read_answer, read_body
 from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
@@ -19,7 +19,7 @@ from ...runs.session import RunSession
 from .lines import PromptLine
 from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
-from .results import FailedLines, LineResult, output_line
+from .results import FailedLines, LineResult, mistake_in, output_line
 
 #: How often the caller looks around.
 TICK_S = 0.2
@@ -86,8 +86,7 @@ class Asking:
             assert line.mistake is not None
             deliver(line.mistake)
             return
-        call = self._call_id(line.request, k)
-        kept = self._kept(call, line.request)
+        call, kept = self._last_try(line, line.request, k)
         if kept is None:
             submitted = SubmittedCall(request=line.request, id=call, context=self.session.context)
             self.sender.submit(submitted, deliver)
@@ -103,8 +102,9 @@ class Asking:
                 (position, line, _), result = self._arrived.get(timeout=patience_s)
                 patience_s = 0
                 calls.took()
-                if isinstance(result, BaseException):
-                    self._not_answered(position, line, result)
+                mistake = mistake_in(line, result) if isinstance(result, Reply) else result
+                if mistake is not None:
+                    self._not_answered(position, line, mistake)
                 else:
                     self._order.end(position, ANSWERED)
                     self.answered += 1
@@ -136,15 +136,20 @@ class Asking:
         if line is not None and end != ANSWERED:
             return line, self.failed.at(end)
         if line is not None and line.request is not None:
-            answer = self._kept(self._call_id(line.request, k), line.request)
+            _, answer = self._last_try(line, line.request, k)
             if answer is not None:
                 return line, answer
         raise UsageError("the input was changed meanwhile; run again: no answer is paid twice")
 
-    def _call_id(self, request: Request, k: int) -> CallId:
-        return CallId(file_id=self.file_id, hash=request.hash, k=k)
+    def _last_try(self, line: PromptLine, request: Request, k: int) -> tuple[CallId, Reply | None]:
+        """Return the last try of a line and its answer; those before it were of no use."""
+        call = CallId(file_id=self.file_id, hash=request.hash, k=k)
+        while (reply := self._kept(call, request)) and mistake_in(line, reply) is not None:
+            call = replace(call, attempt_try=call.attempt_try + 1)
+        return call, reply
 
     def _kept(self, call: CallId, request: Request) -> Reply | None:
         stored = self.session.journal.answer(call)
-        raw = None if stored is None else parse_object(stored.body())
-        return None if raw is None else read_answer(request.path, raw)
+        raw = None if stored is None else read_body(stored.body())
+        clean = self.sender.keys.redactor.clean
+        return None if raw is None else read_answer(request.path, raw, clean=clean)

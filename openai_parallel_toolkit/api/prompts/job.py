@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from ...calls.admission import RateLimiter
+from ...calls.open_runs import OpenRun
 from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
@@ -22,9 +23,6 @@ from .asking import TICK_S, Asking
 from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
 from .results import FailedLines
-
-#: A file of prompts is never put aside: each run asks its failed lines again.
-_NEVER = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +138,12 @@ class PromptsRun:
         )
         session.begin(options.version)
         session.journal.opened(file_id)
-        with session.signals, sender.run_open():
+        with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
             is_whole = self._ask_all()
             if self._failed.count:
                 words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
                 note = FailureNote(kind="LinesFailed", message=words)
-                session.journal.failed(file_id, note, _NEVER)
+                session.journal.failed(file_id, note, None)  # each run asks its failed lines again
             elif is_whole:
                 session.journal.done_file(file_id, options.version, self._signature)
             summary = self._summary(is_whole=is_whole)

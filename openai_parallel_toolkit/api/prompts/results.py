@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ...core.errors import RequestFailed, ToolkitError
+from ...calls.responses import is_worth_keeping
+from ...calls.structured import embedding, incomplete
+from ...core.errors import InvalidAnswer, RequestFailed, ToolkitError
 from ...core.records import Reply
 from ...runs.results import FailuresFile, json_line
 from .lines import EMBEDDINGS, PromptLine
@@ -34,12 +36,24 @@ class FailedLines(FailuresFile):
         return self.add(kind, message, told)
 
 
+def mistake_in(line: PromptLine, reply: Reply) -> RequestFailed | None:
+    """Return why a reply cannot stand in a line's place; None: it can."""
+    if not is_worth_keeping(reply):
+        return incomplete(reply)
+    if line.request is not None and line.request.path == EMBEDDINGS:
+        try:
+            embedding(reply, line.body["input"])
+        except InvalidAnswer as exc:
+            return exc
+    return None
+
+
 def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
     told = {"line": line.number, **line.ids}
     if not isinstance(result, Reply):
         return {**told, "error": {"kind": result["kind"], "message": result["message"]}}
     if line.request is not None and line.request.path == EMBEDDINGS:
-        told["embedding"] = _vectors(line.body.get("input"), result.raw)
+        told["embedding"] = embedding(result, line.body["input"])
     else:
         told.update(content=result.text.strip(), finish_reason=result.finish_reason)
     calls = _tool_calls(result.raw)
@@ -48,18 +62,10 @@ def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
     return {**told, "model": result.model, "usage": asdict(result.usage)}
 
 
-def _vectors(given: Any, raw: Mapping[str, Any]) -> Any:
-    """Return the vector of a text, or the list of vectors of a list of texts."""
-    rows = [row for row in raw["data"] if isinstance(row, dict)]
-    rows.sort(key=lambda row: row.get("index", 0))
-    found = [row.get("embedding") for row in rows]
-    is_one = isinstance(given, str) or all(isinstance(part, int) for part in given)
-    return found[0] if is_one and found else found
-
-
 def _tool_calls(raw: Mapping[str, Any]) -> Any:
     choices = raw.get("choices")
-    return choices[0]["message"].get("tool_calls") if choices else None
+    message = choices[0].get("message") if choices else None
+    return message.get("tool_calls") if isinstance(message, dict) else None
 
 
 def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:

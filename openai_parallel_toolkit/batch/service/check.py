@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn
 
+from ...costs.media import media_of
+from ...costs.tokens import estimate_tokens
+
 #: What lines may ask for. Source: https://platform.openai.com/docs/api-reference/batch (2026-11).
 OPENAI_URLS = frozenset(
     {
@@ -66,8 +69,11 @@ class FileCheck:
     size_bytes: int
     #: Whether it begins with a byte order mark, which no provider takes: send it without.
     has_mark: bool
-    #: Tokens of the texts that its lines send; None: not counted.
+    #: Tokens of the texts that its lines send, and about those of their images, audio and
+    #: documents; None: not counted.
     prompt_tokens: int | None
+    #: The same, or about, where they are not counted.
+    likely_tokens: int = 0
     lines: int = 0
     #: URL of its lines; "" when none is usable.
     url: str = ""
@@ -183,7 +189,7 @@ class _LineChecks:
         self._look_at_id(number, raw)
         self._look_at_method(number, raw)
         self._look_at_url(number, raw)
-        self._look_at_body(number, raw)
+        self._look_at_body(number, raw, len(line))
 
     def _look_at_id(self, number: int, raw: Mapping[str, Any]) -> None:
         custom_id = raw.get("custom_id")
@@ -215,7 +221,7 @@ class _LineChecks:
         else:
             self.found.url = url
 
-    def _look_at_body(self, number: int, raw: Mapping[str, Any]) -> None:
+    def _look_at_body(self, number: int, raw: Mapping[str, Any], size_bytes: int) -> None:
         body = raw.get("body")
         if not isinstance(body, dict):
             self.find("missing_field", "it has no body (an object)", number)
@@ -234,9 +240,13 @@ class _LineChecks:
             if inputs > MAX_INPUTS:
                 told = f"it asks for {inputs:,} embeddings, more than {MAX_INPUTS:,}; split it"
                 self.find("too_many_inputs", told, number)
-        if self._count is not None:
+        media = media_of(body, self.found.model)
+        if self._count is None:
+            self.found.likely_tokens += estimate_tokens(size_bytes, media)
+        else:
             tokens = sum(self._count(text, self.found.model) for text in _texts(body))
-            self.found.prompt_tokens = (self.found.prompt_tokens or 0) + tokens
+            self.found.likely_tokens += tokens + (0 if media is None else media.likely_tokens)
+            self.found.prompt_tokens = self.found.likely_tokens
 
 
 def read_strictly(line: bytes) -> Any:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
 from ...calls.classify import classify
+from ...calls.refusals import of_no_text
 from ...calls.responses import parse_object
 from ...core.checkpoint import checkpoint
 from ...core.clock import backoff_s
@@ -299,7 +300,7 @@ class BatchService:
             )
         error = (parse_object(reply.body) or {}).get("error")
         param = str(error.get("param") or "") if isinstance(error, dict) else ""
-        return ServiceRefusal(outcome, param)
+        return ServiceRefusal(of_no_text(outcome), param)
 
 
 #: Why something did not work.

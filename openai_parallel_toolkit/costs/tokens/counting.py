@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...core.records import Media
 from .vocabulary import encoding_for
 
 if TYPE_CHECKING:
@@ -20,9 +21,11 @@ _BYTES_PER_TOKEN = 4
 DEFAULT_REPLY_TOKENS = 4096
 
 
-def estimate_tokens(body: bytes) -> int:
-    """Return about how many tokens a request body holds; at least 1."""
-    return len(body) // _BYTES_PER_TOKEN + 1
+def estimate_tokens(size_bytes: int, media: Media | None = None) -> int:
+    """Return about how many tokens a body of such a size holds, its media included; at least 1."""
+    if media is None:
+        return size_bytes // _BYTES_PER_TOKEN + 1
+    return (size_bytes - media.size_bytes) // _BYTES_PER_TOKEN + 1 + media.likely_tokens
 
 
 def num_tokens_from_string(string: str, model: str = "gpt-3.5-turbo") -> int:

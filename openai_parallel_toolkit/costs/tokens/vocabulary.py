@@ -50,11 +50,14 @@ def encoding_for(model: str) -> Encoding:
 
 
 def encoding_name(model: str) -> str:
-    """Return the name of the encoding that counts a model's plain text."""
+    """Return the name of the encoding that counts a model's plain text.
+
+    A fine-tuned model has that of the one which it was made from.
+    """
     import tiktoken
 
     try:
-        name = tiktoken.encoding_name_for_model(model)
+        name = tiktoken.encoding_name_for_model(model.removeprefix("ft:").partition(":")[0])
     except KeyError:
         return _NEWEST
     return _SAME_AS.get(name, name)

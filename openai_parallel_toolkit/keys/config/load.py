@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 from ...core.errors import ConfigError
 from ...core.redaction import Secret
-from ...costs.prices import ModelPrice
+from ...costs.model_price import ModelPrice
 from .fields import Field, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
@@ -19,6 +20,8 @@ from .keys import APIKey, GivenKey, read_keys
 logger = logging.getLogger(__name__)
 
 DEFAULT_API_BASE = "https://api.openai.com/v1"
+#: USD per million tokens of a model, or of one of its service tiers.
+_PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
 _NO_KEY = (
     "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
     " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT and OPENAI_API_VERSION) in the environment"
@@ -120,15 +123,13 @@ def _from_file(
 
 
 def _read_price(entry: Field) -> ModelPrice:
-    fields = entry.entries(("input", "output", "cached"))
+    fields = entry.entries((*_PRICE_FIELDS, "tiers"))
     if "input" not in fields:
         raise entry.error("has no field input; give USD per million tokens")
-    usd = {name: price.usd() for name, price in fields.items()}
-    return ModelPrice(
-        input_usd=usd["input"],
-        output_usd=usd.get("output", Decimal(0)),
-        cached_usd=usd.get("cached"),
-    )
+    tiers = fields.pop("tiers").entries() if "tiers" in fields else {}
+    price: dict[str, Any] = {f"{name}_usd": field.usd() for name, field in fields.items()}
+    price["tiers"] = {name.lower(): _read_price(tier) for name, tier in tiers.items()}
+    return ModelPrice(**{"output_usd": Decimal(0), **price})
 
 
 def _holds_a_secret(fields: Mapping[str, Field]) -> bool:

@@ -8,6 +8,7 @@ from ..answers import complete_text, positive, required, text_of, token_count
 from ..completion import Completion, PaidRequest
 from ..http_messages import HttpReply, json_bytes, json_reply
 from ..refusals import invalid
+from ..usage_forms import told
 
 #: Tokens that each message and the whole prompt cost on top of their text.
 _TOKENS_A_MESSAGE = 3
@@ -48,7 +49,7 @@ def render(paid: PaidRequest, completion: Completion) -> HttpReply:
         }
         for index, part in enumerate(completion.parts)
     ]
-    shown = {**_frame(paid, "chat.completion"), "usage": _usage(completion)}
+    shown = {**_frame(paid, "chat.completion"), **told(completion, paid.usage_form)}
     if choices:
         shown["choices"] = choices
     return json_reply(200, shown)
@@ -73,16 +74,6 @@ def _frame(paid: PaidRequest, kind: str) -> dict[str, Any]:
     }
 
 
-def _usage(completion: Completion) -> dict[str, Any]:
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-    }
-
-
 def _stream(paid: PaidRequest, completion: Completion) -> HttpReply:
     frame = _frame(paid, "chat.completion.chunk")
     options = paid.body.get("stream_options")
@@ -94,7 +85,7 @@ def _stream(paid: PaidRequest, completion: Completion) -> HttpReply:
     ]
     if with_usage:
         events = [{**event, "usage": None} for event in events]
-        events.append({**frame, "choices": [], "usage": _usage(completion)})
+        events.append({**frame, "choices": [], **told(completion, paid.usage_form)})
     lines = [b"data: %b\n\n" % json_bytes(event) for event in events]
     return HttpReply(
         status=200,

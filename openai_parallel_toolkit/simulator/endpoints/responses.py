@@ -8,6 +8,7 @@ from ..answers import complete_text, positive, required, text_of, token_count
 from ..completion import Completion, PaidRequest, usage_fields
 from ..http_messages import HttpReply, json_reply
 from ..refusals import invalid
+from ..usage_forms import told
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
@@ -61,9 +62,13 @@ def render(paid: PaidRequest, completion: Completion) -> HttpReply:
             "tool_choice": "auto",
             "tools": [],
             "top_p": 1.0,
-            "usage": usage_fields(completion.prompt_tokens, completion.completion_tokens),
+            **told(completion, paid.usage_form, _usual),
         },
     )
+
+
+def _usual(completion: Completion) -> dict[str, Any]:
+    return {"usage": usage_fields(completion.prompt_tokens, completion.completion_tokens)}
 
 
 def _texts(asked: Any) -> list[str]:
