@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
 from .fields import Field, Origin
@@ -24,7 +25,7 @@ DEFAULT_API_BASE = "https://api.openai.com/v1"
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
 _NO_KEY = (
     "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
-    " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT and OPENAI_API_VERSION) in the environment"
+    " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT) in the environment"
     ' or in .env, or give a config.json with "api_keys"'
 )
 
@@ -162,11 +163,19 @@ def _openai_from_env(origin: Origin) -> Settings | None:
 def _azure_from_env(origin: Origin) -> Settings | None:
     if not origin.env.get("AZURE_OPENAI_API_KEY", "").strip():
         return None
-    key, endpoint, version = (
+    key, endpoint = (
         Field(f"env:{name}", name, origin)
-        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
+        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
     )
+    if not origin.env.get("AZURE_OPENAI_ENDPOINT", "").strip():
+        raise endpoint.error(
+            "is missing beside AZURE_OPENAI_API_KEY; set it to https://<resource>.openai.azure.com"
+            f", in the environment or in .env (OPENAI_API_VERSION is {AZURE_API_VERSION} unless it "
+            "is set)"
+        )
     (entry,) = read_keys(Field([key.key()], key.place, origin))
+    given = origin.env.get("OPENAI_API_VERSION", "").strip() or AZURE_API_VERSION
+    version = Field(given, "OPENAI_API_VERSION", origin)
     entry = replace(entry, api_version=version.label())
     return Settings(api_keys=(entry,), api_base=endpoint.api_base(), source=origin.name)
 
