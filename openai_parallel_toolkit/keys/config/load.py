@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
 from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
-from .fields import Field, Origin
+from .fields import Field, Mistakes, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
 
 logger = logging.getLogger(__name__)
 
+_Value = TypeVar("_Value")
+_FIELDS = ("api_keys", "api_base", "proxy", "prices")
 DEFAULT_API_BASE = "https://api.openai.com/v1"
 #: USD per million tokens of a model, or of one of its service tiers.
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
@@ -103,17 +106,32 @@ def _from_file(
     path = os.path.join(folder, shown)
     variables = with_dotenv(env, [os.path.dirname(path), folder])
     origin = Origin(name=shown, env=variables)
-    fields = read_json(path, origin).entries(("api_keys", "api_base", "proxy", "prices"))
+    whole, mistakes = read_json(path, origin), Mistakes()
+    fields = whole.entries()
+    mistakes.read(lambda: whole.entries(_FIELDS), fields)
     if api_keys is None and "api_keys" not in fields:
-        raise Field(None, "api_keys", origin).error("is missing; give a list of at least one key")
-    prices = fields["prices"].entries() if "prices" in fields else {}
+        told = "is missing; give a list of at least one key"
+        mistakes.found.append(Field(None, "api_keys", origin).error(told))
+
+    def read(name: str, reader: Callable[[Field], _Value], otherwise: _Value) -> _Value:
+        if name not in fields:
+            return otherwise
+        return mistakes.read(lambda: reader(fields[name]), otherwise)
+
+    prices: dict[str, Field] = read("prices", lambda field: field.entries(), {})
+    keys: tuple[APIKey, ...] = ()
+    proxy: Secret | None = None
     settings = Settings(
-        api_keys=read_keys(fields["api_keys"]) if api_keys is None else (),
-        api_base=fields["api_base"].api_base() if "api_base" in fields else _env_base(variables),
-        proxy=Secret(fields["proxy"].proxy(), "proxy") if "proxy" in fields else None,
-        prices={model: _read_price(price) for model, price in prices.items()},
+        api_keys=read("api_keys", read_keys, keys) if api_keys is None else keys,
+        api_base=read("api_base", Field.api_base, "") or _env_base(variables),
+        proxy=read("proxy", lambda field: Secret(field.proxy(), "proxy"), proxy),
+        prices={
+            model: mistakes.read(partial(_read_price, price), _FREE)
+            for model, price in prices.items()
+        },
         source=shown,
     )
+    mistakes.tell()
     if api_keys is not None:
         settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
     _check_azure(settings, origin)
@@ -121,6 +139,9 @@ def _from_file(
     if _holds_a_secret(fields):
         warn_if_others_can_read(path, shown)
     return settings
+
+
+_FREE = ModelPrice(input_usd=Decimal(0), output_usd=Decimal(0))
 
 
 def _read_price(entry: Field) -> ModelPrice:
