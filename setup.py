@@ -34,6 +34,7 @@ TEST = [
     *AZURE,
     *GCS,
     "gcp-storage-emulator",
+    "jsonschema",
     "moto[server]>=5",
 ]
 

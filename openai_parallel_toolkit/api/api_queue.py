@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 from ..calls import attempts
 from ..calls.driver import CallDriver
 from ..calls.models import make_request
+from ..calls.open_runs import OpenRun
+from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import NoUsableKey, ToolkitError, UsageError
+from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from ..core.redaction import Redactor, Secret
@@ -49,9 +51,10 @@ class ApiQueue:
     """Sends requests to one URL and gives their raw responses in order; lives on one event loop.
 
     The tokens of the requests sent within any 60 seconds never exceed `rate_limit`. They are those
-    of the input: `run` has them counted by tiktoken for the model, in a thread; four bytes count
-    as one where it cannot, and for what `submit_jobs` started before. Chat completions, responses,
-    completions, embeddings and moderations are known by the URL's end.
+    of the input: `run` has them counted by tiktoken for the model, in a thread. Four bytes count as
+    one where it cannot, and for what `submit_jobs` started before; images, audio and documents by
+    their providers' rules. Answers are told from errors by the rules of the API that `url` ends
+    in: chat completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -155,7 +158,9 @@ class ApiQueue:
             RequestFailed: a request had more than `max_retries` errors, or will never be accepted;
                 what was answered is in `out`.
             NoUsableKey: the key in the headers is refused.
+            ConfigError: a run with max_cost is on, which could not count this.
         """
+        _refuse_under_a_cap()
         await self._count()
         try:
             while self._due and self._context.stop.reason is None:
@@ -318,7 +323,7 @@ class ApiQueue:
             return outcome
         is_announced = outcome.is_limit and outcome.retry_after_s is not None
         self.tries[position] += not (is_announced or outcome.kind is OutcomeKind.UNSENT)
-        if outcome.kind in {OutcomeKind.OK, OutcomeKind.UNUSABLE}:  # both are answers
+        if outcome.kind.is_answer:  # handed on as it is
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
@@ -364,6 +369,15 @@ class _IgnoredError(Exception):
     """The error that came is one to ignore."""
 
 
+def _refuse_under_a_cap() -> None:
+    run = OpenRun.newest()
+    if run is not None and run.context.budget is not None:
+        raise ConfigError(
+            "max_cost: what ApiQueue sends has no price, so a run that is held to a cost cannot "
+            "have it; use APIRequester or request_openai_api, or run without max_cost"
+        )
+
+
 class _NoPrices(PriceBook):
     """Looks nothing up: nothing here is bought under a cap."""
 
@@ -402,12 +416,15 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
 
 
 def _path_of(url: str) -> str:
+    """Return by which API's rules the answers are read; a chat's where the URL names none."""
     path = urlsplit(url).path.rstrip("/")
-    return next((known for known in _EMPTY if path.endswith(known)), "/chat/completions")
+    return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
 
 
 def _counted(request: Request, body: Mapping[str, Any]) -> Request:
     """Return a request with its tokens counted, or as it is where that cannot be done."""
+    if request.media is not None:  # base64 is no text
+        return request
     try:
         text = json.dumps(body, ensure_ascii=False)
         return replace(request, prompt_tokens=num_tokens_from_string(text, request.model))

@@ -60,6 +60,7 @@ class ParallelToolkit:
         hook_timeout_s: float | None = None,
         deadline_s: float = 1800.0,
         request_timeout_s: float = 600.0,
+        limit_patience_s: float = 900.0,
         max_retries: int = 5,
         max_unknown: int = 1,
         state_path: str | os.PathLike[str] | None = None,
@@ -106,6 +107,8 @@ class ParallelToolkit:
                 on without it; None: as long as it likes.
             deadline_s: seconds for one call with all its retries, waiting for a key excluded.
             request_timeout_s: seconds for one attempt.
+            limit_patience_s: seconds for a key that answers nothing but limits and does not say how
+                long; then it is dropped for this run.
             max_retries: re-sends of a call after a server error.
             max_unknown: re-sends of a call whose answer was lost and may have been billed.
             state_path: a local folder for the journal; None: inside the output folder, or in the

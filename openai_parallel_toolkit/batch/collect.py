@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from ..calls.model_parameters import ModelParameters
 from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
@@ -40,6 +41,7 @@ class CallLines(Door):
     clean: Clean
     #: Batches whose lines this run has counted as sent.
     counted: set[int] = field(default_factory=set)
+    parameters: ModelParameters = field(default_factory=ModelParameters)
 
     # -- there ---------------------------------------------------------------------------------
 
@@ -58,9 +60,9 @@ class CallLines(Door):
         url = line_url(lease, batch.path)
         deployment = lease.azure_deployment
         for attempt_id, body in self.store.bodies(batch):
-            named = body
+            named = self.parameters.fitted(batch.path, batch.model, body)
             if deployment is not None and deployment != batch.model:
-                named = canonical_json({**json.loads(body), "model": deployment})
+                named = canonical_json({**json.loads(named), "model": deployment})
             yield request_line(custom_id(attempt_id), url, named)
 
     # -- and back ------------------------------------------------------------------------------
@@ -117,6 +119,8 @@ class CallLines(Door):
     ) -> LineEnd:
         outcome, answer = self._judge(batch, result)
         if answer is None:
+            if self.parameters.learn(batch.path, batch.model, result.body):
+                outcome = replace(outcome, kind=OutcomeKind.BUSY)
             return self._end(sent, outcome)
         prices = self.context.prices
         cost_usd = line_cost_usd(prices, batch.model, result.body, outcome.usage, deployment)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from ..calls.classify import classify
 from ..calls.provider_codes import Fault, fault_of, plain
 from ..calls.refusals import Clean
-from ..calls.responses import parse_object
+from ..calls.responses import error_in, parse_object
 from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..costs.prices import PriceBook
@@ -131,8 +131,9 @@ def judge_line(
         return replace(told, kind=kind or told.kind), None
     body = result.body
     is_success = 200 <= result.status < 300
-    if result.code or result.message:
-        if is_success:  # an error in the guise of an answer, which may be billed
+    is_in_body = is_success and error_in(parse_object(body) or {}) is not None
+    if (result.code or result.message) and not is_in_body:
+        if is_success:  # an error beside an answer, which may be billed
             kind = kind if kind in OF_THE_KEY else OutcomeKind.UNKNOWN
             return replace(told, kind=kind or told.kind, status=result.status), None
         error = {"code": result.code, "message": result.message}

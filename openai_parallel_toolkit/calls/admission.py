@@ -87,10 +87,15 @@ class Admission:
     def settle(self, end: End, call: SubmittedCall) -> Outcome:
         """Take the lease back and give back what was set aside and not spent.
 
-        Returns what follows for the request; see `APIKeyManager.settle`.
+        A key that has answered nothing but limits for longer than the call's policy bears is given
+        up. Returns what follows for the request; see `APIKeyManager.settle`.
         """
         lease, context = end.lease, call.context
         outcome = self._keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
+        limited_s = 0.0 if outcome.standing is None else outcome.standing.limited_for_s
+        if limited_s > context.policy.limit_patience_s:
+            words = outcome.message or outcome.code
+            self._keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
         context.tally.ended(lease, outcome, outcome.cost_usd)
         is_in_doubt = outcome.kind.may_be_billed and outcome.cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd

@@ -11,16 +11,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.clock import Clock, backoff_s
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply, Request
+from ..core.records import (
+    Lease,
+    Need,
+    Outcome,
+    OutcomeKind,
+    RawReply,
+    Reply,
+    Request,
+)
 from ..core.text import counted
 from ..costs.prices import PriceBook
 from ..transport.base import SendFault
 from .classify import classify
+from .limits import LimitHistory, with_told_limit
+from .model_parameters import ModelParameters
 from .refusals import Clean
 from .usage import served
 
@@ -44,6 +54,8 @@ class Policy:
     deadline_s: float = 1800.0
     #: For one attempt, from connecting to the reply's last byte.
     request_timeout_s: float = 600.0
+    #: For a key that answers nothing but limits and does not say how long.
+    limit_patience_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,7 @@ class Claim:
 class Send:
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
+    request: Request
     lease: Lease
     attempt_id: int
     timeout_s: float
@@ -103,6 +116,7 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
+    limits: LimitHistory = field(default_factory=LimitHistory)
 
 
 def ask(
@@ -110,6 +124,7 @@ def ask(
     policy: Policy,
     *,
     prices: PriceBook,
+    parameters: ModelParameters,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
@@ -117,11 +132,11 @@ def ask(
     """Take one request from admission to its reply; raises RequestFailed or one of its kin."""
     history = _History()
     tokens = request.prompt_tokens + request.reply_tokens
-    max_cost_usd = prices.max_cost_usd(request)
     need = Need(
         model=request.model,
         tokens=tokens,
-        max_cost_usd=max_cost_usd,
+        max_cost_usd=prices.max_cost_usd(request),
+        assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
         request_hash=request.hash,
     )
     while True:
@@ -129,25 +144,63 @@ def ask(
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
-        ended: RawReply | SendFault = yield Send(lease, attempt_id, timeout_s)
+        body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
+        sent = request if body is request.body else replace(request, body=body)
+        ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        outcome = with_told_limit(outcome, ended)
         if reply is not None:
             usage = served(outcome.usage, request.service_tier)
+            prices.note_reply(request, usage)
             cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
             outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
+        if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
+            continue
         if outcome.suspect is not None:  # another key may see it otherwise
             need = replace(need, avoid=lease.key_name)
             continue
+        if outcome.is_limit:
+            need = _need_after_limit(need, outcome, history, clock.now_s(), chance)
         pause_s = _pause_s(outcome, history, policy, chance.random)
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _fits_now(
+    sent: Request, lease: Lease, ended: RawReply | SendFault, parameters: ModelParameters
+) -> bool:
+    """Return whether a refusal tells how the request is to be sent instead."""
+    if not isinstance(ended, RawReply) or ended.status < 400:
+        return False
+    parameters.learn(sent.path, sent.model, ended.body, lease.api_base)
+    return parameters.fitted(sent.path, sent.model, sent.body, lease.api_base) is not sent.body
+
+
+def _need_after_limit(
+    need: Need,
+    outcome: Outcome,
+    history: _History,
+    now_s: float,
+    chance: random.Random,
+) -> Need:
+    """Return what to ask a key for next, or raise when the limit is a refusal of the request."""
+    refused = replace(outcome, kind=OutcomeKind.REJECTED)
+    if outcome.standing is None:
+        if outcome.is_too_large:
+            raise _failure(RequestRejected, "is too large for the limit", refused, history)
+        return need
+    after = history.limits.next_need(need, outcome, outcome.standing, now_s, chance.random())
+    if after is None:
+        what = "was limited again and again while others passed (split it or raise the limit)"
+        raise _failure(RequestRejected, what, refused, history)
+    return after
 
 
 def _pause_s(

@@ -51,6 +51,7 @@ class CallCache:
                 context=dataclasses.replace(sender.untracked_context, journal=journal),
                 file_id=file_id,
                 answers=journal.answers(file_id),
+                is_earlier=journal.is_earlier,
             )
             self._journal = journal
             self._stack = stack.pop_all()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
@@ -21,21 +24,31 @@ def classify(
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
-    if is_web_page(ended):
-        return web_page(ended), None
     raw = read_body(ended.body)
+    if raw is None and is_web_page(ended):
+        return web_page(ended), None
     found = None if raw is None else read_answer(path, raw, clean=clean)
     usage, error = read_usage(raw or {}), error_in(raw or {})
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
         error = raw
-    is_paid = (usage is not None and usage.total_tokens) or (found is not None and found.text)
+    is_paid = _counts_tokens(raw or {}) or (found is not None and found.text)
     if error is not None and not is_paid:
         return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean), None
     if found is None:
         what = "not_json" if raw is None else "no_answer"
         message = f"status {ended.status} without a usable answer ({what})"
-        return outcome_of(ended, OutcomeKind.UNKNOWN, what, message, usage=usage), None
+        return outcome_of(
+            ended, OutcomeKind.UNKNOWN, what, message, usage=usage, wall_s=wall_s
+        ), None
     if found.is_whole:
-        return outcome_of(ended, OutcomeKind.OK, usage=usage), found
+        return outcome_of(ended, OutcomeKind.OK, usage=usage, wall_s=wall_s), found
     why = why_unusable(found)
-    return outcome_of(ended, OutcomeKind.UNUSABLE, why, found.trouble, usage=usage), found
+    kind = OutcomeKind.UNUSABLE
+    return outcome_of(ended, kind, why, found.trouble, usage=usage, wall_s=wall_s), found
+
+
+def _counts_tokens(raw: Mapping[str, Any]) -> bool:
+    """Return whether a reply tells of any tokens, even where their sum cannot be told."""
+    usage = raw.get("usage")
+    counts = usage.values() if isinstance(usage, dict) else ()
+    return any(isinstance(count, int | float) and count > 0 for count in counts)

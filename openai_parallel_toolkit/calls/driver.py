@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.clock import Clock
@@ -13,6 +13,7 @@ from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..transport import SendFault, Transport
 from . import attempts
+from .model_parameters import ModelParameters
 from .refusals import Clean
 from .run_context import SubmittedCall
 
@@ -38,6 +39,7 @@ class CallDriver:
     chance: random.Random
     #: Takes secrets out of the provider's words.
     clean: Clean
+    parameters: ModelParameters = field(default_factory=ModelParameters)
     #: Attempts in a row that did not reach any server.
     unreached: int = 0
 
@@ -47,6 +49,7 @@ class CallDriver:
             call.request,
             call.context.policy,
             prices=call.context.prices,
+            parameters=self.parameters,
             clock=self.clock,
             chance=self.chance,
             clean=self.clean,
@@ -97,7 +100,7 @@ class CallDriver:
     async def _send(self, step: attempts.Send, call: SubmittedCall) -> RawReply | SendFault:
         transport = call.transport or self.transport
         try:
-            return await transport.send(call.request, step.lease, timeout_s=step.timeout_s)
+            return await transport.send(step.request, step.lease, timeout_s=step.timeout_s)
         except SendFault as fault:
             return fault
         except BaseException as exc:  # a user's own `generate` may raise anything

@@ -25,8 +25,8 @@ _CHUNK = ".chunk"
 _GROWING = frozenset({"delta", "text", "logprobs"})
 #: Fields of a delta that come whole, from some servers again and again.
 _WHOLE = frozenset({"id", "index", "name", "role", "type"})
-#: Events of the Responses API that hold the whole response.
-_ENDS = frozenset({"response.completed", "response.failed", "response.incomplete"})
+#: Events of the Responses API that end it; all but an error hold the whole response.
+_ENDS = frozenset({"response.completed", "response.failed", "response.incomplete", "error"})
 
 
 def read_event_stream(body: bytes) -> dict[str, Any] | None:
@@ -66,7 +66,7 @@ def _next(data: str, position: int) -> int:
 
 def _last_response(events: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return what the last event tells that tells an end; None: it was cut."""
-    ends = (event for event in reversed(events) if event.get("type") in {*_ENDS, "error"})
+    ends = (event for event in reversed(events) if str(event.get("type")) in _ENDS)
     last: dict[str, Any] = next(ends, {})
     found = last.get("response", last)
     return found if isinstance(found, dict) and found else None

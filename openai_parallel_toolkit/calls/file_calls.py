@@ -48,6 +48,8 @@ class FileCalls:
     path: str = ""
     #: What the journal held for the file when this began.
     answers: Answers = field(default_factory=dict)
+    #: Tells whether an earlier run met the answer of an attempt; all that have a number did.
+    is_earlier: Callable[[int], bool] = bool
     #: Nothing is sent, and a call without an answer raises what this returns; None: it is sent.
     absent: Callable[[CallId, Request], BaseException] | None = None
     #: Whether unusable answers of earlier runs are asked for again whoever would take them.
@@ -101,15 +103,14 @@ class FileCalls:
         reply = read_answer(request.path, raw, clean=self.sender.keys.redactor.clean)
         if reply is None:
             return None
-        context = self.context
-        context.tally.replayed()
+        self.context.tally.replayed()
         usage = served(read_usage(reply.raw), request.service_tier)
         return replace(
             reply,
             model=reply.model or request.model,
-            cost_usd=context.prices.cost_usd(request.model, usage),
+            cost_usd=self.context.prices.cost_usd(request.model, usage),
             is_replay=True,
-            is_earlier=context.journal is None or context.journal.is_earlier(stored.attempt_id),
+            is_earlier=self.is_earlier(stored.attempt_id),
         )
 
     def has_asked(self, mark: bytes) -> bool:

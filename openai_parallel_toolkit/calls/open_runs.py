@@ -133,3 +133,6 @@ class UnkeptCalls:
                 return
         if done is not None:
             done(None)
+
+    def is_earlier(self, attempt_id: int) -> bool:
+        return self._journal.is_earlier(attempt_id)

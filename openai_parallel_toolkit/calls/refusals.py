@@ -38,7 +38,7 @@ _KIND_OF_FAULT = {
 }
 #: Statuses that say too little: a code, or a second such refusal, tells more.
 _SUSPECT_OF_STATUS = {
-    400: Suspect.MODEL,
+    400: Suspect.NOBODY,
     402: Suspect.KEY,
     403: Suspect.MODEL,
     404: Suspect.MODEL,
@@ -135,8 +135,9 @@ def classify_refusal(
         kind,
         clean(code or named or ("web_page" if is_page else f"http_{status}"))[:100],
         clean(_message(reply, status, fault, words.message))[:1000],
+        wall_s=wall_s,
         suspect=_suspect(status, fault) if kind is _REJECTED else None,
-        retry_after_s=retry_after_s(reply.headers, wall_s) if kind is _BUSY else None,
+        retry_after_s=retry_after_s(reply.headers, wall_s, reply.body) if kind is _BUSY else None,
         is_limit=kind is _BUSY and (status == 429 or fault is Fault.LIMIT),
     )
 
@@ -170,20 +171,26 @@ def of_no_text(outcome: Outcome) -> Outcome:
     """Return what a refusal means of which no text can be the fault: of a list, a file, a batch."""
     if outcome.kind is _REJECTED and outcome.status in _NOWHERE:
         return replace(outcome, kind=OutcomeKind.NOT_HERE, suspect=None)
-    if outcome.suspect is not None and outcome.status in (402, 403):
+    if outcome.suspect in (Suspect.KEY, Suspect.MODEL):
         return replace(outcome, kind=OutcomeKind.KEY_DEAD, suspect=None)
     return outcome
 
 
 def outcome_of(
-    reply: RawReply, kind: OutcomeKind, code: str = "", message: str = "", **more: Any
+    reply: RawReply,
+    kind: OutcomeKind,
+    code: str = "",
+    message: str = "",
+    *,
+    wall_s: float,
+    **more: Any,
 ) -> Outcome:
     return Outcome(
         kind=kind,
         status=reply.status,
         code=code,
         message=message,
-        hints=rate_hints(reply.headers),
+        hints=rate_hints(reply.headers, wall_s),
         request_id=reply.headers.get("x-request-id", "")[:200],
         **more,
     )
@@ -191,13 +198,15 @@ def outcome_of(
 
 def web_page(reply: RawReply) -> Outcome:
     """Return what a web page in the place of an answer means: it may hide one that is billed."""
-    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, suspect=Suspect.ADDRESS)
+    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, wall_s=0.0, suspect=Suspect.ADDRESS)
 
 
 def is_web_page(reply: RawReply) -> bool:
     """Return whether a reply is a web page."""
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     beginning = reply.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if beginning.startswith((b"{", b"[")):  # JSON, whatever it is called
+        return False
     return kind in ("text/html", "application/xhtml+xml") or beginning.startswith(
         (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
     )

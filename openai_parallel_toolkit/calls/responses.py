@@ -171,7 +171,7 @@ def _text_of(content: Any) -> str:
 def _part_text(part: Any) -> str:
     if isinstance(part, str):
         return part
-    is_text = isinstance(part, dict) and part.get("type", "text") in _TEXT_PARTS
+    is_text = isinstance(part, dict) and str(part.get("type", "text")) in _TEXT_PARTS
     text = part.get("text") if is_text and not part.get("thought") else None
     text = text.get("value") if isinstance(text, dict) else text
     return text if isinstance(text, str) else ""
@@ -208,13 +208,13 @@ def _read_responses(raw: Mapping[str, Any]) -> _Found | None:
         return _Found(refusal, "refusal", is_there=True)
     has_calls = any(str(item.get("type")).endswith("_call") for item in items)
     is_there = bool(text.strip()) or has_calls
-    if status in {"failed", "cancelled"} and not is_there:
+    if status in ("failed", "cancelled") and not is_there:
         return None
     return _Found(text, _response_ending(status, raw.get("incomplete_details")), is_there)
 
 
 def _response_ending(status: Any, details: Any) -> str:
-    if status in {"completed", None}:
+    if status in ("completed", None):
         return "stop"
     reason = details.get("reason") if isinstance(details, dict) else None
     if reason == "max_output_tokens":
@@ -234,3 +234,5 @@ _READERS = {
     "/moderations": _read_moderations,
     "/responses": _read_responses,
 }
+#: The APIs whose replies are read by rules of their own; a longer path comes first.
+KNOWN_PATHS = tuple(sorted(_READERS, key=len, reverse=True))

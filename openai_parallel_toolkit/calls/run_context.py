@@ -102,6 +102,9 @@ class AttemptJournal(Protocol):
     ) -> None:
         """It got none."""
 
+    def is_earlier(self, attempt_id: int) -> bool:
+        """Tell whether an earlier run met its answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from ..core.errors import IncompleteAnswer, InvalidAnswer, UsageError
 from ..core.records import Reply
 from ..core.text import counted
-from .responses import why_unusable
+from .responses import CUT_ENDINGS, why_unusable
+from .strict_schema import strict_schema
 
 #: Not taken by the API in the name of a schema.
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -175,65 +176,24 @@ def _form_of_class(kind: Any) -> AnswerForm:
         schema = adapter.json_schema()
     except (PydanticUserError, PydanticSchemaGenerationError) as exc:
         raise UsageError(f"response_format={kind.__name__} has no JSON schema: {exc}") from exc
-    if schema.get("type") != "object" and "$ref" not in schema:
-        raise UsageError(f"response_format={kind.__name__} must describe an object")
     name = _NOT_IN_NAMES.sub("_", kind.__name__)[:64]
-    described = {"name": name, "schema": strict_schema(schema), "strict": True}
+    described = {"name": name, "schema": strict_schema(schema, kind.__name__), "strict": True}
     return AnswerForm({"type": "json_schema", "json_schema": described}, adapter)
-
-
-def strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a JSON schema as the API's strict mode wants it: closed objects, all fields required.
-
-    Source: https://platform.openai.com/docs/guides/structured-outputs, "Supported schemas"
-    (2026-11), and what the openai package makes of a pydantic class.
-    """
-    return _strict(schema, schema, frozenset())  # type: ignore[no-any-return]
-
-
-def _strict(part: Any, root: Mapping[str, Any], inside: frozenset[str]) -> Any:
-    if isinstance(part, list):
-        return [_strict(item, root, inside) for item in part]
-    if not isinstance(part, dict):
-        return part
-    strict = {name: value for name, value in part.items() if (name, value) != ("default", None)}
-    if len(strict.get("allOf", ())) == 1:
-        strict.update(strict.pop("allOf")[0])
-    if "$ref" in strict and len(strict) > 1:  # a reference must stand alone
-        ref = strict.pop("$ref")
-        if ref in inside:  # it comes round to itself
-            return {"$ref": ref}
-        return _strict({**_target(ref, root), **strict}, root, inside | {ref})
-    for name, around in (("$defs", frozenset[str]()), ("properties", inside)):
-        if name in strict:
-            parts = strict[name].items()
-            strict[name] = {key: _strict(value, root, around) for key, value in parts}
-    for name in ("items", "anyOf", "allOf"):
-        if name in strict:
-            strict[name] = _strict(strict[name], root, inside)
-    if strict.get("type") == "object":
-        strict.setdefault("additionalProperties", False)
-    if "properties" in strict:
-        strict["required"] = list(strict["properties"])
-    return strict
-
-
-def _target(ref: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    target: Any = root
-    for name in ref.removeprefix("#/").split("/"):
-        target = target[name]
-    return target  # type: ignore[no-any-return]
 
 
 def incomplete(reply: Reply) -> IncompleteAnswer:
     """Return what is told of an answer that is not whole."""
-    cause = why_unusable(reply)
-    message = "the model refused to answer; its words are in .text"
-    if cause != "refusal":
-        tokens = counted(reply.usage.completion_tokens, "token")
-        message = f"the answer was cut short ({cause}) after {tokens}"
-        message += f": {reply.trouble}" * bool(reply.trouble)
-        message += "; raise its length limit, or pass allow_incomplete=True. A later run asks again"
+    cause, tokens = why_unusable(reply), counted(reply.usage.completion_tokens, "token")
+    if cause == "refusal":
+        message = "the model refused to answer; its words are in .text"
+    elif cause.lower() in CUT_ENDINGS:
+        message = (
+            f"the answer was cut short ({cause}) after {tokens}; "
+            "raise its length limit, or pass allow_incomplete=True"
+        )
+    else:
+        words = f": {reply.trouble.rstrip('.')}" if reply.trouble else ""
+        message = f"the answer is of no use ({cause}) after {tokens}{words}; a later run asks again"
     return IncompleteAnswer(message, text=reply.text, finish_reason=reply.finish_reason)
 
 

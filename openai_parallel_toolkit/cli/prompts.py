@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..api.prompts import Defaults, PromptsOptions, PromptsRun
-from ..api.prompts.lines import PATHS, RESPONSES
+from ..api.prompts.parameters import PATHS, RESPONSES
 from ..core.errors import UsageError
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -24,6 +24,7 @@ A line of FILE is a prompt as plain text, or a JSON object:
   {"messages": [...], ...}                    a request, as the API takes it
   {"model": "...", "input": "..."}            an embedding or a response, see --request-url
   {"custom_id": "...", "url": "/v1/chat/completions", "body": {...}}      as for the Batch API
+Beside a prompt, the parameters of the API are sent; "extra_body": {...} holds those of your server.
 What a line calls itself (custom_id, id, index, metadata) is not sent; it comes with the answer.
 
 Stop it with Ctrl-C and give the same command again: what was answered is not paid for again.

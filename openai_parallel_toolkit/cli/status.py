@@ -41,22 +41,25 @@ def run(arguments: argparse.Namespace) -> int:
     folder = journal_folder(arguments.output_path, arguments.state_path)
     with JournalReader(folder) as reader:
         status = reader.status()
+        failure = next(reader.failures(), None)
     holds = RunLock(folder).holder()
     if arguments.json:
         console.say_json({"state_path": folder, **_as_json(status, holds)})
     else:
-        console.say("\n".join(_lines(status, holds)))
+        console.say("\n".join(_lines(status, holds, failure)))
     return OK
 
 
-def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
+def _lines(status: Status, holds: RunLocked | None, failure: FileFailure | None) -> Iterator[str]:
     totals = status.totals.all_runs
     counts = [f"{status.files[state]:,} {word}" for state, word in _FILE_WORDS.items()
               if status.files[state] or state is FileState.DONE]  # fmt: skip
     yield f"Files:  {', '.join(counts)}"
     yield f"Run:    {_run_words(status.run, holds)}"
     yield f"Calls:  {_calls_words(totals)} in all runs"
-    yield f"Tokens: {totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
+    is_silent = totals.answered and not totals.tokens
+    told = f"{totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
+    yield f"Tokens: {'unknown' if is_silent else told}"
     yield f"Cost:   {_cost_words(totals)}"
     waiting = status.batches
     if waiting.batches or waiting.queued:
@@ -70,6 +73,10 @@ def _lines(status: Status, holds: RunLocked | None) -> Iterator[str]:
     for name, reason in status.dropped.items():
         why = words.shorten(words.clean(reason), _REASON_CHARACTERS)
         yield f"Dropped: {words.clean(name)} ({why})"
+    if failure is not None:
+        yield f"Failed: {_failure_line(failure)}"
+        if status.files[FileState.FAILED] + status.files[FileState.ASIDE] > 1:
+            yield "`failures` lists them all."
 
 
 def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:

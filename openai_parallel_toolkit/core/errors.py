@@ -13,7 +13,7 @@ ToolkitError
 ├─ RequestFailed            a request got no usable answer
 │  ├─ RequestRejected       the provider will never accept it
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
-│  ├─ IncompleteAnswer      the answer was cut short
+│  ├─ IncompleteAnswer      the answer was cut short, failed or is empty
 │  └─ InvalidAnswer         the answer is not the JSON that was asked for
 ├─ FilesFailed              more files failed than fail_on_error allows
 ├─ UnsafePath               an output would leave the output folder
@@ -177,7 +177,7 @@ class OutcomeUnknown(RequestFailed):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class IncompleteAnswer(RequestFailed):
-    """The answer was cut short; raise its length limit or pass allow_incomplete=True."""
+    """The answer was cut short or is of no use; raise its length limit, or run again."""
 
     outcome: OutcomeKind = OutcomeKind.UNUSABLE
     #: What came.

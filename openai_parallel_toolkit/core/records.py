@@ -55,6 +55,8 @@ class Suspect(str, Enum):
     KEY = "key"
     #: The base URL: what answers there is not the API.
     ADDRESS = "address"
+    #: Nobody, as a rule; the model under this key, if another key takes the request.
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,20 @@ class RateHints:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How those fared who asked for the same model, when a request was limited."""
+
+    #: Requests that were answered so far, under any key.
+    answers: int
+    #: Requests that were limited so far, without those that are limited while others pass.
+    limits: int
+    #: The group whose limit the request exceeds; "": it does not, or that is not known.
+    too_large_for: str = ""
+    #: Seconds for which the key's group has answered nothing but limits, and told no time.
+    limited_for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended, and what follows from it for the key."""
 
@@ -180,6 +196,14 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whether the limit is of all models of the group, and not of one.
+    is_group_limit: bool = False
+    #: Whether the request is larger than the whole limit; None: it does not say.
+    is_too_large: bool | None = None
+    #: The limit of tokens, as a refusal tells it; None: it does not.
+    token_limit: int | None = None
+    #: How others fare, as the keys add it to a limit; None: they do not say.
+    standing: Standing | None = None
     #: Whom a refusal of the request may be the fault of as well; None: of nobody else.
     suspect: Suspect | None = None
     hints: RateHints | None = None
@@ -200,10 +224,21 @@ class Need:
     tokens: int
     #: The most it can cost; None: the price is not known.
     max_cost_usd: Decimal | None = None
+    #: Part of `tokens` that is assumed: the reply's, where the body sets no limit to it.
+    assumed_tokens: int = 0
+    #: Groups whose limit it exceeds, and their provider's words.
+    too_large_for: Mapping[str, str] = field(default_factory=dict)
+    #: Clock time, seconds, until which it waits because it alone is limited; 0: others are, too.
+    not_before_s: float = 0.0
     #: What tells requests apart; "": not known.
     request_hash: str = ""
     #: Name of the key that refused it and is not asked again; "": none.
     avoid: str = ""
+
+    @property
+    def least_tokens(self) -> int:
+        """Tokens that it has for certain."""
+        return self.tokens - self.assumed_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

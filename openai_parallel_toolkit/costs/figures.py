@@ -138,7 +138,7 @@ class Figures:
         self.sent -= kind is OutcomeKind.UNSENT
         self.answered += kind.is_answer
         self.unknown += kind is OutcomeKind.UNKNOWN
-        self.uncounted += kind is OutcomeKind.OK and usage is None
+        self.uncounted += kind.is_answer and usage is None
         if usage is not None:
             self.prompt_tokens += usage.prompt_tokens
             self.completion_tokens += usage.completion_tokens

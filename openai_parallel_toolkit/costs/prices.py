@@ -72,6 +72,8 @@ class PriceBook:
         found = (_given_price(self._given, name) for name in deployments if name)
         self._of_deployments = [price for price in found if price is not None]
         self._models: dict[str, KnownModel] = {}
+        #: Longest replies that went beyond the limit of their request, by model.
+        self._overruns: dict[str, int] = {}
 
     def load(self, model: str) -> None:
         """Look a model up ahead of its first call: the first time that takes about 0.1 s."""
@@ -87,6 +89,14 @@ class PriceBook:
         price = _given_price(self._given, deployment) if deployment else None
         price = price or self._model(model).price
         return None if price is None or usage is None else price.cost_usd(usage)
+
+    def note_reply(self, request: Request, usage: Usage | None) -> None:
+        """Learn from a reply that is longer than its request allows: so may others be."""
+        limit = request.reply_limit_tokens
+        if usage is not None and limit is not None:
+            tokens = -(-usage.completion_tokens // request.choices)
+            if tokens > max(limit, self._overruns.get(request.model, 0)):
+                self._overruns[request.model] = tokens
 
     def max_cost_usd(self, request: Request, *, is_batch: bool = False) -> Decimal | None:
         """Return the most that one attempt at `request` can cost; None: that is not known.
@@ -104,7 +114,7 @@ class PriceBook:
         usage = Usage(
             prompt_tokens=max(tokens, model.context_tokens) if media.documents else tokens,
             audio_prompt_tokens=media.most_audio_tokens,
-            **_reply(request, model),
+            **self._reply(request, model),
         )
         tiers = {BATCH_TIER} if is_batch else {"", request.service_tier}
         prices = [model.price, *self._of_deployments]
@@ -113,7 +123,7 @@ class PriceBook:
     def likely_cost_usd(self, request: Request, reply_tokens: int | None = None) -> Decimal | None:
         """Return about what `request` costs; `reply_tokens` None: as many as can be."""
         media, model = request.media or _TEXT_ONLY, self._model(request.model)
-        reply = _reply(request, model)
+        reply = self._reply(request, model)
         if reply_tokens is not None:
             reply = {name: min(tokens, reply_tokens) for name, tokens in reply.items()}
         usage = Usage(
@@ -140,15 +150,16 @@ class PriceBook:
             context_tokens=context or _LONGEST_CONTEXT_TOKENS,
         )
 
-
-def _reply(request: Request, model: KnownModel) -> dict[str, Any]:
-    """Return the most tokens of the replies, as fields of Usage."""
-    limit = request.reply_limit_tokens
-    tokens = (model.reply_tokens if limit is None else limit) * request.choices
-    return {
-        "completion_tokens": tokens,
-        "audio_completion_tokens": tokens if request.wants_audio else 0,
-    }
+    def _reply(self, request: Request, model: KnownModel) -> dict[str, Any]:
+        """Return the most tokens of the replies, as fields of Usage."""
+        limit = request.reply_limit_tokens
+        if limit:
+            limit = max(limit, self._overruns.get(request.model, 0))
+        tokens = (model.reply_tokens if limit is None else limit) * request.choices
+        return {
+            "completion_tokens": tokens,
+            "audio_completion_tokens": tokens if request.wants_audio else 0,
+        }
 
 
 def _dearest(prices: Collection[ModelPrice | None], usages: Collection[Usage]) -> Decimal | None:

@@ -1,14 +1,14 @@
 """Lend API keys to requests: limits, cooling, drops, fair turns."""
 
-from .manager import (
-    APIKeyManager,
+from .default_managers import (
     close_default_managers,
     close_unless_default,
     default_manager,
     manager_of,
 )
+from .manager import APIKeyManager
 from .model_queue import LeaseRequest
-from .pool import Counts, Wait
+from .standing import Counts, Wait
 
 __all__ = [
     "APIKeyManager",

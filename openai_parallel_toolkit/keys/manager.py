@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +17,14 @@ from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
+from .drop_listeners import DropListener, DropListeners
 from .model_queue import LeaseRequest
-from .pool import Counts, Pool, Settled, Wait
+from .pool import Pool, Settled
+from .serve_timer import ServeTimer, wake
+from .standing import Counts, Wait
 
 logger = logging.getLogger(__name__)
 
-DropListener = Callable[[str, str], None]
 SharedSender = TypeVar("SharedSender")
 #: Outcomes whose words are told as the reason for something.
 _TOLD = (OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE)
@@ -32,7 +33,7 @@ _TOLD = (OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE)
 class APIKeyManager:
     """Lends keys: the one that has rested longest, within limits, never a cooling or dead one.
 
-    One lock guards the pool, the listeners and the settings; nothing waits or calls out while
+    One lock guards the pool and the settings; nothing waits or calls out while
     holding it. The first manager made in a process is the one that bare calls use.
     """
 
@@ -77,13 +78,10 @@ class APIKeyManager:
             deployments={key.azure_deployment for key in settings.api_keys},
         )
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
         self._pool = Pool(settings.api_base, random or Random())
-        #: Serves those who wait when their time has come; None: nobody has a time.
-        self._timer: threading.Thread | None = None
-        #: Clock time, seconds, that it waits for.
-        self._timer_until_s = math.inf
-        self._listeners: dict[object, DropListener] = {}
+        self._queues = self._pool.queues
+        self._timer = ServeTimer(self._queues, self._lock, self._clock)
+        self._drop_listeners = DropListeners()
         self._is_closed = False
         self._sender_lock = threading.Lock()
         self._sender: Any = None
@@ -110,10 +108,10 @@ class APIKeyManager:
             if self._is_closed:
                 request.error = _closed()
                 return request
-            served = self._pool.ask(request, self._clock.now_s())
-            if self._pool.waiting:
-                self._set_timer()
-        _wake(served)
+            served = self._queues.ask(request, self._clock.now_s())
+            if self._queues.waiting:
+                self._timer.set()
+        wake(served)
         return request
 
     def lease(self, need: Need, *, timeout_s: float | None = None) -> Lease:
@@ -151,7 +149,8 @@ class APIKeyManager:
         """Take a lease back, with what became of the request, and return what follows for it.
 
         A refusal that names neither key nor model comes back as KEY_DEAD or NOT_HERE when the key
-        proved to be at fault. If its `suspect` is still set, another key may serve the request.
+        proved to be at fault. If its `suspect` is still set, another key may serve the request. A
+        limit comes back with its `standing`.
 
         A lease that was settled before, or withdrawn, is left alone, with a warning.
 
@@ -164,8 +163,8 @@ class APIKeyManager:
             outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
-            if self._pool.waiting:
-                self._set_timer()
+            if self._queues.waiting:
+                self._timer.set()
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
             return outcome
@@ -177,7 +176,7 @@ class APIKeyManager:
                 settled.not_here,
                 extra={"action": "model_not_here", "key": lease.key_name},
             )
-        self._tell(lease.key_name, settled)
+        self._tell(settled)
         return settled.outcome
 
     def unmetered_leases(self, model: str) -> list[Lease]:
@@ -193,8 +192,15 @@ class APIKeyManager:
         outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.drop(name, outcome)
-            self._set_timer()
-        self._tell(name, settled)
+            self._timer.set()
+        self._tell(settled)
+
+    def exhaust(self, lease: Lease, reason: str) -> None:
+        """Give up the keys of a lease's group, which answered nothing but limits for its model."""
+        with self._lock:
+            settled = self._pool.exhaust(lease, self.redactor.clean(reason))
+            self._timer.set()
+        self._tell(settled)
 
     def add_key(self, key: GivenKey) -> None:
         """Add a key while running; one that is there already is left alone, with a warning.
@@ -212,8 +218,8 @@ class APIKeyManager:
                 self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, one))
                 # In place: filters that hold the redactor must know the new key as well.
                 self.redactor._secrets += (one.secret,)
-            self._set_timer()
-        _wake(served)
+            self._timer.set()
+        wake(served)
         if not is_current:  # another thread added or removed one meanwhile
             self.add_key(key)
 
@@ -231,10 +237,10 @@ class APIKeyManager:
             failed = [request for name in names for request in self._pool.remove(name)]
             kept = tuple(key for key in self._settings.api_keys if key.name not in names)
             self._settings = replace(self._settings, api_keys=kept)
-            self._set_timer()
+            self._timer.set()
         if not names:
             raise UsageError("no key has this name or value; status() lists the names")
-        _wake(failed)
+        wake(failed)
 
     def restore(self, name: str) -> None:
         """Offer a dropped key again, because it was topped up for example.
@@ -259,15 +265,7 @@ class APIKeyManager:
 
     def on_drop(self, listener: DropListener) -> Callable[[], None]:
         """Have `listener(name, reason)` called at each drop; return what ends that."""
-        token = object()
-        with self._lock:
-            self._listeners[token] = listener
-
-        def unsubscribe() -> None:
-            with self._lock:
-                self._listeners.pop(token, None)
-
-        return unsubscribe
+        return self._drop_listeners.add(listener)
 
     def close(self) -> None:
         """Fail those who wait with UsageError and lend no more; leases can still be settled.
@@ -276,12 +274,13 @@ class APIKeyManager:
         """
         with self._lock:
             self._is_closed = True
-            failed = self._pool.fail_all(_closed())
-            self._set_timer()
+            failed = self._queues.requests
+            self._queues.fail(failed, _closed())
+            self._timer.set()
         with APIKeyManager._default_lock:
             if APIKeyManager._default is self:
                 APIKeyManager._default = None
-        _wake(failed)
+        wake(failed)
         with self._sender_lock:
             sender, self._sender = self._sender, None
         if sender is not None:
@@ -325,14 +324,11 @@ class APIKeyManager:
 
     def has_usable(self) -> bool:
         """Return whether any key is not dropped."""
-        with self._lock:
-            return any(state.dropped is None for state in self._pool.states.values())
+        return any(one.state != "dropped" for one in self.status())
 
     def dropped(self) -> Mapping[str, str]:
         """Return why each dropped key was dropped, by name."""
-        with self._lock:
-            states = self._pool.states.items()
-            return {name: state.dropped for name, state in states if state.dropped is not None}
+        return {one.name: one.reason for one in self.status() if one.state == "dropped"}
 
     def fingerprints(self, salt: bytes) -> Mapping[str, str]:
         """Return what recognises each key under `salt`, by name."""
@@ -352,111 +348,13 @@ class APIKeyManager:
         """Act on the pool under the lock, and wake those it served or failed without it."""
         with self._lock:
             done = act(self._clock.now_s())
-            self._set_timer()
-        _wake(done)
+            self._timer.set()
+        wake(done)
 
-    def _set_timer(self) -> None:
-        """Take note, under the lock, that the next time to serve may be another one."""
-        next_s = self._pool.next_s()
-        if self._timer is None:
-            if next_s < math.inf:
-                self._timer = threading.Thread(
-                    target=self._run_timer, name="keys-timer", daemon=True
-                )
-                self._timer.start()
-        elif next_s == math.inf or next_s < self._timer_until_s:
-            self._changed.notify_all()
-
-    def _run_timer(self) -> None:
-        while True:
-            with self._changed:
-                until_s = self._timer_until_s = self._pool.next_s()
-                if until_s == math.inf:
-                    self._timer = None
-                    return
-                now_s = self._clock.now_s()
-                if now_s < until_s:
-                    self._clock.wait(self._changed, until_s)
-                    continue
-                served = self._pool.advance(now_s)
-            _wake(served)
-
-    def _tell(self, name: str, settled: Settled) -> None:
-        if settled.dropped is not None:
-            logger.warning(
-                "key %s is dropped: %s; it is not asked again in this run",
-                name,
-                settled.dropped,
-                extra={"action": "key_dropped", "key": name},
-            )
-            with self._lock:
-                listeners = list(self._listeners.values())
-            for listener in listeners:
-                listener(name, settled.dropped)
-        _wake(settled.requests)
-
-
-def default_manager() -> APIKeyManager:
-    """Return the process's default manager; make one from the environment when there is none.
-
-    Raises:
-        ConfigError: there is none, and no key is configured.
-    """
-    made = APIKeyManager._default or APIKeyManager()
-    # Another thread may have been quicker.
-    return APIKeyManager._default or made
-
-
-def close_default_managers() -> None:
-    """Close the managers that bare calls use; the next that is made is the default; for tests."""
-    with APIKeyManager._default_lock:
-        managers = [made for _, made in APIKeyManager._of_configs.values()]
-        APIKeyManager._of_configs.clear()
-        if APIKeyManager._default is not None:
-            managers.append(APIKeyManager._default)
-    for manager in managers:
-        manager.close()
-
-
-def close_unless_default(manager: APIKeyManager) -> None:
-    """Close a manager that nobody else can use: bare calls go on with the default one."""
-    if manager is not APIKeyManager._default:
-        manager.close()
-
-
-def manager_of(
-    config_path: str | os.PathLike[str] | None, keys: Sequence[GivenKey] | None = None
-) -> APIKeyManager:
-    """Return the process's manager for a config file, or for a list of keys with its settings.
-
-    A new one is made when the file was changed.
-
-    Raises:
-        ConfigError: a setting is missing or wrong.
-    """
-    path = None if config_path is None else os.path.abspath(config_path)
-    version = os.stat(path).st_mtime_ns if path is not None and os.path.exists(path) else 0
-    settings = None if keys is None else load_settings(config_path, api_keys=keys)
-    place = path if settings is None else (path, settings.api_base, settings.api_keys)
-    known = APIKeyManager._of_configs.get(place)
-    if known is not None and known[0] == version and not known[1]._is_closed:
-        return known[1]
-    made = APIKeyManager(config_path=config_path, settings=settings)
-    with APIKeyManager._default_lock:
-        quicker = APIKeyManager._of_configs.get(place)
-        if quicker is not None and quicker is not known:
-            return quicker[1]
-        APIKeyManager._of_configs[place] = version, made
-    return made
-
-
-def _wake(requests: Sequence[LeaseRequest]) -> None:
-    for request in requests:
-        try:
-            request.on_ready()
-        except Exception:
-            # The others must be woken all the same.
-            logger.exception("a callback of a request for a key failed")
+    def _tell(self, settled: Settled) -> None:
+        if settled.dropped:
+            self._drop_listeners.tell(settled.dropped)
+        wake(settled.requests)
 
 
 def _closed() -> UsageError:

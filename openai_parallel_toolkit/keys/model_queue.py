@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from ..core.records import Lease, Need
-from .key_state import Group, KeyState
+from .key_state import KeyState
+from .pace import BlockReason, Group
+
+#: What one who has waited long is to get next, and nobody behind it: a key, or a group for a model.
+Reserved = Collection["KeyState | tuple[Group, str]"]
+
+#: Which queue one is in: those of a model that avoid the same key and are about as large share one.
+Lane = tuple[str, str, int]
+
+#: Seconds for which smaller requests may pass a larger one for which there is too little left.
+_PASSED_S = 10.0
+#: An allowance that is fuller only later than this is not kept back for anybody.
+_LONGEST_RESERVATION_S = 65.0
 
 
 class LeaseRequest:
     """What became of a request for a lease: `lease` or `error` is set, or it still waits."""
 
-    __slots__ = ("_withdraw", "error", "lease", "need", "number", "on_ready")
+    __slots__ = ("_withdraw", "asked_s", "error", "lane", "lease", "need", "number", "on_ready")
 
     def __init__(
         self,
@@ -28,6 +40,9 @@ class LeaseRequest:
         self.on_ready = on_ready
         #: The smallest has waited longest.
         self.number = 0
+        #: Clock time, seconds, when it began to wait.
+        self.asked_s = 0.0
+        self.lane: Lane = (need.model, need.avoid, need.tokens.bit_length() // 2)
         self.lease: Lease | None = None
         self.error: BaseException | None = None
         self._withdraw = withdraw
@@ -45,17 +60,15 @@ class LeaseRequest:
 
 
 class ModelQueue:
-    """Those who wait for one model, first come first served.
+    """Those who wait for one model with about as much to ask, first come first served.
 
     While somebody waits, each key is noted as blocked, itself or with its group, until the time
     when it is worth a look again. So a look at 1,000 keys is short, and most looks are at one.
     """
 
-    def __init__(self, need: Need, resting: Iterable[KeyState]) -> None:
+    def __init__(self, model: str, resting: Iterable[KeyState]) -> None:
         """`resting` are the keys in use, those that have rested longest first."""
-        self.model = need.model
-        #: Name of the key that refused them; "": none.
-        self.avoid = need.avoid
+        self.model = model
         self.requests: OrderedDict[int, LeaseRequest] = OrderedDict()
         #: Clock time, seconds, before which no blocked key is worth a look.
         self.next_s = math.inf
@@ -70,11 +83,18 @@ class ModelQueue:
         """The one whose turn it is."""
         return next(iter(self.requests.values()))
 
-    def pick(self, need: Need, states: Iterable[KeyState] | None, now_s: float) -> KeyState | None:
+    def pick(
+        self,
+        need: Need,
+        states: Iterable[KeyState] | None,
+        now_s: float,
+        reserved: Reserved = (),
+    ) -> KeyState | None:
         """Return the key that may serve `need` now and has rested longest; None: there is none.
 
         Args:
             states: only these can have become free; None: look at all.
+            reserved: none of these.
         """
         if need.tokens < self._largest_tokens:
             self._look_anew(self._too_small)
@@ -85,11 +105,15 @@ class ModelQueue:
             # 1. The key or its group was found blocked, and nothing has happened since: pass over.
             if blocked.get(state, 0.0) > now_s or blocked.get(state.group, 0.0) > now_s:
                 continue
+            if reserved and (state in reserved or (state.group, self.model) in reserved):
+                continue
             # 2. Nothing blocks it: this is the one.
             block = state.block(need, now_s)
             if block is None:
                 return state
             # 3. It is blocked: note until when, for all keys of its group where that is why.
+            if block.reason is BlockReason.TOO_SMALL:
+                continue  # for this one, not for those behind it
             what = state.group if block.is_group else state
             blocked[what] = block.until_s
             self.next_s = min(self.next_s, block.until_s)
@@ -97,6 +121,14 @@ class ModelQueue:
                 self._too_small.add(what)
                 self._largest_tokens = max(self._largest_tokens, need.tokens)
         return None
+
+    def reserved(self, now_s: float) -> Reserved:
+        """Return what the one whose turn it is waits for, if it has been passed for long."""
+        if now_s - self.head.asked_s < _PASSED_S:
+            return ()
+        latest_s = now_s + _LONGEST_RESERVATION_S
+        soon = [what for what in self._too_small if self._blocked.get(what, math.inf) <= latest_s]
+        return {(what, self.model) if isinstance(what, Group) else what for what in soon}
 
     def changed(self, state: KeyState) -> bool:
         """Look at a key and its group anew next time; return whether the group was blocked."""

@@ -23,10 +23,8 @@ _WHOLE, _HALF = 1.0, 0.5
 _BLAME = {
     Suspect.MODEL: OutcomeKind.NOT_HERE,
     Suspect.KEY: OutcomeKind.KEY_DEAD,
-    Suspect.ADDRESS: OutcomeKind.KEY_DEAD,
+    Suspect.NOBODY: OutcomeKind.NOT_HERE,
 }
-#: A bad request as a rule: only another key that takes it says otherwise.
-_BAD_REQUEST = 400
 #: From here on it may be a gateway that speaks.
 _SERVER_TROUBLE = 500
 
@@ -79,7 +77,9 @@ class Suspicions:
             newest_id: of the leases that were given so far.
             has_other: whether another key may serve the request.
         """
-        if outcome.kind is OutcomeKind.OK:
+        if outcome.kind.is_answer and not self._open and lease.api_base in self._apis:
+            return outcome
+        if outcome.kind.is_answer:
             self.clear(lease.key_name, lease.need.model, "")
         self._apis |= {lease.api_base} if _speaks_api(outcome) else set()
         if outcome.suspect is Suspect.ADDRESS:
@@ -90,7 +90,7 @@ class Suspicions:
         if outcome.suspect is None:
             return outcome
         is_second_look = bool(lease.need.avoid)
-        if outcome.status == _BAD_REQUEST and not (has_other or is_second_look):
+        if outcome.suspect is Suspect.NOBODY and not (has_other or is_second_look):
             return replace(outcome, suspect=None)
         if self._is_blamed(lease, outcome, newest_id):
             return replace(outcome, kind=_BLAME[outcome.suspect], suspect=None)

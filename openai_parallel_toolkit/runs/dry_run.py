@@ -98,7 +98,8 @@ def _changed_words(
     files = round(total * len(changed) / looked_at)
     calls = max(files, round(total * len(requests) / looked_at))
     seen = session.journal.by_model()
-    replies = {model: f.completion_tokens // f.answered for model, f in seen.items() if f.answered}
+    told = {model: f for model, f in seen.items() if f.tokens}
+    replies = {model: f.completion_tokens // f.answered for model, f in told.items()}
     usd = usd_sum(session.prices.likely_cost_usd(r, replies.get(r.model)) for r in requests)
     price = COST_UNKNOWN
     if usd is not None:

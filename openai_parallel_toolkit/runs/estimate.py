@@ -90,12 +90,18 @@ class Estimate:
         calls = "First calls" if self.tokens_only else "Calls"
         yield f"{calls}: {self.calls.words('{:,.0f}')}."
         longest = ", if each is as long as it may be" if self.tokens_only else ""
-        yield (
-            f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
-            f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
-        )
+        if self.calls.likely and not self.prompt_tokens.likely:
+            yield "Tokens: unknown (the answers do not say)."
+        else:
+            yield (
+                f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
+                f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
+            )
         if self.cost_usd is None:
-            yield "Cost: unknown (a model has no price; give prices in the config)."
+            yield (
+                "Cost: unknown (a model has no price, which the config can give, or its answers do "
+                "not say what they used)."
+            )
         else:
             yield (
                 f"Cost: {self.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "

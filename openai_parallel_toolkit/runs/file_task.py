@@ -136,6 +136,7 @@ class FileRunner:
             file_id=record.id,
             path=path,
             answers=self._journal.answers(record.id) if due.is_known else {},
+            is_earlier=self._journal.is_earlier,
             absent=asks,
             renews=self._renews,
             on_call=lambda is_waiting: self._register.in_call(slot, is_waiting),

@@ -80,6 +80,9 @@ class CommonOptions:
     grace_s: float = _patience(SECONDS, 30.0, "seconds that requests in flight get after Ctrl-C")
     deadline_s: float = _patience(SECONDS, 1800.0, "seconds for one call with all its retries")
     request_timeout_s: float = _patience(SECONDS, 600.0, "seconds for one attempt")
+    limit_patience_s: float = _patience(
+        SECONDS, 900.0, "seconds for a key that answers nothing but limits, with no time to wait"
+    )
     max_retries: int = _patience(WHOLE, 5, "re-sends of a call after a server error")
     max_unknown: int = _patience(
         WHOLE, 1, "re-sends of a call whose answer was lost and may be billed"

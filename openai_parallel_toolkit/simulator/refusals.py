@@ -97,6 +97,13 @@ ERRORS = {
         "The OpenAI account associated with this API key has been deactivated.",
         code="account_deactivated",
     ),
+    "unsupported_temperature": ErrorForm(
+        400,
+        "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default "
+        "(1) value is supported.",
+        code="unsupported_value",
+        param="temperature",
+    ),
     "content_filter_400": ErrorForm(400, _FILTERED, code="content_filter", param="prompt"),
 }
 

@@ -174,7 +174,9 @@ QUOTA = {"error": {"code": "insufficient_quota", "message": "none left"}}
         (200, GOOD, None, "ok"),
         (200, {}, None, "unknown"),
         (200, None, None, "unknown"),
-        (200, {"error": {"code": "server_error"}}, None, "unknown"),
+        (200, {"error": {"code": "server_error"}}, None, "busy"),
+        (200, {"error": {"code": "invalid_request_error"}}, None, "rejected"),
+        (200, GOOD, {"code": "server_error"}, "unknown"),
         (200, QUOTA, None, "key_dead"),
         (429, {"error": {"code": "rate_limit_exceeded"}}, None, "busy"),
         (429, QUOTA, None, "key_dead"),
@@ -186,13 +188,30 @@ QUOTA = {"error": {"code": "insufficient_quota", "message": "none left"}}
         (None, None, {"code": "server_error"}, "unknown"),
     ],
 )
-@pytest.mark.parametrize("path", ["/chat/completions", "/moderations"])
+@pytest.mark.parametrize("path", ["/chat/completions", "/unheard_of"])
 def test_what_a_line_of_results_is(path, status, body, error, kind):
     response = None if status is None else {"status_code": status, "body": body}
     line = json.dumps({"custom_id": "a", "response": response, "error": error}).encode()
     outcome, answer = judge_line(read_result(line), path, wall_s=0.0, clean=str)
     assert outcome.kind.value == kind
     assert (answer is not None) == (outcome.kind is OutcomeKind.OK)
+
+
+@pytest.mark.parametrize(
+    ("choice", "kind"),
+    [
+        ({"message": {"content": "half"}, "finish_reason": "length"}, "unusable"),
+        ({"message": {"content": ""}, "finish_reason": "stop"}, "unusable"),
+        ({"message": {"content": "half"}, "error": {"code": 502}}, "unusable"),
+        ({"message": {"content": ""}, "error": {"code": 502}}, "busy"),
+        ({"message": {"content": [{"type": "text", "text": "yes"}]}}, "ok"),
+    ],
+)
+def test_an_answer_in_a_line_is_judged_as_a_live_one(choice, kind):
+    response = {"status_code": 200, "body": {"choices": [choice]}}
+    line = json.dumps({"custom_id": "a", "response": response}).encode()
+    outcome, answer = judge_line(read_result(line), "/chat/completions", wall_s=0.0, clean=str)
+    assert (outcome.kind.value, answer is not None) == (kind, outcome.kind.is_answer)
 
 
 def test_the_price_is_that_of_the_line_and_else_of_what_answered():

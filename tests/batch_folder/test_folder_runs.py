@@ -404,4 +404,4 @@ def test_a_batch_that_has_vanished_may_be_billed_whole(fixture, sim):
     summary = fixture.run()
     assert (summary.failed, summary.lines_in_doubt) == (1, 3)
     assert summary.max_cost_usd > summary.cost_usd == 0
-    assert "$0.0000 known, at most $" in str(summary)
+    assert "cost unknown, at most $" in str(summary)

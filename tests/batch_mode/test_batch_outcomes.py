@@ -19,6 +19,7 @@ from batch_fixture import (
 
 from openai_parallel_toolkit import (
     BatchOptions,
+    ChatModel,
     ConfigError,
     EmbeddingModel,
     FilesFailed,
@@ -393,6 +394,22 @@ def test_impossible_options_name_the_field():
         BatchOptions(max_lines=0)
     with pytest.raises(ConfigError, match="poll_s"):
         BatchOptions(poll_s=-1)
+
+
+class AsksOneThatThinks(Ask):
+    def process_data(self, data):
+        return request_openai_api(ChatModel("o4-mini", content=data, max_tokens=40, temperature=0))
+
+
+def test_lines_to_a_model_that_thinks_carry_what_it_takes(fixture):
+    picky = Fault("unsupported_temperature", path="#line", marker='"temperature"')
+    sim = fixture.simulate(faults=[picky])
+    summary = fixture.inputs(2).configure(sim).run(AsksOneThatThinks)
+    files = (batch.input_file.content.splitlines() for batch in sim.batches.batches())
+    sent = sorted(sorted(json.loads(line)["body"]) for lines in files for line in lines)
+    first = ["max_completion_tokens", "messages", "model", "temperature"]
+    assert (summary.done, sim.ledger.billed()) == (2, 2)
+    assert sent == sorted([first] * 2 + [first[:3]] * 2)  # each line once more, without
 
 
 class Gives(Twice):

@@ -48,9 +48,8 @@ class Review(pydantic.BaseModel):
 
     mood: Mood = pydantic.Field(description="how it sounds")
     stars: int = pydantic.Field(ge=1, le=5)
-    places: list[Place] = []
+    places: list[Place]
     home: Place = pydantic.Field(default=None, description="where it was")
-    extra: dict[str, int] | None = None
 
 
 @dataclass

@@ -57,6 +57,7 @@ def test_failures_lists_each_failed_file_with_its_reason(workspace, sim):
     assert line.count("\n") == 1
     (failure,) = workspace.give("failures", "out", "--json").json
     assert (failure["file"], failure["state"]) == ("b\nd.txt", "failed")
+    assert f"\nFailed: {line}" in workspace.give("status", "out").out
     assert "process_input" in failure["trace"]
 
 

@@ -357,3 +357,19 @@ def test_any_json_is_settings_or_a_config_error(tmp_path_factory, value):
 def test_any_bytes_are_parsed_or_described(raw):
     value, mistake = _parse(raw, Origin(name="x", env={}))
     assert value is None or not mistake
+
+
+def test_prices_may_have_those_of_the_cache_of_audio_and_of_service_tiers(tmp_path):
+    price = {"input": 1, "output": 2, "cache_write": 3, "audio_input": 4, "audio_output": 5}
+    path = tmp_path / "config.json"
+    tiers = {"Flex": {"input": 0.5, "output": 1}}
+    path.write_text(json.dumps({"api_keys": ["sk-x"], "prices": {"m": {**price, "tiers": tiers}}}))
+    path.chmod(0o600)
+    found = load_settings(path).prices["m"]
+    assert (found.cache_write_usd, found.audio_input_usd, found.audio_output_usd) == (3, 4, 5)
+    assert found.tiers["flex"].output_usd == 1
+    path.write_text(
+        json.dumps({"api_keys": ["sk-x"], "prices": {"m": {**price, "tiers": {"x": {}}}}})
+    )
+    with pytest.raises(ConfigError, match=r"prices\.m\.tiers\.x: has no field input"):
+        load_settings(path)

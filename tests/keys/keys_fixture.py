@@ -27,8 +27,8 @@ def answered(prompt_tokens, completion_tokens, **more):
     return Outcome(kind=OutcomeKind.OK, status=200, usage=usage, **more)
 
 
-def need(tokens=100, model="m"):
-    return Need(model=model, tokens=tokens)
+def need(tokens=100, model="m", **more):
+    return Need(model=model, tokens=tokens, **more)
 
 
 def key(name, **limits):

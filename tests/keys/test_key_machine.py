@@ -6,10 +6,10 @@ import random
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from keys_fixture import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limited, need
+from keys_fixture import DEAD, NOT_HERE, OK, OVERLOADED, UNSENT, answered, key, limited
 
-from openai_parallel_toolkit.core.errors import NoUsableKey
-from openai_parallel_toolkit.core.records import RateHints
+from openai_parallel_toolkit.core.errors import NoUsableKey, RequestRejected
+from openai_parallel_toolkit.core.records import Need, RateHints
 from openai_parallel_toolkit.keys.model_queue import LeaseRequest
 from openai_parallel_toolkit.keys.pool import Pool
 
@@ -55,21 +55,23 @@ class Lending(RuleBasedStateMachine):
             self.waiting.remove(request)
             if request.lease is not None:
                 elder = [t for t in self.waiting if t.number < request.number]
-                assert all(t.need.model != request.need.model or t in requests for t in elder)
+                assert all(t.lane != request.lane or t in requests for t in elder)
             self.took(request)
 
     def took(self, request):
         assert not request.is_waiting
         if request.lease is None:
-            assert isinstance(request.error, NoUsableKey | RuntimeError)
-            if isinstance(request.error, NoUsableKey):
+            assert isinstance(request.error, NoUsableKey | RequestRejected | RuntimeError)
+            if not isinstance(request.error, RuntimeError):
                 states = self.pool.states.values()
-                assert not any(s.can_ever_serve(request.need.model) for s in states)
+                assert not any(s.can_ever_serve(request.need) for s in states)
             return
         self.leases.append(request.lease)
         state = self.pool.states[request.lease.key_name]
         assert state.dropped is None
-        assert self.cool_until_s.get(state.group.name, 0) <= self.now_s
+        assert self.cool_until_s.get((state.group.name, request.need.model), 0) <= self.now_s
+        assert request.need.not_before_s <= self.now_s
+        assert request.need.tokens <= (state.key.tpm or math.inf)
         self.sent.setdefault(state, []).append(self.now_s)
 
     @initialize(keys=st.lists(limits, min_size=1, max_size=4))
@@ -82,11 +84,18 @@ class Lending(RuleBasedStateMachine):
         self.names += 1
         self.heard(self.pool.add(key(f"k{self.names}", **given), self.now_s))
 
-    @rule(tokens=st.sampled_from([1, 50, 100, 700]), model=models)
-    def ask(self, tokens, model):
-        request = LeaseRequest(need(tokens, model), lambda: None, lambda *_: None)
+    @rule(
+        tokens=st.sampled_from([1, 50, 100, 700]),
+        model=models,
+        pause_s=st.sampled_from([None, None, None, 3.0, 30.0]),
+    )
+    def ask(self, tokens, model, pause_s):
+        what = Need(
+            model=model, tokens=tokens, not_before_s=(pause_s and self.now_s + pause_s) or 0.0
+        )
+        request = LeaseRequest(what, lambda: None, lambda *_: None)
         self.waiting.append(request)
-        others = self.pool.ask(request, self.now_s)
+        others = self.pool.queues.ask(request, self.now_s)
         assert request not in others
         self.heard(others)
         if not request.is_waiting:
@@ -107,9 +116,10 @@ class Lending(RuleBasedStateMachine):
     def finish(self, lease, outcome):
         self.leases.remove(lease)
         state = self.pool.states.get(lease.key_name)
-        if state is not None and outcome.is_limit and outcome.retry_after_s:
+        is_alone = lease.need.not_before_s > 0
+        if state is not None and outcome.is_limit and outcome.retry_after_s and not is_alone:
             until_s = self.now_s + min(outcome.retry_after_s, 600)
-            name = state.group.name
+            name = state.group.name, lease.need.model
             self.cool_until_s[name] = max(self.cool_until_s.get(name, 0), until_s)
         settled = self.pool.settle(lease, outcome, None, self.now_s)
         assert settled is not None
@@ -137,14 +147,14 @@ class Lending(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 7.0, 60.0, 700.0]))
     def advance(self, seconds):
         self.now_s += seconds
-        self.heard(self.pool.advance(self.now_s))
+        self.heard(self.pool.queues.advance(self.now_s))
 
-    @precondition(lambda self: self.pool.next_s() < math.inf)
+    @precondition(lambda self: self.pool.queues.next_s() < math.inf)
     @rule()
     def advance_to_the_next_time(self):
-        self.now_s = max(self.now_s, self.pool.next_s())
-        self.heard(self.pool.advance(self.now_s))
-        assert self.pool.next_s() > self.now_s
+        self.now_s = max(self.now_s, self.pool.queues.next_s())
+        self.heard(self.pool.queues.advance(self.now_s))
+        assert self.pool.queues.next_s() > self.now_s
 
     @invariant()
     def no_lease_is_lost(self):
@@ -158,14 +168,18 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_what_is_free(self):
-        """Whose turn it is waits only while every key is blocked, and not beyond the soonest."""
-        next_s = self.pool.next_s()
-        for queue in self.pool.waiting:
-            states = self.pool.states.values()
-            assert all(state.block(queue.head.need, self.now_s) for state in states)
-            assert all(
-                next_s <= state.ready_s(queue.head.need, self.now_s) + 1e-6 for state in states
-            )
+        """Whose turn it is waits only while every key is blocked, and not beyond the soonest.
+
+        But for keys that are kept for a larger request which has been passed for long.
+        """
+        next_s = self.pool.queues.next_s()
+        kept = self.pool.queues._reserved(self.now_s)
+        for queue in self.pool.queues.waiting:
+            for state in self.pool.states.values():
+                if state in kept or (state.group, queue.model) in kept:
+                    continue
+                assert state.block(queue.head.need, self.now_s)
+                assert next_s <= state.ready_s(queue.head.need, self.now_s) + 1e-6
 
     @invariant()
     def requests_per_minute_are_kept(self):

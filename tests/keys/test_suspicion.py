@@ -13,7 +13,7 @@ from openai_parallel_toolkit.core.records import Need, Outcome, OutcomeKind, Sus
 
 FORBIDDEN = Outcome(kind=OutcomeKind.REJECTED, status=403, message="flagged", suspect=Suspect.MODEL)
 UNPAID = Outcome(kind=OutcomeKind.REJECTED, status=402, message="pay", suspect=Suspect.KEY)
-BAD = Outcome(kind=OutcomeKind.REJECTED, status=400, message="bad", suspect=Suspect.MODEL)
+BAD = Outcome(kind=OutcomeKind.REJECTED, status=400, message="bad", suspect=Suspect.NOBODY)
 TOO_LONG = Outcome(kind=OutcomeKind.REJECTED, status=400, code="context_length_exceeded")
 PAGE = Outcome(
     kind=OutcomeKind.UNKNOWN, status=200, code="web_page", message="a page", suspect=Suspect.ADDRESS
@@ -313,7 +313,7 @@ class Suspecting(RuleBasedStateMachine):
         return [status.name for status in self.manager.status()]
 
     def can_serve(self, name, model):
-        return self.manager._pool.states[name].can_ever_serve(model)
+        return self.manager._pool.states[name].can_ever_serve(Need(model=model, tokens=0))
 
     def note(self, used, model, name, end):
         if end is OK:

@@ -1,5 +1,6 @@
 """The provider's own bill and what a run tells agree to the cent, or the run says: unknown."""
 
+import asyncio
 import threading
 from decimal import Decimal
 
@@ -8,6 +9,7 @@ from money_fixture import Sums
 
 from openai_parallel_toolkit import (
     APIKeyManager,
+    ApiQueue,
     BatchOptions,
     BudgetExceeded,
     ChatModel,
@@ -122,6 +124,14 @@ def test_a_cap_counts_answers_without_usage_at_their_most(place):
         assert bill_usd(sim) <= caught.value.summary.funds.spent_usd <= 5
 
 
+def test_a_cap_holds_though_replies_are_longer_than_their_limit(place):
+    with simulator("reasoning_beside") as sim:
+        place.inputs(60).configure(sim, prices={"m": PRICE})
+        with pytest.raises(BudgetExceeded):
+            place.toolkit(asking(max_tokens=20), max_cost=5, num_threads=2).run()
+        assert 3 < bill_usd(sim) <= 5
+
+
 # Calls that belong to no file
 
 
@@ -220,3 +230,28 @@ def test_after_the_run_a_call_belongs_to_nobody(place):
         )
         keys.close()
     assert error is None
+
+
+def test_what_has_no_price_at_all_is_refused_while_a_cap_is_on(place):
+    class Queues(Sums):
+        def process_data(self, text):
+            body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+            queue = ApiQueue(
+                f"{sim.url}/chat/completions", {"Authorization": "Bearer sim-a"}, [body]
+            )
+            return asyncio.run(queue.run())
+
+    with simulator() as sim:
+        place.inputs(1).configure(sim, prices={"m": PRICE})
+        summary = place.toolkit(Queues, max_cost=5, num_threads=1).run()
+        assert (summary.failed, sim.ledger.hits()) == (1, 0)
+        assert place.toolkit(Queues).run().done == 1
+    assert "max_cost" in summary.failures_mostly
+
+
+def test_an_estimate_from_answers_without_usage_is_unknown(place):
+    with simulator("null") as sim:
+        place.inputs(8).configure(sim, prices={"m": PRICE})
+        words = str(place.toolkit(asking()).estimate(sample=5))
+    assert "Tokens: unknown" in words
+    assert "Cost: unknown" in words

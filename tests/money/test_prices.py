@@ -214,6 +214,18 @@ def test_a_model_whose_longest_reply_is_not_known_may_fill_its_context():
     assert PriceBook({"gpt-4": free}, OPENAI).max_cost_usd(request) * 1_000_000 == 8192
 
 
+def test_a_reply_beyond_its_limit_teaches_how_long_the_next_can_be():
+    request = request_of(ChatModel("m", content="hello", max_tokens=50, n=2))
+    free = ModelPrice(input_usd=Decimal(0), output_usd=Decimal(1_000_000))
+    book = PriceBook({"m": free})
+    book.note_reply(request, Usage(prompt_tokens=1, completion_tokens=100))
+    assert book.max_cost_usd(request) == 100
+    book.note_reply(request, Usage(prompt_tokens=1, completion_tokens=701))
+    assert book.max_cost_usd(request) == 702
+    book.note_reply(request, None)
+    assert book.max_cost_usd(request_of(ChatModel("m", content="hello", max_tokens=900))) == 900
+
+
 def test_an_embedding_has_no_reply():
     request = make_request("/embeddings", "m", {"model": "m", "input": "hello"})
     expected = Decimal(len(request.body)) / 1_000_000

@@ -49,13 +49,13 @@ class PromptFixture:
     def numbers(self, count):
         return self.write(*({"id": n, "prompt": f"number {n}, please"} for n in range(count)))
 
-    def run(self, *, transport=None, system=None, model=MODEL, **settings):
+    def run(self, *, transport=None, system=None, model=MODEL, path=None, **settings):
         """Work on the input in this process."""
         keys = APIKeyManager(config_path=self.root / "config.json")
         options = PromptsOptions(
             input_path=str(self.input),
             output_path=str(self.output),
-            defaults=Defaults(model=model, system=system),
+            defaults=Defaults(model=model, system=system, path=path),
             progress=False,
             **settings,
         )

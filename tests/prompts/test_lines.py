@@ -1,12 +1,14 @@
 """A line says what is asked in any of the common forms, or what is wrong with it."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openai_parallel_toolkit.api.prompts.lines import EMBEDDINGS, RESPONSES, Defaults, read_line
+from openai_parallel_toolkit.api.prompts.lines import Defaults, read_line
+from openai_parallel_toolkit.api.prompts.parameters import CHAT, EMBEDDINGS, RESPONSES
 
 GPT = Defaults(model="gpt")
 USER = [{"role": "user", "content": "hello"}]
@@ -71,6 +73,99 @@ def test_parameters_of_a_prompt_are_sent_and_other_fields_are_not():
     assert "answer" not in body
 
 
+TOOLS = [{"type": "function", "name": "weather", "parameters": {"type": "object"}}]
+SENT = {
+    CHAT: {
+        "max_completion_tokens": 50, "verbosity": "low", "service_tier": "flex", "user": "me",
+        "parallel_tool_calls": False, "logit_bias": {"5": -100}, "tools": TOOLS, "store": True,
+        "response_format": {"type": "json_object"}, "seed": 0, "stop": ["."], "top_k": 40,
+        "chat_template_kwargs": {"enable_thinking": False}, "provider": {"order": ["a"]},
+        "reasoning": {"effort": "low"}, "prediction": {"type": "content", "content": "x"},
+    },
+    RESPONSES: {
+        "max_output_tokens": 50, "reasoning": {"effort": "low"}, "text": {"verbosity": "low"},
+        "tools": TOOLS, "truncation": "auto", "include": ["reasoning.encrypted_content"],
+        "previous_response_id": "resp_1", "instructions": "be brief", "temperature": 0,
+    },
+    EMBEDDINGS: {"dimensions": 256, "encoding_format": "float", "user": "me"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [(path, name) for path, given in SENT.items() for name in given]
+)
+@pytest.mark.parametrize("form", ["prompt", "instruction"])
+def test_parameters_of_the_api_that_is_asked_are_sent(path, name, form):
+    line = {"id": 1, form: "hello", name: SENT[path][name]}
+    assert asked(line, Defaults(model="gpt", path=path))[1][name] == SENT[path][name]
+    assert read(line, Defaults(model="gpt", path=path)).own == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "words"),
+    [
+        (CHAT, {"max_output_tokens": 5}, "max_output_tokens is no .*did you mean max_tokens"),
+        (CHAT, {"max_new_tokens": 5}, "did you mean max_tokens"),
+        (CHAT, {"maxTokens": 5}, "did you mean max_tokens"),
+        (CHAT, {"temprature": 0}, "no parameter of /chat/completions; did you mean temperature"),
+        (CHAT, {"top-p": 1}, "did you mean top_p"),
+        (CHAT, {"response_formats": {}}, "did you mean response_format"),
+        (CHAT, {"text": {"format": {}}}, "did you mean response_format"),
+        (CHAT, {"instructions": "be brief"}, "did you mean system"),
+        (CHAT, {"input": "more"}, "input is no .*did you mean prompt"),
+        (CHAT, {"dimensions": 5}, "dimensions is no .*take it out"),
+        (RESPONSES, {"max_tokens": 5}, "did you mean max_output_tokens"),
+        (RESPONSES, {"max_completion_tokens": 5}, "did you mean max_output_tokens"),
+        (RESPONSES, {"response_format": {"type": "json_object"}}, "did you mean text"),
+        (RESPONSES, {"reasoning_effort": "low"}, "did you mean reasoning"),
+        (RESPONSES, {"seed": 1}, "seed is no parameter of /responses; take it out"),
+        (EMBEDDINGS, {"max_tokens": 5}, "max_tokens is no parameter of /embeddings; take it out"),
+        (EMBEDDINGS, {"temperature": 0}, "take it out"),
+        (EMBEDDINGS, {"dimension": 5}, "did you mean dimensions"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_parameter_and_is_none_here_is_a_mistake(path, fields, words):
+    found = read({"prompt": "hello", **fields}, Defaults(model="gpt", path=path))
+    assert found.request is None
+    assert re.search(words, found.mistake.message)
+    assert "metadata" in found.mistake.message
+    assert "extra_body" in found.mistake.message
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES, EMBEDDINGS])
+def test_columns_of_data_are_the_user_s_own(path):
+    columns = {
+        "answer": "a", "category": "b", "score": 3, "text": "c", "reasoning": "because",
+        "background": "dark", "prediction": "yes", "image": "http://x", "models": 3, "url": "http",
+        "max_score": 4, "output": "e", "label": 1, "provider": "f", "reason": "g", "tool": "d",
+    }  # fmt: skip
+    found = read({"prompt": "hello", **columns}, Defaults(model="gpt", path=path))
+    assert found.mistake is None
+    assert sorted(found.own) == sorted(columns)
+    assert not columns.keys() & found.body.keys()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"prompt": "hello"},
+        {"messages": USER},
+        {"body": {"messages": USER}},
+        {"url": "/v1/chat/completions", "body": {"messages": USER}},
+    ],
+)
+def test_extra_body_is_sent_as_part_of_the_request(line):
+    inner = line.get("body", line)
+    inner["extra_body"] = {"min_p": 0.1, "metadata": {"row": 1}, "its_own": 2}
+    assert asked(line)[1] == {"model": "gpt", "messages": USER, **inner["extra_body"]}
+    assert read(line).own == ()
+
+
+def test_the_system_message_of_a_line_is_the_instructions_of_a_response():
+    _, body = asked({"prompt": "x", "system": "s"}, Defaults(model="gpt", path=RESPONSES))
+    assert body == {"model": "gpt", "input": "x", "instructions": "s"}
+
+
 def test_a_system_message_is_added_where_there_is_none():
     brief = Defaults(model="gpt", system="be brief")
     _, body = asked({"messages": USER}, brief)
@@ -111,6 +206,12 @@ def test_a_byte_order_mark_belongs_to_no_prompt():
         ({"prompt": "\ud800"}, "half a character"),
         ('{"messages": [NaN]}', "NaN is not JSON"),
         ({"body": {}, "method": "GET"}, "method: expected POST"),
+        ({"body": {"messages": USER}, "temperature": 0}, "temperature: put it into body"),
+        ({"body": {"messages": USER}, "max_new_tokens": 5}, "did you mean max_tokens"),
+        ({"prompt": "a", "instruction": "b"}, "either prompt or instruction"),
+        ({"prompt": "a", "extra_body": [1]}, "extra_body: expected an object"),
+        ({"prompt": "a", "stream": True}, "leave stream out"),
+        ({"prompt": "a", "extra_body": {"stream": True}}, "leave stream out"),
         ({"body": {}, "url": "/v1/images"}, "url: expected one of"),
         ('{"messages": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
     ],
@@ -135,7 +236,10 @@ _JSON = st.recursive(
     max_leaves=4,
 )
 _FIELDS = st.sampled_from(
-    ["prompt", "instruction", "input", "messages", "body", "url", "model", "id", "stream", "system"]
+    [
+        *("prompt", "instruction", "input", "messages", "body", "url", "model", "id", "stream"),
+        *("system", "extra_body", "max_token", "text"),
+    ]
 )
 
 

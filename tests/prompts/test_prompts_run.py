@@ -8,6 +8,7 @@ import pytest
 
 from openai_parallel_toolkit import FakeTransport
 from openai_parallel_toolkit.api.prompts import PromptsOptions
+from openai_parallel_toolkit.api.prompts.parameters import CHAT, RESPONSES
 from openai_parallel_toolkit.core.errors import (
     BudgetExceeded,
     ConfigError,
@@ -285,6 +286,57 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(fixture):
 def test_a_setting_that_cannot_work_is_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PromptsOptions(input_path="i", output_path="o", **wrong)
+
+
+def test_fields_that_are_not_sent_are_told_once(fixture, caplog):
+    fixture.simulate()
+    fixture.write("one", *({"prompt": f"{n}", "answer": "a", "row": n} for n in range(5))).run()
+    told = [r.getMessage() for r in caplog.records if getattr(r, "action", "") == "fields_not_sent"]
+    assert len(told) == 1
+    assert f"{fixture.input}, line 2: not sent are the fields answer, row" in told[0]
+
+
+def test_a_line_with_a_field_that_is_no_parameter_fails_by_its_number_and_costs_nothing(fixture):
+    sim = fixture.simulate()
+    summary = fixture.write("one", {"prompt": "two", "max_new_tokens": 5}).run()
+    (failure,) = [json.loads(line) for line in fixture.errors.read_text().splitlines()]
+    assert (summary.answered, summary.failed, sim.ledger.billed()) == (1, 1, 1)
+    assert (failure["line"], failure["kind"]) == (2, "UsageError")
+    assert "max_new_tokens is no parameter" in failure["message"]
+
+
+CALL = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+OLDER = {"name": "weather", "arguments": "{}"}
+TOOL_CALLS = [{"id": "c1", "type": "function", "function": OLDER}]
+
+
+def _answer(path, message, items=()):
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "input_tokens": 1, "output_tokens": 1}
+    if path == RESPONSES:
+        return {"status": "completed", "output": [{"type": "reasoning"}, *items], "usage": usage}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    return {"choices": [choice], "usage": usage}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "calls"),
+    [
+        (CHAT, _answer(CHAT, {"content": None, "tool_calls": TOOL_CALLS}), TOOL_CALLS),
+        (
+            CHAT,
+            _answer(CHAT, {"content": None, "function_call": OLDER}),
+            [{"type": "function", "function": OLDER}],
+        ),
+        (RESPONSES, _answer(RESPONSES, None, [CALL, {"type": "web_search_call"}]), [CALL]),
+    ],
+)
+def test_an_answer_that_calls_tools_has_its_calls_in_the_output(fixture, path, answer, calls):
+    fixture.simulate()
+    reply = RawReply(status=200, headers={}, body=json.dumps(answer).encode())
+    transport = FakeTransport(lambda request, lease: reply)
+    fixture.write({"prompt": "the weather?"}).run(transport=transport, path=path)
+    (line,) = fixture.lines()
+    assert line["tool_calls"] == calls
 
 
 def test_an_answer_that_was_cut_is_written_with_its_ending(fixture):

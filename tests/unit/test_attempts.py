@@ -1,15 +1,18 @@
 """What happens to one call, decided without sending anything."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from openai_parallel_toolkit.calls import attempts
+from openai_parallel_toolkit.calls.model_parameters import ModelParameters
 from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply
+from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply, Standing
 from openai_parallel_toolkit.core.redaction import Secret
+from openai_parallel_toolkit.costs.model_price import ModelPrice
 from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.transport import SendFault
 
@@ -48,7 +51,14 @@ class Story:
     """
 
     def __init__(
-        self, *ends, policy=None, send_takes_s=1.0, share=0.5, request=None, judge=lambda o: o
+        self,
+        *ends,
+        policy=None,
+        send_takes_s=1.0,
+        share=0.5,
+        request=None,
+        judge=lambda o: o,
+        prices=None,
     ):
         self.clock = FakeClock()
         self.ends = list(ends)
@@ -62,7 +72,8 @@ class Story:
         self.steps = attempts.ask(
             request or request_of(Gpt35Turbo("hello")),
             policy or attempts.Policy(),
-            prices=PriceBook({}),
+            prices=prices or PriceBook({}),
+            parameters=ModelParameters(),
             clock=self.clock,
             chance=Chance(share),
             clean=str,
@@ -102,6 +113,17 @@ class Story:
             self.pauses.append(step.seconds)
             self.clock.advance(step.seconds)
         return None
+
+
+def test_a_reply_beyond_its_limit_raises_what_the_next_is_held_at():
+    dollars = ModelPrice(input_usd=Decimal(0), output_usd=Decimal(1_000_000))
+    prices, request = (
+        PriceBook({"m": dollars}),
+        request_of(ChatModel("m", content="", max_tokens=1)),
+    )
+    assert prices.max_cost_usd(request) == 1
+    Story(GOOD, request=request, prices=prices).play()
+    assert prices.max_cost_usd(request) == 2
 
 
 def test_a_good_answer_is_kept_before_it_is_returned():
@@ -158,6 +180,32 @@ def test_a_page_where_no_api_was_ever_seen_is_told_as_a_wrong_base_url_and_not_a
     with pytest.raises(RequestFailed, match="api_base") as caught:
         story.play()
     assert (caught.value.outcome, caught.value.maybe_billed) == (OutcomeKind.UNSENT, 0)
+    assert story.sends == 1
+
+
+def limited_alone(times):
+    """The keys tell that others pass while this one is limited."""
+    counts = iter(range(times + 1))
+
+    def judge(outcome):
+        return replace(outcome, standing=Standing(answers=9 * next(counts), limits=1))
+
+    return judge
+
+
+def test_a_request_that_alone_is_limited_again_and_again_is_refused_with_the_providers_words():
+    story = Story(RATE_LIMIT, judge=limited_alone(99), send_takes_s=10)
+    with pytest.raises(RequestRejected, match=r"while others passed.*429: no") as caught:
+        story.play()
+    assert (story.sends, caught.value.attempts, caught.value.outcome) == (8, 8, "rejected")
+    assert story.pauses == []
+
+
+def test_where_no_keys_tell_of_others_what_is_too_large_is_refused_at_once():
+    message = b'{"error":{"message":"Limit 10, Requested 12","code":"rate_limit_exceeded"}}'
+    story = Story(RawReply(status=429, headers={}, body=message))
+    with pytest.raises(RequestRejected, match="too large for the limit"):
+        story.play()
     assert story.sends == 1
 
 

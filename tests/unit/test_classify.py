@@ -35,6 +35,7 @@ CHOICE = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     ("ended", "kind"),
     [
         (end(200, CHOICE), "ok"),
+        (end(200, CHOICE, **{"content-type": "text/html"}), "ok"),
         (end(200, b"<html>gateway</html>"), "unknown"),
         (end(200, b'{"choices": [{"mess'), "unknown"),
         (end(200, {"choices": None}), "unknown"),

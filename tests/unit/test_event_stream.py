@@ -172,7 +172,8 @@ def test_completions_of_the_older_api_are_read_too():
 
 def test_a_response_is_what_its_last_event_holds():
     output = [{"type": "message", "content": [{"type": "output_text", "text": "Yes."}]}]
-    whole = {"status": "completed", "output": output, "usage": {"input_tokens": 3}}
+    usage = {"input_tokens": 3, "output_tokens": 2}
+    whole = {"status": "completed", "output": output, "usage": usage}
     events = [
         {"type": "response.created", "response": {"status": "in_progress", "output": []}},
         {"type": "response.output_text.delta", "delta": "Yes."},

@@ -192,6 +192,7 @@ def test_a_body_that_is_nothing_but_an_error_is_one(raw):
         chat("Half.", "error", None, choice={"error": {"code": 502, "message": "sk-1 broke"}}),
         chat("Half.", "stop", error={"message": "sk-1 broke"}),
         chat("", "error", error="sk-1 broke"),
+        chat("", "error", {"total_tokens": 3}, error="sk-1 broke"),
     ],
 )
 def test_an_error_of_what_was_billed_or_came_half_is_told_and_nothing_is_sent_again(raw):

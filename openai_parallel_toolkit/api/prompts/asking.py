@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -21,6 +22,10 @@ from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
 from .results import FailedLines, LineResult, mistake_in, output_line
 
+logger = logging.getLogger(__name__)
+
+#: Names of fields that one warning tells.
+_MOST_TOLD = 8
 #: How often the caller looks around.
 TICK_S = 0.2
 
@@ -43,6 +48,7 @@ class Asking:
     options: PromptsOptions
     failed: FailedLines
     answered: int = 0
+    _has_told: bool = False
     _order: OutputOrder = field(default_factory=OutputOrder)
     _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
@@ -78,7 +84,20 @@ class Asking:
         """Yield the lines with their positions while the run goes on."""
         while self._is_open() and (line := next(to_ask, None)) is not None:
             k = 0 if line.request is None else repeats.count(line.request.hash)
+            self._tell_own(line)
             yield self._order.begin(k), line, k
+
+    def _tell_own(self, line: PromptLine) -> None:
+        if line.own and not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "%s, line %d: not sent are the fields %s, here and in other lines; they are taken "
+                "for your own. What the server is to get goes into extra_body",
+                self.options.input_path,
+                line.number,
+                ", ".join(line.own[:_MOST_TOLD]),
+                extra={"action": "fields_not_sent"},
+            )
 
     def _start(self, begun: _BegunLine, deliver: Deliver) -> None:
         _, line, k = begun

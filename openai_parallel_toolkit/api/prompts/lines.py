@@ -10,17 +10,12 @@ from typing import Any, NoReturn
 from ...calls.models import make_request
 from ...core.errors import UsageError
 from ...core.records import Request
+from .parameters import CHAT, EMBEDDINGS, PATHS, RESPONSES, sent_fields
 
-CHAT, RESPONSES, EMBEDDINGS = "/chat/completions", "/responses", "/embeddings"
-PATHS = (CHAT, RESPONSES, EMBEDDINGS)
 #: Fields that stay with a line and come back with its answer; they are not sent.
 IDS = ("custom_id", "id", "index", "metadata")
-#: Fields beside `prompt` or `instruction` that are sent; others are the user's own.
-PARAMETERS = (
-    "model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "n", "seed", "stop",
-    "frequency_penalty", "presence_penalty", "response_format", "reasoning_effort", "logprobs",
-    "top_logprobs", "tools", "tool_choice",
-)  # fmt: skip
+#: Fields of a line that say what is asked; and of one whose `body` says it.
+_ASKS, _ENVELOPE = ("prompt", "instruction", "input", "system"), ("body", "url", "method")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +46,8 @@ class PromptLine:
     request: Request | None
     #: What keeps it from being sent; None: nothing.
     mistake: UsageError | None = None
+    #: Names of the fields that are the user's own and stay at home.
+    own: tuple[str, ...] = ()
 
 
 def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
@@ -61,11 +58,13 @@ def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
         value = _value(raw, is_first=number == 1)
         if value is None:
             return None
-        if isinstance(value, dict):
-            ids = {name: value[name] for name in IDS if name in value}
+        fields = value if isinstance(value, dict) else {}
+        ids = {name: fields[name] for name in IDS if name in fields}
         path, body = _asked(value, defaults)
         request = make_request(path, _checked_model(body), body)
-        return PromptLine(number=number, ids=ids, body=body, request=request)
+        used = (*IDS, "extra_body", *(_ENVELOPE if _is_batch(fields) else (*_ASKS, *body)))
+        own = tuple(name for name in fields if name not in used)
+        return PromptLine(number=number, ids=ids, body=body, request=request, own=own)
     except UsageError as exc:
         mistake = exc
     except RecursionError:
@@ -98,13 +97,15 @@ def _asked(value: dict[str, Any] | str, defaults: Defaults) -> tuple[str, dict[s
     """Return the API path and the body."""
     if isinstance(value, str):
         return _prompt({"prompt": value}, value, defaults)
-    if isinstance(value.get("body"), dict):
+    if _is_batch(value):
         return _of_batch(value, defaults)
     if "messages" in value:
         return _of_body(value, CHAT, defaults)
     if "instruction" in value:
+        if "prompt" in value:
+            raise UsageError("give either prompt or instruction")
         more = f"\n\n{_text(value, 'input')}" if value.get("input") else ""
-        return _prompt(value, f"{_text(value, 'instruction')}{more}", defaults)
+        return _prompt(_without(value, "input"), f"{_text(value, 'instruction')}{more}", defaults)
     if "prompt" in value:
         return _prompt(value, _text(value, "prompt"), defaults)
     if "input" in value:
@@ -120,32 +121,48 @@ def _asked(value: dict[str, Any] | str, defaults: Defaults) -> tuple[str, dict[s
     )
 
 
+def _is_batch(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("body"), dict)
+
+
 def _of_batch(value: dict[str, Any], defaults: Defaults) -> tuple[str, dict[str, Any]]:
     url, method = value.get("url"), value.get("method", "POST")
     if method != "POST":
         raise UsageError(f"method: expected POST, got {method!r}")
-    if url is None:
-        return _asked(value["body"], defaults)
     path = str(url).removeprefix("/v1")
-    if path not in PATHS:
+    if url is None:
+        path, body = _asked(value["body"], defaults)
+    elif path in PATHS:
+        body = _filled(value["body"], path, defaults)
+    else:
         raise UsageError(f"url: expected one of {', '.join(PATHS)}, got {url!r}")
-    return path, _filled(value["body"], path, defaults)
+    beside = sent_fields(_without(value, *IDS, *_ENVELOPE), path)
+    if beside:
+        raise UsageError(f"{', '.join(beside)}: put it into body; beside it, it would not be sent")
+    return path, body
 
 
 def _of_body(value: dict[str, Any], path: str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
     if defaults.path not in {None, path}:
         raise UsageError(f"the line is a request to {path}, and --request-url says {defaults.path}")
-    body = {name: part for name, part in value.items() if name not in IDS}
-    return path, _filled(body, path, defaults)
+    return path, _filled(_without(value, *IDS), path, defaults)
+
+
+def _without(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: part for name, part in value.items() if name not in names}
 
 
 def _prompt(value: dict[str, Any], text: str, defaults: Defaults) -> tuple[str, dict[str, Any]]:
-    given = {name: value[name] for name in PARAMETERS if name in value}
     path = defaults.path or CHAT
+    others = _without(value, *IDS, "prompt", "instruction", "system")
+    given, system = sent_fields(others, path), value.get("system")
+    if path != CHAT and system:
+        if path == EMBEDDINGS or "instructions" in given:
+            raise UsageError("system: an embedding takes none, and a response instructions or it")
+        given["instructions"] = system
     if path != CHAT:
         return path, _filled({**given, "input": text}, path, defaults)
     messages = [{"role": "user", "content": text}]
-    system = value.get("system")
     if system:
         messages.insert(0, {"role": "system", "content": system})
     return path, _filled({**given, "messages": messages}, path, defaults)
@@ -162,6 +179,10 @@ def _filled(body: dict[str, Any], path: str, defaults: Defaults) -> dict[str, An
     """Return a body with what it does not say itself."""
     model = {} if defaults.model is None else {"model": defaults.model}
     filled = {**model, **defaults.parameters, **body}
+    more = filled.pop("extra_body", {})
+    if not isinstance(more, Mapping):
+        raise UsageError("extra_body: expected an object with the fields that are to be sent")
+    filled.update(more)
     if defaults.system is not None and path == RESPONSES:
         filled.setdefault("instructions", defaults.system)
     if defaults.system is not None and path == CHAT:

@@ -11,7 +11,11 @@ from ...calls.structured import embedding, incomplete
 from ...core.errors import InvalidAnswer, RequestFailed, ToolkitError
 from ...core.records import Reply
 from ...runs.results import FailuresFile, json_line
-from .lines import EMBEDDINGS, PromptLine
+from .lines import PromptLine
+from .parameters import EMBEDDINGS
+
+#: Items of a response that call the user's own tools.
+_CALLS = ("function_call", "custom_tool_call")
 
 #: What a line came to: its answer, or what the file of failures tells of it.
 LineResult = Reply | Mapping[str, Any]
@@ -63,9 +67,16 @@ def _flat(line: PromptLine, result: LineResult) -> dict[str, Any]:
 
 
 def _tool_calls(raw: Mapping[str, Any]) -> Any:
+    """Return the calls that the model asks the user for, as the API has them."""
+    if isinstance(raw.get("output"), list):
+        items = (item for item in raw["output"] if isinstance(item, dict))
+        return [item for item in items if item.get("type") in _CALLS]
     choices = raw.get("choices")
     message = choices[0].get("message") if choices else None
-    return message.get("tool_calls") if isinstance(message, dict) else None
+    if not isinstance(message, dict):
+        return None
+    older = message.get("function_call")
+    return message.get("tool_calls") or (older and [{"type": "function", "function": older}])
 
 
 def _cookbook(line: PromptLine, result: LineResult) -> list[Any]:

@@ -1,0 +1,228 @@
+"""How fast a group of keys may be asked, and what keeps it from a request now. Pure bookkeeping.
+
+Limits are of one model within a group, as most providers count them, unless a reply says more.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from random import Random
+from typing import NamedTuple
+
+from ..core.clock import backoff_s
+from ..core.records import Need, Outcome, RateHints
+from .bucket import RateLimits
+
+#: Nothing that a server says stops a key longer without a trial.
+LONGEST_STOP_S = 600.0
+_MAX_BACKOFF_S = 60.0
+#: So many limits in a row, and the time that the run allows, make a key exhausted.
+_FEWEST_LIMITS = 10
+
+
+class BlockReason(Enum):
+    """Why a key does not serve a request now; the value continues "2 of 3 keys ..."."""
+
+    DROPPED = "are dropped"
+    NOT_HERE = "do not have the model"
+    EXHAUSTED = "answered nothing but limits for the model"
+    REFUSED = "refused the request"
+    TOO_SMALL = "have too small a limit for it"
+    ALONE = "limit this request again and again while others pass"
+    COOLING = "cool down after a rate limit"
+    WINDOW = "send fewer at a time after a rate limit"
+    RATE = "are at a limit of requests or tokens per minute"
+    FULL = "have as many requests in flight as they may"
+    HALF_OPEN = "were dropped in an earlier run and are on trial"
+    SUSPECT = "wait for one answer after a refusal without a reason"
+
+
+class Block(NamedTuple):
+    """What keeps a key from serving a request."""
+
+    reason: BlockReason
+    #: Clock time, seconds, when to look again; inf: after a change, not after a time.
+    until_s: float = math.inf
+    #: Whether it keeps the whole group back.
+    is_group: bool = False
+    #: Whether a smaller request might be served.
+    by_size: bool = False
+    #: What the provider said, for people.
+    words: str = ""
+
+
+class Pace:
+    """How fast a group may be asked for one model, or for all of them together."""
+
+    __slots__ = (
+        "_limits_in_a_row",
+        "_wave",
+        "cool_until_s",
+        "in_flight",
+        "learned",
+        "lent_s",
+        "limited_since_s",
+        "window",
+        "words",
+    )
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.cool_until_s = -math.inf
+        #: Requests that may be in flight; None: no limit was hit yet.
+        self.window: float | None = None
+        #: As the replies' headers tell them; None: they tell nothing.
+        self.learned: RateLimits | None = None
+        #: Clock time, seconds, of the last lease.
+        self.lent_s = -math.inf
+        #: Since when there were only limits, without a time to wait for; None: there are others.
+        self.limited_since_s: float | None = None
+        #: What the provider said of the last limit.
+        self.words = ""
+        self._limits_in_a_row = 0
+        #: The newest lease when a limit was hit: older ones belong to the same wave.
+        self._wave = -1
+
+    def block(self, need: Need, now_s: float) -> Block | None:
+        """Return what keeps it from `need` now; None: nothing does."""
+        if self.cool_until_s > now_s:
+            return Block(BlockReason.COOLING, self.cool_until_s, is_group=True, words=self.words)
+        if self.window is not None and self.in_flight >= int(self.window):
+            return Block(BlockReason.WINDOW, is_group=True, words=self.words)
+        blocked = rate_block(self.learned, need, now_s, is_group=True) if self.learned else None
+        if blocked is None or blocked.until_s <= self.lent_s + LONGEST_STOP_S:
+            return blocked
+        trial_s = self.lent_s + LONGEST_STOP_S
+        return blocked._replace(until_s=trial_s) if trial_s > now_s else None
+
+    def hit_limit(
+        self, lease_id: int, newest_id: int, outcome: Outcome, now_s: float, random: Random
+    ) -> None:
+        """Cool down. The answers to one wave of requests count as one hit."""
+        is_new_wave, told_s = lease_id > self._wave, outcome.retry_after_s or 0.0
+        self.words = outcome.message
+        if is_new_wave:
+            self._wave = newest_id
+            self._limits_in_a_row += 1
+            self.window = float(max(1, self.in_flight // 2))
+        if told_s > 0:
+            wait_s = min(told_s, LONGEST_STOP_S)
+            self.window = 1.0 if told_s > LONGEST_STOP_S else self.window  # a trial
+        elif is_new_wave:
+            wait_s = backoff_s(
+                self._limits_in_a_row, random.random(), base_s=1.0, cap_s=_MAX_BACKOFF_S
+            )
+        else:
+            return
+        self.cool_until_s = max(self.cool_until_s, now_s + wait_s)
+        if told_s > 0 or self.limited_since_s is None:
+            self.limited_since_s = None if told_s > 0 else now_s
+
+    def answered(self, lease_id: int) -> None:
+        """Widen the window a little; an answer to a request from after the wave ends the row."""
+        self.limited_since_s = None
+        if self.window is not None:
+            self.window += 1 / self.window
+        if lease_id > self._wave:
+            self._limits_in_a_row = 0
+
+    def limited_for_s(self, now_s: float) -> float:
+        """Return for how long there were only limits; 0: too few to tell."""
+        if self.limited_since_s is None or self._limits_in_a_row < _FEWEST_LIMITS:
+            return 0.0
+        return now_s - self.limited_since_s
+
+
+class Group:
+    """Keys that share the limits of one organisation."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        #: Of limits that are of all models.
+        self.whole = Pace()
+        self._models: dict[str, Pace] = {}
+
+    def pace(self, model: str) -> Pace:
+        pace = self._models.get(model)
+        if pace is None:
+            pace = self._models[model] = Pace()
+        return pace
+
+    @property
+    def cool_until_s(self) -> float:
+        """Clock time, seconds, before which none of the models that were asked may be."""
+        models = (pace.cool_until_s for pace in self._models.values())
+        return max(self.whole.cool_until_s, min(models, default=-math.inf))
+
+    def block(self, need: Need, now_s: float) -> Block | None:
+        """Return what keeps every key of the group from serving `need`."""
+        if self.whole.window is not None and (blocked := self.whole.block(need, now_s)):
+            return blocked
+        return self.pace(need.model).block(need, now_s)
+
+    def lend(self, need: Need, now_s: float) -> None:
+        pace = self.pace(need.model)
+        pace.in_flight += 1
+        self.whole.in_flight += 1
+        pace.lent_s = now_s
+        if pace.learned is not None:
+            pace.learned.take(1, need.tokens, now_s)
+
+    def settle(self, need: Need, excess_tokens: int, now_s: float) -> None:
+        """Take back what was lent; `excess_tokens` came beside what was set aside."""
+        pace = self.pace(need.model)
+        pace.in_flight -= 1
+        self.whole.in_flight -= 1
+        if excess_tokens and pace.learned is not None:
+            pace.learned.take(0, excess_tokens, now_s)
+
+    def learn(
+        self, model: str, hints: RateHints, now_s: float, *, requests: bool, tokens: bool
+    ) -> None:
+        """Learn `requests` and `tokens` per minute from a reply's headers."""
+        pace = self.pace(model)
+        pace.learned = pace.learned or RateLimits(None, None, now_s)
+        pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
+
+    def answered(self, need: Need, lease_id: int) -> None:
+        if self.whole.window is not None:
+            self.whole.answered(lease_id)
+        self.pace(need.model).answered(lease_id)
+
+    def is_exceeded(self, need: Need, outcome: Outcome) -> bool:
+        """Return whether the limit that refused `need` is one that it exceeds at any time."""
+        if outcome.is_too_large is not None:
+            return outcome.is_too_large
+        learned, hints = self.pace(need.model).learned, outcome.hints
+        limit = outcome.token_limit or (hints and hints.limit_tokens)
+        if not limit and learned is not None and learned.tokens is not None:
+            limit = int(learned.tokens.capacity)
+        return bool(limit and need.least_tokens > limit)
+
+    def answers_others(self, model: str) -> bool:
+        """Return whether another model than this one is not limited all the time."""
+        return any(
+            pace.limited_since_s is None for name, pace in self._models.items() if name != model
+        )
+
+
+def rate_block(
+    limits: RateLimits, need: Need, now_s: float, *, is_group: bool = False
+) -> Block | None:
+    """Return what keeps requests or tokens per minute from serving `need` now.
+
+    What is known to be larger than a limit that was learned goes first: the provider refuses it.
+    """
+    requests, tokens = limits.requests, limits.tokens
+    requests_s = now_s if requests is None else requests.ready_s(1, now_s)
+    is_probe = is_group and tokens is not None and need.least_tokens > tokens.capacity
+    tokens_s = now_s if tokens is None or is_probe else tokens.ready_s(need.tokens, now_s)
+    if requests_s <= now_s and tokens_s <= now_s:
+        return None
+    return Block(
+        BlockReason.RATE,
+        max(requests_s, tokens_s),
+        is_group=is_group,
+        by_size=tokens_s > requests_s,
+    )
