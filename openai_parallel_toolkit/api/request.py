@@ -16,16 +16,18 @@ from ..calls.models import OpenAIModel
 from ..calls.pending_call import AnswerPolicy, CallContext, pending_call
 from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
-from ..keys import APIKeyManager
+from ..keys import APIKeyManager, manager_of
+from ..keys.config.keys import GivenKey
 
 OnError = Literal["raise", "none"]
+Keys = APIKeyManager | Sequence[GivenKey]
 _Args = ParamSpec("_Args")
 _Value = TypeVar("_Value")
 
 
 def request_openai_api(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -41,8 +43,9 @@ def request_openai_api(
 
     Args:
         openai_model: what to ask.
-        keys: the keys to use; None: those of the running toolkit, else the first
-            APIKeyManager that was made, else those of the environment.
+        keys: the keys to use, a manager or a list; equal lists share one manager. None: those of
+            the running toolkit, else the first APIKeyManager that was made, else those of the
+            environment.
         config_path: a config file to take keys from; None: as `keys` says.
         max_retries: re-sends after a server error; None: the toolkit's setting, or 5.
         allow_incomplete: return a text that was cut by its length limit or a content filter.
@@ -65,7 +68,9 @@ def request_openai_api(
     """
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        call_context, call = pending_call(
+            openai_model, _manager(keys, config_path), config_path, max_retries, journal
+        )
         while not call.accepts(call_context.ask(call), policy):
             pass
     except RequestFailed:
@@ -77,7 +82,7 @@ def request_openai_api(
 
 async def arequest_openai_api(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -89,7 +94,9 @@ async def arequest_openai_api(
     """Do what `request_openai_api` does without blocking the event loop."""
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        call_context, call = pending_call(
+            openai_model, _manager(keys, config_path), config_path, max_retries, journal
+        )
         while not call.accepts(await call_context.ask_async(call), policy):
             pass
     except RequestFailed:
@@ -101,7 +108,7 @@ async def arequest_openai_api(
 
 def request_reply(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -114,20 +121,24 @@ def request_reply(
     and `trouble`, and none is held against a `response_format`. In a later run it is replayed as it
     is, unless that run has `retry_failed`.
     """
-    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    call_context, call = pending_call(
+        openai_model, _manager(keys, config_path), config_path, max_retries, journal
+    )
     return call_context.ask(call)
 
 
 async def arequest_reply(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
     journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    call_context, call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    call_context, call = pending_call(
+        openai_model, _manager(keys, config_path), config_path, max_retries, journal
+    )
     return await call_context.ask_async(call)
 
 
@@ -138,7 +149,7 @@ def multi_process_one(
     *,
     return_exceptions: bool = False,
     progress: bool = False,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     allow_incomplete: bool = False,
@@ -164,7 +175,7 @@ def multi_process_one(
     """
     models = _models(data, openai_model_class, kwargs)
     policy = _policy(allow_incomplete, max_validation_retries)
-    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    call_context = CallContext.find(_manager(keys, config_path), config_path, max_retries, journal)
     calls = ModelCalls(call_context, policy, models, _at_most(threads))
     with _bar(len(models), progress) as count:
         calls.run("amulti_process_one", lambda _: count(), lambda: None)
@@ -178,7 +189,7 @@ async def amulti_process_one(
     *,
     return_exceptions: bool = False,
     progress: bool = False,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     allow_incomplete: bool = False,
@@ -189,7 +200,7 @@ async def amulti_process_one(
     """Do what `multi_process_one` does without blocking the event loop."""
     models = _models(data, openai_model_class, kwargs)
     policy = _policy(allow_incomplete, max_validation_retries)
-    call_context = CallContext.find(keys, config_path, max_retries, journal)
+    call_context = CallContext.find(_manager(keys, config_path), config_path, max_retries, journal)
     calls = ModelCalls(call_context, policy, models, _at_most(threads))
     with _bar(len(models), progress) as count:
         await calls.run_async(lambda _: count())
@@ -209,6 +220,12 @@ class CarryingPool(ThreadPoolExecutor):
         """Have a thread call `fn(*args, **kwargs)`; return its Future."""
         task = functools.partial(fn, *args, **kwargs)
         return super().submit(contextvars.copy_context().run, task)
+
+
+def _manager(keys: Keys | None, config_path: str | None) -> APIKeyManager | None:
+    if keys is None or isinstance(keys, APIKeyManager):
+        return keys
+    return manager_of(config_path, keys)
 
 
 def _policy(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:
@@ -238,6 +255,12 @@ def _models(
         and name not in {"prompt", "content", *shared}
     ]
     order = ["prompt", "content", *names]
+    twice = [name for name in order[:2] if name in shared]
+    if twice:
+        raise UsageError(
+            f"{' and '.join(twice)}: given by position, in each item of the list, and by name too; "
+            "take one of them out"
+        )
     models = []
     for n, item in enumerate(data):
         if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= len(order):

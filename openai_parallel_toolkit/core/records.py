@@ -11,6 +11,10 @@ from typing import Any
 
 from .redaction import Secret
 
+#: For keys on Azure that name no version; a plain version, not a preview. Source:
+#: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
+AZURE_API_VERSION = "2024-10-21"
+
 
 class OutcomeKind(str, Enum):
     """How an attempt ended."""

@@ -39,8 +39,8 @@ class APIKeyManager:
     """
 
     _default: ClassVar[APIKeyManager | None] = None
-    #: By path: when the config was written, and its manager.
-    _of_configs: ClassVar[dict[str, tuple[int, APIKeyManager]]] = {}
+    #: By path, or by what was given instead: when the config was written, and its manager.
+    _of_configs: ClassVar[dict[object, tuple[int, APIKeyManager]]] = {}
     _default_lock: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(

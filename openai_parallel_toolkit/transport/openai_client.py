@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 import openai
 
 from ..core.errors import UsageError
-from ..core.records import Lease
+from ..core.records import AZURE_API_VERSION, Lease
 from ..core.redaction import Secret
 from .base import IDLE_S
 from .openai_http import httpx
 from .proxies import parse_proxy
-from .target import AZURE_API_VERSION, azure_endpoint, is_azure, key_header, url_of
+from .target import azure_endpoint, is_azure, key_header, url_of
 
 _CARRIED: ContextVar[tuple[Lease, OneSendClient] | None] = ContextVar(
     "openai_parallel_toolkit_carried", default=None
