@@ -1,16 +1,21 @@
 """Lists of messages on Azure, as in the first README, which uses three names for one class.
 
+The system prompt asks for {"content": ...}, so the content is what stands in that.
+
 Without a key: `openai-parallel-toolkit simulate --port 8123`, and then, beside it
 
     export AZURE_OPENAI_API_KEY=sim-test AZURE_OPENAI_ENDPOINT=http://127.0.0.1:8123
-    OPENAI_API_VERSION=2024-10-21 python requester.py
+    python requester.py
 """
 
 from openai_parallel_toolkit import APIPlayer, APIRequester, APIRequestor
 
+FORM = (
+    "You are a helpful AI assistant.  Always answer in the following json format: {'content': '2'}."
+)
 message_sequences = [
     [
-        {"role": "system", "content": "You calculate. Answer with the number alone."},
+        {"role": "system", "content": FORM},
         {"role": "user", "content": f"What is {n} + {n}?"},
     ]
     for n in (53, 100, 7)

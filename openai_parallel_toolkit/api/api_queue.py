@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import itertools
+import json
+import logging
 import random
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,17 +23,23 @@ from ..calls.open_runs import OpenRun
 from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import ConfigError, NoUsableKey, UsageError
+from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
+from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from ..core.redaction import Redactor, Secret
+from ..core.text import counted, duration
 from ..costs.prices import KnownModel, PriceBook
+from ..costs.tokens import num_tokens_from_string
 from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
 
+logger = logging.getLogger(__name__)
+
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
+#: What counting may take, a vocabulary's download included; then the estimates stand.
+_COUNTING_S = 30.0
 #: Where the server does not say how long to wait after a 429.
 _PAUSE_S = 5.0
 #: These headers are no secret, and a shorter word stands in too many texts to mask it.
@@ -40,10 +50,11 @@ _SHORTEST_SECRET = 8
 class ApiQueue:
     """Sends requests to one URL and gives their raw responses in order; lives on one event loop.
 
-    The tokens of the requests sent within any 60 seconds never exceed `rate_limit`; they are
-    estimated from the input, four bytes a token, and images, audio and documents by their
-    providers' rules. Answers are told from errors by the rules of the API that `url` ends in: chat
-    completions, completions, responses, embeddings, moderations.
+    The tokens of the requests sent within any 60 seconds never exceed `rate_limit`. They are those
+    of the input: `run` has them counted by tiktoken for the model, in a thread. Four bytes count as
+    one where it cannot, and for what `submit_jobs` started before; images, audio and documents by
+    their providers' rules. Answers are told from errors by the rules of the API that `url` ends
+    in: chat completions, completions, responses, embeddings, moderations.
     """
 
     def __init__(
@@ -69,7 +80,8 @@ class ApiQueue:
             ignore_error: told an error response's text; True: do not try again, let an empty
                 answer stand in. None: no error is ignored.
             rate_limit: tokens a minute.
-            max_retries: re-sends of a request after an error; limits (429) do not count.
+            max_retries: re-sends of a request after an error response. A limit (429) is one,
+                unless the server says how long to wait: that is waited for.
             transport: what sends; None: HTTP to `url` with `headers`.
             clock: None: the system's.
             sleep: waits so many seconds.
@@ -78,6 +90,10 @@ class ApiQueue:
         Raises:
             UsageError: a request is larger than `rate_limit`, or cannot be sent as JSON.
         """
+        self.url, self.headers = url, MaskedHeaders(headers)
+        self.request_jsons = list(request_jsons)
+        self.ignore_error = ignore_error
+        self.rate_limit, self.max_retries = rate_limit, max_retries
         self._path = _path_of(url)
         self._requests = [
             make_request(self._path, str(body.get("model", "")), dict(body))
@@ -85,21 +101,18 @@ class ApiQueue:
         ]
         for n, request in enumerate(self._requests):
             if request.prompt_tokens > rate_limit:
-                raise UsageError(
-                    f"request {n} has about {request.prompt_tokens:,} tokens, more than a minute's "
-                    f"rate_limit of {rate_limit:,.0f}; shorten it or raise rate_limit",
-                    position=n,
-                )
+                self._requests[n] = self._fitting(n, _counted(request, request_jsons[n]))
         count = len(self._requests)
         #: Responses in the order of the requests; None: not there yet.
         self.out: list[dict[str, Any] | None] = [None] * count
         #: Each request's last error; None: it had none.
         self.errors: list[str | None] = [None] * count
-        #: How often each request was sent; refusals for a limit do not count.
+        #: How often each request was sent; refusals for an announced limit do not count.
         self.tries: list[int] = [0] * count
         #: The tasks of the requests that are under way, by position.
         self.api_jobs: dict[int, asyncio.Task[dict[str, Any]]] = {}
         secrets = {name: Secret(value, name) for name, value in headers.items()}
+        self._is_counted = False
         self._transport: Callable[[], Transport]
         self._transport = lambda: transport or EndpointTransport(url, secrets)
         self._driver: CallDriver | None = None
@@ -111,15 +124,24 @@ class ApiQueue:
         self._chance = chance or random.Random()
         self._clean = Redactor(_secrets_in(headers)).clean
         self._address = urlsplit(url).hostname or ""
-        self._ignore_error, self._sleep = ignore_error, sleep
+        self._sleep = sleep
         self._window = SlidingWindow(rate_limit)
         self._cool_until_s = self._clock.now_s()
         self._lease_ids = itertools.count(1)
-        self._todo = deque(range(count))
+        self._due = deque(range(count))
         #: Positions that hold tokens of the window, and those that are being sent.
         self._booked: set[int] = set()
         self._sending: set[int] = set()
         self._moved, self._start = asyncio.Event(), asyncio.Lock()
+
+    def __len__(self) -> int:
+        """How many requests there are."""
+        return len(self._requests)
+
+    @property
+    def todo(self) -> list[bool]:
+        """Whether each request still lacks its response."""
+        return [response is None for response in self.out]
 
     @property
     def waiting_on(self) -> list[asyncio.Task[dict[str, Any]]]:
@@ -132,16 +154,18 @@ class ApiQueue:
         Called again after an error, it goes on with what is missing.
 
         Raises:
+            UsageError: a request has more tokens than `rate_limit`; nothing was sent.
             RequestFailed: a request had more than `max_retries` errors, or will never be accepted;
                 what was answered is in `out`.
             NoUsableKey: the key in the headers is refused.
             ConfigError: a run with max_cost is on, which could not count this.
         """
         _refuse_under_a_cap()
+        await self._count()
         try:
-            while self._todo and self._context.stop.reason is None:
+            while self._due and self._context.stop.reason is None:
                 self.submit_jobs()
-                if self._todo:
+                if self._due:
                     await self._change()
             await self.collect_jobs()
         except asyncio.CancelledError:
@@ -155,10 +179,10 @@ class ApiQueue:
 
     def submit_jobs(self) -> None:
         """Start as many requests as the limit allows now, and return."""
-        while self._todo and len(self.api_jobs) < _MOST_IN_FLIGHT:
-            if self._wait_s(self._todo[0]) > 0:
+        while self._due and len(self.api_jobs) < _MOST_IN_FLIGHT:
+            if self._wait_s(self._due[0]) > 0:
                 return
-            position = self._todo.popleft()
+            position = self._due.popleft()
             self._book(position)
             response = self._response(position)
             task = self.api_jobs[position] = asyncio.get_running_loop().create_task(response)
@@ -179,11 +203,41 @@ class ApiQueue:
             self._context = replace(self._context, stop=StopToken())
             raise failure
 
+    async def _count(self) -> None:
+        """Have the tokens of what waits counted, once, without holding up the event loop."""
+        if self._is_counted or not self._due:
+            return
+        self._is_counted = True
+        waiting = list(self._due)
+        future, settle = LoopCalls(asyncio.get_running_loop()).future()
+        requests, bodies = self._requests, self.request_jsons
+
+        def count() -> None:
+            settle([_counted(requests[n], bodies[n]) for n in waiting])
+
+        threading.Thread(target=count, name="count tokens", daemon=True).start()
+        try:
+            found = await asyncio.wait_for(future, _COUNTING_S)
+        except asyncio.TimeoutError:
+            return
+        for n, request in zip(waiting, found, strict=True):
+            if n not in self.api_jobs:
+                self._requests[n] = self._fitting(n, request)
+
+    def _fitting(self, position: int, request: Request) -> Request:
+        if request.prompt_tokens > self.rate_limit:
+            raise UsageError(
+                f"request {position} has about {request.prompt_tokens:,} tokens, more than a "
+                f"minute's rate_limit of {self.rate_limit:,.0f}; shorten it or raise rate_limit",
+                position=position,
+            )
+        return request
+
     async def _change(self) -> None:
         """Wait until another request may start, or a job has ended."""
         self._moved.clear()
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._moved.wait())]
-        wait_s = self._wait_s(self._todo[0])
+        wait_s = self._wait_s(self._due[0])
         if wait_s > 0:
             waits.append(asyncio.ensure_future(self._sleep(wait_s)))
         try:
@@ -201,7 +255,7 @@ class ApiQueue:
         if failure is None and not task.cancelled():
             self.out[position] = task.result()
         else:
-            self._todo.append(position)
+            self._due.append(position)
         if isinstance(failure, Exception) and self._context.stop.reason is None:
             self._context.stop.close(failure)
             for other, job in self.api_jobs.items():
@@ -234,7 +288,7 @@ class ApiQueue:
         try:
             return dict((await self._driver.reply(call)).raw)
         except _IgnoredError:
-            return _empty(self._path)
+            return copy.deepcopy(dict(_EMPTY[self._path]))
 
     async def _admit(self, need: Need, call: SubmittedCall) -> Lease:
         """Wait for the limit, if there is no place booked, and use the place."""
@@ -267,16 +321,17 @@ class ApiQueue:
         self._sending.discard(position)
         if ended is None:  # it was stopped
             return outcome
-        self.tries[position] += not (outcome.is_limit or outcome.kind is OutcomeKind.UNSENT)
+        is_announced = outcome.is_limit and outcome.retry_after_s is not None
+        self.tries[position] += not (is_announced or outcome.kind is OutcomeKind.UNSENT)
         if outcome.kind.is_answer:  # handed on as it is
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
-        if outcome.is_limit:
-            pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
-            self._cool_until_s = max(self._cool_until_s, self._clock.now_s() + pause_s)
-        elif isinstance(ended, RawReply) and self._ignore_error and self._ignore_error(text):
+        if isinstance(ended, RawReply) and self.ignore_error and self.ignore_error(text):
             raise _IgnoredError
+        if outcome.is_limit:
+            self._cool(outcome)
+            outcome = replace(outcome, is_limit=is_announced)  # else an error like any other
         if call.context.stop.reason is not None:
             raise call.context.stop.reason
         if outcome.kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}:
@@ -285,6 +340,20 @@ class ApiQueue:
                 f"{outcome.code}): {outcome.message}"
             )
         return outcome
+
+    def _cool(self, outcome: Outcome) -> None:
+        """Send nothing for a while, as the server asks, or for some seconds."""
+        now_s = self._clock.now_s()
+        pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
+        if outcome.retry_after_s and now_s >= self._cool_until_s:
+            logger.warning(
+                "%s is limited: nothing is sent for %s, as the server asks (%s waiting)",
+                self._address,
+                duration(pause_s),
+                counted(len(self._due) + len(self.api_jobs), "request"),
+                extra={"action": "limited"},
+            )
+        self._cool_until_s = max(self._cool_until_s, now_s + pause_s)
 
     def _wait_s(self, position: int) -> float:
         now_s = self._clock.now_s()
@@ -317,18 +386,50 @@ class _NoPrices(PriceBook):
         return KnownModel()
 
 
+class MaskedHeaders(dict[str, str]):
+    """Headers whose values do not show themselves."""
+
+    def __repr__(self) -> str:
+        return repr({name: f"[{name}]" for name in self})
+
+
+#: What stands in for an error that is ignored, by the end of the URL's path.
+_EMPTY: Mapping[str, Mapping[str, Any]] = {
+    "/chat/completions": {
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": ""},
+                "finish_reason": "content_filter",
+            }
+        ],
+    },
+    "/completions": {
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": "", "finish_reason": "content_filter"}],
+    },
+    "/embeddings": {"object": "list", "data": []},
+    "/moderations": {"results": []},
+    "/responses": {"object": "response", "status": "incomplete", "output": []},
+}
+
+
 def _path_of(url: str) -> str:
     """Return by which API's rules the answers are read; a chat's where the URL names none."""
     path = urlsplit(url).path.rstrip("/")
     return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
 
 
-def _empty(path: str) -> dict[str, Any]:
-    """Return what stands in for an error that is ignored."""
-    if path == "/embeddings":
-        return {"object": "list", "data": []}
-    choice = {"index": 0, "message": {"role": "assistant", "content": ""}}
-    return {"object": "chat.completion", "choices": [{**choice, "finish_reason": "content_filter"}]}
+def _counted(request: Request, body: Mapping[str, Any]) -> Request:
+    """Return a request with its tokens counted, or as it is where that cannot be done."""
+    if request.media is not None:  # base64 is no text
+        return request
+    try:
+        text = json.dumps(body, ensure_ascii=False)
+        return replace(request, prompt_tokens=num_tokens_from_string(text, request.model))
+    except (ToolkitError, ImportError):
+        return request
 
 
 def _secrets_in(headers: Mapping[str, str]) -> list[Secret]:

@@ -17,11 +17,11 @@ from ..calls.durable_transport import (
     async_client_over,
     client_over,
 )
-from ..keys import APIKeyManager
+from ..calls.pending_call import Keys
 
 
 def openai_client(
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -45,7 +45,7 @@ def openai_client(
 
 
 def async_openai_client(
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,

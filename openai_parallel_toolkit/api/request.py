@@ -14,10 +14,9 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
 from ..calls.own_generate import pending_call
-from ..calls.pending_call import AnswerPolicy, CallContext
+from ..calls.pending_call import AnswerPolicy, CallContext, Keys
 from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
-from ..keys import APIKeyManager
 
 OnError = Literal["raise", "none"]
 _Args = ParamSpec("_Args")
@@ -26,7 +25,7 @@ _Value = TypeVar("_Value")
 
 def request_openai_api(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -42,8 +41,9 @@ def request_openai_api(
 
     Args:
         openai_model: what to ask.
-        keys: the keys to use; None: those of the running toolkit, else the first
-            APIKeyManager that was made, else those of the environment.
+        keys: the keys to use, a manager or a list; equal lists share one manager. None: those of
+            the running toolkit, else the first APIKeyManager that was made, else those of the
+            environment.
         config_path: a config file to take keys from; None: as `keys` says.
         max_retries: re-sends after a server error; None: the toolkit's setting, or 5.
         allow_incomplete: return a text that was cut by its length limit or a content filter.
@@ -78,7 +78,7 @@ def request_openai_api(
 
 async def arequest_openai_api(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -102,7 +102,7 @@ async def arequest_openai_api(
 
 def request_reply(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -121,7 +121,7 @@ def request_reply(
 
 async def arequest_reply(
     openai_model: OpenAIModel,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     *,
@@ -139,7 +139,7 @@ def multi_process_one(
     *,
     return_exceptions: bool = False,
     progress: bool = False,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     allow_incomplete: bool = False,
@@ -179,7 +179,7 @@ async def amulti_process_one(
     *,
     return_exceptions: bool = False,
     progress: bool = False,
-    keys: APIKeyManager | None = None,
+    keys: Keys | None = None,
     config_path: str | None = None,
     max_retries: int | None = None,
     allow_incomplete: bool = False,
@@ -239,6 +239,12 @@ def _models(
         and name not in {"prompt", "content", *shared}
     ]
     order = ["prompt", "content", *names]
+    twice = [name for name in order[:2] if name in shared]
+    if twice:
+        raise UsageError(
+            f"{' and '.join(twice)}: given by position, in each item of the list, and by name too; "
+            "take one of them out"
+        )
     models = []
     for n, item in enumerate(data):
         if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= len(order):

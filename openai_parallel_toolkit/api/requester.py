@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from ..calls.admission import RateLimiter
 from ..calls.attempts import Policy
@@ -30,7 +31,6 @@ from ..core.errors import (
     NoUsableKey,
     RequestFailed,
     RunStopping,
-    ToolkitError,
 )
 from ..core.records import Reply
 from ..costs.budget import Budget
@@ -39,12 +39,17 @@ from ..keys.config import load_settings
 from ..keys.config.keys import GivenKey
 from ..runs.progress import is_watched, open_bar
 from ..transport import Transport
+from .request import CarryingPool
 
 logger = logging.getLogger(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
 _MOST_JSON_ANSWERS = 3
+#: How a prompt shows an object whose one field is the answer: {"content": ...}, in either quotes.
+_CONTENT_FORM = re.compile(
+    r"""\{\s*(["'])content\1\s*:\s*("[^"]*"|'[^']*'|[^,{}]*)\s*\}""", re.IGNORECASE
+)
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -67,7 +72,7 @@ class APIRequester:
         token_rate_limit: float | None = None,
         max_workers: int | None = None,
         budget: Decimal | float | str | None = None,
-        json_output: bool = False,
+        json_output: bool | Literal["content"] | None = None,
         max_retries: int = 5,
         progress: bool = True,
         azure: bool = True,
@@ -90,6 +95,9 @@ class APIRequester:
             max_workers: requests under way at a time; None: `rate_limit`, and at most 500.
             budget: USD for this instance; then no more is sent. None: no limit.
             json_output: return the parsed answer; one that is not JSON is asked again, twice.
+                "content": of {"content": ...} the value. None: so where the system prompt says
+                "json" and shows that form, and then the service is told to answer in JSON; else
+                the text.
             max_retries: re-sends of a request after a server error.
             progress: draw a bar, on a terminal or in a notebook.
             azure: take Azure's key when the environment has one for Azure and one for OpenAI;
@@ -107,7 +115,9 @@ class APIRequester:
         if any(value is not None and value <= 0 for value in positive):
             raise ConfigError("rate_limit, burst, token_rate_limit, max_workers must be above 0")
         self.model_name = model_name
-        self.parameters = {"temperature": temperature, "max_tokens": max_tokens, **parameters}
+        self.temperature, self.max_tokens = temperature, max_tokens
+        self.parameters = parameters
+        self._rate_limit = rate_limit
         self.max_workers = max_workers or min(_MOST_WORKERS, int(rate_limit or _MOST_WORKERS) or 1)
         self.json_output = json_output
         self.progress = progress
@@ -125,30 +135,38 @@ class APIRequester:
         # Not while the first answers are awaited.
         self._sender.untracked_context.prices.load(model_name)
 
+    @property
+    def rate_limit(self) -> float | None:
+        """Requests a minute; None: no limit but those of the keys."""
+        return self._rate_limit
+
     def get_responses_parallel(self, message_sequences: Sequence[Messages]) -> list[dict[str, Any]]:
         """Ask every list of messages; return {"input": ..., "content": ...} for each, in order.
 
         "input" is the text of the last user message. "content" is the answer's text, stripped;
         what `handle_retry_error` returned where there is none; None where the budget did not reach.
+        A subclass's own `get_response` is called for each, on threads.
 
         Raises:
             UsageError: a list of messages cannot be sent; nothing was sent.
         """
-        contents = self._answered(message_sequences)
+        is_own = getattr(self.get_response, "__func__", None) is not APIRequester.get_response
+        contents = (self._called if is_own else self._answered)(message_sequences)
         return [
             {"input": _last_user_text(messages), "content": content}
             for messages, content in zip(message_sequences, contents, strict=True)
         ]
 
     def get_response(self, messages: Messages) -> Any:
-        """Ask one list of messages and return its "content", see `get_responses_parallel`."""
+        """Ask one list of messages and return its "content"; may be overridden."""
         return self._answered([messages])[0]
 
-    def handle_retry_error(self, error: ToolkitError) -> Any:
+    def handle_retry_error(self, error: Exception) -> Any:
         """Return the content for a prompt that failed for good; override it. Here: None.
 
         Args:
-            error: a RequestFailed, or NoUsableKey. Raise it to stop the whole list.
+            error: a RequestFailed, NoUsableKey, or what an overridden `get_response` raised. Raise
+                it to stop the whole list.
         """
         del error
 
@@ -190,15 +208,36 @@ class APIRequester:
             if not file_calls.path:
                 stop.close(RunStopping())
             raise
-        if calls.errors:
-            logger.warning(
-                "%d of %d prompts got no answer; the first: %s",
-                len(calls.errors),
-                len(calls.values),
-                next(iter(calls.errors.values())),
-                extra={"action": "prompts_failed"},
-            )
+        _tell(list(calls.errors.values()), len(calls.values))
         return calls.values
+
+    def _called(self, message_sequences: Sequence[Messages]) -> list[Any]:
+        """Have the subclass's `get_response` called for each, and return what it gives."""
+        file_calls = current_file_calls.get()
+        if file_calls is not None:
+            file_calls.refuse_on_own_loop("asyncio.to_thread")
+        contents: list[Any] = []
+        errors: list[BaseException] = []
+        with (
+            self._bar(len(message_sequences)) as bar,
+            CarryingPool(self.max_workers, thread_name_prefix="prompts") as pool,
+        ):
+            tasks = [pool.submit(self.get_response, messages) for messages in message_sequences]
+            try:
+                for task in tasks:
+                    error = task.exception()
+                    if isinstance(error, Exception) and not (file_calls and _is_keyless(error)):
+                        contents.append(self.handle_retry_error(error))
+                        errors.append(error)
+                    else:
+                        contents.append(task.result())
+                    if bar is not None:
+                        bar.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        _tell(errors, len(tasks))
+        return contents
 
     def _bar(self, total: int) -> Any:
         if not (self.progress and total > 1 and is_watched()):
@@ -207,7 +246,7 @@ class APIRequester:
 
     def _ended(self, calls: ModelCalls, n: int, bar: Any, *, is_in_file: bool) -> None:
         error = calls.errors.get(n)
-        fails_file = is_in_file and isinstance(error, NoUsableKey)  # a later run asks again
+        fails_file = is_in_file and _is_keyless(error)
         if isinstance(error, (RequestFailed, NoUsableKey)) and not fails_file:
             calls.values[n] = self.handle_retry_error(error)
         elif error is not None and not isinstance(error, BudgetExceeded):
@@ -242,21 +281,52 @@ class _Prompt(ChatModel):
     """One prompt of a list; of an answer that was cut, what came is taken."""
 
     def __init__(self, owner: APIRequester, messages: Messages) -> None:
-        super().__init__(owner.model_name, messages, **owner.parameters)
-        self._is_json = owner.json_output
+        self._json = owner.json_output
+        form: dict[str, Any] = {}
+        if self._json is None and _asks_for_content(messages):
+            self._json, form = "content", {"response_format": {"type": "json_object"}}
+        given = {"temperature": owner.temperature, "max_tokens": owner.max_tokens}
+        super().__init__(owner.model_name, messages, **{**form, **given, **owner.parameters})
 
     def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
         text = whole_text(reply, allow_incomplete=allow_incomplete or is_worth_keeping(reply))
+        if not self._json:
+            return text
         try:
-            return json.loads(json_part(text)) if self._is_json else text
-        except (ValueError, RecursionError) as exc:
+            value = json.loads(json_part(text))
+            return value["content"] if self._json == "content" else value
+        except (ValueError, RecursionError, LookupError, TypeError) as exc:
+            wanted = 'JSON with the field "content"' if self._json == "content" else "JSON"
             raise InvalidAnswer(
-                f"no answer of {_MOST_JSON_ANSWERS} was JSON; ask for it in the prompt, or give "
-                'response_format={"type": "json_object"}',
+                f"no answer of {_MOST_JSON_ANSWERS} was {wanted}; ask for it in the prompt, or "
+                'give response_format={"type": "json_object"}',
                 text=text,
-                reason=str(exc),
+                reason=f"{type(exc).__name__}: {exc}",
                 attempts=_MOST_JSON_ANSWERS,
             ) from exc
+
+
+def _asks_for_content(messages: Messages) -> bool:
+    """Tell whether the system prompt asks for JSON of the form {"content": ...} and no other."""
+    said = [m.get("content") for m in messages if m.get("role") in {"system", "developer"}]
+    text = "\n".join(content for content in said if isinstance(content, str))
+    return "json" in text.lower() and _CONTENT_FORM.search(text) is not None
+
+
+def _is_keyless(error: BaseException | None) -> bool:
+    """Tell whether a later run asks again for what failed: in a hook, it fails the file."""
+    return isinstance(error, NoUsableKey)
+
+
+def _tell(errors: Sequence[BaseException], total: int) -> None:
+    if errors:
+        logger.warning(
+            "%d of %d prompts got no answer; the first: %s",
+            len(errors),
+            total,
+            errors[0],
+            extra={"action": "prompts_failed"},
+        )
 
 
 def _last_user_text(messages: Messages) -> str:

@@ -120,7 +120,10 @@ class ParallelToolkit:
             UsageError: a hook is missing.
         """
         self.options = options_of(RunOptions, locals())
-        self._config_path = config_path
+        self.config_path = config_path
+        self.input_path, self.output_path = self.options.input_path, self.options.output_path
+        self.file_count, self.num_threads = self.options.file_count, self.options.num_threads
+        self.name = name
         self._key_manager = key_manager
         self._transport = transport
         self._hooks = Hooks(self, ParallelToolkit, binary=binary, encoding=encoding)
@@ -177,7 +180,7 @@ class ParallelToolkit:
 
     @contextmanager
     def _keys(self) -> Iterator[APIKeyManager]:
-        keys = self._key_manager or APIKeyManager(config_path=self._config_path)
+        keys = self._key_manager or APIKeyManager(config_path=self.config_path)
         try:
             yield keys
         finally:

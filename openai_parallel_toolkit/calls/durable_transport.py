@@ -12,14 +12,12 @@ from typing import Any
 import openai
 
 from ..core.errors import RESPONSE_EXTENSION, RequestFailed
-from ..core.records import OutcomeKind, RawReply, Request
-from ..keys import APIKeyManager
+from ..core.records import AZURE_API_VERSION, OutcomeKind, RawReply, Request
 from ..transport.base import HttpExchange, SendFault
 from ..transport.openai_http import httpx
-from ..transport.target import AZURE_API_VERSION
 from .client_replies import answered, passed_on, refused
 from .client_requests import read_client_request
-from .pending_call import CallContext
+from .pending_call import CallContext, Keys
 
 #: Every request goes to the address of its key instead.
 _BASE_URL = "https://api.openai.com/v1"
@@ -38,7 +36,7 @@ class _Door:
 
     def __init__(
         self,
-        keys: APIKeyManager | None = None,
+        keys: Keys | None = None,
         config_path: str | None = None,
         max_retries: int | None = None,
         *,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..core.clock import Clock
 from ..core.errors import UsageError
 from ..core.records import Need, Outcome, OutcomeKind, RawReply
+from ..keys.circuit import Outage
 from ..transport import SendFault, Transport
 from ..transport.base import HttpExchange
 from .admission import Admission
@@ -39,6 +40,8 @@ class Exchanges:
             raise UsageError(f"{type(self.transport).__name__} can only post what a model is asked")
         while True:
             lease = await self.admission.lend(Need(model="", tokens=0), context)
+            if isinstance(lease, Outage):
+                raise SendFault("unsent", "connect", str(lease))
             outcome = Outcome(kind=OutcomeKind.UNKNOWN)
             try:
                 timeout_s = context.policy.request_timeout_s

@@ -185,9 +185,11 @@ class FileCalls:
         """Raise UsageError where waiting would block the loop that the async hooks run on."""
         if self.loop is None:
             return
+        running = None
         with suppress(RuntimeError):  # no loop runs on this thread
-            if asyncio.get_running_loop() is self.loop:
-                raise UsageError(
-                    "a blocking call inside an async hook would stop every other hook; "
-                    f"use `await {instead}(...)` there"
-                )
+            running = asyncio.get_running_loop()
+        if running is self.loop:
+            raise UsageError(
+                "a blocking call inside an async hook would stop every other hook; "
+                f"use `await {instead}(...)` there"
+            )

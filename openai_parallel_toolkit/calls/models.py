@@ -126,6 +126,7 @@ class Gpt35Turbo(ChatModel):
         super().__init__(
             model, content=content, prompt=prompt, temperature=temperature, **parameters
         )
+        self.content, self.prompt, self.temperature = content, prompt, temperature
 
 
 class ResponsesModel(_TextModel):

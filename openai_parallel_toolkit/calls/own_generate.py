@@ -13,9 +13,8 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..core.records import Reply, Usage
-from ..keys import APIKeyManager
 from .models import OpenAIModel, PayloadModel, wants_client
-from .pending_call import AnswerPolicy, CallContext, ModelCall
+from .pending_call import AnswerPolicy, CallContext, Keys, ModelCall
 from .responses import read_answer
 from .run_context import Deliver
 from .structured import embedding, whole_text
@@ -104,7 +103,7 @@ def call_of(context: CallContext, model: OpenAIModel) -> ModelCall | GenerateCal
 
 def pending_call(
     model: OpenAIModel,
-    keys: APIKeyManager | None,
+    keys: Keys | None,
     config_path: str | None,
     max_retries: int | None,
     journal: str | os.PathLike[str] | None,

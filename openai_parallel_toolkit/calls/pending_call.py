@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Any
 from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer
 from ..core.records import CallId, RawReply, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
+from ..keys.config.keys import GivenKey
 from ..transport.base import HttpExchange
 from .call_cache import CallCache
 from .file_calls import FileCalls, current_file_calls
@@ -24,6 +25,7 @@ from .refusals import Clean
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
 
+Keys = APIKeyManager | Sequence[GivenKey]
 _current: ContextVar[CallContext | None] = ContextVar("current_call_context", default=None)
 
 
@@ -103,7 +105,7 @@ class CallContext:
     @classmethod
     def find(
         cls,
-        keys: APIKeyManager | None,
+        keys: Keys | None,
         config_path: str | None,
         max_retries: int | None,
         journal: str | os.PathLike[str] | None,
@@ -112,8 +114,8 @@ class CallContext:
         given = _current.get()
         if given is not None and (keys, config_path, max_retries, journal) == (None,) * 4:
             return given
-        if keys is None and config_path is not None:
-            keys = manager_of(config_path)
+        if not isinstance(keys, APIKeyManager):
+            keys = None if keys is None and config_path is None else manager_of(config_path, keys)
         file_calls = current_file_calls.get()
         if file_calls is None:
             file_calls = _outside(keys, journal)

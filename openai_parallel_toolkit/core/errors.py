@@ -37,7 +37,7 @@ from .records import OutcomeKind, RawReply
 
 
 @dataclass(eq=False, repr=False)
-class ToolkitError(Exception):
+class ToolkitError(RuntimeError):
     """Something went wrong in openai_parallel_toolkit."""
 
     message: str = ""

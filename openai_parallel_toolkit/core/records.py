@@ -11,6 +11,10 @@ from typing import Any
 
 from .redaction import Secret
 
+#: For keys on Azure that name no version; a plain version, not a preview. Source:
+#: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
+AZURE_API_VERSION = "2024-10-21"
+#: Headers that are kept with an answer.
 _KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai-version")
 
 
@@ -204,6 +208,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whether the server fails everyone at present.
+    is_outage: bool = False
     #: Whether the limit is of all models of the group, and not of one.
     is_group_limit: bool = False
     #: Whether the request is larger than the whole limit; None: it does not say.

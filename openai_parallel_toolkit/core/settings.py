@@ -22,7 +22,8 @@ class SettingKind:
     fits: Callable[[Any], bool] = lambda _: True
     #: How argparse reads its option.
     argparse: Mapping[str, Any] = field(default_factory=dict)
-    #: Makes the value of what may be given in its place; raises ValueError or ArithmeticError.
+    #: Makes the value of what may be given in its place; raises ValueError, TypeError or
+    #: ArithmeticError.
     read: Callable[[Any], Any] = lambda given: given
 
 
@@ -53,7 +54,7 @@ USD = SettingKind(
     {"metavar": "USD"},
     lambda given: Decimal(str(given)),
 )
-PATH = SettingKind(read=os.fspath)
+PATH = SettingKind("a path", read=os.fspath)
 GLOBS = SettingKind(
     argparse={"action": "append", "metavar": "GLOB"},
     read=lambda given: (given,) if isinstance(given, str) else tuple(given),
@@ -97,7 +98,7 @@ def check_settings(options: Any) -> None:
         try:
             value = kind.read(given)
             fits = kind.fits(value)
-        except (ValueError, ArithmeticError):
+        except (ValueError, TypeError, ArithmeticError):
             fits = False
         if not fits:
             raise ConfigError(f"{one.name}: expected {kind.wanted}, got {given!r}")

@@ -47,6 +47,11 @@ class Inputs(ABC):
     def size_bytes(self, path: str) -> int:
         """Return an input's size; 0 when it cannot be told."""
 
+    def is_own(self, path: str) -> bool:
+        """Whether a file is the toolkit's own, so that it is no input."""
+        del path
+        return False
+
     def check_unchanged(self, path: str, signature: str) -> bool:
         """Whether an input still is what was read; False: it is gone.
 
@@ -61,9 +66,14 @@ class LocalInputs(Inputs):
     """The files of a folder on this machine."""
 
     def __init__(self, root: str, *, never: Iterable[str] = ()) -> None:
-        """Take the folder; those in `never`, which must exist, are the toolkit's own."""
+        """Take the folder; files and folders in `never` that exist are the toolkit's own."""
         self._root = root
-        self._never = {identity(os.stat(folder)) for folder in never}
+        own = [path for path in never if os.path.exists(path)]
+        self._never = {identity(os.stat(path)) for path in own}
+        #: Files with other names need no look at the disk.
+        self._never_names = {
+            os.path.basename(p) for path in own for p in (path, os.path.realpath(path))
+        }
 
     @contextmanager
     def entries(self, folder: str) -> Iterator[Iterator[tuple[str, Kind]]]:
@@ -88,6 +98,10 @@ class LocalInputs(Inputs):
         except OSError:  # its own run will tell
             return 0
 
+    def is_own(self, path: str) -> bool:
+        seen = os.stat(os.path.join(self._root, path))
+        return os.path.basename(path) == ".env" or identity(seen) in self._never
+
     def check_unchanged(self, path: str, signature: str) -> bool:
         try:
             seen = os.stat(os.path.join(self._root, path))
@@ -103,12 +117,17 @@ class LocalInputs(Inputs):
     def _kind(self, entry: os.DirEntry[str]) -> Kind:
         try:
             if not entry.is_dir():
+                if entry.name in self._never_names and self._is_own(entry):
+                    return "own"
                 return "file" if entry.is_file() else "special"
         except OSError:  # a link that leads to itself
             return "special"
         if entry.is_symlink():
             return "linked"
-        return "own" if identity(entry.stat()) in self._never else "folder"
+        return "own" if self._is_own(entry) else "folder"
+
+    def _is_own(self, entry: os.DirEntry[str]) -> bool:
+        return identity(entry.stat()) in self._never
 
 
 def signature_of(seen: os.stat_result) -> str:

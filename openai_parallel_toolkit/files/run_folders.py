@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from ..core.errors import ConfigError, ScanError
@@ -81,10 +81,17 @@ def parent_of(place: str) -> str:
 
 
 @contextmanager
-def open_inputs(layout: Layout, state_folder: str) -> Iterator[Inputs]:
-    """Open where inputs come from; listed now, when it is remote."""
+def open_inputs(
+    layout: Layout, state_folder: str, own_files: Sequence[str] = ()
+) -> Iterator[Inputs]:
+    """Open where inputs come from; listed now, when it is remote.
+
+    Args:
+        own_files: files that are no inputs: the configuration, a log.
+    """
     if not is_remote(layout.input_root):
-        yield LocalInputs(layout.input_root, never=(layout.output_root, state_folder))
+        never = (layout.output_root, state_folder, *own_files)
+        yield LocalInputs(layout.input_root, never=never)
         return
     own = _below(layout.output_url, layout.input_root)
     with (

@@ -87,6 +87,13 @@ class _Scan:
 
     def run(self) -> Plan:
         if self._layout.only is not None:
+            if self._inputs.is_own(self._layout.only):
+                path = os.path.join(self._layout.input_root, self._layout.only)
+                raise ScanError(
+                    f"{path!r} is the configuration or a file of the toolkit's own, which is never "
+                    "an input; name another input_path.",
+                    path=path,
+                )
             with self._names() as inputs:
                 inputs.add(self._layout.only)
                 self._decide("", inputs)

@@ -81,8 +81,12 @@ class Staging:
             _remove(os.path.join(self.root, name))
 
     def close(self) -> None:
-        """Remove the staging folder when it is empty."""
+        """Remove the staging folder, unless something is left to be published or still written."""
+        with self._lock:
+            free, self._free = self._free, {}
         with suppress(OSError):
+            for path, _ in itertools.chain.from_iterable(free.values()):
+                _remove(path)
             os.rmdir(self.root)
 
     def _root_of(self, state_folder: str) -> str:

@@ -196,7 +196,8 @@ class Journal(JournalQueries):
             "UPDATE files SET failed_runs = failed_runs + (failed_run_id IS NOT ?1), "
             "failed_run_id = ?1, state = CASE WHEN failed_runs + (failed_run_id IS NOT ?1) >= ?2 "
             "THEN 'aside' ELSE 'failed' END, failure_kind = ?3, failure_message = ?4, "
-            "failure_trace = ?5, changed_wall_s = ?6 WHERE id = ?7",
+            "failure_trace = ?5, changed_wall_s = ?6, hooks_version = "
+            "(SELECT hooks_version FROM runs ORDER BY id DESC LIMIT 1) WHERE id = ?7",
             *(self._run_id, max_file_attempts, *_kept(note), self._clock.wall_s(), file_id),
         )
 
@@ -204,15 +205,24 @@ class Journal(JournalQueries):
         """The file is ASIDE: left alone until it is released."""
         self._write(
             "UPDATE files SET state = 'aside', is_suspect = 0, failure_kind = ?, "
-            "failure_message = ?, failure_trace = ?, changed_wall_s = ? WHERE id = ?",
+            "failure_message = ?, failure_trace = ?, changed_wall_s = ?, hooks_version = "
+            "(SELECT hooks_version FROM runs ORDER BY id DESC LIMIT 1) WHERE id = ?",
             *(*_kept(note), self._clock.wall_s(), file_id),
         )
 
-    def release_aside(self, paths: Sequence[str] | None = None) -> None:
-        """Files that are ASIDE are FAILED again, with no failed run counted; None: all of them."""
+    def release_aside(
+        self, paths: Sequence[str] | None = None, *, other_than: str | None = None
+    ) -> None:
+        """Files that are ASIDE are FAILED again, with no failed run counted; None: all of them.
+
+        Args:
+            other_than: of all, only those that hooks of another version left so; None: any.
+        """
         release = "UPDATE files SET state = 'failed', failed_runs = 0, failed_run_id = NULL WHERE "
         if paths is None:
-            self._write(release + "state = 'aside' AND state <> 'done'")
+            edited = None if other_than is None else text(other_than)
+            all_of_them = "state = 'aside' AND state <> 'done' AND (?1 IS NULL OR "
+            self._write(release + all_of_them + "hooks_version <> ?1)", edited)
         else:
             chosen = release + "folder = ? AND name = ? AND state = 'aside'"
             self._writer.put(statements((chosen, [split(path) for path in paths])))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from .config import GivenKey, load_settings
 from .manager import APIKeyManager
 
 
@@ -35,18 +37,24 @@ def close_unless_default(manager: APIKeyManager) -> None:
         manager.close()
 
 
-def manager_of(config_path: str | os.PathLike[str]) -> APIKeyManager:
-    """Return the process's manager for a config file; a new one when the file was changed.
+def manager_of(
+    config_path: str | os.PathLike[str] | None, keys: Sequence[GivenKey] | None = None
+) -> APIKeyManager:
+    """Return the process's manager for a config file, or for a list of keys with its settings.
+
+    A new one is made when the file was changed.
 
     Raises:
         ConfigError: a setting is missing or wrong.
     """
-    place = os.path.abspath(config_path)
-    version = os.stat(place).st_mtime_ns if os.path.exists(place) else 0
+    path = None if config_path is None else os.path.abspath(config_path)
+    version = os.stat(path).st_mtime_ns if path is not None and os.path.exists(path) else 0
+    settings = None if keys is None else load_settings(config_path, api_keys=keys)
+    place = path if settings is None else (path, settings.api_base, settings.api_keys)
     known = APIKeyManager._of_configs.get(place)
     if known is not None and known[0] == version and not known[1]._is_closed:
         return known[1]
-    made = APIKeyManager(config_path=config_path)
+    made = APIKeyManager(config_path=config_path, settings=settings)
     with APIKeyManager._default_lock:
         quicker = APIKeyManager._of_configs.get(place)
         if quicker is not None and quicker is not known:

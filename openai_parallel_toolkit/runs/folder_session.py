@@ -12,6 +12,7 @@ from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
 from ..core.records import FailureNote, FileState
+from ..core.text import counted
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
 from ..files.plan import Plan
@@ -54,6 +55,9 @@ class FolderSession(RunSession):
         self.layout = layout
         #: Where this run lists its failures.
         self.failures_path = os.path.join(self.state_folder, FAILURES_FILE)
+        self._hooks_version = ""
+        #: Files that hooks of another version had put aside.
+        self._edited = 0
         #: Files that may have killed the last run; each runs alone.
         self.suspects: list[str] = []
 
@@ -73,7 +77,8 @@ class FolderSession(RunSession):
         stack.callback(self.staging.close)
         #: Gives equal results for names that the outputs' file system takes for the same.
         self.name_key = name_key(self.staging.root)
-        self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder))
+        own = [self.keys.settings.source, self._log_file or ""]
+        self.inputs = stack.enter_context(open_inputs(self.layout, self.state_folder, own))
         self.tree = stack.enter_context(
             open_outputs(self.layout, self.state_folder, self.staging.root)
         )
@@ -82,9 +87,10 @@ class FolderSession(RunSession):
         stack.callback(self.register.close)
         self._find_suspects()
 
-    def plan(self, selection: Selection) -> Plan:
-        """Find what is to do."""
-        return scan(
+    def plan(self, selection: Selection, hooks_version: str) -> Plan:
+        """Find what is to do; what other hooks had put aside is due again."""
+        self._hooks_version, self._edited = hooks_version, 0
+        plan = scan(
             self.layout,
             selection,
             state_folder=self.state_folder,
@@ -93,6 +99,12 @@ class FolderSession(RunSession):
             inputs=self.inputs,
             outputs=self.tree,
         )
+        if self._edited and not selection.retry_failed:
+            logger.warning(
+                "%s had been put aside and will be tried again: the hooks were edited since",
+                counted(self._edited, "file"),
+            )
+        return plan
 
     def only_output(self) -> str:
         """Return where the output of a single input is; "" for a folder, or not just one output."""
@@ -104,8 +116,12 @@ class FolderSession(RunSession):
     def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
         """Yield name, state and outputs of the files in a folder that were ever started."""
         for record in self.journal.files_in(folder):
-            if record.state is not None:
-                yield posixpath.basename(record.path), record.state, record.finals
+            state = record.state
+            if state is FileState.ASIDE and record.hooks_version not in (None, self._hooks_version):
+                state = FileState.FAILED
+                self._edited += 1
+            if state is not None:
+                yield posixpath.basename(record.path), state, record.finals
 
     def _find_suspects(self) -> None:
         """Find the files that may have killed the last run, and put aside the one that did.

@@ -66,7 +66,7 @@ def run_folder(
         state_path=options.state_path,
     )
     with FolderSession(layout, options, keys) as session, ExitStack() as stack:
-        plan = session.plan(options.part(Selection))
+        plan = session.plan(options.part(Selection), hooks.version)
         stack.callback(plan.close)
         if sample is not None:
             plan = sample.choose(plan, session.inputs, session.state_folder)
@@ -85,6 +85,8 @@ def run_folder(
             summary = FolderRun(options, hooks, session, sender, plan).work()
     if sample is None:
         session.say(str(summary))
+        if summary.aside and not options.progress:
+            logger.warning("%s", summary.aside_words())
     return summary
 
 
@@ -124,8 +126,8 @@ class FolderRun:
         session, is_batch = self._session, self._batch_mode is not None
         run = OpenRun(self._sender, session.context, refuses_untracked=is_batch)
         session.begin(self._hooks.version)
-        if self._options.retry_failed:
-            session.journal.release_aside()
+        is_asked = self._options.retry_failed
+        session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.signals, OpenRun.opened(run):
             self._work_through()
             summary = self._summary()

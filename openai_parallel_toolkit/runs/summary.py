@@ -182,6 +182,13 @@ class RunSummary(CallsSummary):
         elif self.output_path:
             yield f"Outputs: {self.output_path}"
 
+    def aside_words(self) -> str:
+        """Say how many files wait that failed in too many runs, and what tries them again."""
+        return (
+            f"Put aside: {counted(self.aside, 'file')}, after too many runs that failed; tried "
+            "again by itself when the hooks are edited, or with retry_failed=True (--retry-failed)."
+        )
+
     def _would_words(self, would_send: int) -> str:
         cost = self.would_cost_usd
         return (

@@ -21,6 +21,7 @@ _MOST_READ_CHARACTERS = 2000
 _SENTENCE = re.compile(
     "[^.!?\u3002\uff01\uff1f\n]*[.!?\u3002\uff01\uff1f]|[^.!?\u3002\uff01\uff1f\n]+"
 )
+_SHOWN_OBJECT = re.compile(r"""\{\s*["'](\w+)["']\s*:""")
 _NOTHING_ASKED = "Nothing was asked."
 
 
@@ -108,13 +109,22 @@ def _answer(paid: PaidRequest, prompt: str, choice: int, form: object) -> str:
     if not isinstance(form, dict) or kind not in ("json_object", "json_schema"):
         return text
     if kind == "json_object":
-        return json.dumps({"answer": text}, ensure_ascii=False)
+        return json.dumps({_field_shown(paid): text}, ensure_ascii=False)
     # Chat wraps the schema once more than the Responses API does.
     wrapper = form.get("json_schema", form)
     schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
     if not isinstance(schema, dict):
         raise missing("response_format.json_schema.schema")
     return json.dumps(fit_schema(schema, text.split(), paid.dice), ensure_ascii=False)
+
+
+def _field_shown(paid: PaidRequest) -> str:
+    """Return the first field of the object that the messages show, as {"content": ...} does."""
+    messages = paid.body.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    texts = (text_of(message.get("content")) for message in listed if isinstance(message, dict))
+    shown = _SHOWN_OBJECT.search("\n".join(texts))
+    return shown[1] if shown else "answer"
 
 
 def _extract(prompt: str, number: int) -> str:

@@ -6,10 +6,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
-from ..core.records import Lease
-
-#: For keys that name a deployment and no version; a plain version, not a preview.
-AZURE_API_VERSION = "2024-10-21"
+from ..core.records import AZURE_API_VERSION, Lease
 
 #: The paths that Azure serves below a deployment; the openai package has the same list.
 _BELOW_DEPLOYMENT = frozenset(

@@ -169,6 +169,24 @@ def test_download_to_local_sends_inputs_through_this_machine(tmp_path):
     assert read_plan(write(tmp_path, download_to_local="true"), {}).settings.import_base == ""
 
 
+def test_the_place_of_downloads_may_stay_a_placeholder_while_nothing_is_downloaded(tmp_path):
+    place = {"local_download_path": "<Local path for file downloads if enabled>"}
+    assert read_plan(write(tmp_path, **place), {}).settings.import_base
+    with pytest.raises(
+        ConfigError, match=r"app_config.json: local_download_path: is a placeholder"
+    ):
+        read_plan(write(tmp_path, **place, download_to_local=True), {})
+
+
+def test_app_config_may_hold_the_pattern_and_the_way_of_names(tmp_path, caplog):
+    path = write(tmp_path)
+    more = {**APP, "pattern": "*.json", "names": "accelerator"}
+    (tmp_path / "app_config.json").write_text(json.dumps(more))
+    settings = read_plan(path, {}).settings
+    assert (settings.pattern, settings.names) == ("*.json", "accelerator")
+    assert "not used here" not in caplog.text
+
+
 def test_the_environment_names_the_configuration(tmp_path):
     plan = read_plan(None, {}, env={"APP_CONFIG": write(tmp_path)})
     assert plan.settings.batch_size == 7

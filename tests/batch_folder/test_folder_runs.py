@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import time
 
 import pytest
 from folder_fixture import MODEL, FolderFixture, a_line
@@ -59,6 +61,29 @@ def test_metadata_tells_a_program_what_belongs_to_what(fixture, sim):
     list_price = 0.15 * batch.prompt_tokens + 0.6 * batch.completion_tokens
     assert float(told["cost_usd"]) == pytest.approx(list_price / 2 / 1e6)
     assert told["batches"][0]["key"] == "test"
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_metadata_has_the_accelerators_fields_as_well(fixture, sim, counts):
+    fixture.put("deep/a.jsonl")
+    fixture.run(count_tokens=counts)
+    told = fixture.metadata("deep/a.jsonl")
+    [batch] = sim.batches.batches()
+    assert told["file_name"] == "deep/a.jsonl"
+    assert (told["batch_job_id"], told["file_id"]) == (batch.id, batch.input_file.id)
+    assert told["output_file_name"] == "a_output.jsonl"
+    assert told["token_size"] == (told["tokens"]["counted_prompt"] if counts else "N/A")
+
+
+def test_results_may_be_called_as_the_accelerator_calls_them(fixture, sim):
+    fixture.put("deep/a.part.json")
+    fixture.run(names="accelerator", pattern="*.json")
+    [folder] = fixture.output.glob("deep/*")
+    assert re.fullmatch(r"a_\d{4}-\d\d-\d\d_\d\d_\d\d_\d\d", folder.name)
+    stamp = time.strptime(folder.name.removeprefix("a_"), "%Y-%m-%d_%H_%M_%S")
+    assert abs(time.mktime(stamp) - time.time()) < 100  # the machine's own time
+    names = ["a.part.json", "a_metadata.json", "a_output.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
 
 
 def test_a_file_that_cannot_be_used_is_found_before_anything_is_sent(fixture, sim):

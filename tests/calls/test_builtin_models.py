@@ -11,6 +11,7 @@ from openai_parallel_toolkit import (
     ChatModel,
     EmbeddingModel,
     FakeTransport,
+    Gpt35Turbo,
     IncompleteAnswer,
     InvalidAnswer,
     OutcomeUnknown,
@@ -267,3 +268,8 @@ def test_every_model_is_tried_again_as_any_other(fixture, kind):
     sim = fixture.simulate(faults=[Fault(kind, at=[1], retry_after=0.01)])
     assert request_openai_api(EmbeddingModel(EMBEDDER, "text"), fixture.keys(sim))
     assert sim.ledger.hits() == 2
+
+
+def test_gpt35_turbo_has_what_it_was_made_of():
+    model = Gpt35Turbo(content="hello world", prompt="be brief", temperature=0.2)
+    assert (model.content, model.prompt, model.temperature) == ("hello world", "be brief", 0.2)

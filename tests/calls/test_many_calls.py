@@ -102,6 +102,26 @@ def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signatu
     ]
 
 
+@pytest.mark.parametrize("name", ["prompt", "content"])
+def test_what_is_given_by_position_and_by_name_is_told_by_its_name(fixture, name):
+    sim = fixture.simulate()
+    with pytest.raises(UsageError, match=f"^{name}: given by position.* and by name too"):
+        multi_process_one(pairs(1), Gpt35Turbo, keys=fixture.keys(sim), **{name: "x"})
+    assert sim.ledger.hits() == 0
+
+
+@BOTH
+def test_keys_may_be_a_list_whose_limits_hold_from_call_to_call(fixture, ask):
+    sim = fixture.simulate(SimKey("dead", valid=False), "good")
+    given = [{"key": k.secret, "name": k.name, "api_base": sim.url} for k in sim.keys]
+    model = Gpt35Turbo("text 0", "be brief", 0.0)
+    assert request_openai_api(model, keys=given) == "text 0"
+    for _ in range(3):
+        assert ask(pairs(1), Gpt35Turbo, keys=[dict(key) for key in given], temperature=0.0)
+    refused = [row for row in sim.ledger.rows() if row.status == 401]
+    assert len(refused) == 1  # one manager for equal lists: a dead key stays dropped
+
+
 @pytest.mark.parametrize("item", ["ab", ("only",), (), tuple("abcdef")])
 def test_an_item_of_another_form_is_refused_before_anything_is_sent(fixture, item):
     sim = fixture.simulate()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -270,10 +271,44 @@ def test_more_keys_get_names_that_are_free():
     assert names(Settings(api_keys=later)) == ["key-3"]
 
 
-def test_the_example_shows_every_field_and_is_refused_as_it_stands(tmp_path):
-    env = {"OPENAI_API_KEY": "sk-real1"}
-    with pytest.raises(ConfigError, match=r"api_keys\[1\]: is a placeholder"):
-        load_settings(EXAMPLE, env=env, cwd=tmp_path)
+@pytest.mark.parametrize("mine", range(5))
+def test_a_copy_of_the_example_works_with_any_one_key_filled_in(load, caplog, mine):
+    shown = json.loads(EXAMPLE.read_text())
+    entry = shown["api_keys"][mine]
+    shown["api_keys"][mine] = {**entry, "key": CANARY} if isinstance(entry, dict) else CANARY
+    settings = load(shown)
+    assert [key.secret for key in settings.api_keys] == [Secret(CANARY)]
+    assert settings.proxy is None
+    (record,) = caplog.records
+    told = {int(n) for n in re.findall(r"api_keys\[(\d)\]", record.getMessage())}
+    assert told == {0, 1, 2, 3, 4} - {mine}
+
+
+def test_the_example_as_it_stands_is_refused_with_all_that_is_not_filled_in(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(EXAMPLE, env={}, cwd=tmp_path)
+    lines = str(caught.value).splitlines()
+    assert [re.search(r"api_keys\[(\d)\]", line)[1] for line in lines] == list("01234")
+    assert "the environment has no OPENAI_API_KEY" in lines[0]
+    assert "is a placeholder" in lines[1]
+
+
+def test_all_that_is_wrong_is_told_at_once(load):
+    config = {
+        "api_keys": [CANARY, {"key": "sk-b2222222", "rpm": 0}, 5],
+        "api_base": "api.openai.com",
+        "proxy": "ftp://h",
+        "prices": {"m": {"output": 1}, "n": {"input": -1}},
+        "colour": "red",
+    }
+    with pytest.raises(ConfigError) as caught:
+        load(config)
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("config.json: unknown field 'colour'")
+    places = {line.split(": ")[1] for line in lines[1:]}
+    keys = {"api_keys[1].rpm", "api_keys[2]"}
+    assert places == {*keys, "api_base", "proxy", "prices.m", "prices.n.input"}
+    assert CANARY not in str(caught.value)
 
 
 def test_the_example_works_when_it_is_filled_in(load):

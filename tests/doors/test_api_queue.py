@@ -22,6 +22,7 @@ from openai_parallel_toolkit import (
     RequestFailed,
     RequestRejected,
     UsageError,
+    num_tokens_from_string,
 )
 from openai_parallel_toolkit.calls.models import make_request
 from openai_parallel_toolkit.core.clock import FakeClock
@@ -169,6 +170,67 @@ def test_a_server_that_is_reached_between_is_not_called_unreachable(caplog):
     assert not caplog.records
 
 
+ENDPOINTS = [
+    ("chat/completions", {"choices": [{"message": {"role": "assistant", "content": ""}}]}),
+    ("completions", {"choices": [{"text": ""}]}),
+    ("responses", {"output": []}),
+    ("moderations", {"results": []}),
+    ("embeddings", {"data": []}),
+]
+ANSWERS = {
+    "chat/completions": {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]},
+    "completions": {"choices": [{"text": "hi", "finish_reason": "stop"}]},
+    "responses": {"output": [], "status": "incomplete", "id": "cut"},
+    "moderations": {"results": [{"flagged": False}]},
+    "embeddings": {"data": [{"index": 0, "embedding": [0.5]}]},
+}
+
+
+@pytest.mark.parametrize(("end", "empty"), ENDPOINTS)
+def test_each_endpoint_of_text_may_be_the_url_and_has_its_empty_answer(end, empty):
+    def answer(request, count):
+        return error(400, "odd") if b"odd" in request.body else raw(ANSWERS[end])
+
+    sink = Sink(answer)
+    requests = [{"model": "m", "input": word} for word in ("even", "odd")]
+    queue = sink.queue(requests, f"http://nowhere/v1/{end}", ignore_error=lambda _: True)
+    good, ignored = asyncio.run(queue.run())
+    assert good == ANSWERS[end]
+    assert all(_holds(ignored[name], value) for name, value in empty.items())
+
+
+def raw(body):
+    return RawReply(status=200, headers={}, body=json.dumps(body).encode())
+
+
+def _holds(found, wanted):
+    """Whether a value has all that is wanted of it."""
+    if isinstance(wanted, dict):
+        return all(_holds(found[name], value) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        return len(found) == len(wanted) and all(map(_holds, found, wanted))
+    return found == wanted
+
+
+def test_a_queue_has_what_it_was_made_of_and_what_is_left_to_do():
+    sink, requests = Sink(lambda request, n: error(400) if n == 2 else None), bodies(3)
+    queue = sink.queue(requests, ignore_error=None, rate_limit=5e4, max_retries=4)
+    assert (queue.url, queue.headers) == ("http://nowhere/v1/chat/completions", HEADERS)
+    assert queue.request_jsons == requests
+    assert (queue.ignore_error, queue.rate_limit, queue.max_retries) == (None, 5e4, 4)
+    assert (len(queue), queue.todo) == (3, [True] * 3)
+
+    async def twice():
+        with pytest.raises(RuntimeError):
+            await queue.run()
+        assert queue.todo == [response is None for response in queue.out]
+        assert any(queue.todo)
+        await queue.run()
+
+    asyncio.run(twice())
+    assert queue.todo == [False] * 3
+
+
 def test_an_empty_queue_gives_nothing():
     assert asyncio.run(Sink().queue([]).run()) == []
 
@@ -275,6 +337,61 @@ def test_a_limit_of_the_server_is_waited_for_and_is_no_try():
     assert len(times) == 16
     assert all(later - earlier >= 7 for earlier, later in itertools.pairwise(times))
     assert queue.tries == [1]
+
+
+def test_a_wait_that_the_server_announces_is_said(caplog):
+    sink = Sink(answer=lambda request, n: error(429, retry_after="7") if n == 1 else None)
+    asyncio.run(sink.queue(bodies(3), rate_limit=1e9).run())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert (
+        said
+        == "nowhere is limited: nothing is sent for 7.0 s, as the server asks (3 requests waiting)"
+    )
+
+
+def test_limits_without_a_time_are_errors_of_which_max_retries_are_borne():
+    sink = Sink(answer=lambda request, n: error(429))
+    queue = sink.queue(bodies(1), max_retries=3, rate_limit=1e9)
+    with pytest.raises(RuntimeError, match="max_retries") as caught:
+        asyncio.run(queue.run())
+    assert isinstance(caught.value, RequestFailed)
+    assert caught.value.status == 429
+    assert (len(sink.sent), queue.tries) == (4, [4])
+
+
+def test_an_ignored_error_may_be_a_limit():
+    sink = Sink(answer=lambda request, n: error(429, "quota of the day", retry_after="7"))
+    queue = sink.queue(bodies(1), ignore_error=lambda text: "quota of the day" in text)
+    assert contents(asyncio.run(queue.run())) == [""]
+    assert len(sink.sent) == 1
+
+
+@pytest.mark.parametrize("model", ["gpt-3.5-turbo", "gpt-4o", "somebody's own"])
+def test_tokens_are_counted_by_tiktoken_for_the_model(model):
+    body = {"model": model, "messages": [{"role": "user", "content": "\u4f60\u597d\u3002" * 90}]}
+    sink = Sink()
+    asyncio.run(sink.queue([body]).run())
+    counted = num_tokens_from_string(json.dumps(body, ensure_ascii=False), model)
+    assert sink.sent[0][1].prompt_tokens == counted != tokens_of(body)
+
+
+def test_tokens_are_estimated_where_there_is_no_vocabulary(monkeypatch, tmp_path):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "none" / "here"))
+    (tmp_path / "none").write_text("a file where the folder would be")
+    body = {"model": "text-davinci-003", "prompt": "hello " * 20}  # of a vocabulary of its own
+    sink = Sink(
+        answer=lambda request, n: RawReply(
+            status=200, headers={}, body=b'{"choices": [{"text": "hi"}]}'
+        )
+    )
+    asyncio.run(sink.queue([body], "http://nowhere/v1/completions").run())
+    assert sink.sent[0][1].prompt_tokens == tokens_of(body)
+
+
+def test_what_the_estimate_takes_for_too_large_is_counted_before_it_is_refused():
+    body = {"messages": [{"role": "user", "content": "internationalization " * 100}]}
+    sink = Sink()
+    assert contents(asyncio.run(sink.queue([body], rate_limit=tokens_of(body) - 1).run())) == ["ok"]
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -166,6 +166,89 @@ def test_after_three_answers_that_are_not_json_it_is_given_up():
     assert errors[0].text == "Sure!"
 
 
+#: As the first README's notebook has it, and other ways to show the same form.
+FORMS = [
+    "Always answer in the following json format: {'content': '2'}.",
+    'Reply with JSON: {"content": "<the sum, in words>"}',
+    'JSON only, { "content": ... }, please',
+]
+
+
+def asked_in(form, question="What is 53 + 53?"):
+    return [{"role": "system", "content": form}, {"role": "user", "content": question}]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_where_the_system_prompt_asks_for_an_object_with_the_content_its_value_is_the_content(form):
+    api, transport = faked(lambda request, lease: '{\n  "content": "106"\n}')
+    with api:
+        results = api.get_responses_parallel([asked_in(form)])
+    assert results == [{"input": "What is 53 + 53?", "content": "106"}]
+    body = json.loads(transport.sent[0][0].body)
+    assert body["response_format"] == {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Answer with the number alone.",
+        "Answer in JSON: {'title': '...', 'content': '...'}",
+        "Answer in JSON: {'content': '...', 'tags': []}",
+        "The format is {'content': '2'}",
+    ],
+)
+def test_where_it_asks_for_anything_else_the_text_is_the_content(form):
+    api, transport = faked(lambda request, lease: '{"content": "106"}')
+    with api:
+        assert api.get_response(asked_in(form)) == '{"content": "106"}'
+    assert "response_format" not in json.loads(transport.sent[0][0].body)
+
+
+def test_the_text_may_be_asked_for_in_spite_of_the_form():
+    api, _ = faked(lambda request, lease: '{"content": "106"}', json_output=False)
+    with api:
+        assert api.get_response(asked_in(FORMS[0])) == '{"content": "106"}'
+
+
+@pytest.mark.parametrize("settings", [{}, {"json_output": "content"}])
+def test_an_answer_without_the_content_is_asked_again(settings):
+    answers = iter(["{'content': '106'}", '{"answer": "106"}', '{"content": 106}'])
+    api, transport = faked(lambda request, lease: next(answers), **settings)
+    with api:
+        assert api.get_response(asked_in(FORMS[0])) == 106
+    assert len(transport.sent) == 3
+
+
+# -- as the original has it ------------------------------------------------------------------------
+
+
+def test_it_has_the_attributes_it_was_made_with_and_asks_by_them():
+    api, transport = faked(
+        lambda request, lease: "ok", temperature=1.0, max_tokens=20, rate_limit=9
+    )
+    with api:
+        assert (api.model_name, api.temperature, api.max_tokens) == (MODEL, 1.0, 20)
+        assert api.rate_limit == 9
+        api.model_name, api.temperature, api.max_tokens = "gpt-4o", 0.5, 30
+        api.get_response(prompts(1)[0])
+    body = json.loads(transport.sent[0][0].body)
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("gpt-4o", 0.5, 30)
+
+
+class Shouting(APIRequester):
+    def get_response(self, messages):
+        answer = super().get_response(messages)
+        return json.loads("{") if answer.startswith("What is 2 ") else answer.upper()
+
+
+def test_an_overridden_get_response_is_used_for_a_list_and_what_it_raises_is_handled(caplog):
+    with Simulator() as sim, requester(sim, Shouting) as api:
+        results = api.get_responses_parallel(prompts(4))
+    wanted = [question.upper() for question in questions(4)]
+    assert [result["content"] for result in results] == [*wanted[:2], None, *wanted[3:]]
+    assert "1 of 4 prompts got no answer; the first: Expecting" in caplog.text
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 
@@ -338,9 +421,20 @@ def test_the_environment_s_azure_key_is_taken_unless_openai_is_asked_for(monkeyp
 def test_the_key_may_stand_in_dot_env(tmp_path):
     with Simulator() as sim:
         env = f"AZURE_OPENAI_API_KEY=sim-test\nAZURE_OPENAI_ENDPOINT={sim.azure_endpoint}\n"
-        (tmp_path / ".env").write_text(env + "OPENAI_API_VERSION=2024-10-21\n")
+        (tmp_path / ".env").write_text(env)  # the API's version has a default
         with APIRequester(MODEL) as api:
             assert api.get_response(prompts(1)[0]) == questions(1)[0]
+
+
+def test_with_the_key_alone_one_error_names_all_that_is_missing(tmp_path):
+    (tmp_path / ".env").write_text("AZURE_OPENAI_API_KEY = sim-test\n")
+    with pytest.raises(ConfigError) as caught:
+        APIRequester(model_name=MODEL, temperature=1.0, max_tokens=20, rate_limit=100)
+    assert str(caught.value) == (
+        "the environment: AZURE_OPENAI_ENDPOINT: is missing beside AZURE_OPENAI_API_KEY; set it to "
+        "https://<resource>.openai.azure.com, in the environment or in .env (OPENAI_API_VERSION is "
+        "2024-10-21 unless it is set)"
+    )
 
 
 def test_several_keys_share_the_work():

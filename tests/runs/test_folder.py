@@ -150,6 +150,78 @@ def test_a_file_that_fails_in_three_runs_is_put_aside_until_asked_for(fixture, s
     assert fixture.run(Breaks, retry_failed=True).done == 1
 
 
+def test_what_was_put_aside_is_tried_again_by_itself_when_the_hooks_were_edited(
+    fixture, sim, caplog
+):
+    class Breaks(Ask):
+        def process_input(self, file):
+            raise ValueError("no good")
+
+    class Mended(Ask):
+        pass
+
+    fixture.inputs(2).configure(sim)
+    for _ in range(2):
+        fixture.run(Breaks, max_file_attempts=2)
+    caplog.clear()
+    assert fixture.run(Breaks).aside == 2
+    assert "Put aside: 2 files, after" in caplog.text  # progress=False prints no summary
+    assert "retry_failed=True (--retry-failed)" in caplog.text
+    dry = fixture.run(Mended, dry_run=True)
+    assert (dry.aside, dry.left) == (0, 2)
+    summary = fixture.run(Mended)
+    assert (summary.aside, summary.done) == (0, 2)
+    assert "2 files had been put aside and will be tried again" in caplog.text
+
+
+def test_the_config_the_env_file_the_state_and_the_log_are_no_inputs_wherever_they_lie(
+    fixture, sim, monkeypatch
+):
+    monkeypatch.chdir(fixture.root)
+    inputs = fixture.inputs(2).configure(sim).input
+    (inputs / "deep").mkdir()
+    config = fixture.config.rename(inputs / "deep" / "settings.json")
+    fixture.config = fixture.root / "link.json"
+    fixture.config.symlink_to(config)
+    (inputs / ".env").write_text("OPENAI_API_KEY=sim-good\n")
+    own = {"state_path": inputs / "state", "log_file": inputs / "run.log"}
+    for _ in range(2):
+        summary = fixture.run(output_names="whole", **own)
+    assert (summary.done, summary.skipped) == (0, 2)
+    assert set(fixture.outputs()) == {"f0000.txt.json", "f0001.txt.json"}
+    for path in (config, fixture.config, inputs / ".env", own["log_file"]):
+        fixture.input = path
+        with pytest.raises(ScanError, match="never an input"):
+            fixture.run(**own)
+
+
+def test_with_the_state_elsewhere_nothing_but_outputs_lies_in_the_output_folder(fixture, sim):
+    fixture.inputs(3).configure(sim).run(state_path=fixture.root / "state")
+    assert sorted(os.listdir(fixture.output)) == ["f0000.json", "f0001.json", "f0002.json"]
+
+
+def test_beside_outputs_there_is_one_hidden_name_of_ours(fixture, sim):
+    fixture.inputs(3).configure(sim).run()
+    names = [name for name in os.listdir(fixture.output) if not name.startswith(".")]
+    assert set(os.listdir(fixture.output)) - set(names) == {".openai_parallel_toolkit"}
+    assert all(json.loads((fixture.output / name).read_text()) for name in names)
+
+
+def test_a_toolkit_has_what_it_was_made_of(fixture):
+    toolkit = fixture.toolkit(file_count=3, num_threads=5, name="Mine")
+    assert (toolkit.config_path, toolkit.input_path) == (fixture.config, str(fixture.input))
+    assert toolkit.output_path == str(fixture.output)
+    assert (toolkit.file_count, toolkit.num_threads, toolkit.name) == (3, 5, "Mine")
+    assert fixture.toolkit(num_threads=None).num_threads == 10 * os.cpu_count()
+
+
+@pytest.mark.parametrize("name", ["input_path", "output_path"])
+def test_a_place_that_is_none_is_told_by_its_name(name):
+    places = {"input_path": "in", "output_path": "out", name: None}
+    with pytest.raises(ConfigError, match=f"^{name}: expected a path, got None"):
+        Ask(config_path=None, **places)
+
+
 def test_a_stop_after_too_many_failures(fixture, sim):
     class Breaks(Ask):
         def process_input(self, file):

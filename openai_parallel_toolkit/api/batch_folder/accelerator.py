@@ -16,17 +16,20 @@ from ...keys.config import APIKey, Settings
 from ...keys.config.fields import Field, Origin
 from ...keys.config.file import read_json, warn_if_others_can_read
 from .places import Place
-from .settings import filled, flag, whole_number
+from .settings import filled, flag, is_placeholder, whole_number
 from .templates import INIT, TEMPLATES
 
 logger = logging.getLogger(__name__)
 
 #: By their name, what a field is called here, and what reads it.
 _Readers = Mapping[str, tuple[str, Callable[[Field], Any]]]
+#: Fields of app_config.json that the accelerator does not have.
+_OURS = ("names", "pattern")
 _APP_READERS: _Readers = {
     "batch_size": ("batch_size", whole_number),
     "continuous_mode": ("continuous", flag),
     "count_tokens": ("count_tokens", flag),
+    **{name: (name, filled) for name in _OURS},
 }
 _AOAI_READERS: _Readers = {
     "batch_job_endpoint": ("endpoint", filled),
@@ -43,15 +46,15 @@ def read_accelerator(fields: Mapping[str, Field], path: str, origin: Origin) -> 
     Raises:
         ConfigError: a file or a field is missing or wrong, or still a placeholder.
     """
-    _warn_unknown(fields, "app_config.json", origin)
+    _warn_unknown(fields, "app_config.json", origin, *_OURS)
     aoai, storage = (
         _read_beside(_needed(fields, name, origin), path)
         for name in ("AOAI_config", "storage_config")
     )
     told = {**_keys_of(*aoai), **_places_of(*storage, fields), **_read(fields, _APP_READERS)}
-    if "local_download_path" in fields:
-        local = filled(fields["local_download_path"])
-        told["state_path"] = os.path.join(local, ".openai_parallel_toolkit")
+    local = fields.get("local_download_path")
+    if local is not None and (_downloads(fields) or not is_placeholder(local)):
+        told["state_path"] = os.path.join(filled(local), ".openai_parallel_toolkit")
     return told
 
 
@@ -90,14 +93,17 @@ def _places_of(
         host = f"{container}@{account}.dfs.core.windows.net"
         return Place(url=f"abfs://{host}/{folder}".rstrip("/"), options=options)
 
-    is_local = "download_to_local" in app and flag(app["download_to_local"])
     source = ("input_filesystem_system_name", "input_directory")
     return {
         "input_path": place(*source),
         "output_path": place("processed_filesystem_system_name", "output_directory"),
         "error_path": place("error_filesystem_system_name", "error_directory"),
-        "import_base": "" if is_local else f"{base}/{below(*source)}",
+        "import_base": "" if _downloads(app) else f"{base}/{below(*source)}",
     }
+
+
+def _downloads(app: Mapping[str, Field]) -> bool:
+    return "download_to_local" in app and flag(app["download_to_local"])
 
 
 def _read_beside(named: Field, app_path: str) -> tuple[dict[str, Field], Origin]:

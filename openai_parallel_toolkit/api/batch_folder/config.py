@@ -31,7 +31,7 @@ from .templates import INIT
 VARIABLE = "APP_CONFIG"
 _PLACES = ("input_path", "output_path", "error_path")
 _READERS = {
-    **dict.fromkeys((*_PLACES, "pattern", "endpoint", "completion_window"), filled),
+    **dict.fromkeys((*_PLACES, "pattern", "endpoint", "completion_window", "names"), filled),
     **dict.fromkeys(("state_path", "import_base"), filled),
     **dict.fromkeys(("batch_size", "max_attempts"), whole_number),
     **dict.fromkeys(("continuous", "count_tokens"), flag),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from ...batch.service import read_result
 from ...calls.responses import parse_object
 from ...files.stores import Store
 
-_ENDING = "_error.jsonl"
+_ENDING = "_error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Failure:
 def failures(store: Store) -> Iterator[Failure]:
     """Yield all that failed, file by file, in the order of their paths."""
     for found in store.list():
-        if found.path.endswith(_ENDING):
+        if posixpath.splitext(found.path)[0].endswith(_ENDING):
             with store.open(found.path) as lines:
                 yield from (_failure(found.path, line) for line in lines)
 

@@ -16,7 +16,7 @@ from ...transport import new_event_loop
 from .config import read_plan
 from .folder_run import BatchFolderRun
 from .places import Places
-from .settings import FolderSettings, Pace
+from .settings import FolderSettings, Names, Pace
 from .summary import BatchFolderSummary
 
 _NAME = "BatchFolder"
@@ -47,6 +47,7 @@ class BatchFolder:
         completion_window: str | None = None,
         max_attempts: int | None = None,
         count_tokens: bool | None = None,
+        names: Names | None = None,
         state_path: str | os.PathLike[str] | None = None,
         progress: bool = True,
         pace: Pace | None = None,
@@ -69,6 +70,8 @@ class BatchFolder:
             max_attempts: batches that one input may take when earlier ones expire or leave lines
                 unanswered; None: 3.
             count_tokens: count the tokens of all prompts and note them in the metadata.
+            names: "accelerator" calls results as the Azure batch accelerator does, see
+                docs/batch-folder.md; None: "own".
             state_path: a local folder for what is under way; None: in the output folder, and for a
                 URL in the user's state folder.
             progress: show a bar.

@@ -8,7 +8,6 @@ import posixpath
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timezone
 from urllib.parse import quote
 
 from ...batch.judgement import OF_THE_KEY, BatchEnd, judge_line
@@ -27,6 +26,7 @@ from ...journal.batch_rows import BatchRecord
 from ...transport.target import is_azure
 from .job import Job, JobStage, LineFigures
 from .metadata import error_lines, metadata_of
+from .names import ResultNames, result_names
 from .places import Places
 from .results import (
     RoundFiles,
@@ -206,13 +206,23 @@ class JobFiles(Door):
     def _publish(
         self, job: Job, rounds: Sequence[BatchRecord], store: Store, result: str, kind: str
     ) -> None:
-        name = posixpath.splitext(posixpath.basename(job.path))[0]
+        names = self._names(job)
+        name = names.output if kind == "output" else names.error
         metadata = self._own(job, "metadata.json")
-        url, wall_s = self.places.input.url(job.path), self.wall_s()
-        write_whole(metadata, metadata_of(job, rounds, input_url=url, ended_wall_s=wall_s))
-        store.publish(result, f"{job.folder}/{name}_{kind}.jsonl")
-        store.publish(metadata, f"{job.folder}/{name}_metadata.json")
+        told = metadata_of(
+            job,
+            rounds,
+            input_url=self.places.input.url(job.path),
+            ended_wall_s=self.wall_s(),
+            output_name=names.output if kind == "output" else None,
+        )
+        write_whole(metadata, told)
+        store.publish(result, f"{job.folder}/{name}")
+        store.publish(metadata, f"{job.folder}/{names.metadata}")
         store.publish(self._original(job), f"{job.folder}/{posixpath.basename(job.path)}")
+
+    def _names(self, job: Job) -> ResultNames:
+        return result_names(job.path, job.taken_wall_s, self.settings.names)
 
     def _original(self, job: Job) -> str:
         path = self._own(job, "input.jsonl")
@@ -255,16 +265,14 @@ class JobFiles(Door):
 
     def _free_folder(self, job: Job) -> str:
         """Return a folder name with the time, which no earlier input of this name has taken."""
-        taken = datetime.fromtimestamp(job.taken_wall_s, timezone.utc)
-        parent, base = posixpath.split(posixpath.splitext(job.path)[0])
-        stamped = posixpath.join(parent, f"{base}_{taken:%Y-%m-%dT%H-%M-%SZ}")
-        folder, number = stamped, 1
+        names = self._names(job)
+        folder, number = names.folder, 1
         while any(
-            store.exists(f"{folder}/{base}_metadata.json")
+            store.exists(f"{folder}/{names.metadata}")
             for store in (self.places.output, self.places.error)
         ):
             number += 1
-            folder = f"{stamped}-{number}"
+            folder = f"{names.folder}-{number}"
         return folder
 
 

@@ -13,11 +13,17 @@ from .job import Job
 
 
 def metadata_of(
-    job: Job, rounds: Sequence[BatchRecord], *, input_url: str, ended_wall_s: float
+    job: Job,
+    rounds: Sequence[BatchRecord],
+    *,
+    input_url: str,
+    ended_wall_s: float,
+    output_name: str | None,
 ) -> bytes:
     """Return a JSON document; times are ISO 8601 in UTC, money is USD as text.
 
-    `batch_id` and the file ids are those of the last batch; all of them stand under `batches`.
+    `batch_id` and the file ids are those of the last batch; all of them stand under `batches`. The
+    last fields say some of it again under the names that the Azure batch accelerator gives them.
     """
     last = rounds[-1] if rounds else None
     figures = job.figures
@@ -53,6 +59,11 @@ def metadata_of(
         "batches": [_round(one) for one in rounds],
         "findings": [asdict(finding) for finding in job.findings],
         "findings_count": job.findings_count,
+        "file_name": job.path,
+        "batch_job_id": last and last.remote_id,
+        "file_id": last and last.input_file_id,
+        "token_size": "N/A" if job.prompt_tokens is None else job.prompt_tokens,
+        "output_file_name": output_name,
     }
     return json.dumps(told, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from ...batch.options import Patience
-from ...core.settings import ANY, COUNT, FLAG, check_settings, setting
+from ...core.settings import ANY, COUNT, FLAG, check_settings, choice, setting
 from ...keys.config import Settings
 from ...keys.config.fields import Field
 
+Names = Literal["own", "accelerator"]
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 _FLAGS = {"true": True, "false": False}
 
@@ -45,6 +47,9 @@ class FolderSettings:
     completion_window: str = setting(ANY, "24h", "what the service may take (24h)", metavar="TIME")
     max_attempts: int = setting(COUNT, 3, "batches that one file may take (3)")
     count_tokens: bool = setting(FLAG, False, "count the prompts' tokens")
+    names: Names = setting(
+        choice("own", "accelerator"), "own", "call results as the Azure batch accelerator does"
+    )
     #: Where Azure reads inputs by itself, such as "https://<account>.blob.core.windows.net/in";
     #: "": they are sent.
     import_base: str = ""
@@ -64,9 +69,14 @@ def filled(field: Field) -> str:
         ConfigError: it is empty, no text, or still a placeholder.
     """
     text = field.text().strip()
-    if _PLACEHOLDER.search(text):
+    if is_placeholder(field):
         raise field.error("is a placeholder; fill it in")
     return text
+
+
+def is_placeholder(field: Field) -> bool:
+    """Tell whether a text was not filled in yet."""
+    return isinstance(field.value, str) and _PLACEHOLDER.search(field.value) is not None
 
 
 def flag(field: Field) -> bool:

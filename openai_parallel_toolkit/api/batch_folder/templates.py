@@ -34,6 +34,8 @@ TEMPLATES: Mapping[str, Mapping[str, Any]] = {
         "batch_size": 10,
         "download_to_local": False,
         "local_download_path": "<local folder for copies and state>",
+        "pattern": "*.jsonl",
+        "names": "own",
         "continuous_mode": False,
         "count_tokens": False,
     },

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from ...core.errors import ConfigError
@@ -32,6 +32,36 @@ _PLACEHOLDER = re.compile(
     r"<.*>|\.\.\.|…|not-a-key|^(?:sk-)?[x*]{3,}$|^(?:sk-)?your[-_ ]?|^(?:api[-_ ]?)?key$",
     re.IGNORECASE,
 )
+
+
+_MOST_TOLD = 20
+_Value = TypeVar("_Value")
+
+
+class Mistakes:
+    """Collects what is wrong, so that all of it is told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[ConfigError] = []
+
+    def read(self, read: Callable[[], _Value], otherwise: _Value) -> _Value:
+        """Return what is read, or what stands for it when that is wrong."""
+        try:
+            return read()
+        except ConfigError as exc:
+            self.found.append(exc)
+            return otherwise
+
+    def tell(self) -> None:
+        """Raise what was found, one line each, if anything was."""
+        if not self.found:
+            return
+        first, rest = self.found[0], len(self.found) - _MOST_TOLD
+        if len(self.found) == 1:
+            raise first.with_traceback(None)
+        told = [str(one) for one in self.found[:_MOST_TOLD]]
+        told += [f"and {rest:,} more"] if rest > 0 else []
+        raise ConfigError("\n".join(told), source=first.source, field=first.field)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +118,10 @@ class Field:
         """
         if not isinstance(self.value, dict):
             raise self.expected("an object")
-        for name in self.value:
-            if known is not None and name not in known:
-                raise self.error(_unknown(name, known))
+        if known is not None:
+            unknown = [_unknown(name, known) for name in self.value if name not in known]
+            if unknown:
+                raise self.error("; ".join(unknown))
         prefix = f"{self.place}." if self.place else ""
         return {
             name: Field(value, f"{prefix}{_shown(name)}", self.origin)
@@ -111,8 +142,19 @@ class Field:
         name = self.value[len(_ENV) :].strip()
         if name in self.origin.env:
             return self.origin.env[name]
+        raise self.error(self._unset())
+
+    def unfilled(self) -> str:
+        """Return why no key stands here yet, as in an example or a template; "": one does."""
+        if self.is_from_env and self.value[len(_ENV) :].strip() not in self.origin.env:
+            return self._unset()
+        text = self.text() if isinstance(self.value, str) and self.value.strip() else ""
+        return "is a placeholder; put your own key there" if _PLACEHOLDER.search(text) else ""
+
+    def _unset(self) -> str:
+        name = self.value[len(_ENV) :].strip()
         shown = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else "this name"
-        raise self.error(f"the environment has no {shown}; set it, or write it into .env")
+        return f"the environment has no {shown}; set it, or write it into .env"
 
     def label(self) -> str:
         """Return a name for people: one short printable line."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ...core.redaction import Secret
-from .fields import Field
+from .fields import Field, Mistakes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +56,21 @@ _SYNONYMS = {"max_requests_per_minute": "rpm", "max_tokens_per_minute": "tpm"}
 def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ...]:
     """Check a list of keys: texts, objects with their fields, or APIKey records.
 
-    A key that is in the list twice is taken once and noted as a repair.
+    A key that is in the list twice is taken once and noted as a repair, and so is one that is not
+    filled in when there are others.
 
     Args:
         taken: keys that were read before; the new ones need other names.
 
     Raises:
-        ConfigError: the list is empty, an entry cannot be used, or two have one name.
+        ConfigError: the list is empty, entries cannot be used, or two have one name; tells all.
     """
     before = list(taken)
     names = {key.name: "a key that is there already" for key in before}
     places = {_identity(key): key.name for key in before}
     keys: list[APIKey] = []
+    unfilled: list[Field] = []
+    mistakes = Mistakes()
     entries = list(given.items())
     if not entries:
         raise given.error("is empty; give at least one key")
@@ -74,15 +78,35 @@ def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ..
         number = position
         while before and f"key-{number}" in names:
             number += 1
-        key = _read_key(entry, f"key-{number}")
+        place = _key_field(entry)
+        if place is not None and mistakes.read(place.unfilled, ""):
+            unfilled.append(place)
+            continue
+        key = mistakes.read(partial(_read_key, entry, f"key-{number}"), None)
+        if key is None:
+            continue
         if _identity(key) in places:
             entry.repaired(f"is the same key as {places[_identity(key)]}, and was left out")
-            continue
-        if key.name in names:
-            raise entry.error(f"has the name {key.name!r} of {names[key.name]}; give it its own")
-        names[key.name] = places[_identity(key)] = entry.place
-        keys.append(key)
+        elif key.name in names:
+            told = f"has the name {key.name!r} of {names[key.name]}; give it its own"
+            mistakes.found.append(entry.error(told))
+        else:
+            names[key.name] = places[_identity(key)] = entry.place
+            keys.append(key)
+    for place in unfilled:
+        if keys:
+            place.repaired(f"{place.unfilled()} (left out)")
+        else:
+            mistakes.found.append(place.error(place.unfilled()))
+    mistakes.tell()
     return tuple(keys)
+
+
+def _key_field(entry: Field) -> Field | None:
+    """Return where the key itself stands; None: nowhere."""
+    if isinstance(entry.value, dict) and isinstance(entry.value.get("key"), str):
+        return Field(entry.value["key"], f"{entry.place}.key", entry.origin)
+    return entry if isinstance(entry.value, str) else None
 
 
 def _identity(key: APIKey) -> tuple[Secret, str | None, str | None]:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
+from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
-from .fields import Field, Origin
+from .fields import Field, Mistakes, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
 
 logger = logging.getLogger(__name__)
 
+_Value = TypeVar("_Value")
+_FIELDS = ("api_keys", "api_base", "proxy", "prices")
 DEFAULT_API_BASE = "https://api.openai.com/v1"
 #: USD per million tokens of a model, or of one of its service tiers.
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
 _NO_KEY = (
     "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
-    " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT and OPENAI_API_VERSION) in the environment"
+    " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT) in the environment"
     ' or in .env, or give a config.json with "api_keys"'
 )
 
@@ -102,17 +106,32 @@ def _from_file(
     path = os.path.join(folder, shown)
     variables = with_dotenv(env, [os.path.dirname(path), folder])
     origin = Origin(name=shown, env=variables)
-    fields = read_json(path, origin).entries(("api_keys", "api_base", "proxy", "prices"))
+    whole, mistakes = read_json(path, origin), Mistakes()
+    fields = whole.entries()
+    mistakes.read(lambda: whole.entries(_FIELDS), fields)
     if api_keys is None and "api_keys" not in fields:
-        raise Field(None, "api_keys", origin).error("is missing; give a list of at least one key")
-    prices = fields["prices"].entries() if "prices" in fields else {}
+        told = "is missing; give a list of at least one key"
+        mistakes.found.append(Field(None, "api_keys", origin).error(told))
+
+    def read(name: str, reader: Callable[[Field], _Value], otherwise: _Value) -> _Value:
+        if name not in fields:
+            return otherwise
+        return mistakes.read(lambda: reader(fields[name]), otherwise)
+
+    prices: dict[str, Field] = read("prices", lambda field: field.entries(), {})
+    keys: tuple[APIKey, ...] = ()
+    proxy: Secret | None = None
     settings = Settings(
-        api_keys=read_keys(fields["api_keys"]) if api_keys is None else (),
-        api_base=fields["api_base"].api_base() if "api_base" in fields else _env_base(variables),
-        proxy=Secret(fields["proxy"].proxy(), "proxy") if "proxy" in fields else None,
-        prices={model: _read_price(price) for model, price in prices.items()},
+        api_keys=read("api_keys", read_keys, keys) if api_keys is None else keys,
+        api_base=read("api_base", Field.api_base, "") or _env_base(variables),
+        proxy=read("proxy", lambda field: Secret(field.proxy(), "proxy"), proxy),
+        prices={
+            model: mistakes.read(partial(_read_price, price), _FREE)
+            for model, price in prices.items()
+        },
         source=shown,
     )
+    mistakes.tell()
     if api_keys is not None:
         settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
     _check_azure(settings, origin)
@@ -120,6 +139,9 @@ def _from_file(
     if _holds_a_secret(fields):
         warn_if_others_can_read(path, shown)
     return settings
+
+
+_FREE = ModelPrice(input_usd=Decimal(0), output_usd=Decimal(0))
 
 
 def _read_price(entry: Field) -> ModelPrice:
@@ -162,11 +184,19 @@ def _openai_from_env(origin: Origin) -> Settings | None:
 def _azure_from_env(origin: Origin) -> Settings | None:
     if not origin.env.get("AZURE_OPENAI_API_KEY", "").strip():
         return None
-    key, endpoint, version = (
+    key, endpoint = (
         Field(f"env:{name}", name, origin)
-        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION")
+        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
     )
+    if not origin.env.get("AZURE_OPENAI_ENDPOINT", "").strip():
+        raise endpoint.error(
+            "is missing beside AZURE_OPENAI_API_KEY; set it to https://<resource>.openai.azure.com"
+            f", in the environment or in .env (OPENAI_API_VERSION is {AZURE_API_VERSION} unless it "
+            "is set)"
+        )
     (entry,) = read_keys(Field([key.key()], key.place, origin))
+    given = origin.env.get("OPENAI_API_VERSION", "").strip() or AZURE_API_VERSION
+    version = Field(given, "OPENAI_API_VERSION", origin)
     entry = replace(entry, api_version=version.label())
     return Settings(api_keys=(entry,), api_base=endpoint.api_base(), source=origin.name)
 
