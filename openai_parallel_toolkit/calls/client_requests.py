@@ -41,7 +41,11 @@ _ANY = frozenset({"application/json", "*/*"})
 #: Asked where a request names no model. Source:
 #: https://platform.openai.com/docs/api-reference/moderations/create (read 2026-11).
 _DEFAULT_MODELS = {"/moderations": "omni-moderation-latest"}
-_STREAMING = ("stream", "stream_options")
+_STREAMING = frozenset({"stream", "stream_options"})
+#: What does not tell one request from another: how the answer comes, and where a prompt that was
+#: seen before is looked for, of which the agents SDK draws a new name each time. Source:
+#: https://platform.openai.com/docs/guides/prompt-caching (read 2026-11).
+_NOT_ASKED = _STREAMING | {"prompt_cache_key"}
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 _MODEL_FIELD = re.compile(rb'name="?model"?\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]*)\r\n')
 #: Of recordings and pictures, for what is held back of the limits.
@@ -94,7 +98,7 @@ def asked_whole(request: Request) -> Request:
     if b'"stream' not in request.body:
         return request
     fields = _fields(request)
-    if not fields.keys() & set(_STREAMING):
+    if not fields.keys() & _STREAMING:
         return request
     whole = {name: value for name, value in fields.items() if name not in _STREAMING}
     return replace(request, body=canonical_json(whole))
@@ -107,10 +111,10 @@ def _fields(request: Request) -> dict[str, Any]:
 def _json_request(path: str, payload: dict[str, Any]) -> Request:
     if path in _DEFAULT_MODELS:  # batches want it named
         payload = {"model": _DEFAULT_MODELS[path], **payload}
-    whole = {name: value for name, value in payload.items() if name not in _STREAMING}
+    asked = {name: value for name, value in payload.items() if name not in _NOT_ASKED}
     model = payload.get("model")
-    request = make_request(path, model if isinstance(model, str) else "", whole)
-    return request if whole == payload else replace(request, body=canonical_json(payload))
+    request = make_request(path, model if isinstance(model, str) else "", asked)
+    return request if asked == payload else replace(request, body=canonical_json(payload))
 
 
 def _form_request(path: str, content_type: str, body: bytes) -> Request:

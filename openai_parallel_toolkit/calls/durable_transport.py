@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 
-from ..core.errors import RESPONSE_EXTENSION, RequestFailed
+from ..core.errors import RESPONSE_EXTENSION, RequestFailed, ToolkitError
 from ..core.records import AZURE_API_VERSION, OutcomeKind, RawReply, Request
 from ..transport.base import HttpExchange, SendFault
 from ..transport.openai_http import httpx
@@ -93,14 +93,53 @@ class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
             return _refused(context, error, request)
 
 
+class _Plain:
+    """Raises errors of ours as they are, which openai 2 wraps into its own."""
+
+    def request(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().request(*args, **options)  # type: ignore[misc]
+        except openai.APIConnectionError as exc:
+            raise _plain(exc) from exc.__cause__
+
+
+class _AsyncPlain:
+    async def request(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().request(*args, **options)  # type: ignore[misc]
+        except openai.APIConnectionError as exc:
+            raise _plain(exc) from exc.__cause__
+
+
+class _OpenAI(_Plain, openai.OpenAI):
+    pass
+
+
+class _AzureOpenAI(_Plain, openai.AzureOpenAI):
+    pass
+
+
+class _AsyncOpenAI(_AsyncPlain, openai.AsyncOpenAI):
+    pass
+
+
+class _AsyncAzureOpenAI(_AsyncPlain, openai.AsyncAzureOpenAI):
+    pass
+
+
+def _plain(exc: openai.APIConnectionError) -> Exception:
+    cause = exc.__cause__
+    return cause if isinstance(cause, ToolkitError) else exc
+
+
 def client_over(
     transport: DurableTransport, *, azure: bool = False, **options: Any
 ) -> openai.OpenAI:
     """Return a client of the openai package that sends through `transport` and never retries."""
     http = httpx.Client(transport=transport, trust_env=False)
     if azure:
-        return openai.AzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
-    return openai.OpenAI(http_client=http, **{**_OPTIONS, **options})
+        return _AzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
+    return _OpenAI(http_client=http, **{**_OPTIONS, **options})
 
 
 def async_client_over(
@@ -109,8 +148,8 @@ def async_client_over(
     """Do what `client_over` does for async code."""
     http = httpx.AsyncClient(transport=transport, trust_env=False)
     if azure:
-        return openai.AsyncAzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
-    return openai.AsyncOpenAI(http_client=http, **{**_OPTIONS, **options})
+        return _AsyncAzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
+    return _AsyncOpenAI(http_client=http, **{**_OPTIONS, **options})
 
 
 def _response(
