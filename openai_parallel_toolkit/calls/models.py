@@ -45,7 +45,7 @@ class PayloadModel(OpenAIModel):
         """Return the JSON body of the request, `model` included."""
 
     def generate(self, *args: Any) -> Any:
-        """Not used: the toolkit sends what `payload` describes."""
+        """Not used, unless a class of yours has its own: the toolkit sends what `payload` tells."""
         del args
         raise UsageError(f"pass {type(self).__name__} to request_openai_api, which sends it")
 

@@ -96,7 +96,7 @@ class GenerateCall:
 
 def call_of(context: CallContext, model: OpenAIModel) -> ModelCall | GenerateCall:
     """Return the call that a model makes."""
-    if isinstance(model, PayloadModel):
+    if isinstance(model, PayloadModel) and type(model).generate is PayloadModel.generate:
         return context.model_call(model)
     return GenerateCall(context, model)
 

@@ -298,3 +298,78 @@ def test_in_batch_mode_all_that_the_batch_api_takes_goes_into_batches(door):
     batched = door.outputs()
     assert door.run(asking(ASKS), force=True).calls.sent == 0
     assert door.outputs() == batched
+
+
+def _events(client, text):
+    """What the events of a response came to, and what each of them added."""
+    events = list(client.responses.create(model=MODEL, input=text, stream=True))
+    said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[-1].response.output_text == said
+    return said
+
+
+def _response_helper(client, text):
+    with client.responses.stream(model=MODEL, input=text, text_format=Answer) as stream:
+        return stream.get_final_response().output_parsed.answer
+
+
+def _tool_helper(client, text):
+    wanted = {"tools": [TOOL], "tool_choice": "required"}
+    with client.chat.completions.stream(model=MODEL, messages=user(text), **wanted) as stream:
+        (call,) = stream.get_final_completion().choices[0].message.tool_calls
+    return [call.function.name, json.loads(call.function.arguments)]
+
+
+def _with_usage(client, text):
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    chunks = list(client.chat.completions.create(model=MODEL, messages=user(text), **options))
+    assert chunks[-1].usage.total_tokens > 0
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+def test_in_batch_mode_a_stream_is_given_the_events_of_the_whole_answer(door):
+    streams = {f.__name__: f for f in (_events, _response_helper, _tool_helper, _with_usage)}
+    sim = door.simulate(batch_seconds=0.05)
+    summary = door.inputs(1).run(asking(streams), mode="batch", batch=BatchOptions(**QUICK))
+    assert summary.done == 1, door.failures()
+    assert all(row.batch for row in sim.ledger.rows() if row.billed)
+    said = door.outputs()["f000"]
+    assert said["_events"] == "text of file 0, _events"
+    assert said["_with_usage"] == "text of file 0, _with_usage"
+    assert said["_tool_helper"] == ["look", {}]
+    assert said["_response_helper"]
+
+
+def test_the_async_client_goes_into_batches_too(door):
+    class Asks(Hooks):
+        async def process_data(self, data):
+            client = async_openai_client()
+            replies = await asyncio.gather(
+                *(
+                    client.chat.completions.create(model=MODEL, messages=user(f"{data}, {n}"))
+                    for n in range(3)
+                )
+            )
+            return [reply.choices[0].message.content for reply in replies]
+
+    sim = door.simulate(batch_seconds=0.05)
+    assert door.inputs(2).run(Asks, mode="batch", batch=BatchOptions(**QUICK)).done == 2
+    assert sum(bool(row.batch) for row in sim.ledger.rows() if row.billed) == 6
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+def test_a_built_in_model_with_a_generate_of_its_own_sends_by_that(door, mode):
+    class Louder(Gpt35Turbo):
+        def generate(self, client):
+            said = chat(client, self.messages[-1]["content"])
+            return said.upper()
+
+    class Asks(Hooks):
+        def process_data(self, data):
+            return request_openai_api(Louder(data))
+
+    sim = door.simulate(batch_seconds=0.05)
+    assert door.inputs(1).run(Asks, mode=mode, batch=BatchOptions(**QUICK)).done == 1
+    assert door.outputs() == {"f000": "TEXT OF FILE 0"}
+    assert [bool(row.batch) for row in sim.ledger.rows() if row.billed] == [mode == "batch"]
