@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 from ..core.clock import Clock, SystemClock
@@ -11,6 +12,7 @@ from ..core.records import Lease, Need, Outcome
 from ..costs.budget import Budget
 from ..keys import APIKeyManager
 from ..keys.bucket import TokenBucket
+from ..keys.circuit import Outage
 from .attempts import End
 from .run_context import RunContext, SubmittedCall
 
@@ -67,8 +69,11 @@ class Admission:
         self._calls = calls
         self._limiter = limiter
 
-    async def admit(self, need: Need, call: SubmittedCall) -> Lease:
-        """Return a lease, with the most that the request can cost set aside, or raise why not."""
+    async def admit(self, need: Need, call: SubmittedCall) -> Lease | Outage:
+        """Return a lease, with the most that the request can cost set aside, or raise why not.
+
+        Returns an Outage, with nothing set aside, when there is no server until the deadline.
+        """
         context = call.context
         if self._limiter is not None:
             wait_s = self._limiter.wait_s(need.tokens)
@@ -78,11 +83,13 @@ class Admission:
         if context.budget is None:
             return await self._lend(need, context)
         await self._hold(need, context, context.budget)
+        lease: Lease | Outage | None = None
         try:
-            return await self._lend(need, context)
-        except BaseException:
-            _give_back(context, need, Decimal(0))
-            raise
+            lease = await self._lend(need, context)
+        finally:
+            if not isinstance(lease, Lease):
+                _give_back(context, need, Decimal(0))
+        return lease
 
     def settle(self, end: End, call: SubmittedCall) -> Outcome:
         """Take the lease back and give back what was set aside and not spent.
@@ -127,19 +134,37 @@ class Admission:
         if hold.error is not None:
             raise hold.error
 
-    async def _lend(self, need: Need, context: RunContext) -> Lease:
+    async def _lend(self, need: Need, context: RunContext) -> Lease | Outage:
         ready, wake = self._calls.future()
         asked = self._keys.request(need, wake)
-        if asked.lease is None and asked.error is None:
+        if asked.is_waiting:
             try:
                 with context.stop.waiting(lambda: asked.withdraw(RunStopping())):
-                    await ready
+                    outage = await self._outlasts(ready, need, context.policy.deadline_s)
             except BaseException as exc:
                 asked.withdraw(exc)
                 raise
+            if outage is not None:
+                asked.withdraw(RunStopping())
+                return outage
         if asked.lease is None:
             raise asked.error or RunStopping()
         return asked.lease
+
+    async def _outlasts(
+        self, ready: asyncio.Future[None], need: Need, deadline_s: float
+    ) -> Outage | None:
+        """Wait for a lease; return the outage if there is one for `deadline_s` before it is there.
+
+        The outage's time counts, not the call's: all that wait for a server give up together.
+        """
+        while not ready.done():
+            outage = self._keys.outage(need)
+            left_s = deadline_s - (outage.lasted_s if outage is not None else 0.0)
+            if left_s <= 0:
+                return outage
+            await asyncio.wait([ready], timeout=left_s)
+        return None
 
 
 def _give_back(context: RunContext, need: Need, cost_usd: Decimal) -> None:

@@ -27,6 +27,7 @@ from ..core.records import (
 )
 from ..core.text import counted
 from ..costs.prices import PriceBook
+from ..keys.circuit import Outage
 from ..transport.base import SendFault
 from .classify import classify
 from .limits import LimitHistory, with_told_limit
@@ -38,6 +39,9 @@ from .usage import served
 LONGEST_PAUSE_S = 600.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_BACKOFF_S = 60.0
+_OUT_OF_TIME = "ran out of time (deadline_s)"
+#: How far replies came that are paid, and that would come to no better end a second time.
+_COMES_AGAIN = frozenset({"head"})
 #: What is kept for a last attempt to reach a server.
 _LAST_ATTEMPT_S = 1.0
 
@@ -60,7 +64,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Admit:
-    """Wait for a key. Told: the Lease."""
+    """Wait for a key. Told: the Lease; or the Outage that has outlasted `deadline_s`."""
 
     need: Need
 
@@ -140,7 +144,10 @@ def ask(
         request_hash=request.hash,
     )
     while True:
-        lease: Lease = yield Admit(need)
+        lease: Lease | Outage = yield Admit(need)
+        if isinstance(lease, Outage):
+            told = replace(lease.failure, message=str(lease))
+            raise _failure(RequestFailed, _OUT_OF_TIME, told, history)
         attempt_id: int = yield Claim(lease)
         since_s = clock.now_s()
         timeout_s = min(policy.request_timeout_s, policy.deadline_s - history.spent_s)
@@ -214,11 +221,12 @@ def _pause_s(
         raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1
-        if history.unknown > policy.max_unknown:
+        if history.unknown > policy.max_unknown or outcome.code in _COMES_AGAIN:
             raise _failure(OutcomeUnknown, "got no whole reply", outcome, history)
     if history.spent_s >= policy.deadline_s:
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
-    if kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE} or outcome.is_limit:
+        raise _failure(RequestFailed, _OUT_OF_TIME, outcome, history)
+    is_of_key = kind in {OutcomeKind.KEY_DEAD, OutcomeKind.NOT_HERE}
+    if is_of_key or outcome.is_limit or outcome.is_outage:
         return 0.0  # the next lease waits as long as is needed
     if kind is OutcomeKind.UNSENT:
         history.unsent += 1
@@ -234,7 +242,7 @@ def _pause_s(
         wanted_s = outcome.retry_after_s or _backoff_s(history.retries, chance())
     wanted_s = min(wanted_s, LONGEST_PAUSE_S)
     if history.spent_s + wanted_s >= policy.deadline_s:  # an attempt after it would have no time
-        raise _failure(RequestFailed, "ran out of time (deadline_s)", outcome, history)
+        raise _failure(RequestFailed, _OUT_OF_TIME, outcome, history)
     return wanted_s
 
 

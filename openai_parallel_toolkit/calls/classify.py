@@ -37,9 +37,8 @@ def classify(
     if found is None:
         what = "not_json" if raw is None else "no_answer"
         message = f"status {ended.status} without a usable answer ({what})"
-        return outcome_of(
-            ended, OutcomeKind.UNKNOWN, what, message, usage=usage, wall_s=wall_s
-        ), None
+        kind = OutcomeKind.UNKNOWN
+        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s), None
     if found.is_whole:
         return outcome_of(ended, OutcomeKind.OK, usage=usage, wall_s=wall_s), found
     why = why_unusable(found)

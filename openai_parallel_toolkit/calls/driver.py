@@ -11,6 +11,7 @@ from typing import Any
 from ..core.clock import Clock
 from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
+from ..keys.circuit import Outage
 from ..transport import SendFault, Transport
 from . import attempts
 from .model_parameters import ModelParameters
@@ -30,7 +31,7 @@ class CallDriver:
     transport: Transport
     calls: LoopCalls
     #: Waits until an attempt may be sent, or raises what says that it never may.
-    admit: Callable[[Need, SubmittedCall], Awaitable[Lease]]
+    admit: Callable[[Need, SubmittedCall], Awaitable[Lease | Outage]]
     #: Takes the lease of an attempt back and returns what follows, or raises what ends the call.
     settle: Callable[[attempts.End, SubmittedCall], Outcome]
     #: Waits before the next attempt.

@@ -196,6 +196,8 @@ class Outcome:
     retry_after_s: float | None = None
     #: Whether a 429 (limits, shared by the group) and not a 5xx (overload) made it BUSY.
     is_limit: bool = False
+    #: Whether the server fails everyone at present.
+    is_outage: bool = False
     #: Whether the limit is of all models of the group, and not of one.
     is_group_limit: bool = False
     #: Whether the request is larger than the whole limit; None: it does not say.

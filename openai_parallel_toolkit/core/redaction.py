@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
 import logging
 import re
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
+from urllib.parse import unquote
+
+from .escapes import readings
 
 _MASK = "[secret]"
 #: Things that look like credentials, whoever they belong to.
@@ -16,26 +20,49 @@ _PATTERNS = (
     (re.compile(r"\bsk-[A-Za-z0-9_\-*]{6,}"), _MASK),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/\-]+=*"), rf"\1{_MASK}"),
     (re.compile(r"(?i)\b((?:x-)?api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",;}]+"), rf"\1{_MASK}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]*://)[^\s/@:]*:[^\s/@]+@"), rf"\1{_MASK}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\1{_MASK}@"),
 )
+#: One that is shorter than six characters is masked as a part of its URL only.
+_PASSWORD_OF_URL = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://[^/@:]*:([^/]{6,})@")
+_URL_SAFE = str.maketrans("+/", "-_")
+#: Base64 of fewer characters that are wholly a secret's could be anything.
+_SHORTEST_BASE64 = 4
+
+
+class _Spelling(NamedTuple):
+    """A text that shows a secret wherever it stands."""
+
+    text: str
+    #: Characters before and after it that show a few bits more.
+    before: int = 0
+    after: int = 0
 
 
 class Secret:
     """A credential that does not show itself: not in repr, logs, tracebacks or pickles."""
 
-    __slots__ = ("__value", "name")
+    __slots__ = ("__spellings", "__value", "name")
 
     def __init__(self, value: str, name: str = "secret") -> None:
         self.__value = value
+        self.__spellings: tuple[_Spelling, ...] = ()
         self.name = name
 
     def reveal(self) -> str:
         """Return the value, for the header that carries it and nothing else."""
         return self.__value
 
-    def mask(self, text: str) -> str:
-        """Return `text` with this secret's value replaced."""
-        return text.replace(self.__value, f"[{self.name}]") if self.__value else text
+    def places_in(self, text: str) -> list[tuple[int, int]]:
+        """Return begin and end of each place where a text shows it, plainly or in Base64."""
+        self.__spellings = self.__spellings or tuple(_spellings(self.__value))
+        places = []
+        for spelling, before, after in [one for one in self.__spellings if one.text in text]:
+            at = text.find(spelling)
+            while at >= 0:
+                end = at + len(spelling)
+                places.append((max(0, at - before), min(len(text), end + after)))
+                at = text.find(spelling, end)
+        return places
 
     def fingerprint(self, salt: bytes) -> str:
         """Return 8 hex digits that recognise the value under `salt` and tell nothing of it."""
@@ -68,8 +95,21 @@ class Redactor:
         self._secrets = tuple(secrets)
 
     def clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = secret.mask(text)
+        """Return a text without secrets: also as URLs, JSON, HTML and Base64 spell them."""
+        places = [
+            (*reading.origin(*place), secret.name)
+            for reading in readings(text)
+            for secret in self._secrets
+            for place in secret.places_in(reading.text)
+        ]
+        places.sort(key=lambda place: (place[0], -place[1]))
+        parts: list[str] = []
+        clean_to = 0
+        for begin, end, name in places:
+            if begin >= clean_to:
+                parts += text[clean_to:begin], f"[{name}]"
+            clean_to = max(clean_to, end)
+        text = "".join([*parts, text[clean_to:]])
         for pattern, mask in _PATTERNS:
             text = pattern.sub(mask, text)
         return text
@@ -82,6 +122,25 @@ class Redactor:
             record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None
         return True
+
+
+def _spellings(value: str) -> Iterator[_Spelling]:
+    if not value:
+        return
+    yield _Spelling(value)
+    if " " in value:
+        yield _Spelling(value.replace(" ", "+"))  # as forms are sent
+    password = _PASSWORD_OF_URL.match(value)
+    if password:
+        yield from _spellings(unquote(password[1]))
+    data = value.encode(errors="surrogatepass")
+    for offset in range(3):  # Base64 takes three bytes at a time
+        coded = base64.b64encode(bytes(offset) + data).decode()
+        begin, end = -(-8 * offset // 6), 8 * (offset + len(data)) // 6
+        if end - begin >= _SHORTEST_BASE64:
+            shown = _Spelling(coded[begin:end], offset > 0, 8 * (offset + len(data)) % 6 > 0)
+            yield shown
+            yield shown._replace(text=shown.text.translate(_URL_SAFE))
 
 
 _CARELESS_LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")

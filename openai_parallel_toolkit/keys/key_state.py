@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from ..core.records import KeyStatus, Need, Outcome, OutcomeKind
 from .bucket import RateLimits
+from .circuit import Circuit
 from .config import APIKey
 from .pace import Block, BlockReason, Group, rate_block
 from .suspicion import Suspicions
@@ -19,9 +20,12 @@ from .suspicion import Suspicions
 class KeyState:
     """One key and how it stands."""
 
-    def __init__(self, key: APIKey, group: Group, now_s: float, suspicions: Suspicions) -> None:
+    def __init__(
+        self, key: APIKey, group: Group, circuit: Circuit, suspicions: Suspicions, now_s: float
+    ) -> None:
         self.key = key
         self.group = group
+        self.circuit = circuit
         self.in_flight = 0
         self._in_flight_by_model: Counter[str] = Counter()
         self._suspicions = suspicions
@@ -48,6 +52,9 @@ class KeyState:
             return Block(BlockReason.EXHAUSTED)
         if need.avoid == self.key.name:
             return Block(BlockReason.REFUSED)
+        until_s = self.circuit.blocked_until_s(now_s)
+        if until_s is not None:
+            return Block(BlockReason.OUTAGE, until_s)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
         if (need.too_large_for or self.limits) and not self._has_room(need):

@@ -48,7 +48,7 @@ class LeaseQueues:
     def offer(self, state: KeyState, now_s: float) -> list[LeaseRequest]:
         """Lend a key from now on."""
         self._resting.setdefault(state)
-        return self.serve_changed(state, now_s)
+        return self.serve_changed([state], now_s)
 
     def take_away(self, state: KeyState) -> list[LeaseRequest]:
         """Lend a key no more."""
@@ -105,16 +105,20 @@ class LeaseQueues:
         """Return the clock time, seconds, to advance at; inf: only a change can help."""
         return min((queue.next_s for queue in self.waiting), default=math.inf)
 
-    def serve_changed(self, state: KeyState, now_s: float) -> list[LeaseRequest]:
-        """Serve with a key to which something happened, and with its group if that was blocked."""
-        is_group = False
-        for queue in self._queues.values():
-            is_group |= queue.changed(state)
+    def serve_changed(self, changed: Sequence[KeyState], now_s: float) -> list[LeaseRequest]:
+        """Serve with keys to which something happened, and with their groups if these blocked."""
+        groups = {
+            state.group
+            for queue in self._queues.values()
+            for state in changed
+            if queue.changed(state)
+        }
         if not self.waiting:
             return []
-        if not is_group:
-            return self._serve([state] if state in self._resting else [], now_s)
-        return self._serve([one for one in self._resting if one.group is state.group], now_s)
+        if not groups:
+            return self._serve([state for state in changed if state in self._resting], now_s)
+        states = {*changed, *(one for one in self._resting if one.group in groups)}
+        return self._serve([one for one in self._resting if one in states], now_s)
 
     def fail(self, requests: Sequence[LeaseRequest], error: BaseException) -> None:
         """Fail some who wait."""
@@ -154,6 +158,7 @@ class LeaseQueues:
         self._resting[state] = None
         request.lease = lease = self.lease(state, request.need, now_s)
         self.lent[lease.id] = (lease, state)
+        state.circuit.lent(lease)
 
     def _serve(self, states: Iterable[KeyState] | None, now_s: float) -> list[LeaseRequest]:
         """Serve those who wait with `states`, which may have become free; None: with any.

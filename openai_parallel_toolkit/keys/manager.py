@@ -16,6 +16,7 @@ from ..core.errors import LeaseTimeout, UsageError
 from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
+from .circuit import Outage
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .drop_listeners import DropListener, DropListeners
 from .model_queue import LeaseRequest
@@ -168,6 +169,13 @@ class APIKeyManager:
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
             return outcome
+        if settled.outage is not None and outcome.kind is not OutcomeKind.UNSENT:
+            logger.warning(
+                "%s fails every request (%s); requests wait, and one now and then tries it",
+                settled.outage.address,
+                self.redactor.clean(settled.outage.reason),
+                extra={"action": "outage"},
+            )
         if settled.not_here is not None:
             logger.warning(
                 "key %s does not have %s: %s; it is not asked for it again in this run",
@@ -321,6 +329,11 @@ class APIKeyManager:
         """Return why requests wait and until when; None: none waits."""
         with self._lock:
             return self._pool.waiting_on(self._clock.now_s())
+
+    def outage(self, need: Need) -> Outage | None:
+        """Return how long no server of a key for a need has answered; None: one answers."""
+        with self._lock:
+            return self._pool.outage(need, self._clock.now_s())
 
     def has_usable(self) -> bool:
         """Return whether any key is not dropped."""

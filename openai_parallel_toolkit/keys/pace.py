@@ -26,6 +26,7 @@ class BlockReason(Enum):
 
     DROPPED = "are dropped"
     NOT_HERE = "do not have the model"
+    OUTAGE = "wait for the next try of a server"
     EXHAUSTED = "answered nothing but limits for the model"
     REFUSED = "refused the request"
     TOO_SMALL = "have too small a limit for it"

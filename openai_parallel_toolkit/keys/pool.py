@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..core.errors import UsageError
 from ..core.records import Lease, Need, Outcome, OutcomeKind, Standing
+from .circuit import Circuit, Outage, address_of
 from .config import APIKey
 from .key_state import KeyState
 from .lease_queues import LeaseQueues
@@ -34,6 +35,8 @@ class Settled(NamedTuple):
     dropped: Mapping[str, str] = MappingProxyType({})
     #: Why the key is not asked for the model any more; None: it is, or was not before.
     not_here: str | None = None
+    #: That the key's server has begun to fail everyone; None: it did not just begin to.
+    outage: Outage | None = None
     #: With the blame where it belongs, and how others fare.
     outcome: Outcome = _UNUSED
 
@@ -45,7 +48,10 @@ class Pool:
         #: By name, in the order in which they were given.
         self.states: dict[str, KeyState] = {}
         self.queues = LeaseQueues(api_base, self.states)
+        self._api_base = api_base
         self._random = random
+        #: By address.
+        self._circuits: dict[str, Circuit] = {}
         self._groups: dict[str, Group] = {}
         self._suspicions = Suspicions()
         #: By model: requests that were answered, and that were limited.
@@ -64,10 +70,24 @@ class Pool:
             return None
         return why_waiting(self.states.values(), first.need, count, now_s)
 
+    def outage(self, need: Need, now_s: float) -> Outage | None:
+        """Return how long every key for a need has been without a server; None: one has one."""
+        if not any(circuit.is_open for circuit in self._circuits.values()):
+            return None
+        able = [state for state in self.states.values() if state.can_ever_serve(need)]
+        outages = [state.circuit.outage(now_s) for state in able]
+        known = [outage for outage in outages if outage is not None]
+        if not able or len(known) < len(outages):
+            return None
+        return min(known, key=lambda outage: outage.lasted_s)
+
     def add(self, key: APIKey, now_s: float) -> list[LeaseRequest]:
         name = key.group or key.name
         group = self._groups.setdefault(name, Group(name))
-        state = self.states[key.name] = KeyState(key, group, now_s, self._suspicions)
+        address = address_of(key.api_base or self._api_base)
+        circuit = self._circuits.setdefault(address, Circuit(address, self._random))
+        state = KeyState(key, group, circuit, self._suspicions, now_s)
+        self.states[key.name] = state
         return self.queues.offer(state, now_s)
 
     def restore(self, name: str, now_s: float) -> list[LeaseRequest]:
@@ -150,8 +170,15 @@ class Pool:
             dropped = {state.key.name: _reason(outcome)}
             failed = self._drop(state, _reason(outcome))
         state.settle(need, outcome, cost_usd, now_s)
-        served = queues.serve_changed(state, now_s)
-        return Settled([*failed, *served], dropped, not_here, outcome)
+        circuit, was_open = state.circuit, state.circuit.is_open
+        changed = [state]
+        if circuit.ended(lease, outcome, now_s):
+            changed = [one for one in self.states.values() if one.circuit is circuit]
+        if circuit.is_blamed(outcome):
+            outcome = replace(outcome, is_outage=True)
+        served = queues.serve_changed(changed, now_s)
+        outage = None if was_open else circuit.outage(now_s)
+        return Settled([*failed, *served], dropped, not_here, outage, outcome)
 
     def _judged(self, lease: Lease, state: KeyState, outcome: Outcome, now_s: float) -> Outcome:
         """Return an outcome with the blame where it belongs."""

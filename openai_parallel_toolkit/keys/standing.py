@@ -73,20 +73,22 @@ def why_waiting(states: Iterable[KeyState], need: Need, waiting: int, now_s: flo
     """Return why no key serves `need` now, and until when."""
     states = list(states)
     of = len(states)
-    blocked: dict[BlockReason, list[tuple[float, str, str]]] = {}
+    blocked: dict[BlockReason, list[tuple[float, str]]] = {}
     soonest_s = math.inf
     for state in states:
         block, at_s = state.block(need, now_s), state.ready_s(need, now_s)
         soonest_s = min(soonest_s, at_s)
         if block is not None:
-            blocked.setdefault(block.reason, []).append((at_s, state.key.name, block.words))
+            outage = state.circuit.outage(now_s) if block.reason is BlockReason.OUTAGE else None
+            said = f': "{block.words[:_MOST_WORDS_CHARS]}"' if block.words else ""
+            about = f" (soonest: {state.key.name})" if at_s < math.inf else ""
+            about = about + said if outage is None else f": {outage}"
+            blocked.setdefault(block.reason, []).append((at_s, about))
     parts = []
     for reason in BlockReason:
         if reason in blocked:
-            at_s, name, words = min(blocked[reason], key=lambda one: one[0])
-            soonest = f" (soonest: {name})" if at_s < math.inf else ""
-            words = f': "{words[:_MOST_WORDS_CHARS]}"' if words else ""
-            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{soonest}{words}")
+            _, about = min(blocked[reason], key=lambda one: one[0])
+            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{about}")
     return Wait(
         count=waiting,
         until_s=soonest_s if soonest_s < math.inf else None,

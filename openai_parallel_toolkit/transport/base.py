@@ -9,10 +9,31 @@ from typing import BinaryIO, Literal, Protocol
 from ..core.records import Lease, RawReply, Request
 
 FaultKind = Literal["unsent", "unknown"]
+#: "idle": a kept connection ended while it waited for a request; "head": a reply came whose
+#: headers cannot be read, as would the next.
 Phase = Literal[
-    "request", "dns", "connect", "tls", "proxy", "pool", "write", "read", "body", "deadline"
+    "request",
+    "dns",
+    "connect",
+    "tls",
+    "proxy",
+    "pool",
+    "idle",
+    "write",
+    "read",
+    "head",
+    "body",
+    "deadline",
 ]
 Method = Literal["GET", "POST", "DELETE"]
+
+#: Kept connections end after so many seconds without a request: before servers end them
+#: (gunicorn after 2, uvicorn and Node.js after 5, AWS's load balancers after 60, nginx after 75).
+#: Source: https://docs.gunicorn.org/en/stable/settings.html#keepalive,
+#: https://www.uvicorn.org/settings/#timeouts,
+#: https://nodejs.org/api/http.html#serverkeepalivetimeout,
+#: https://nginx.org/en/docs/http/ngx_http_core_module.html#keepalive_timeout (read 2026-11).
+IDLE_S = 1.5
 
 
 class SendFault(Exception):

@@ -1,6 +1,7 @@
 """Send requests over HTTP with aiohttp.
 
-A POST on a kept connection that the server just closed is not repeated by aiohttp: it is "unknown".
+A POST on a kept connection that the server just closed is not repeated by aiohttp. Where it is sure
+that nothing of it had arrived, it is sent on a fresh connection; else it is "unknown".
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
 from ..core.records import Lease, RawReply, Request
 from ..core.redaction import Secret
-from .base import HttpExchange, SendFault, Upload
+from .base import IDLE_S, HttpExchange, SendFault, Upload
+from .connector import Connector
 from .proxies import Proxy, parse_proxy, proxy_for
-from .send_progress import Connector, SendProgress, fault_of
+from .send_progress import HEADER_BYTES, HEADERS, SendProgress, fault_of
 from .target import key_header, url_of
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -47,11 +49,24 @@ class HttpTransport:
     Belongs to the event loop that first sends on it.
     """
 
-    def __init__(self, *, proxy: Secret | None = None, tls: ssl.SSLContext | None = None) -> None:
-        """`proxy` as for `default_transport`; `tls` None: trust what the system trusts."""
+    def __init__(
+        self,
+        *,
+        proxy: Secret | None = None,
+        tls: ssl.SSLContext | None = None,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        """Open no connection yet.
+
+        Args:
+            proxy: as for `default_transport`.
+            tls: None: trust what the system trusts.
+            idle_s: seconds without a request after which a kept connection is closed.
+        """
         self._explicit_proxy = parse_proxy(proxy.reveal()) if proxy else None
         self._proxies: dict[str, Proxy | None] = {}
         self._tls = tls
+        self._idle_s = idle_s
         self._session: aiohttp.ClientSession | None = None
         self._run_id = uuid.uuid4().hex
         self._exchange_ids = itertools.count(1)
@@ -82,6 +97,8 @@ class HttpTransport:
         """
         request_id = f"{self._run_id}-{number or f'e{next(self._exchange_ids)}'}"
         ended = await self._attempt(exchange, lease, timeout_s, request_id)
+        if isinstance(ended, SendFault) and ended.phase == "idle":
+            ended = await self._attempt(exchange, lease, timeout_s, request_id)
         if isinstance(ended, SendFault):
             # Raised here, where no frame of the traceback holds the plain key.
             raise ended
@@ -123,9 +140,16 @@ class HttpTransport:
                     timeout=_timeout(exchange, timeout_s),
                     allow_redirects=False,
                 ) as reply:
+                    told = reply.headers.get("Keep-Alive")
+                    if told is not None and progress.connection is not None:
+                        progress.connection.note_keep_alive(told)
                     body = await _read(reply, exchange.save_to)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            return fault_of(exc, progress, route=route, request_id=request_id)
+            fault = fault_of(exc, progress, route=route, request_id=request_id)
+            if progress.is_kept and fault.phase in {"idle", "read"}:
+                progress.close_idle()
+            return fault
+        progress.is_whole = True
         if reply.status == 407 and proxy:
             return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
         head = {name.lower(): value for name, value in reply.headers.items()}
@@ -157,7 +181,10 @@ class HttpTransport:
             make_room(_CONNECTIONS)
             tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             self._session = aiohttp.ClientSession(
-                connector=Connector(limit=0, ssl=tls),
+                connector=Connector(idle_s=self._idle_s, limit=0, ssl=tls),
+                max_line_size=HEADER_BYTES,
+                max_field_size=HEADER_BYTES,
+                max_headers=HEADERS,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": _user_agent(), "Accept": "application/json"},
                 # aiohttp would read ~/.netrc besides the proxies.

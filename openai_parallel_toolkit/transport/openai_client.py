@@ -23,6 +23,7 @@ import openai
 from ..core.errors import UsageError
 from ..core.records import AZURE_API_VERSION, Lease
 from ..core.redaction import Secret
+from .base import IDLE_S
 from .openai_http import httpx
 from .proxies import parse_proxy
 from .target import azure_endpoint, is_azure, key_header, url_of
@@ -146,7 +147,9 @@ class Clients:
 
 def _client_options(proxy: Secret | None) -> dict[str, Any]:
     """No limit of connections: how much is in flight is decided elsewhere."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=100, keepalive_expiry=IDLE_S
+    )
     if proxy is None:
         direct: dict[str, None] = dict.fromkeys(
             ("all://localhost", "all://127.0.0.1", "all://[::1]")

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import aiohttp
-from aiohttp.tracing import Trace
+from aiohttp.http_exceptions import BadStatusLine
 
 from ..core.open_file_limit import is_out_of_room
 from .base import Phase, SendFault
+from .kept_connection import KeptConnection
+
+#: The longest line of a reply's head that is read, and the most lines.
+HEADER_BYTES, HEADERS = 262_144, 1_000
 
 
 class NotConnected(aiohttp.ClientError):
@@ -27,32 +32,34 @@ class NotConnected(aiohttp.ClientError):
 
 
 class SendProgress:
-    """How far one exchange came; entered in the task that carries it out."""
+    """How far one exchange came; entered in the task that carries it out.
+
+    The attempts of one call are made in one task, one after another.
+    """
 
     def __init__(self) -> None:
+        before = _PROGRESS.get()
+        #: Whether it must not go out on a kept connection: the attempt before brought no reply.
+        self.wants_fresh = before is not None and not before.is_whole
         self.is_connected = False
+        #: What carries it; None: it has no connection yet.
+        self.connection: KeptConnection | None = None
+        #: Whether that connection has carried others before it.
+        self.is_kept = False
+        self.is_whole: bool = False
+        #: Closes the other idle connections to its server.
+        self.close_idle: Callable[[], None] = lambda: None
         _PROGRESS.set(self)
+
+    @staticmethod
+    def current() -> SendProgress | None:
+        """Return how far the exchange of this task came; None: it carries out none."""
+        return _PROGRESS.get()
 
 
 _PROGRESS: ContextVar[SendProgress | None] = ContextVar(
     "openai_parallel_toolkit_send_progress", default=None
 )
-
-
-class Connector(aiohttp.TCPConnector):
-    """Marks every failure to get a connection as one: from here on a request is being sent."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        try:
-            connection = await super().connect(req, traces, timeout)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            raise NotConnected(exc) from exc
-        progress = _PROGRESS.get()
-        if progress is not None:
-            progress.is_connected = True
-        return connection
 
 
 def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: str) -> SendFault:
@@ -65,6 +72,9 @@ def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: 
         return SendFault("unsent", _phase_before(exc.cause), told)
     if isinstance(exc, aiohttp.InvalidURL):
         return SendFault("unsent", "request", f"{route} is no possible address")
+    if progress.connection is not None and progress.connection.is_unreached:
+        told = f"{route} ended the kept connection before the request arrived"
+        return SendFault("unsent", "idle", told)
     told = f"no whole reply from {route}: {_safe_text(exc)} (request {request_id})"
     return SendFault("unknown", _phase_after(exc), told)
 
@@ -84,7 +94,16 @@ def _phase_after(exc: Exception) -> Phase:
         return "deadline"
     if isinstance(exc, aiohttp.ClientPayloadError):
         return "body"
-    return "read"
+    return "head" if _has_bad_head(exc) else "read"
+
+
+def _has_bad_head(exc: BaseException | None) -> bool:
+    """Return whether a reply came that is HTTP and whose headers cannot be read."""
+    if not isinstance(exc, aiohttp.ClientResponseError):
+        return False
+    while exc is not None and not isinstance(exc, BadStatusLine):
+        exc = exc.__cause__
+    return exc is None
 
 
 def _safe_text(exc: Exception) -> str:
@@ -97,6 +116,8 @@ def _safe_text(exc: Exception) -> str:
         return f"its certificate is not trusted: {told}"
     if isinstance(exc, asyncio.TimeoutError):
         return "it took too long"
+    if _has_bad_head(exc):
+        return f"its headers are malformed or longer than {HEADER_BYTES:,} bytes"
     if is_out_of_room(exc):
         return "this process has too many files and connections open (`ulimit -n`)"
     errno = getattr(exc, "errno", None)

@@ -25,6 +25,7 @@ PAGES = [
     "CHANGELOG.md",
     "docs/batch.md",
     "docs/batch-folder.md",
+    "docs/refusals.md",
     "docs/doors.md",
     "docs/hooks.md",
     "docs/on-disk.md",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gzip
 import re
 import socket
 import ssl
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import aiohttp
 import pytest
 import trustme
 from raw_server import (
@@ -33,6 +37,7 @@ from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.transport import SendFault, Transport, new_event_loop
 from openai_parallel_toolkit.transport.http import HttpTransport
+from openai_parallel_toolkit.transport.kept_connection import KeptConnection
 
 #: Name of each implementation: how to make one, and the loop it runs on.
 IMPLEMENTATIONS: dict[
@@ -217,6 +222,30 @@ def test_a_large_body_arrives_whole(sender: Sender) -> None:
 
     with RawServer(play) as server:
         assert sender.send(a_lease(server.base)).body == large
+
+
+@pytest.mark.parametrize(
+    "extra", [f"X-Debug: {'d' * 200_000}\r\n", "".join(f"X-{n}: v\r\n" for n in range(500))]
+)
+def test_long_headers_are_read(sender: Sender, extra: str) -> None:
+    def play(connection: Connection) -> None:
+        connection.read()
+        connection.say(http_reply(OK_BODY, extra=extra))
+
+    with RawServer(play) as server:
+        assert sender.send(a_lease(server.base)).body == OK_BODY
+
+
+@pytest.mark.parametrize("extra", [f"X-Debug: {'d' * 300_000}\r\n", "X-\0-Y: Z\r\n"])
+def test_a_reply_whose_headers_cannot_be_read_is_told_as_such(sender: Sender, extra: str) -> None:
+    def play(connection: Connection) -> None:
+        connection.read()
+        connection.say(http_reply(OK_BODY, extra=extra))
+
+    with RawServer(play) as server:
+        fault = sender.fault(a_lease(server.base))
+    assert (fault.kind, fault.phase) == ("unknown", "head")
+    assert "its headers are malformed or longer than 262,144 bytes" in str(fault)
 
 
 # --- never sent ------------------------------------------------------------------------------
@@ -457,6 +486,156 @@ def test_a_kept_connection_that_closes_on_a_request_is_unknown_and_sent_once(
         assert server.accepted == 1
     assert (fault.kind, fault.phase) == ("unknown", "read")
     assert len(requests) == 2
+
+
+async def send_all(sender: Sender, base: str, count: int) -> list[int]:
+    sends = (
+        sender.transport.send(a_request(), a_lease(base, id=n), timeout_s=40) for n in range(count)
+    )
+    return [reply.status for reply in await asyncio.gather(*sends)]
+
+
+class Remembering(RawServer):
+    """Answers; once told so, resets requests on the connections that it has, unread or read."""
+
+    def __init__(self) -> None:
+        super().__init__(self._serve_one)
+        self.forgotten = 0
+        #: The number of the connection of each request.
+        self.seen: list[int] = []
+        self.resets = 0
+
+    def _serve_one(self, connection: Connection) -> None:
+        number = self.accepted
+        while connection.read():
+            self.seen.append(number)
+            if number <= self.forgotten:
+                self.resets += 1
+                connection.reset()
+                return
+            connection.stop.wait(0.05)  # so that others need connections of their own
+            connection.say(OK)
+
+
+def test_after_a_reset_the_next_attempt_of_a_call_takes_a_fresh_connection(sender: Sender) -> None:
+    async def call(base: str) -> int:
+        with pytest.raises(SendFault):
+            await sender.transport.send(a_request(), a_lease(base), timeout_s=40)
+        server.forgotten = 0  # the others would be good again, but nobody knows
+        return (await sender.transport.send(a_request(), a_lease(base), timeout_s=40)).status
+
+    with Remembering() as server:
+        assert sender.loop.run_until_complete(send_all(sender, server.base, 3)) == [200] * 3
+        server.forgotten = 3
+        assert sender.loop.run_until_complete(call(server.base)) == 200
+        assert server.seen[-1] == server.accepted == 4
+
+
+def test_one_reset_of_a_kept_connection_ends_the_other_idle_ones(sender: Sender) -> None:
+    with Remembering() as server:
+        sender.loop.run_until_complete(send_all(sender, server.base, 10))
+        server.forgotten = server.accepted
+        assert sender.fault(a_lease(server.base)).kind == "unknown"
+        assert sender.loop.run_until_complete(send_all(sender, server.base, 10)) == [200] * 10
+        assert (server.resets, server.accepted) == (1, 20)
+
+
+def test_the_connection_that_was_used_last_is_used_next(sender: Sender) -> None:
+    with Remembering() as server:
+        sender.loop.run_until_complete(send_all(sender, server.base, 3))
+        for _ in range(4):
+            sender.send(a_lease(server.base))
+        assert len(set(server.seen[-4:])) == 1
+
+
+def test_a_connection_that_idles_is_closed_before_servers_close_it(sender: Sender) -> None:
+    hung_up = []
+
+    def play(connection: Connection) -> None:
+        connection.read()
+        connection.say(OK)
+        hung_up.append(connection.wait_for_close())
+
+    sender.options = {"idle_s": 0.1}
+    with RawServer(play) as server:
+        sender.send(a_lease(server.base))
+        sender.loop.run_until_complete(asyncio.sleep(0.4))
+        server._threads[0].join(5)
+    assert hung_up == [True]
+
+
+@pytest.mark.parametrize(
+    ("header", "connections"),
+    [
+        ("Keep-Alive: timeout=0", 2),
+        ("Keep-Alive: max=100, Timeout=0", 2),
+        ("keep-alive: timeout=60", 1),
+        ("Keep-Alive: timeout=soon", 1),
+    ],
+)
+def test_a_server_may_say_how_long_a_connection_is_kept(
+    sender: Sender, header: str, connections: int
+) -> None:
+    def play(connection: Connection) -> None:
+        while connection.read():
+            connection.say(http_reply(OK_BODY, extra=f"{header}\r\n"))
+
+    with RawServer(play) as server:
+        for _ in range(2):
+            sender.send(a_lease(server.base))
+        assert server.accepted == connections
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system tells what has arrived")
+@pytest.mark.parametrize(
+    ("reads", "resets", "is_unreached"),
+    [(False, False, True), (True, False, False), (False, True, False), (True, True, False)],
+)
+def test_a_request_that_met_the_orderly_end_of_its_connection_is_known_to_be_unread(
+    sender: Sender, reads: bool, resets: bool, is_unreached: bool
+) -> None:
+    """From a reset, and from an end after the request arrived, nothing can be told."""
+    may_end, ended = threading.Event(), threading.Event()
+
+    def play(connection: Connection) -> None:
+        may_end.wait(30)
+        if reads:
+            connection.read()
+        if resets:
+            connection.reset()
+        connection.sock.close()
+        ended.set()
+
+    async def meet_the_end(server: RawServer) -> bool:
+        loop = asyncio.get_running_loop()
+        made = functools.partial(KeptConnection, loop)
+        transport, kept = await loop.create_connection(made, "127.0.0.1", server.port)
+        assert kept.hand_out_again(1.0)
+        if not reads:  # it ends between the last look and the request
+            may_end.set()
+            assert ended.wait(30)
+        transport.write(b"POST /v1 HTTP/1.1\r\n\r\n")
+        may_end.set()
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            await kept.closed
+        return kept.is_unreached
+
+    with RawServer(play) as server:
+        assert sender.loop.run_until_complete(meet_the_end(server)) is is_unreached
+
+
+def test_a_connection_that_was_seen_to_end_is_not_handed_out_again(sender: Sender) -> None:
+    def play(connection: Connection) -> None:
+        connection.read()
+        connection.say(OK)
+
+    with RawServer(play) as server:
+        sender.send(a_lease(server.base))
+        for thread in server._threads:
+            thread.join(30)
+        time.sleep(0.02)  # and nobody has run the loop since
+        assert sender.send(a_lease(server.base)).status == 200
+        assert server.accepted == 2
 
 
 # --- many, and stopped -----------------------------------------------------------------------

@@ -9,12 +9,19 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from raw_server import CANARY, a_lease, a_request
 
 from openai_parallel_toolkit.core.errors import ConfigError
 from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.transport import FakeTransport, SendFault
-from openai_parallel_toolkit.transport.proxies import is_loopback, parse_proxy, proxy_for
+from openai_parallel_toolkit.transport.proxies import (
+    goes_directly,
+    is_loopback,
+    parse_proxy,
+    proxy_for,
+)
 from openai_parallel_toolkit.transport.send_progress import SendProgress, fault_of
 from openai_parallel_toolkit.transport.target import url_of
 
@@ -61,7 +68,74 @@ def test_no_proxy_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proxy_for("https://localhost:8000/v1") is None
 
 
-@pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1"])
+@pytest.mark.parametrize(
+    ("listed", "direct", "proxied"),
+    [
+        ("*", ["https://a.example", "http://10.1.2.3", "http://[fd00::1]"], []),
+        ("b.example, *", ["https://a.example"], []),
+        ("10.0.0.0/8", ["http://10.1.2.3:8000", "http://10.255.0.1"], ["http://11.0.0.1"]),
+        ("10.1.2.3/8", ["http://10.9.9.9"], ["http://11.0.0.1"]),
+        ("10.0.0.0/255.0.0.0", ["http://10.9.9.9"], ["http://11.0.0.1"]),
+        ("192.168.7.7", ["http://192.168.7.7:1"], ["http://192.168.7.70"]),
+        ("fd00::/8", ["http://[fd00::1]:8000", "http://[FD12::]"], ["http://[fe80::1]"]),
+        ("[fd00::]/8,fe80::1", ["http://[fe80::1%25eth0]", "http://[fd00::1]"], []),
+        ("fd00:0:0::1", ["http://[fd00::1]"], ["http://[fd00::2]"]),
+        ("[fd00::1]", ["http://[fd00::1]:8000"], ["http://[fd00::2]"]),
+        ("[fd00::1]:8000", ["http://[fd00::1]:8000"], ["http://[fd00::1]"]),
+        ("10.0.0.0/8", ["http://[::ffff:10.1.2.3]"], ["http://[::ffff:11.1.2.3]"]),
+        ("10.1.2.3:8000", ["http://10.1.2.3:8000"], ["http://10.1.2.3", "http://10.1.2.3:80"]),
+        ("10.0.0.0/8:8000", ["http://10.1.2.3:8000"], ["http://10.1.2.3:8001"]),
+        ("a.example", ["https://a.example", "https://x.A.Example."], ["https://xa.example"]),
+        (".a.example", ["https://a.example", "https://y.x.a.example"], ["https://b.example"]),
+        ("*.a.example", ["https://a.example", "https://y.x.a.example"], ["https://xa.example"]),
+        ("A.EXAMPLE.", ["https://a.example"], ["https://a.example.org"]),
+        ("a.example:443", ["https://a.example", "https://x.a.example:443"], ["http://a.example"]),
+        ("*.a.example:8443", ["https://x.a.example:8443"], ["https://x.a.example"]),
+        ("10.*,llm-*.corp", ["http://10.1.2.3", "http://llm-7.corp"], ["http://110.1.2.3"]),
+        ("a.example b.example\tc.example", ["http://b.example", "http://c.example"], []),
+        (" ,, b.example , ", ["http://b.example"], ["http://a.example"]),
+        ("", [], ["https://a.example", "http://10.1.2.3"]),
+        ("10.0.0.0/99,[,],:,:80,/8,*:81,http://", [], ["http://10.1.2.3:8000"]),
+    ],
+)
+def test_no_proxy_lists_names_addresses_ranges_and_ports(
+    monkeypatch: pytest.MonkeyPatch, listed: str, direct: list[str], proxied: list[str]
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", listed)
+    assert [url for url in direct if proxy_for(f"{url}/v1") is not None] == []
+    assert [url for url in proxied if proxy_for(f"{url}/v1") is None] == []
+
+
+def test_no_proxy_in_small_letters_wins_even_when_it_is_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert proxy_for("https://a.example/v1") is None
+    monkeypatch.setenv("no_proxy", "")
+    assert proxy_for("https://a.example/v1") is not None
+
+
+@given(
+    host=st.one_of(st.text(max_size=20), st.ip_addresses().map(str)),
+    port=st.one_of(st.none(), st.integers(0, 65535)),
+    no_proxy=st.text(st.sampled_from("0123456789abcdef.:/[]*%,- \N{SUPERSCRIPT TWO}"), max_size=40),
+)
+def test_no_list_and_no_host_is_too_odd(host: str, port: int | None, no_proxy: str) -> None:
+    assert goes_directly(host, port, no_proxy) in {True, False}
+    assert goes_directly(host, port, f"{no_proxy},*")
+
+
+@given(st.text(max_size=30))
+def test_an_address_that_is_none_has_no_proxy(rest: str) -> None:
+    assert proxy_for(f"https://[{rest}") is None or "]" in rest
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
+)
 def test_loopback_is_recognised(host: str) -> None:
     assert is_loopback(host)
 

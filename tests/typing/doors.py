@@ -9,15 +9,14 @@ from openai_parallel_toolkit import (
     ApiQueue,
     APIRequester,
     APIRequestor,
-    ToolkitError,
 )
 
 Messages = list[dict[str, str]]
 
 
 class Marked(APIRequester):
-    def handle_retry_error(self, error: ToolkitError) -> str:
-        return error.message
+    def handle_retry_error(self, error: Exception) -> str:
+        return str(error)
 
 
 def lists(message_sequences: list[Messages], manager: APIKeyManager) -> list[dict[str, Any]]:

@@ -10,10 +10,18 @@ from openai_parallel_toolkit.calls.model_parameters import ModelParameters
 from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
-from openai_parallel_toolkit.core.records import Lease, Need, OutcomeKind, RawReply, Standing
+from openai_parallel_toolkit.core.records import (
+    Lease,
+    Need,
+    Outcome,
+    OutcomeKind,
+    RawReply,
+    Standing,
+)
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.costs.model_price import ModelPrice
 from openai_parallel_toolkit.costs.prices import PriceBook
+from openai_parallel_toolkit.keys.circuit import Outage
 from openai_parallel_toolkit.transport import SendFault
 
 GOOD = RawReply(
@@ -230,6 +238,56 @@ def test_max_unknown_zero_never_risks_a_second_bill():
     with pytest.raises(OutcomeUnknown):
         story.play()
     assert story.sends == 1
+
+
+def test_a_reply_whose_headers_cannot_be_read_is_not_paid_twice():
+    unreadable = SendFault("unknown", "head", "its headers are longer than 262,144 bytes")
+    story = Story(unreadable, policy=attempts.Policy(max_unknown=9))
+    with pytest.raises(OutcomeUnknown, match="headers are longer"):
+        story.play()
+    assert story.sends == 1
+
+
+class Outages(Story):
+    """For `lasts` attempts the server fails everyone; then waiting for it may be given up."""
+
+    lasts = 50
+    outage = None
+
+    def do(self, step):
+        if isinstance(step, attempts.Admit) and self.outage and self.sends == self.lasts:
+            return self.outage
+        told = super().do(step)
+        is_down = isinstance(step, attempts.End) and self.sends <= self.lasts
+        return replace(told, is_outage=True) if is_down else told
+
+
+@pytest.mark.parametrize("end", [OVERLOADED, REFUSED])
+def test_an_outage_costs_no_retry_and_no_pause_of_its_own(end):
+    story = Outages(*[end] * 50, GOOD, policy=attempts.Policy(max_retries=0), send_takes_s=0.1)
+    assert story.play().text == "hi"
+    assert (story.sends, story.pauses) == (51, [])
+
+
+def test_an_outage_makes_no_doubtful_request_free():
+    story = Outages(CUT, policy=attempts.Policy(max_unknown=1))
+    with pytest.raises(OutcomeUnknown):
+        story.play()
+    assert story.sends == 2
+
+
+def test_an_outage_that_outlasts_the_deadline_is_told_with_what_was_tried():
+    failure = Outcome(kind=OutcomeKind.BUSY, status=503, code="busy", message="Loading model")
+    story = Outages(OVERLOADED)
+    story.lasts = 3
+    story.outage = Outage(address="http://a.example:80", lasted_s=1800.0, failure=failure)
+    with pytest.raises(RequestFailed) as caught:
+        story.play()
+    assert (caught.value.attempts, caught.value.status, caught.value.code) == (3, 503, "busy")
+    assert str(caught.value) == (
+        "request ran out of time (deadline_s) after 3 attempts, status 503: "
+        "http://a.example:80 has failed every request for 30 min 0 s (503: Loading model)"
+    )
 
 
 def test_max_retries_caps_what_max_unknown_would_allow():
