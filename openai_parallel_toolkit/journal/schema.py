@@ -115,8 +115,16 @@ _STEP_3 = (
     "CREATE TABLE jobs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL)",
 )
 
+#: What the hooks of each file added to files that all of them share.
+_STEP_4 = (
+    """CREATE TABLE appended (
+        file_id INTEGER NOT NULL, name BLOB NOT NULL, lines BLOB NOT NULL,
+        UNIQUE (name, file_id))""",
+    "CREATE INDEX appended_by_file ON appended (file_id)",
+)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
 VERSION = len(STEPS)
 
 
