@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api.api_queue import ApiQueue
+    from .api.append import append_line
     from .api.batch_folder import BatchFolder, BatchFolderSummary
     from .api.openai_client import async_openai_client, openai_client
     from .api.request import (
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 #: that importing the package costs nothing.
 _HOMES = (
     "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
-    "transport", "keys", "api.request", "api.requester", "api.api_queue",
+    "transport", "keys", "api.append", "api.request", "api.requester", "api.api_queue",
     "batch", "runs.estimate", "api.toolkit", "api.batch_folder", "calls.durable_transport",
     "api.openai_client",
 )  # fmt: skip
@@ -74,7 +75,7 @@ __all__ = [
     "OpenAIModel", "OutcomeUnknown", "OutputConflict", "ParallelToolkit", "Reply",
     "RequestFailed", "RequestRejected", "ResponsesModel", "RunLocked", "RunStopped", "RunSummary",
     "ScanError", "SharedOutput", "StorageError", "ToolkitError", "UnsafePath", "Usage",
-    "UsageError", "amulti_process_one", "arequest_openai_api", "arequest_reply",
+    "UsageError", "amulti_process_one", "append_line", "arequest_openai_api", "arequest_reply",
     "async_openai_client", "multi_process_one", "num_tokens_from_string", "openai_client",
     "request_openai_api", "request_reply", "split_string_by_tokens",
 ]  # fmt: skip

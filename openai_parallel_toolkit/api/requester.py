@@ -27,6 +27,7 @@ from ..core.clock import Clock
 from ..core.errors import (
     BudgetExceeded,
     ConfigError,
+    HookUnwound,
     InvalidAnswer,
     NoUsableKey,
     RequestFailed,
@@ -217,7 +218,8 @@ class APIRequester:
         if file_calls is not None:
             file_calls.refuse_on_own_loop("asyncio.to_thread")
         contents: list[Any] = []
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
+        unwound: HookUnwound | None = None  # raised when all have asked
         with (
             self._bar(len(message_sequences)) as bar,
             CarryingPool(self.max_workers, thread_name_prefix="prompts") as pool,
@@ -226,7 +228,9 @@ class APIRequester:
             try:
                 for task in tasks:
                     error = task.exception()
-                    if isinstance(error, Exception) and not (file_calls and _is_keyless(error)):
+                    if isinstance(error, HookUnwound):
+                        unwound = error
+                    elif isinstance(error, Exception) and not (file_calls and _is_keyless(error)):
                         contents.append(self.handle_retry_error(error))
                         errors.append(error)
                     else:
@@ -236,6 +240,8 @@ class APIRequester:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        if unwound is not None:
+            raise unwound
         _tell(errors, len(tasks))
         return contents
 

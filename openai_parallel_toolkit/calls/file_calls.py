@@ -57,6 +57,8 @@ class FileCalls:
     #: Told True when the hooks start to wait in a call, False when none does.
     on_call: Callable[[bool], None] | None = None
     clock: Clock = field(default_factory=SystemClock)
+    #: Names of common files and the lines that the hooks add to them.
+    appended: list[tuple[str, str]] = field(default_factory=list)
     #: Whether a call was taken down: then whatever the hooks return is thrown away.
     is_unwound: bool = False
     #: Whether the run has given these hooks up; they may ask for nothing more.

@@ -140,7 +140,7 @@ class Publisher:
             if other not in (None, file.file_id):
                 raise OutputConflict(
                     f"{file.path!r} wrote {final!r}, which belongs to another input; give each "
-                    "its own name.",
+                    "its own name, or add lines to one that all share with append_line.",
                     path=final,
                 )
         if is_there and owner is None and not self.force:

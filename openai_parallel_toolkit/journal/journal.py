@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ToolkitError
+from ..core.filesystem import path_bytes
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
@@ -186,6 +187,21 @@ class Journal(JournalQueries):
         """The file is DONE with the outputs of its last intent, and cleared of all blame."""
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
+
+    def append_lines(self, file_id: int, lines: Sequence[tuple[str, str]]) -> None:
+        """These are the lines that the file's hooks add to common files, by their names."""
+        by_name: dict[str, str] = {}
+        for name, line in lines:
+            by_name[name] = by_name.get(name, "") + line
+        rows = [(file_id, path_bytes(name), text.encode()) for name, text in by_name.items()]
+        forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
+        self._writer.put(statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows)))
+
+    def own_output(self, final: str, owner: int) -> None:
+        """Note whose an output is that no intent lists; durable on return."""
+        values = (owner, path_bytes(final))
+        self._write("INSERT OR REPLACE INTO outputs VALUES (?, x'', ?, 0, '', 1)", *values)
+        self.flush()
 
     def failed(self, file_id: int, note: FailureNote, max_file_attempts: int | None) -> None:
         """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.

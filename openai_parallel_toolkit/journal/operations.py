@@ -203,7 +203,8 @@ def _check_owners(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> No
 def _conflict(final: bytes, owner: str) -> OutputConflict:
     path = path_text(final)
     return OutputConflict(
-        f"The output {path!r} already belongs to {owner!r}; give each file its own name.",
+        f"The output {path!r} already belongs to {owner!r}; give each file its own name, or add "
+        "lines to one that all share with append_line.",
         path=path,
         owner=owner,
     )

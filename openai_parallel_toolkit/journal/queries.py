@@ -133,6 +133,23 @@ class JournalQueries:
         owner: int | None = self.one(query, path_bytes(final))
         return owner
 
+    def appended_names(self) -> list[str]:
+        """Return the names of the common files that hooks added lines to."""
+        rows = self.rows("SELECT DISTINCT name FROM appended ORDER BY name")
+        return [path_text(name) for (name,) in rows]
+
+    def appended_lines(self, name: str) -> Iterator[bytes]:
+        """Yield what files that are done added to a common file, in the order of their paths."""
+        last: tuple[bytes, bytes] = (b"", b"")
+        query = (
+            "SELECT files.folder, files.name, lines FROM appended JOIN files ON files.id = file_id "
+            "WHERE appended.name = ? AND state = 'done' AND (files.folder, files.name) > (?, ?) "
+            "ORDER BY files.folder, files.name LIMIT ?"
+        )
+        while page := self.rows(query, (path_bytes(name), *last, PAGE)):
+            yield from (lines for _, _, lines in page)
+            last = page[-1][:2]
+
     def _by_id(self, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
         last = 0
         while page := self._page(condition, values, "id", last):

@@ -115,11 +115,19 @@ _STEP_3 = (
     "CREATE TABLE jobs (id INTEGER PRIMARY KEY, facts TEXT NOT NULL)",
 )
 
+#: What the hooks of each file added to files that all of them share.
+_STEP_4 = (
+    """CREATE TABLE appended (
+        file_id INTEGER NOT NULL, name BLOB NOT NULL, lines BLOB NOT NULL,
+        UNIQUE (name, file_id))""",
+    "CREATE INDEX appended_by_file ON appended (file_id)",
+)
+
 #: What a user's own client gets back with an answer: headers, one a line.
-_STEP_4 = ("ALTER TABLE answers ADD COLUMN headers TEXT NOT NULL DEFAULT ''",)
+_STEP_5 = ("ALTER TABLE answers ADD COLUMN headers TEXT NOT NULL DEFAULT ''",)
 
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5)
 VERSION = len(STEPS)
 
 

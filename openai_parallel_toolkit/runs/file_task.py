@@ -78,6 +78,8 @@ class FileRunner:
         self._session = session
         self._journal = session.journal
         self._register = session.register
+        #: Whether earlier runs added lines to common files, which may have to go.
+        self._has_appended = bool(session.journal.appended_names())
         self._sender = sender
         self._results = results
         self._suspension = suspension
@@ -167,6 +169,8 @@ class FileRunner:
         is_open = task.asks is not None and not task.asks.close()
         if is_open or file_calls.is_unwound or not self._let_go(task):
             raise RunStopping
+        if file_calls.appended or self._has_appended:
+            self._journal.append_lines(file_calls.file_id, file_calls.appended)
         self._room.acquire()
         self._publisher.publish(
             Finished(

@@ -10,10 +10,11 @@ from contextlib import ExitStack, closing
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
-from ..core.errors import ConfigError
-from ..core.filesystem import storage_error
+from ..core.errors import ConfigError, ToolkitError
+from ..core.filesystem import as_toolkit_error, storage_error
 from ..core.open_file_limit import make_room
 from ..core.text import counted
+from ..files.common_files import write_common_files
 from ..files.match import Selection
 from ..files.plan import DueFile, Plan
 from ..files.run_folders import lay_out
@@ -130,9 +131,20 @@ class FolderRun:
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.signals, OpenRun.opened(run):
             self._work_through()
+            self._write_common_files()
             summary = self._summary()
             session.end(summary)
         return session.hand_over(summary)
+
+    def _write_common_files(self) -> None:
+        session = self._session
+        if session.journal.trouble is not None:
+            return
+        try:
+            force = self._options.force
+            write_common_files(session.journal, session.staging, session.tree, force=force)
+        except (ToolkitError, OSError) as exc:
+            session.stop.close(as_toolkit_error(exc, session.layout.output_root))
 
     def _work_through(self) -> None:
         options, plan, batch_mode = self._options, self._plan, self._batch_mode

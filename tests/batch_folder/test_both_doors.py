@@ -24,7 +24,7 @@ from openai_parallel_toolkit.costs.prices import PriceBook
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey, Simulator
 
 TEXTS = [f"text {n}" for n in range(3)]
-QUICK = BatchOptions(poll_s=0.02, longest_poll_s=0.1, listed_within_s=0.1)
+QUICK = BatchOptions(poll_s=0.02, longest_poll_s=0.1, listed_within_s=0.1, believed_s=2)
 FULL = ("TokenLimitExceeded", "token_limit_exceeded")
 DEAD = ("invalid_api_key", "insufficient_quota", "billing_hard_limit_reached")
 

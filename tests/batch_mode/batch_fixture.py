@@ -18,7 +18,7 @@ MODEL = "gpt-3.5-turbo"
 #: USD per million tokens, live.
 PRICES = {MODEL: {"input": 0.5, "output": 1.5}}
 STATE = ".openai_parallel_toolkit"
-QUICK = {"poll_s": 0.02, "longest_poll_s": 0.1, "listed_within_s": 0.1}
+QUICK = {"poll_s": 0.02, "longest_poll_s": 0.1, "listed_within_s": 0.1, "believed_s": 2}
 
 
 class Ask(ParallelToolkit):

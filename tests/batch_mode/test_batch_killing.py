@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(fixture,
     print("seed", seed)
     chance = random.Random(seed)
     expected = fixture.inputs(FILES).live_outputs(Twice)
-    for turn in range(20 if is_full else 2):
+    for turn in range(20 if is_full else 1):
         sim = fixture.simulate(batch_seconds=0.4)
         fixture.output = fixture.root / f"out{turn}"
         fixture.state = fixture.output / fixture.state.name

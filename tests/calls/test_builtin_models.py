@@ -273,3 +273,11 @@ def test_every_model_is_tried_again_as_any_other(fixture, kind):
 def test_gpt35_turbo_has_what_it_was_made_of():
     model = Gpt35Turbo(content="hello world", prompt="be brief", temperature=0.2)
     assert (model.content, model.prompt, model.temperature) == ("hello world", "be brief", 0.2)
+
+
+def test_a_base_without_v1_is_told_as_that(fixture):
+    sim = fixture.simulate()
+    key = {"key": sim.keys[0].secret, "api_base": sim.url.removesuffix("/v1")}
+    with pytest.raises(RequestFailed, match="check api_base: it usually ends in /v1"):
+        request_openai_api(Gpt35Turbo("hello"), keys=[key])
+    assert sim.ledger.hits() == 1

@@ -249,6 +249,29 @@ def test_an_overridden_get_response_is_used_for_a_list_and_what_it_raises_is_han
     assert "1 of 4 prompts got no answer; the first: Expecting" in caplog.text
 
 
+def test_in_a_hook_an_overridden_get_response_asks_for_the_whole_list_before_the_hook_unwinds(
+    tmp_path,
+):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("a")
+    with Simulator() as sim, requester(sim, Shouting, max_workers=2) as api:
+
+        class Sums(ParallelToolkit):
+            def process_input(self, file):
+                return file.read()
+
+            def process_data(self, data):
+                return api.get_responses_parallel(prompts(6))
+
+            def process_output(self, data, output_file_without_ext):
+                pass
+
+        manager = APIKeyManager(azure_key(sim))
+        settings = {"key_manager": manager, "progress": False, "dry_run": True}
+        assert Sums(None, "in", "out", **settings).run().would_send == 6
+        manager.close()
+
+
 # -- limits ----------------------------------------------------------------------------------------
 
 

@@ -84,7 +84,7 @@ def test_for_each_form_of_usage_the_bill_and_the_summary_agree_or_it_is_unknown(
 
 @pytest.mark.parametrize("form", ["openai", "reasoning_beside", "anthropic", "audio", "null"])
 def test_a_batch_is_billed_at_half_in_each_form(place, form):
-    quick = BatchOptions(poll_s=0.05, longest_poll_s=0.1, listed_within_s=0.1)
+    quick = BatchOptions(poll_s=0.05, longest_poll_s=0.1, listed_within_s=0.1, believed_s=2)
     with simulator(form, batch_seconds=0.05) as sim:
         place.inputs(3).configure(sim, prices={"m": PRICE})
         summary = place.toolkit(asking(), mode="batch", batch=quick).run()

@@ -214,7 +214,7 @@ class JobFiles(Door):
             rounds,
             input_url=self.places.input.url(job.path),
             ended_wall_s=self.wall_s(),
-            output_name=names.output if kind == "output" else None,
+            output_name=names.output if os.path.exists(self._own(job, "output.jsonl")) else None,
         )
         write_whole(metadata, told)
         store.publish(result, f"{job.folder}/{name}")

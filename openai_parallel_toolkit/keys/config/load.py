@@ -123,7 +123,8 @@ def _from_file(
     proxy: Secret | None = None
     settings = Settings(
         api_keys=read("api_keys", read_keys, keys) if api_keys is None else keys,
-        api_base=read("api_base", Field.api_base, "") or _env_base(variables),
+        api_base=read("api_base", Field.api_base, "")
+        or mistakes.read(partial(_env_base, variables), ""),
         proxy=read("proxy", lambda field: Secret(field.proxy(), "proxy"), proxy),
         prices={
             model: mistakes.read(partial(_read_price, price), _FREE)
