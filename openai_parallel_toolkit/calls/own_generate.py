@@ -119,7 +119,7 @@ def pending_call(
 def _as_reply(value: Any) -> Reply:
     """Return what `generate` returned as a reply: an answer of the openai package is read."""
     dump = getattr(value, "model_dump", None)
-    raw = dump(warnings=False) if callable(dump) else None
+    raw = dump(warnings=False) if callable(dump) else {}
     path = _PATHS.get(str(raw.get("object"))) if isinstance(raw, Mapping) else None
     found = read_answer(path, raw, clean=str) if path is not None else None
     if found is not None:
