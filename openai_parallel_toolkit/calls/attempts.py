@@ -120,7 +120,7 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
-    #: What came last; None: no reply.
+    #: What came last, without secrets; None: no reply.
     reply: RawReply | None = None
     limits: LimitHistory = field(default_factory=LimitHistory)
 
@@ -158,9 +158,11 @@ def ask(
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
-        history.reply = ended if isinstance(ended, RawReply) else None
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         outcome = with_told_limit(outcome, ended)
+        history.reply = None
+        if reply is None and isinstance(ended, RawReply):
+            history.reply = ended.cleaned(clean)
         if reply is not None:
             usage = served(outcome.usage, request.service_tier)
             prices.note_reply(request, usage)

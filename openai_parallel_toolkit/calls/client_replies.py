@@ -29,12 +29,8 @@ def answered(reply: Reply, request: Request) -> RawReply:
     return RawReply(status=200, headers=_final(headers), body=body)
 
 
-def refused(error: RequestFailed, clean: Clean) -> RawReply | None:
-    """Return how the provider refused; None: there is no reply that says so.
-
-    Args:
-        clean: takes secrets out of the provider's words.
-    """
+def refused(error: RequestFailed) -> RawReply | None:
+    """Return how the provider refused; None: there is no reply that says so."""
     reply, status = error.reply, error.status or 0
     if status < 400:
         status = _STATUS_OF.get(error.outcome, 0)
@@ -43,16 +39,13 @@ def refused(error: RequestFailed, clean: Clean) -> RawReply | None:
     if reply is None:
         said = {"message": error.message, "type": "", "param": None, "code": error.code or None}
         return RawReply(status=status, headers=_final({}), body=canonical_json({"error": said}))
-    body = clean(reply.body.decode("utf-8", "replace")).encode("utf-8", "replace")
-    return RawReply(status=status, headers=_final(reply.kept_headers), body=body)
+    return RawReply(status=status, headers=_final(reply.kept_headers), body=reply.body)
 
 
 def passed_on(reply: RawReply, clean: Clean) -> RawReply:
-    """Return a reply that is not kept."""
-    body = reply.body
-    if reply.status >= 400:
-        body = clean(body.decode("utf-8", "replace")).encode("utf-8", "replace")
-    return RawReply(status=reply.status, headers=_final(reply.kept_headers), body=body)
+    """Return a reply that is not kept; `clean` takes secrets out of the provider's words."""
+    shown = reply.cleaned(clean) if reply.status >= 400 else reply
+    return RawReply(status=shown.status, headers=_final(shown.kept_headers), body=shown.body)
 
 
 def _final(headers: Mapping[str, str]) -> dict[str, str]:

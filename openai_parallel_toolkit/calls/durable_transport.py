@@ -74,7 +74,7 @@ class DurableTransport(_Door, httpx.BaseTransport):
                 return _passed_on(context, context.exchange(asked), request)
             return _response(answered(context.ask(context.pending(asked)), asked), request)
         except (RequestFailed, SendFault) as error:
-            return _refused(context, error, request)
+            return _refused(error, request)
 
 
 class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
@@ -90,7 +90,7 @@ class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
             reply = await context.ask_async(context.pending(asked))
             return _response(answered(reply, asked), request)
         except (RequestFailed, SendFault) as error:
-            return _refused(context, error, request)
+            return _refused(error, request)
 
 
 class _Plain:
@@ -169,11 +169,9 @@ def _passed_on(context: CallContext, reply: RawReply, request: httpx.Request) ->
     return _response(passed_on(reply, context.clean), request)
 
 
-def _refused(
-    context: CallContext, error: RequestFailed | SendFault, request: httpx.Request
-) -> httpx.Response:
+def _refused(error: RequestFailed | SendFault, request: httpx.Request) -> httpx.Response:
     """Return the provider's refusal, or raise what clients know of where no reply came."""
-    reply = refused(error, context.clean) if isinstance(error, RequestFailed) else None
+    reply = refused(error) if isinstance(error, RequestFailed) else None
     if reply is not None:
         return _response(reply, request, error)
     is_unsent = getattr(error, "outcome", None) is OutcomeKind.UNSENT

@@ -42,7 +42,7 @@ class GenerateCall:
         from . import openai_module
 
         self.context.file_calls.refuse_on_own_loop("arequest_openai_api")
-        with self.context.current():
+        with self.context.current(), self.context.file_calls.in_call():
             openai_module.install()
             try:
                 return _as_reply(self._generate())

@@ -163,7 +163,7 @@ class RequestFailed(ToolkitError):
     maybe_billed: int = 0
     #: The provider's id of the last attempt; None: it gave none.
     request_id: str | None = None
-    #: The provider's last reply, which may hold a secret; None: none came.
+    #: The provider's last reply, without secrets; None: none came, or an answer.
     reply: RawReply | None = None
 
     exit_code = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
@@ -165,6 +165,12 @@ class RawReply:
     def kept_headers(self) -> dict[str, str]:
         """Those that are kept with an answer."""
         return {name: self.headers[name] for name in _KEPT_HEADERS if name in self.headers}
+
+    def cleaned(self, clean: Callable[[str], str]) -> RawReply:
+        """Return what may be shown of a refusal."""
+        text = clean(self.body.decode("utf-8", "replace"))
+        headers = {name: clean(value) for name, value in self.kept_headers.items()}
+        return RawReply(status=self.status, headers=headers, body=text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
