@@ -120,6 +120,8 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
+    #: What came last; None: no reply.
+    reply: RawReply | None = None
     limits: LimitHistory = field(default_factory=LimitHistory)
 
 
@@ -156,6 +158,7 @@ def ask(
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
+        history.reply = ended if isinstance(ended, RawReply) else None
         outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
         outcome = with_told_limit(outcome, ended)
         if reply is not None:
@@ -163,7 +166,14 @@ def ask(
             prices.note_reply(request, usage)
             cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
             outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
-            reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
+            assert isinstance(ended, RawReply)
+            reply = replace(
+                reply,
+                model=reply.model or request.model,
+                cost_usd=cost_usd,
+                body=ended.body,
+                headers=ended.kept_headers,
+            )
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
@@ -264,4 +274,5 @@ def _failure(
         attempts=history.attempts,
         maybe_billed=history.unknown,
         request_id=outcome.request_id,
+        reply=history.reply,
     )
