@@ -92,9 +92,8 @@ def test_the_package_may_be_imported_in_the_hook_first(door):
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("killed_at", [7, 20])
-def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(door, killed_at):
-    files, threads, child = 8, 2, []
+def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(door):
+    files, threads, killed_at, child = 8, 2, 20, []
 
     def on_post(row):
         if row.ordinal == killed_at:

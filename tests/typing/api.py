@@ -104,9 +104,6 @@ class WithClient(OpenAIModel):
     def generate(self, client: Any) -> str:
         return str(client.chat.completions.create(model="gpt-4", messages=[]))
 
-    def call_key(self) -> object:
-        return self.content
-
 
 def run() -> RunSummary:
     keys = APIKeyManager(["key of mine"], "config.json", set_api_base=True)
