@@ -96,7 +96,7 @@ class OfOnesOwn(OpenAIModel):
 
 
 class WithClient(OpenAIModel):
-    """Gets a client, and says which of its calls are equal."""
+    """Gets a client."""
 
     def __init__(self, content: str) -> None:
         self.content = content
