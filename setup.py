@@ -41,6 +41,7 @@ TEST = [
     *S3,
     *AZURE,
     *GCS,
+    "boto3<=1.43.117",  # of moto, as s3fs's botocore has it; else pip tries thirty newer ones
     "gcp-storage-emulator",
     "jsonschema",
     "moto[server]>=5",
