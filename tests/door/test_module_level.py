@@ -108,3 +108,19 @@ def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(do
     asked = 5 * files
     assert asked <= sim.ledger.billed() <= asked + threads
     assert len(door.outputs()) == files
+
+
+@pytest.mark.parametrize("way", ["module", "client", "generate"])
+def test_whatever_imports_the_package_first_in_a_hook_all_its_calls_are_kept(door, way):
+    sim = door.simulate()
+    door.inputs(1)
+    child = [HERE / "first_import_child.py", door.config, door.input, door.output, way]
+    for deleted in (False, True):
+        if deleted:
+            (door.output / "f000.txt").unlink()
+        env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+        done = subprocess.run(
+            [sys.executable, *child], env=env, capture_output=True, text=True, check=False
+        )
+        assert (door.output / "f000.txt").exists(), done.stdout + done.stderr
+        assert sim.ledger.billed() == 2
