@@ -12,6 +12,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..core.clock import Clock, backoff_s
@@ -24,6 +26,7 @@ from ..core.records import (
     RawReply,
     Reply,
     Request,
+    Usage,
 )
 from ..core.text import counted
 from ..costs.prices import PriceBook
@@ -156,14 +159,13 @@ def ask(
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
-        outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        bill = partial(_bill, request, prices, lease)
+        wall_s = clock.wall_s()
+        outcome, reply = classify(ended, request.path, wall_s=wall_s, clean=clean, bill=bill)
         outcome = with_told_limit(outcome, ended)
         if reply is not None:
-            usage = served(outcome.usage, request.service_tier)
-            prices.note_reply(request, usage)
-            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
-            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
-            reply = replace(reply, model=reply.model or request.model, cost_usd=cost_usd)
+            model = reply.model or request.model
+            reply = replace(reply, model=model, cost_usd=outcome.cost_usd)
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
@@ -178,6 +180,14 @@ def ask(
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _bill(
+    request: Request, prices: PriceBook, lease: Lease, usage: Usage | None
+) -> tuple[Usage | None, Decimal | None]:
+    usage = served(usage, request.service_tier)
+    prices.note_reply(request, usage)
+    return usage, prices.cost_usd(request.model, usage, lease.azure_deployment)
 
 
 def _fits_now(
