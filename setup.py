@@ -26,6 +26,14 @@ TEST_WIRE = [
     "pytest>=8",
     "trustme",
 ]
+#: Libraries on the openai package that docs/clients.md shows; its tests skip those not there.
+TEST_CLIENTS = [
+    "instructor",
+    "langchain-openai",
+    "litellm",
+    "openai-agents",
+    "pydantic-ai-slim[openai]",
+]
 TEST = [
     *TEST_WIRE,
     *OFFLINE,
@@ -70,6 +78,7 @@ setup(
         "remote": [*S3, *AZURE, *GCS],
         "test": TEST,
         "test-wire": TEST_WIRE,
+        "test-clients": TEST_CLIENTS,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={

@@ -1,6 +1,6 @@
-"""A model of your own: `generate` calls the openai package, under a key that was lent to it.
+"""A model of your own: `generate` calls the openai package, which sends under the toolkit's keys.
 
-Here it streams, which the built-in models do not. What it returns is kept like any answer.
+Each request in it is kept like any other, a stream as well: it is read whole, then shown.
 
 Without a key: `openai-parallel-toolkit simulate --port 8123`, and then, beside it
 
@@ -15,10 +15,10 @@ MODEL = os.environ.get("MODEL", "gpt-4o-mini")
 
 
 class Streamed(OpenAIModel):
-    """Shows an answer while it comes."""
+    """Shows an answer part by part."""
 
     def __init__(self, question):
-        self.question = question  # public fields tell one call from another
+        self.question = question
 
     def generate(self, client):  # a ready openai client
         ask = {"role": "user", "content": self.question}

@@ -13,14 +13,12 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 from ..calls.call_list import ModelCalls
 from ..calls.models import OpenAIModel
-from ..calls.pending_call import AnswerPolicy, CallContext, pending_call
+from ..calls.own_generate import pending_call
+from ..calls.pending_call import AnswerPolicy, CallContext, Keys
 from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
-from ..keys import APIKeyManager, manager_of
-from ..keys.config.keys import GivenKey
 
 OnError = Literal["raise", "none"]
-Keys = APIKeyManager | Sequence[GivenKey]
 _Args = ParamSpec("_Args")
 _Value = TypeVar("_Value")
 
@@ -68,10 +66,8 @@ def request_openai_api(
     """
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(
-            openai_model, _manager(keys, config_path), config_path, max_retries, journal
-        )
-        while not call.accepts(call_context.ask(call), policy):
+        call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(call.ask(), policy):
             pass
     except RequestFailed:
         if on_error == "none":
@@ -94,10 +90,8 @@ async def arequest_openai_api(
     """Do what `request_openai_api` does without blocking the event loop."""
     policy = _policy(allow_incomplete, max_validation_retries)
     try:
-        call_context, call = pending_call(
-            openai_model, _manager(keys, config_path), config_path, max_retries, journal
-        )
-        while not call.accepts(await call_context.ask_async(call), policy):
+        call = pending_call(openai_model, keys, config_path, max_retries, journal)
+        while not call.accepts(await call.ask_async(), policy):
             pass
     except RequestFailed:
         if on_error == "none":
@@ -121,10 +115,8 @@ def request_reply(
     and `trouble`, and none is held against a `response_format`. In a later run it is replayed as it
     is, unless that run has `retry_failed`.
     """
-    call_context, call = pending_call(
-        openai_model, _manager(keys, config_path), config_path, max_retries, journal
-    )
-    return call_context.ask(call)
+    call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return call.ask()
 
 
 async def arequest_reply(
@@ -136,10 +128,8 @@ async def arequest_reply(
     journal: str | os.PathLike[str] | None = None,
 ) -> Reply:
     """Do what `request_reply` does without blocking the event loop."""
-    call_context, call = pending_call(
-        openai_model, _manager(keys, config_path), config_path, max_retries, journal
-    )
-    return await call_context.ask_async(call)
+    call = pending_call(openai_model, keys, config_path, max_retries, journal)
+    return await call.ask_async()
 
 
 def multi_process_one(
@@ -175,7 +165,7 @@ def multi_process_one(
     """
     models = _models(data, openai_model_class, kwargs)
     policy = _policy(allow_incomplete, max_validation_retries)
-    call_context = CallContext.find(_manager(keys, config_path), config_path, max_retries, journal)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
     calls = ModelCalls(call_context, policy, models, _at_most(threads))
     with _bar(len(models), progress) as count:
         calls.run("amulti_process_one", lambda _: count(), lambda: None)
@@ -200,7 +190,7 @@ async def amulti_process_one(
     """Do what `multi_process_one` does without blocking the event loop."""
     models = _models(data, openai_model_class, kwargs)
     policy = _policy(allow_incomplete, max_validation_retries)
-    call_context = CallContext.find(_manager(keys, config_path), config_path, max_retries, journal)
+    call_context = CallContext.find(keys, config_path, max_retries, journal)
     calls = ModelCalls(call_context, policy, models, _at_most(threads))
     with _bar(len(models), progress) as count:
         await calls.run_async(lambda _: count())
@@ -220,12 +210,6 @@ class CarryingPool(ThreadPoolExecutor):
         """Have a thread call `fn(*args, **kwargs)`; return its Future."""
         task = functools.partial(fn, *args, **kwargs)
         return super().submit(contextvars.copy_context().run, task)
-
-
-def _manager(keys: Keys | None, config_path: str | None) -> APIKeyManager | None:
-    if keys is None or isinstance(keys, APIKeyManager):
-        return keys
-    return manager_of(config_path, keys)
 
 
 def _policy(allow_incomplete: bool, max_validation_retries: int) -> AnswerPolicy:

@@ -18,7 +18,7 @@ from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.models import ChatModel
 from ..calls.open_runs import outside_files
-from ..calls.pending_call import AnswerPolicy, CallContext
+from ..calls.pending_call import AnswerPolicy, CallContext, ModelCall
 from ..calls.responses import is_worth_keeping
 from ..calls.run_context import StopToken
 from ..calls.sender import Sender
@@ -194,7 +194,8 @@ class APIRequester:
         for error in calls.errors.values():
             raise error
         prices = context.run_context.prices
-        if self._budget and any(prices.max_cost_usd(c.request) is None for _, c in calls.calls):
+        asked = [call.request for _, call in calls.calls if isinstance(call, ModelCall)]
+        if self._budget and any(prices.max_cost_usd(request) is None for request in asked):
             raise ConfigError(f"budget: give the price of {self.model_name} in the config's prices")
         file_calls, stop = context.file_calls, context.run_context.stop
         try:

@@ -65,7 +65,7 @@ class Admission:
         self, keys: APIKeyManager, calls: LoopCalls, limiter: RateLimiter | None = None
     ) -> None:
         """`limiter` None: there are no limits but those of the keys."""
-        self._keys = keys
+        self.keys = keys
         self._calls = calls
         self._limiter = limiter
 
@@ -81,11 +81,11 @@ class Admission:
                 await self.pause(wait_s, call)
         context.stop.check()
         if context.budget is None:
-            return await self._lend(need, context)
+            return await self.lend(need, context)
         await self._hold(need, context, context.budget)
         lease: Lease | Outage | None = None
         try:
-            lease = await self._lend(need, context)
+            lease = await self.lend(need, context)
         finally:
             if not isinstance(lease, Lease):
                 _give_back(context, need, Decimal(0))
@@ -98,11 +98,11 @@ class Admission:
         up. Returns what follows for the request; see `APIKeyManager.settle`.
         """
         lease, context = end.lease, call.context
-        outcome = self._keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
+        outcome = self.keys.settle(lease, end.outcome, cost_usd=end.outcome.cost_usd)
         limited_s = 0.0 if outcome.standing is None else outcome.standing.limited_for_s
         if limited_s > context.policy.limit_patience_s:
             words = outcome.message or outcome.code
-            self._keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
+            self.keys.exhaust(lease, f"answered nothing but limits for {limited_s:.0f} s: {words}")
         context.tally.ended(lease, outcome, outcome.cost_usd)
         is_in_doubt = outcome.kind.may_be_billed and outcome.cost_usd is None
         paid_usd = lease.need.max_cost_usd if is_in_doubt else outcome.cost_usd
@@ -134,9 +134,10 @@ class Admission:
         if hold.error is not None:
             raise hold.error
 
-    async def _lend(self, need: Need, context: RunContext) -> Lease | Outage:
+    async def lend(self, need: Need, context: RunContext) -> Lease | Outage:
+        """Return a lease with no money set aside, or what outlasted the deadline; raise why not."""
         ready, wake = self._calls.future()
-        asked = self._keys.request(need, wake)
+        asked = self.keys.request(need, wake)
         if asked.is_waiting:
             try:
                 with context.stop.waiting(lambda: asked.withdraw(RunStopping())):
@@ -159,7 +160,7 @@ class Admission:
         The outage's time counts, not the call's: all that wait for a server give up together.
         """
         while not ready.done():
-            outage = self._keys.outage(need)
+            outage = self.keys.outage(need)
             left_s = deadline_s - (outage.lasted_s if outage is not None else 0.0)
             if left_s <= 0:
                 return outage
@@ -179,6 +180,6 @@ def no_price(model: str) -> ConfigError:
         f"max_cost: what {model!r} costs is not known; give its price in the config, "
         f'"prices": {{"{model}": {{"input": ..., "output": ...}}}}, in USD per million tokens; for '
         'audio it wants "audio_input" and "audio_output", for a service_tier "tiers": {"flex": '
-        '{"input": ..., "output": ...}}. (A `generate` of your own cannot be held to a cost.)',
+        '{"input": ..., "output": ...}}',
         model=model,
     )

@@ -123,6 +123,8 @@ class _History:
     unsent: int = 0
     #: Seconds spent sending and pausing.
     spent_s: float = 0.0
+    #: What came last, without secrets; None: no reply.
+    reply: RawReply | None = None
     limits: LimitHistory = field(default_factory=LimitHistory)
 
 
@@ -163,9 +165,18 @@ def ask(
         wall_s = clock.wall_s()
         outcome, reply = classify(ended, request.path, wall_s=wall_s, clean=clean, bill=bill)
         outcome = with_told_limit(outcome, ended)
+        history.reply = None
+        if reply is None and isinstance(ended, RawReply):
+            history.reply = ended.cleaned(clean)
         if reply is not None:
-            model = reply.model or request.model
-            reply = replace(reply, model=model, cost_usd=outcome.cost_usd)
+            assert isinstance(ended, RawReply)
+            reply = replace(
+                reply,
+                model=reply.model or request.model,
+                cost_usd=outcome.cost_usd,
+                body=ended.body,
+                headers=ended.kept_headers,
+            )
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:
             return reply
@@ -274,4 +285,5 @@ def _failure(
         attempts=history.attempts,
         maybe_billed=history.unknown,
         request_id=outcome.request_id,
+        reply=history.reply,
     )

@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 from ..core.errors import HookUnwound, RunStopping, UsageError
 from ..core.records import Reply
 from .models import OpenAIModel
-from .pending_call import AnswerPolicy, CallContext, PendingCall
+from .own_generate import GenerateCall, call_of
+from .pending_call import AnswerPolicy, CallContext, ModelCall
 from .run_context import Deliver
 
 _IDLE_S = 1.0
-_Numbered = tuple[int, PendingCall]
+_Numbered = tuple[int, "ModelCall | GenerateCall"]
 #: A call and what came of it.
 _Arrival = tuple[_Numbered, "Reply | BaseException"]
 Item = TypeVar("Item")
@@ -82,7 +83,7 @@ class ModelCalls:
         self._unwound: HookUnwound | None = None
         for n, model in enumerate(models):
             try:
-                self.calls.append((n, call_context.pending(model)))
+                self.calls.append((n, call_of(call_context, model)))
             except UsageError as exc:
                 self.errors[n] = exc
 
@@ -127,8 +128,8 @@ class ModelCalls:
         self._check()
 
     def _list(self, put: Callable[[_Arrival], object]) -> CallList[_Numbered]:
-        start = self._call_context.start
-        return CallList(iter(self.calls), lambda item, told: start(item[1], told), self._most, put)
+        calls = iter(self.calls)
+        return CallList(calls, lambda item, told: item[1].start(told), self._most, put)
 
     def _take(
         self, calls: CallList[_Numbered], arrival: _Arrival, on_end: Callable[[int], object]

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
-from .responses import error_in, read_answer, read_body, why_unusable
+from .responses import error_in, read_answer, read_raw, why_unusable
 from .usage import read_usage
 
 #: Says at what tier the usage of an answer was served, and what it cost.
@@ -33,7 +33,7 @@ def classify(
         return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
-    raw = read_body(ended.body)
+    raw = read_raw(path, ended.body, ended.headers)
     if raw is None and is_web_page(ended):
         return web_page(ended), None
     usage = None if raw is None else read_usage(raw)

@@ -99,12 +99,11 @@ class CallDriver:
         return attempt_id
 
     async def _send(self, step: attempts.Send, call: SubmittedCall) -> RawReply | SendFault:
-        transport = call.transport or self.transport
         try:
-            return await transport.send(step.request, step.lease, timeout_s=step.timeout_s)
+            return await self.transport.send(step.request, step.lease, timeout_s=step.timeout_s)
         except SendFault as fault:
             return fault
-        except BaseException as exc:  # a user's own `generate` may raise anything
+        except BaseException as exc:  # cancelled, or the transport's own mistake
             outcome = Outcome(kind=OutcomeKind.UNKNOWN, code=type(exc).__name__)
             self.settle(attempts.End(step.lease, step.attempt_id, outcome), call)
             if isinstance(exc, Exception) and call.context.journal is not None:
@@ -117,8 +116,16 @@ class CallDriver:
         outcome = self.settle(end, call)
         if journal is not None and outcome.kind.is_answer:
             durable, done = self.calls.durable()
-            body = end.ended.body if isinstance(end.ended, RawReply) else b""
-            journal.answered(end.attempt_id, call.id, outcome, body, outcome.cost_usd, done)
+            assert isinstance(end.ended, RawReply)
+            journal.answered(
+                end.attempt_id,
+                call.id,
+                outcome,
+                end.ended.body,
+                outcome.cost_usd,
+                done,
+                headers=end.ended.kept_headers,
+            )
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)
         if durable is not None:

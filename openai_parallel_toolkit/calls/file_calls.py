@@ -23,7 +23,7 @@ from ..core.errors import (
 from ..core.records import CallId, Reply, Request
 from ..costs.budget import Budget
 from ..journal import AnswerRecord
-from .responses import read_answer, read_body
+from .responses import read_answer, read_raw
 from .run_context import RunContext
 from .sender import Sender
 from .usage import read_usage, served
@@ -50,8 +50,8 @@ class FileCalls:
     answers: Answers = field(default_factory=dict)
     #: Tells whether an earlier run met the answer of an attempt; all that have a number did.
     is_earlier: Callable[[int], bool] = bool
-    #: Nothing is sent, and a call without an answer raises what this returns; None: it is sent.
-    absent: Callable[[CallId, Request], BaseException] | None = None
+    #: Returns what a call without an answer raises, or None where it may be sent; None: it may.
+    absent: Callable[[CallId, Request], BaseException | None] | None = None
     #: Whether unusable answers of earlier runs are asked for again whoever would take them.
     renews: bool = False
     #: Told True when the hooks start to wait in a call, False when none does.
@@ -94,13 +94,17 @@ class FileCalls:
             raise self._unwind(RunStopping())
         if self.absent is not None:
             error = self.absent(call_id, request)
-            raise self._unwind(error) if isinstance(error, HookUnwound) else error
+            if error is not None:
+                raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
 
     def _kept(self, call_id: CallId, request: Request) -> Reply | None:
         stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
-        raw = read_body(stored.body()) if stored is not None else None
-        if stored is None or raw is None:
+        if stored is None:
+            return None
+        body = stored.body()
+        raw = read_raw(request.path, body, stored.headers)
+        if raw is None:
             return None
         reply = read_answer(request.path, raw, clean=self.sender.keys.redactor.clean)
         if reply is None:
@@ -111,6 +115,8 @@ class FileCalls:
             reply,
             model=reply.model or request.model,
             cost_usd=self.context.prices.cost_usd(request.model, usage),
+            body=body,
+            headers=stored.headers,
             is_replay=True,
             is_earlier=self.is_earlier(stored.attempt_id),
         )

@@ -23,28 +23,15 @@ from .structured import embedding, form_of, whole_text
 class OpenAIModel(ABC):
     """Base for a model that you call yourself: implement `generate`.
 
-    `generate(self)` may call `openai.chat.completions.create(...)`; it is sent under the key that
-    was lent to this call. `generate(self, client)` gets a ready `openai` client instead. What it
-    returns must be JSON (text, numbers, lists, dicts): it is journaled and replayed on a rerun.
+    `generate(self)` may call `openai.chat.completions.create(...)`; `generate(self, client)` gets a
+    ready `openai` client instead. Each request in it is sent under one of the toolkit's keys, kept,
+    and replayed on a rerun. It may return what openai returned, which is read as the answer of a
+    built-in model is; all else is handed on as it is, a text stripped.
     """
 
     @abstractmethod
     def generate(self, *args: Any) -> Any:
-        """Ask the model once and return its answer; raise what the openai package raises."""
-
-    def call_key(self) -> Any:
-        """Return what identifies this call, as JSON: equal keys share a journaled answer.
-
-        The default is the class's name and the public fields of the instance.
-        """
-        fields = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        return {"class": type(self).__qualname__, "fields": fields}
-
-    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
-        """Return what a reply gives to who asked; raise IncompleteAnswer or InvalidAnswer."""
-        del allow_incomplete
-        value = reply.raw["generated"]
-        return value.strip() if isinstance(value, str) else value
+        """Ask the model and return its answer; raise what the openai package raises."""
 
 
 class PayloadModel(OpenAIModel):
@@ -58,11 +45,12 @@ class PayloadModel(OpenAIModel):
         """Return the JSON body of the request, `model` included."""
 
     def generate(self, *args: Any) -> Any:
-        """Not used: the toolkit sends what `payload` describes."""
+        """Not used, unless a class of yours has its own: the toolkit sends what `payload` tells."""
         del args
         raise UsageError(f"pass {type(self).__name__} to request_openai_api, which sends it")
 
     def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
+        """Return what a reply gives to who asked; raise IncompleteAnswer or InvalidAnswer."""
         return whole_text(reply, allow_incomplete=allow_incomplete)
 
 
@@ -228,19 +216,15 @@ def _one_input(model: PayloadModel, input: Any, content: Any) -> Any:
     return content if input is None else input
 
 
-def request_of(model: OpenAIModel) -> Request:
+def request_of(model: PayloadModel) -> Request:
     """Return the frozen request that a model describes; raises UsageError if it cannot be sent."""
-    if isinstance(model, PayloadModel):
-        path, payload = model.path, model.payload()
-        name = payload.get("model") if isinstance(payload, dict) else None
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"{type(model).__name__}.payload() must be a dict with a model name")
-        if payload.get("stream"):
-            raise UsageError("leave stream out: an answer is handed on when it is whole")
-    else:
-        path, payload = f"generate:{type(model).__qualname__}", model.call_key()
-        name = str(getattr(model, "model", "")) or type(model).__qualname__
-    return make_request(path, name, payload)
+    payload = model.payload()
+    name = payload.get("model") if isinstance(payload, dict) else None
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{type(model).__name__}.payload() must be a dict with a model name")
+    if payload.get("stream"):
+        raise UsageError("leave stream out: an answer is handed on when it is whole")
+    return make_request(model.path, name, payload)
 
 
 _REPLY_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import ClassVar
@@ -116,8 +116,10 @@ class UnkeptCalls:
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        del call, body
+        del call, body, headers
         self.ended(attempt_id, outcome, cost_usd, done)
 
     def ended(
@@ -133,6 +135,3 @@ class UnkeptCalls:
                 return
         if done is not None:
             done(None)
-
-    def is_earlier(self, attempt_id: int) -> bool:
-        return self._journal.is_earlier(attempt_id)

@@ -1,125 +1,139 @@
-"""Let a user's own `generate` send by itself, under a lent key, on a thread that may block."""
+"""Run a user's own `generate`: each request in it is a durable call of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import queue
+import functools
+import os
 import threading
-from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import UsageError
-from ..core.loop_calls import LoopCalls
-from ..core.records import Lease, RawReply, Reply, Request, canonical_json
-from ..transport.openai_module import OpenAIModule
-from .models import OpenAIModel, wants_client
+from ..core.records import Reply, Usage
+from .models import OpenAIModel, PayloadModel, wants_client
+from .pending_call import AnswerPolicy, CallContext, Keys, ModelCall
+from .responses import read_answer
+from .run_context import Deliver
+from .structured import embedding, whole_text
+
+#: What the openai package's objects are answers to, by their `object`.
+_PATHS = {
+    "chat.completion": "/chat/completions",
+    "list": "/embeddings",
+    "response": "/responses",
+    "text_completion": "/completions",
+}
 
 
-class _Job:
-    """One attempt that the sender hands to the asking thread, and where its end goes."""
+@dataclass(eq=False)
+class GenerateCall:
+    """A model that sends by itself, on its way to a good answer."""
 
-    def __init__(self, lease: Lease, timeout_s: float) -> None:
-        self.lease = lease
-        self.timeout_s = timeout_s
-        self.ended, self._settle = LoopCalls(asyncio.get_running_loop()).future()
+    context: CallContext
+    model: OpenAIModel
+    #: What is handed to who asked.
+    value: Any = None
 
-    def finish(self, reply: RawReply | BaseException) -> None:
-        if isinstance(reply, BaseException):
-            self._settle(None, reply)
-        else:
-            self._settle(reply)
+    def ask(self) -> Reply:
+        """Have `generate` run on this thread and return what came of it as a reply."""
+        from . import openai_module
 
+        self.context.file_calls.refuse_on_own_loop("arequest_openai_api")
+        with self.context.current(), self.context.file_calls.in_call():
+            openai_module.install()
+            try:
+                return _as_reply(self._generate())
+            except StopIteration as exc:  # no future can carry it
+                raise RuntimeError("generate raised StopIteration") from exc
+            except Exception as exc:
+                partial = openai_module.answer_in(exc)
+                if partial is not None:
+                    return _as_reply(partial)
+                error = openai_module.explain(exc)
+                if error is None:
+                    raise
+                raise error from exc
 
-class _OwnTransport(ABC):
-    """The sender's transport for one call of a model that sends by itself."""
+    async def ask_async(self) -> Reply:
+        """Do what `ask` does without blocking the event loop."""
+        loop_calls = self.context.sender.loop_calls_to(asyncio.get_running_loop())
+        future, deliver = loop_calls.future()
+        self.start(deliver)
+        return self.context.received(await future)
 
-    def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
-        self._model = model
-        self._openai = openai_module
+    def start(self, deliver: Deliver) -> None:
+        """Have `deliver` get what comes of it, from a thread of its own in this context.
 
-    async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
-        """Have a thread call `generate` under `lease`; runs on the sender."""
-        del request
-        job = _Job(lease, timeout_s)
-        self._hand_over(job)
-        reply: RawReply = await job.ended
-        return reply
+        The thread is a daemon, so that a `generate` that hangs does not keep the process alive.
+        """
+        run = functools.partial(contextvars.copy_context().run, self._end, deliver)
+        threading.Thread(target=run, name="own-generate", daemon=True).start()
 
-    async def close(self) -> None:  # noqa: B027 - the openai package owns the connections
-        """Nothing to close."""
+    def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
+        """Take what `generate` returned; raises IncompleteAnswer or InvalidAnswer."""
+        self.value = _value(reply, allow_incomplete=policy.allow_incomplete)
+        return True
 
-    @abstractmethod
-    def _hand_over(self, job: _Job) -> None:
-        """Have a thread do the job."""
+    def _generate(self) -> Any:
+        from .durable_transport import DurableTransport, client_over
 
-    def _attempt(self, job: _Job) -> RawReply | BaseException:
-        try:
-            value = self._generate(job)
-        except StopIteration as exc:  # no future can carry it
-            error = RuntimeError(f"{type(self._model).__name__}.generate raised StopIteration")
-            error.__cause__ = exc
-            return error
-        except Exception as exc:  # noqa: BLE001 - told to the sender, which decides
-            return self._openai.explain(exc) or self._openai.fault_of(exc) or exc
-        except BaseException as exc:  # noqa: BLE001 - raised where the answer is waited for
-            return exc
-        return _as_reply(value, self._model)
-
-    def _generate(self, job: _Job) -> Any:
-        with self._openai.carry(job.lease):
-            if wants_client(self._model):
-                client = self._openai.client_for(job.lease).with_options(timeout=job.timeout_s)
-                return self._model.generate(client)
-            return self._model.generate()
-
-
-class AskingThread(_OwnTransport):
-    """Waits for an answer and meanwhile does the sending that the sender asks for."""
-
-    def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
-        super().__init__(model, openai_module)
-        self._inbox: queue.SimpleQueue[_Job | Reply | BaseException] = queue.SimpleQueue()
-
-    def deliver(self, result: Reply | BaseException) -> None:
-        self._inbox.put(result)
-
-    def wait(self) -> Reply | BaseException:
-        while True:
-            handed = self._inbox.get()
-            if not isinstance(handed, _Job):
-                return handed
-            handed.finish(self._attempt(handed))
-
-    def _hand_over(self, job: _Job) -> None:
-        self._inbox.put(job)
-
-
-class FreshThread(_OwnTransport):
-    """Sends each attempt on a thread of its own, in the context of who made this object.
-
-    The threads are daemons, so that a `generate` that hangs does not keep the process alive.
-    """
-
-    def __init__(self, model: OpenAIModel, openai_module: OpenAIModule) -> None:
-        super().__init__(model, openai_module)
-        self._context = contextvars.copy_context()
-
-    def _hand_over(self, job: _Job) -> None:
-        threading.Thread(
-            target=self._context.run, args=(self._do, job), name="own-generate", daemon=True
-        ).start()
-
-    def _do(self, job: _Job) -> None:
-        job.finish(self._attempt(job))
-
-
-def _as_reply(value: Any, model: OpenAIModel) -> RawReply | BaseException:
-    try:
-        body = canonical_json({"generated": value})
-    except (TypeError, ValueError) as exc:
-        return UsageError(
-            f"{type(model).__name__}.generate() must return JSON (text, numbers, lists, dicts), "
-            f"so that the answer can be kept: {exc}. The call was made and may have been billed."
+        if not wants_client(self.model):
+            return self.model.generate()
+        client = self.context.sender.resource(
+            "generate's client", lambda: client_over(DurableTransport())
         )
-    return RawReply(status=200, headers={}, body=body)
+        return self.model.generate(client)
+
+    def _end(self, deliver: Deliver) -> None:
+        try:
+            deliver(self.ask())
+        except BaseException as exc:  # noqa: BLE001 - raised where the answer is waited for
+            deliver(exc)
+
+
+def call_of(context: CallContext, model: OpenAIModel) -> ModelCall | GenerateCall:
+    """Return the call that a model makes."""
+    if isinstance(model, PayloadModel) and type(model).generate is PayloadModel.generate:
+        return context.model_call(model)
+    return GenerateCall(context, model)
+
+
+def pending_call(
+    model: OpenAIModel,
+    keys: Keys | None,
+    config_path: str | None,
+    max_retries: int | None,
+    journal: str | os.PathLike[str] | None,
+) -> ModelCall | GenerateCall:
+    """Return one call, where it is to be asked; see `request_openai_api`."""
+    if not isinstance(model, OpenAIModel):
+        raise UsageError(
+            f"expected a model such as Gpt35Turbo(content=...), got {type(model).__name__}"
+        )
+    return call_of(CallContext.find(keys, config_path, max_retries, journal), model)
+
+
+def _as_reply(value: Any) -> Reply:
+    """Return what `generate` returned as a reply: an answer of the openai package is read."""
+    dump = getattr(value, "model_dump", None)
+    raw = dump(warnings=False) if callable(dump) else {}
+    path = _PATHS.get(str(raw.get("object"))) if isinstance(raw, Mapping) else None
+    found = read_answer(path, raw, clean=str) if path is not None else None
+    if found is not None:
+        return found
+    text = value if isinstance(value, str) else ""
+    raw = {"generated": value}
+    return Reply(text=text, finish_reason="generated", usage=Usage(), model="", raw=raw)
+
+
+def _value(reply: Reply, *, allow_incomplete: bool) -> Any:
+    if "generated" in reply.raw:
+        value = reply.raw["generated"]
+        return value.strip() if isinstance(value, str) else value
+    if isinstance(reply.raw.get("data"), list):
+        texts = [""] * len(reply.raw["data"])
+        return embedding(reply, texts[0] if len(texts) == 1 else texts)
+    return whole_text(reply, allow_incomplete=allow_incomplete)

@@ -6,20 +6,27 @@ import asyncio
 import dataclasses
 import os
 import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer, UsageError
-from ..core.records import CallId, Reply, Request
+from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer
+from ..core.records import CallId, RawReply, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
-from ..transport import Transport
+from ..keys.config.keys import GivenKey
+from ..transport.base import HttpExchange
 from .call_cache import CallCache
 from .file_calls import FileCalls, current_file_calls
-from .models import OpenAIModel, PayloadModel, request_of
+from .models import PayloadModel, request_of
 from .open_runs import OpenRun, outside_files
-from .own_generate import AskingThread, FreshThread
+from .refusals import Clean
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
+
+Keys = APIKeyManager | Sequence[GivenKey]
+_current: ContextVar[CallContext | None] = ContextVar("current_call_context", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +38,41 @@ class AnswerPolicy:
     max_validation_retries: int = 2
 
 
+@dataclass
 class PendingCall:
-    """One call on its way to a good answer."""
+    """One call on its way to an answer."""
 
-    def __init__(self, model: OpenAIModel, request: Request, call_id: CallId) -> None:
-        self.model = model
-        self.request = request
-        #: Of the try that is to be asked now.
-        self.id = call_id
-        #: What the model makes of the answer that was accepted.
-        self.value: Any = None
-        #: Answers that were not valid.
-        self._invalid = 0
+    request: Request
+    #: Of the try that is to be asked now.
+    id: CallId
+
+    def next_try(self) -> None:
+        """Turn to the next try of the same call."""
+        self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
+
+
+@dataclass
+class ModelCall(PendingCall):
+    """A call that a model describes, on its way to a good answer."""
+
+    context: CallContext
+    model: PayloadModel
+    #: What the model makes of the answer that was accepted.
+    value: Any = None
+    #: Answers that were not valid.
+    invalid: int = 0
+
+    def ask(self) -> Reply:
+        """Return the reply, blocking."""
+        return self.context.ask(self)
+
+    async def ask_async(self) -> Reply:
+        """Return the reply without blocking the event loop."""
+        return await self.context.ask_async(self)
+
+    def start(self, deliver: Deliver) -> None:
+        """Have `deliver` get what comes of it, now or later, and return."""
+        self.context.start(self, deliver)
 
     def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
         """Take an answer; False: another try is to be asked.
@@ -52,8 +82,8 @@ class PendingCall:
         try:
             self.value = self.model._read(reply, allow_incomplete=policy.allow_incomplete)
         except InvalidAnswer:
-            self._invalid += 1
-            if self._invalid > policy.max_validation_retries:
+            self.invalid += 1
+            if self.invalid > policy.max_validation_retries:
                 raise
         except IncompleteAnswer:
             if reply.is_whole or not reply.is_earlier:
@@ -62,10 +92,6 @@ class PendingCall:
             return True
         self.next_try()
         return False
-
-    def next_try(self) -> None:
-        """Turn to the next try of the same call."""
-        self.id = dataclasses.replace(self.id, attempt_try=self.id.attempt_try + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +105,17 @@ class CallContext:
     @classmethod
     def find(
         cls,
-        keys: APIKeyManager | None,
+        keys: Keys | None,
         config_path: str | None,
         max_retries: int | None,
         journal: str | os.PathLike[str] | None,
     ) -> CallContext:
         """Return where the code that runs now asks; see `request_openai_api`."""
-        if keys is None and config_path is not None:
-            keys = manager_of(config_path)
+        given = _current.get()
+        if given is not None and (keys, config_path, max_retries, journal) == (None,) * 4:
+            return given
+        if not isinstance(keys, APIKeyManager):
+            keys = None if keys is None and config_path is None else manager_of(config_path, keys)
         file_calls = current_file_calls.get()
         if file_calls is None:
             file_calls = _outside(keys, journal)
@@ -99,24 +128,39 @@ class CallContext:
         sender = file_calls.sender if keys is None else Sender.of(keys)
         return cls(file_calls=file_calls, run_context=run_context, sender=sender)
 
-    def pending(self, model: OpenAIModel) -> PendingCall:
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Have what the block asks without naming keys or a journal be asked here."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    @property
+    def clean(self) -> Clean:
+        """Takes the keys out of a text."""
+        return self.sender.keys.redactor.clean
+
+    def pending(self, request: Request) -> PendingCall:
+        """Return the call that a request makes, with its identity."""
+        return PendingCall(request, self.file_calls.identify(request))
+
+    def model_call(self, model: PayloadModel) -> ModelCall:
         """Return the call that a model describes, with its identity."""
         request = request_of(model)
-        return PendingCall(model, request, self.file_calls.identify(request))
+        return ModelCall(request, self.file_calls.identify(request), self, model)
 
     def ask(self, call: PendingCall) -> Reply:
-        """Return the reply to a call, blocking; a `generate` runs on this thread."""
+        """Return the reply to a call, blocking."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
         replayed = self._replay(call)
         if replayed is not None:
             return replayed
-        transport = None
-        if not isinstance(call.model, PayloadModel):
-            transport = AskingThread(call.model, self.sender.openai_module)
         answered: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
         with self.file_calls.in_call():
-            self._submit(call, transport.deliver if transport else answered.put, transport)
-            result = transport.wait() if transport else answered.get()
+            self._submit(call, answered.put)
+            result = answered.get()
         return self.received(result)
 
     async def ask_async(self, call: PendingCall) -> Reply:
@@ -126,7 +170,7 @@ class CallContext:
             return replayed
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
-            self._submit(call, deliver, self._transport(call))
+            self._submit(call, deliver)
             result = await future
         return self.received(result)
 
@@ -140,11 +184,32 @@ class CallContext:
         if replayed is not None:
             deliver(replayed)
         else:
-            self._submit(call, deliver, self._transport(call))
+            self._submit(call, deliver)
 
     def received(self, result: Reply | BaseException) -> Reply:
         """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
         return self.file_calls.received(result, self.run_context.budget)
+
+    def exchange(self, exchange: HttpExchange) -> RawReply:
+        """Return the reply to what is not kept, blocking."""
+        self.file_calls.refuse_on_own_loop("the async client")
+        ended: queue.SimpleQueue[RawReply | BaseException] = queue.SimpleQueue()
+        with self.file_calls.in_call():
+            self.sender.pass_on(exchange, self.run_context, ended.put)
+            result = ended.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def exchange_async(self, exchange: HttpExchange) -> RawReply:
+        """Return the reply to what is not kept without blocking the event loop."""
+        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
+        with self.file_calls.in_call():
+            self.sender.pass_on(exchange, self.run_context, deliver)
+            result: RawReply | BaseException = await future
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _replay(self, call: PendingCall) -> Reply | None:
         """Return the kept answer to a call; one to be bought anew is passed over."""
@@ -155,33 +220,15 @@ class CallContext:
                 return reply
             call.next_try()
 
-    def _submit(self, call: PendingCall, deliver: Deliver, transport: Transport | None) -> None:
-        submitted = SubmittedCall(
-            request=call.request, id=call.id, context=self.run_context, transport=transport
-        )
+    def _submit(self, call: PendingCall, deliver: Deliver) -> None:
+        submitted = SubmittedCall(request=call.request, id=call.id, context=self.run_context)
         self.sender.submit(submitted, deliver)
 
-    def _transport(self, call: PendingCall) -> FreshThread | None:
-        """Return what sends a call while nobody waits; None: the sender's own transport."""
-        if isinstance(call.model, PayloadModel):
-            return None
-        return FreshThread(call.model, self.sender.openai_module)
 
-
-def pending_call(
-    model: OpenAIModel,
-    keys: APIKeyManager | None,
-    config_path: str | None,
-    max_retries: int | None,
-    journal: str | os.PathLike[str] | None,
-) -> tuple[CallContext, PendingCall]:
-    """Return one call and where it is asked; see `request_openai_api`."""
-    if not isinstance(model, OpenAIModel):
-        raise UsageError(
-            f"expected a model such as Gpt35Turbo(content=...), got {type(model).__name__}"
-        )
-    call_context = CallContext.find(keys, config_path, max_retries, journal)
-    return call_context, call_context.pending(model)
+def is_asked_here() -> bool:
+    """Tell whether hooks, a run or a `generate` are at work that the code may ask for."""
+    is_in_code = _current.get() is not None or current_file_calls.get() is not None
+    return is_in_code or OpenRun.newest() is not None
 
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:

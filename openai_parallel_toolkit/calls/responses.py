@@ -11,7 +11,7 @@ from .event_stream import read_event_stream
 from .refusals import provider_words
 from .usage import read_usage
 
-#: The ending of what is read by no rule: a user's own `generate`, a path that is not known.
+#: The ending of what is read by no rule: a path that is not known.
 _GENERATED = "generated"
 #: How a whole answer ends, in lower case; every other word says that it is none.
 #: Sources (read 2026-11): https://platform.openai.com/docs/api-reference/chat/object (stop,
@@ -80,6 +80,17 @@ def read_body(body: bytes) -> dict[str, Any] | None:
     return read_event_stream(body) if raw is None else raw
 
 
+def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the reply in a body as `read_body` does.
+
+    Paths that are not known may be answered by what is no JSON, such as speech: it is empty then.
+    """
+    raw = read_body(body)
+    if raw is None and path not in _READERS and body:
+        return None if "html" in headers.get("content-type", "") else {}
+    return raw
+
+
 def read_answer(
     path: str,
     raw: Mapping[str, Any],
@@ -89,7 +100,7 @@ def read_answer(
 ) -> Reply | None:
     """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
 
-    Paths that are not known (a user's own `generate`) are answered by any object.
+    Paths that are not known are answered by any object.
 
     Args:
         clean: takes secrets out of the provider's words.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +15,6 @@ from ..costs.budget import Budget
 from ..costs.figures import Tally
 from ..costs.prices import PriceBook
 from ..journal.writer import Done
-from ..transport import Transport
 from .attempts import Policy
 
 #: Takes what came of a call: its reply, or the error instead; from any thread.
@@ -90,6 +89,8 @@ class AttemptJournal(Protocol):
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """It got an answer."""
 
@@ -101,9 +102,6 @@ class AttemptJournal(Protocol):
         done: Done | None = None,
     ) -> None:
         """It got none."""
-
-    def is_earlier(self, attempt_id: int) -> bool:
-        """Tell whether an earlier run met its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,5 +125,3 @@ class SubmittedCall:
     request: Request
     id: CallId
     context: RunContext
-    #: What sends it; None: the sender's own transport.
-    transport: Transport | None = None

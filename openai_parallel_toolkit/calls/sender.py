@@ -6,17 +6,19 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
 from ..core.loop_calls import LoopCalls
+from ..core.records import RawReply
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
-from ..transport.openai_module import OpenAIModule
+from ..transport.base import HttpExchange
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
+from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
 
 _ResourceT = TypeVar("_ResourceT")
@@ -40,8 +42,6 @@ class Sender:
         """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys."""
         self.keys = keys
         transport = transport or default_transport(keys.settings.proxy)
-        #: For the user's own code that calls the openai package.
-        self.openai_module = OpenAIModule(keys.settings.proxy)
         self._loop = new_event_loop()
         self._calls = LoopCalls(self._loop)
         admission = Admission(keys, self._calls, limiter)
@@ -53,6 +53,12 @@ class Sender:
             pause=admission.pause,
             clock=clock or SystemClock(),
             chance=chance or random.Random(),
+            clean=keys.redactor.clean,
+        )
+        self._exchanges = Exchanges(
+            transport=transport,
+            admission=admission,
+            clock=self._driver.clock,
             clean=keys.redactor.clean,
         )
         self._askers: dict[asyncio.AbstractEventLoop, LoopCalls] = {}
@@ -95,14 +101,22 @@ class Sender:
         """Send a call; its reply or error is delivered once, on the sender's thread."""
         if self._pid != os.getpid():
             raise UsageError("a forked process cannot use its parent's keys; make an APIKeyManager")
-        self._calls.post(self._start, call, deliver)
+        self._calls.post(self._start, self._driver.reply, (call,), deliver)
+
+    def pass_on(
+        self,
+        exchange: HttpExchange,
+        context: RunContext,
+        deliver: Callable[[RawReply | BaseException], object],
+    ) -> None:
+        """Send what is no call; its reply or error is delivered as `submit` does."""
+        self._calls.post(self._start, self._exchanges.run, (exchange, context), deliver)
 
     def close(self) -> None:
         """Cancel what is under way, close the connections and resources, end the thread."""
         if not self._loop.is_closed():
             self._calls.post(self._loop.stop)
             self._thread.join(timeout=5)
-        self.openai_module.close()
         with self._resources_lock:
             resources, self._resources = self._resources, {}
         for resource in resources.values():
@@ -121,13 +135,18 @@ class Sender:
         await self._driver.transport.close()
         await self._loop.shutdown_default_executor()
 
-    def _start(self, call: SubmittedCall, deliver: Deliver) -> None:
-        task = self._loop.create_task(self._reply(call, deliver))
+    def _start(
+        self,
+        work: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        deliver: Callable[[Any], object],
+    ) -> None:
+        task = self._loop.create_task(self._reply(work(*args), deliver))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _reply(self, call: SubmittedCall, deliver: Deliver) -> None:
+    async def _reply(self, coming: Awaitable[Any], deliver: Callable[[Any], object]) -> None:
         try:
-            deliver(await self._driver.reply(call))
+            deliver(await coming)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
             deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)

@@ -33,7 +33,7 @@ from dataclasses import KW_ONLY, dataclass
 from decimal import Decimal
 from typing import Any
 
-from .records import OutcomeKind
+from .records import OutcomeKind, RawReply
 
 
 @dataclass(eq=False, repr=False)
@@ -163,6 +163,8 @@ class RequestFailed(ToolkitError):
     maybe_billed: int = 0
     #: The provider's id of the last attempt; None: it gave none.
     request_id: str | None = None
+    #: The provider's last reply, without secrets; None: none came, or an answer.
+    reply: RawReply | None = None
 
     exit_code = 1
 
@@ -240,6 +242,19 @@ class JournalError(ToolkitError):
     attempt_id: int | None = None
 
     exit_code = 5
+
+
+#: Of a response that a client of the user's own gets, where the error stands that it tells of.
+RESPONSE_EXTENSION = "openai_parallel_toolkit"
+
+
+def error_behind(exc: BaseException | None) -> ToolkitError | None:
+    """Return the error of ours that another package's tells of, or itself; None: there is none."""
+    while exc is not None and not isinstance(exc, ToolkitError):
+        told = getattr(getattr(exc, "response", None), "extensions", None)
+        found = told.get(RESPONSE_EXTENSION) if isinstance(told, Mapping) else None
+        exc = found or exc.__cause__
+    return exc
 
 
 class HookUnwound(BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
@@ -14,6 +14,8 @@ from .redaction import Secret
 #: For keys on Azure that name no version; a plain version, not a preview. Source:
 #: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
 AZURE_API_VERSION = "2024-10-21"
+#: Headers that are kept with an answer.
+_KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai-version")
 
 
 class OutcomeKind(str, Enum):
@@ -86,9 +88,10 @@ class Request:
     #: API path without the base, for example "/chat/completions".
     path: str
     model: str
-    #: The canonical JSON body: keys sorted, no spaces, UTF-8. Sent as it is.
+    #: The canonical JSON body: keys sorted, no spaces, UTF-8; or a form. Sent as it is.
     body: bytes
-    #: Hex SHA-256 over path, model and body: the call's identity beside file, k and try.
+    #: Hex SHA-256 over path, model and body, whether it is streamed left out: the call's identity
+    #: beside file, k and try.
     hash: str
     #: Estimate of the prompt's length.
     prompt_tokens: int
@@ -98,6 +101,10 @@ class Request:
     reply_limit_tokens: int | None = None
     #: How many replies the body asks for at once.
     choices: int = 1
+    content_type: str = "application/json"
+    #: Headers and parameters of the URL that the caller asks for, besides those of every request.
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
     #: What the prompt holds besides text; None: nothing.
     media: Media | None = None
     #: What the body wants to be served at; "": it does not say.
@@ -153,6 +160,17 @@ class RawReply:
     #: Names in lower case.
     headers: Mapping[str, str]
     body: bytes
+
+    @property
+    def kept_headers(self) -> dict[str, str]:
+        """Those that are kept with an answer."""
+        return {name: self.headers[name] for name in _KEPT_HEADERS if name in self.headers}
+
+    def cleaned(self, clean: Callable[[str], str]) -> RawReply:
+        """Return what may be shown of a refusal."""
+        text = clean(self.body.decode("utf-8", "replace"))
+        headers = {name: clean(value) for name, value in self.kept_headers.items()}
+        return RawReply(status=self.status, headers=headers, body=text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,8 +297,11 @@ class Reply:
     #: None: the price of the model is not known.
     cost_usd: Decimal | None = None
     model: str
-    #: The provider's reply as it came.
+    #: The JSON object that came; empty: it was none.
     raw: Mapping[str, Any] = field(repr=False)
+    #: What came, byte for byte, and those of its headers that are kept.
+    body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Whether it was read from the journal instead of bought.
     is_replay: bool = False
     #: Whether it was bought in an earlier run.

@@ -104,11 +104,8 @@ class PriceBook:
         A token is a byte of text at least, so the prompt has no more of them than the body has
         bytes; see `media` for what is no text. Documents may fill the whole context. The reply is
         as long as the body allows, else as the model's longest; where that is not known either,
-        DEFAULT_REPLY_TOKENS is assumed. Not counted: what tools cost that the provider runs. What
-        a `generate` of the user's own sends is not known.
+        DEFAULT_REPLY_TOKENS is assumed. Not counted: what tools cost that the provider runs.
         """
-        if request.path.startswith("generate:"):
-            return None
         media, model = request.media or _TEXT_ONLY, self._model(request.model)
         tokens = len(request.body) - media.size_bytes + media.most_tokens
         prompt_tokens = max(tokens, model.context_tokens) if media.documents else tokens

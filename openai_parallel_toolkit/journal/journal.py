@@ -281,13 +281,16 @@ class Journal(JournalQueries):
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """The attempt got an answer, usable or not, which is kept unless the call has one.
 
         If its cost is not known (None), it stays in doubt up to the most it can cost.
         """
         wall_s, answer = self._clock.wall_s(), (call, body)
-        self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, answer), done)
+        ended = Ended(attempt_id, outcome, cost_usd, wall_s, answer, headers or {})
+        self._writer.put(ended, done)
 
     def is_earlier(self, attempt_id: int) -> bool:
         """Tell whether an earlier run met the answer of an attempt.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain, groupby
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -54,6 +54,8 @@ class Ended(NamedTuple):
     cost_usd: Decimal | None
     ended_wall_s: float
     answer: tuple[CallId, bytes] | None
+    #: Of the answer, those that are kept.
+    headers: Mapping[str, str] = {}
 
 
 class Intent(NamedTuple):
@@ -114,7 +116,7 @@ def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
     """
     rows = [_ending_row(ending) for ending in endings]
     _insert(db, "INSERT INTO endings VALUES {} ON CONFLICT DO NOTHING", rows)
-    rows = [_answer_row(ending.attempt_id, *ending.answer) for ending in endings if ending.answer]
+    rows = [_answer_row(one, *one.answer) for one in endings if one.answer]
     _insert(db, "INSERT INTO answers VALUES {} ON CONFLICT DO NOTHING", rows)
 
 
@@ -130,9 +132,10 @@ def _ending_row(ending: Ended) -> tuple[Any, ...]:
     )
 
 
-def _answer_row(attempt_id: int, call: CallId, body: bytes) -> tuple[Any, ...]:
+def _answer_row(ending: Ended, call: CallId, body: bytes) -> tuple[Any, ...]:
     encoding, stored = packed(body)
-    return (attempt_id, *identity(call), encoding, zlib.crc32(stored), stored)
+    headers = text("\n".join(f"{name}: {value}" for name, value in ending.headers.items()))
+    return (ending.attempt_id, *identity(call), encoding, zlib.crc32(stored), stored, headers)
 
 
 def identity(call: CallId) -> tuple[Any, ...]:

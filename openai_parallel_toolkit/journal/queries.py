@@ -176,7 +176,7 @@ class JournalQueries:
 
     def answers(self, file_id: int) -> dict[tuple[str, int, int], AnswerRecord]:
         """Return the answers of a file by (request hash, k, try)."""
-        query = f"SELECT hash, k, try, {ANSWER_COLUMNS} FROM answers WHERE file_id = ?"  # noqa: S608
+        query = f"SELECT hash, k, try, {ANSWER_COLUMNS}, headers FROM answers WHERE file_id = ?"  # noqa: S608
         rows = self.rows(query, (file_id,))
         return {
             (hash.hex(), k, attempt_try): answer_record(kept)
@@ -186,7 +186,7 @@ class JournalQueries:
     def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""
         rows = self.rows(
-            f"SELECT {ANSWER_COLUMNS} FROM answers "  # noqa: S608
+            f"SELECT {ANSWER_COLUMNS}, headers FROM answers "  # noqa: S608
             "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
             identity(call),
         )
@@ -252,9 +252,12 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
 
 
 def answer_record(columns: Sequence[Any]) -> AnswerRecord:
-    """Return what is kept in the ANSWER_COLUMNS."""
-    attempt_id, encoding, crc, body = columns
-    return AnswerRecord(attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body)
+    """Return what is kept in the ANSWER_COLUMNS, and in `headers` if that follows."""
+    attempt_id, encoding, crc, body, *headers = columns
+    kept = dict(line.partition(": ")[::2] for text in headers for line in text.splitlines())
+    return AnswerRecord(
+        attempt_id=attempt_id, encoding=encoding, crc=crc, stored=body, headers=kept
+    )
 
 
 def _batch(row: Sequence[Any]) -> BatchRecord:

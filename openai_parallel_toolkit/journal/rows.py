@@ -45,6 +45,8 @@ class AnswerRecord:
     encoding: int
     crc: int
     stored: bytes = field(repr=False)
+    #: Those of the reply's headers that are kept.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def body(self) -> bytes:
         """Return the reply's body as it came.

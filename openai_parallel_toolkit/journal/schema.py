@@ -123,8 +123,11 @@ _STEP_4 = (
     "CREATE INDEX appended_by_file ON appended (file_id)",
 )
 
+#: What a user's own client gets back with an answer: headers, one a line.
+_STEP_5 = ("ALTER TABLE answers ADD COLUMN headers TEXT NOT NULL DEFAULT ''",)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5)
 VERSION = len(STEPS)
 
 

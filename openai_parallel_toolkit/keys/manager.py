@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from random import Random
@@ -19,6 +20,7 @@ from ..costs.prices import PriceBook
 from .circuit import Outage
 from .config import DEFAULT_API_BASE, GivenKey, Settings, load_settings, more_keys
 from .drop_listeners import DropListener, DropListeners
+from .lending import outcome_of
 from .model_queue import LeaseRequest
 from .pool import Pool, Settled
 from .serve_timer import ServeTimer, wake
@@ -145,6 +147,30 @@ class APIKeyManager:
         if request.lease is None:
             raise request.error or _closed()
         return request.lease
+
+    @contextmanager
+    def lend(
+        self, model: str = "", *, tokens: int = 0, timeout_s: float | None = None
+    ) -> Iterator[Lease]:
+        """Lend a key to code that sends by itself, through requests, curl or the like.
+
+        How the block ends settles it: an error with status 401 drops the key, one with 429 or 5xx
+        lets it cool. Nothing is kept, so a rerun sends again; nothing is priced.
+
+        Args:
+            model: what will be asked for.
+            tokens: prompt tokens plus the largest reply, for the key's limits.
+            timeout_s: as for `lease`, whose errors it raises.
+        """
+        lease = self.lease(Need(model=model, tokens=tokens), timeout_s=timeout_s)
+        outcome = Outcome(kind=OutcomeKind.OK)
+        try:
+            yield lease
+        except BaseException as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            self.settle(lease, outcome)
 
     def settle(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None = None) -> Outcome:
         """Take a lease back, with what became of the request, and return what follows for it.

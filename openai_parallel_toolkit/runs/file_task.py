@@ -13,7 +13,7 @@ from typing import Any
 
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.sender import Sender
-from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError
+from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError, error_behind
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState, OutcomeKind
 from ..files.inputs import signature_of
@@ -214,7 +214,8 @@ class FileRunner:
             place = getattr(error, "filename", None) or self._session.layout.output_root
             self._session.stop.close(as_toolkit_error(error, str(place)))
             return
-        is_own = not (isinstance(error, RequestFailed) and error.outcome is OutcomeKind.UNSENT)
+        behind = error_behind(error)
+        is_own = not (isinstance(behind, RequestFailed) and behind.outcome is OutcomeKind.UNSENT)
         self._fail(task.path, file_calls.file_id, self._note_of(error), is_own=is_own)
 
     def _is_suspended(self, task: FileTask) -> bool:
@@ -236,8 +237,11 @@ class FileRunner:
         clean = self._sender.keys.redactor.clean
         frames = traceback.format_exception(type(error), error, error.__traceback__)
         trace = "" if isinstance(error, ToolkitError) else "".join(frames[-_TRACE_FRAMES:])
+        behind, told = error_behind(error), str(error)
+        if behind is not None and str(behind) not in told:
+            told = f"{told} ({type(behind).__name__}: {behind})"
         return FailureNote(
-            kind=type(error).__name__, message=clean(str(error))[:2000], trace=clean(trace)[:8000]
+            kind=type(error).__name__, message=clean(told)[:2000], trace=clean(trace)[:8000]
         )
 
     def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:

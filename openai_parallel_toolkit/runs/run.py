@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
+from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
 from ..core.errors import ConfigError, ToolkitError
@@ -76,6 +77,7 @@ def run_folder(
         sender = Sender.of(keys)
         if transport is not None:
             sender = stack.enter_context(closing(Sender(keys, transport=transport)))
+        openai_import.make_durable()
         if options.dry_run:
             planned = None if sample is None else sample.planned
             summary = dry_run(hooks, session, plan, sender, planned)

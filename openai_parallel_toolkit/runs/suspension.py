@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..batch import BatchScheduler
-from ..batch.service.check import inputs_of
+from ..batch.service.check import OPENAI_URLS, inputs_of
+from ..calls.client_requests import asked_whole
 from ..calls.file_calls import FileCalls
 from ..calls.sender import Sender
 from ..core.errors import (
@@ -18,7 +19,6 @@ from ..core.errors import (
     RequestFailed,
     RequestRejected,
     RunStopping,
-    UsageError,
 )
 from ..core.records import CallId, FailureNote, OutcomeKind, Request
 from ..core.text import counted
@@ -36,8 +36,6 @@ _MARK_BYTES = 8
 _MOST_MARKS = 64
 #: Files that are woken at a time.
 _MOST_READY = 1_000
-#: The beginning of the path of a request that a user's own `generate` sends.
-_OWN = "generate:"
 
 
 class PendingRequests:
@@ -53,13 +51,11 @@ class PendingRequests:
         self._open: list[Ask] = []
         self._is_closed = False
 
-    def __call__(self, call_id: CallId, request: Request) -> BaseException:
-        """Note a call that has no answer, and return what it raises."""
-        if request.path.startswith(_OWN):
-            return UsageError(
-                'a `generate` of your own sends by itself, which mode="batch" cannot have: use '
-                'ChatModel or another model that describes its request, or mode="live"'
-            )
+    def __call__(self, call_id: CallId, request: Request) -> BaseException | None:
+        """Note a call that has no answer, and return what it raises; None: it is sent live."""
+        if not _can_be_batched(request):
+            logger.info("a call of %s is sent live: the Batch API does not take it", request.path)
+            return None
         refusal = self._refusals.get((call_id.hash, call_id.k, call_id.attempt_try))
         if refusal is not None:
             return _error(refusal)
@@ -67,7 +63,7 @@ class PendingRequests:
         with self._lock:
             if self._is_closed:
                 return RunStopping()
-            self._open.append(Ask(call_id, request, cost_usd, _inputs_of(request)))
+            self._open.append(Ask(call_id, asked_whole(request), cost_usd, _inputs_of(request)))
         return NotAnsweredYet()
 
     def close(self) -> bool:
@@ -149,6 +145,11 @@ class BatchSuspension:
         with self._lock:
             self._is_steady = self._is_steady or is_same
         return is_same
+
+
+def _can_be_batched(request: Request) -> bool:
+    is_plain = request.content_type == "application/json" and not (request.headers or request.query)
+    return is_plain and f"/v1{request.path}" in OPENAI_URLS
 
 
 def _inputs_of(request: Request) -> int:

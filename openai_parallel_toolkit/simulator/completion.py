@@ -38,7 +38,10 @@ class RequestView:
         return self.request.body if form is None else (form.file_name or "").encode()
 
     def fields(self) -> dict[str, Any]:
-        """Return the JSON object in its body, or raise Refused."""
+        """Return the JSON object in its body, or the fields of a form; or raise Refused."""
+        form = self.request.form
+        if form is not None:
+            return {**form.fields, "file": form.content}
         try:
             fields = read_json(self.request.body)
         except ValueError:
@@ -102,6 +105,8 @@ class PaidEndpoint:
     complete: Callable[[PaidRequest], Completion]
     #: Returns the completion in this endpoint's form.
     render: Callable[[PaidRequest, Completion], HttpReply]
+    #: What answers a request that names no model; "": it has to.
+    default_model: str = ""
 
 
 def usage_fields(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:

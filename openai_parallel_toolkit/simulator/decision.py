@@ -60,11 +60,11 @@ class Decision:
 
 
 def paid_request(
-    view: RequestView, environment: Environment, deployment: str | None = None
+    view: RequestView, environment: Environment, default_model: str | None = None
 ) -> PaidRequest:
-    """Return what a request asks, or raise Refused; `deployment` is the model of a body without."""
+    """Return what a request asks, or raise Refused; `default_model` is that of a body without."""
     fields = view.fields()
-    model = fields.get("model", deployment)
+    model = fields.get("model", default_model)
     if not isinstance(model, str) or not model:
         raise invalid("you must provide a model parameter", param="model")
     return PaidRequest(

@@ -126,7 +126,7 @@ class Service:
     def _sell(self, endpoint: PaidEndpoint, view: RequestView, deployment: str | None) -> Decision:
         environment, account, model = self._environment, view.account, ""
         try:
-            paid = paid_request(view, environment, deployment)
+            paid = paid_request(view, environment, deployment or endpoint.default_model)
             model = paid.model
             account.admit_model(model, deployment)
             completion = endpoint.complete(paid)

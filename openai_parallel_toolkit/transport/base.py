@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
@@ -25,7 +25,7 @@ Phase = Literal[
     "body",
     "deadline",
 ]
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 
 #: Kept connections end after so many seconds without a request: before servers end them
 #: (gunicorn after 2, uvicorn and Node.js after 5, AWS's load balancers after 60, nginx after 75).
@@ -91,8 +91,10 @@ class HttpExchange:
     #: API path without the base, for example "/files".
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    #: A JSON body; None: it has none, or is an upload.
+    #: None: it has none, or is an upload.
     body: bytes | None = None
+    content_type: str = "application/json"
+    headers: Sequence[tuple[str, str]] = ()
     upload: Upload | None = None
     #: Where the body of a 2xx reply is written as it comes; None: it is part of the reply.
     save_to: BinaryIO | None = None

@@ -73,8 +73,14 @@ class HttpTransport:
 
     async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
         """Send as `Transport.send` says."""
-        body = self._body_of(request)
-        exchange = HttpExchange(method="POST", path=request.path, body=body)
+        exchange = HttpExchange(
+            method="POST",
+            path=request.path,
+            query=dict(request.query),
+            body=self._body_of(request),
+            content_type=request.content_type,
+            headers=request.headers,
+        )
         return await self.run(exchange, lease, timeout_s=timeout_s, number=str(lease.id))
 
     async def run(
@@ -115,12 +121,11 @@ class HttpTransport:
         url, key_headers = self._target(exchange, lease)
         if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
             return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
-        headers: CIMultiDict[str] = CIMultiDict(
-            # Providers find a request by this id when its reply was lost.
-            {"X-Client-Request-Id": request_id}
-        )
+        headers: CIMultiDict[str] = CIMultiDict(exchange.headers)
+        # Providers find a request by this id when its reply was lost.
+        headers["X-Client-Request-Id"] = request_id
         if exchange.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = exchange.content_type
         headers.update(key_headers)
         proxy = self._proxy_for(lease.api_base)
         route = _route(url, proxy)

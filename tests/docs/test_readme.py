@@ -24,6 +24,7 @@ PAGES = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/batch.md",
+    "docs/clients.md",
     "docs/batch-folder.md",
     "docs/refusals.md",
     "docs/doors.md",
@@ -122,7 +123,12 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "code", [pytest.param(text, id=f"{page}:{line}") for page, line, text in blocks("python")]
+    "code",
+    [
+        pytest.param(text, id=f"{page}:{line}")
+        for page, line, text in blocks("python")
+        if page != "docs/clients.md"  # needs other packages: tests/door
+    ],
 )
 def test_every_code_block_runs_as_it_stands(folder, code):
     (folder.root / "block.py").write_text(code, encoding="utf-8")

@@ -112,12 +112,11 @@ def test_a_model_without_a_price_is_refused_before_anything_is_sent(place):
         assert not failures(place)
 
 
-def test_a_generate_of_ones_own_cannot_be_held_to_a_cost(place):
+def test_a_generate_of_ones_own_is_held_to_a_cost_too(place):
     class Mine(OpenAIModel):
-        model = money_fixture.MODEL
-
-        def generate(self):
-            raise AssertionError("it was called")
+        def generate(self, client):
+            messages = [{"role": "user", "content": "hello"}]
+            return client.chat.completions.create(model=money_fixture.MODEL, messages=messages)
 
     class Own(Sums):
         def process_data(self, text):
@@ -125,8 +124,9 @@ def test_a_generate_of_ones_own_cannot_be_held_to_a_cost(place):
 
     with Simulator() as sim:
         place.inputs(1).configure(sim)
-        with pytest.raises(ConfigError, match="generate"):
-            place.toolkit(Own, max_cost=1).run()
+        with pytest.raises(BudgetExceeded):
+            place.toolkit(Own, max_cost="0.0000001").run()
+        assert sim.ledger.hits() == 0
 
 
 def test_a_request_that_alone_passes_the_cap_is_not_sent(place):

@@ -232,11 +232,6 @@ def test_an_embedding_has_no_reply():
     assert PriceBook({"m": OWN}).max_cost_usd(request) == expected
 
 
-def test_what_a_generate_of_ones_own_may_cost_is_not_known():
-    request = make_request("generate:Mine", "m", {"class": "Mine"})
-    assert PriceBook({"m": OWN}).max_cost_usd(request) is None
-
-
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_hold_covers_a_prompt_in_which_every_byte_is_a_token(content):
     request = request_of(ChatModel("m", content=content, max_tokens=1))

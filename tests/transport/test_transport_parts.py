@@ -192,7 +192,7 @@ def test_time_that_ends_before_there_is_a_connection_leaves_the_request_unsent()
 
 def test_importing_the_transport_loads_no_client() -> None:
     code = (
-        "import sys; import openai_parallel_toolkit.transport.openai_module as m; "
+        "import sys; import openai_parallel_toolkit.transport as m; "
         "print([n for n in ('aiohttp', 'openai', 'httpx2', 'uvloop') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -241,9 +241,9 @@ def test_other_apis_are_read_by_their_own_rules(path, raw, kind, text):
     assert (reply and reply.text) == text
 
 
-def test_what_a_users_own_generate_returned_is_an_answer_whatever_it_is():
+def test_what_a_path_that_is_not_known_returns_is_an_answer_whatever_it_is():
     for value in ("", None, [], {"error": "none of the provider's"}, "Yes."):
-        reply = read_answer("generate:Own", {"generated": value}, clean=str)
+        reply = read_answer("/audio/transcriptions", {"text": value}, clean=str)
         assert (reply.is_whole, reply.finish_reason) == (True, "generated")
 
 

@@ -6,6 +6,7 @@ import gc
 import json
 import threading
 import weakref
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,7 @@ from wire_fixture import Ask, payload_of, question, until
 from openai_parallel_toolkit import (
     APIKeyManager,
     ChatModel,
+    FakeTransport,
     Gpt35Turbo,
     OpenAIModel,
     RequestFailed,
@@ -265,32 +267,25 @@ def test_equal_calls_that_run_side_by_side_keep_their_order_on_a_rerun(fixture):
 
     class Sample(Ask):
         async def process_data(self, data):
-            calls = [arequest_openai_api(Sampling(data)) for _ in range(6)]
+            calls = [arequest_openai_api(question(data)) for _ in range(6)]
             return await asyncio.gather(*calls)
+
+    asked = Counter()
+
+    async def answer(request, lease):
+        asked[request.hash] += 1
+        place = asked[request.hash] - 1
+        await asyncio.sleep(0.02 * (6 - place))
+        return str(place)
 
     sim = fixture.simulate()
     fixture.inputs(3).configure(sim)
-    assert fixture.run(Sample).done == 3
+    assert fixture.run(Sample, transport=FakeTransport(answer)).done == 3
     before = fixture.outputs()
-    assert [json.loads(output) for output in before.values()] == [[0, 1, 2, 3, 4, 5]] * 3
+    assert [json.loads(output) for output in before.values()] == [[*"012345"]] * 3
     summary = rerun(fixture, Sample)
     assert (summary.calls.replayed, summary.calls.sent) == (18, 0)
     assert fixture.outputs() == before
-
-
-class Sampling(OpenAIModel):
-    """Answers 0, 1, 2, ... to equal calls of a file, the later the quicker."""
-
-    def __init__(self, data):
-        self.data = data
-        self._place = next(_places.setdefault(data, iter(range(100))))
-
-    def generate(self):
-        threading.Event().wait(0.02 * (6 - self._place))
-        return self._place
-
-
-_places: dict = {}
 
 
 @pytest.mark.parametrize("count", [40])

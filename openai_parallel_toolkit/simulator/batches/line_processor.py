@@ -24,8 +24,9 @@ def prompt_tokens(environment: Environment, batch: SimBatch, line: BatchLine) ->
         message = f"The provided model '{line.model}' is not supported by the Batch API."
         raise BadLine("model_not_found", message, line.number, "body.model") from refused
     try:
-        paid = paid_request(_view(batch, line), environment)
-        return PAID_ENDPOINTS[plain_url(batch.endpoint)].complete(paid).prompt_tokens
+        endpoint = PAID_ENDPOINTS[plain_url(batch.endpoint)]
+        paid = paid_request(_view(batch, line), environment, endpoint.default_model)
+        return endpoint.complete(paid).prompt_tokens
     except Refused:
         return 0
 
@@ -55,7 +56,7 @@ def _decide(environment: Environment, batch: SimBatch, view: RequestView) -> Dec
     """Return what a line gets, and bill it, or raise Refused."""
     batch.account.admit(is_azure=batch.is_azure)
     endpoint = PAID_ENDPOINTS[plain_url(batch.endpoint)]
-    paid = paid_request(view, environment)
+    paid = paid_request(view, environment, endpoint.default_model)
     if paid.body.get("stream") is True:
         raise invalid("Streaming is not supported in the Batch API.", param="stream")
     completion = endpoint.complete(paid)

@@ -21,6 +21,7 @@ def complete(paid: PaidRequest) -> Completion:
     choices = positive(paid.body, "n") or 1
     if choices > _MOST_CHOICES:
         raise invalid("Invalid value for 'n'.", param="n", code="invalid_value")
+    tool = _forced_tool(paid)
     texts = [text_of(message.get("content")) for message in messages]
     asked = [
         text for text, message in zip(texts, messages, strict=True) if message.get("role") == "user"
@@ -31,7 +32,7 @@ def complete(paid: PaidRequest) -> Completion:
         prompt_tokens=_TOKENS_A_MESSAGE
         + sum(_TOKENS_A_MESSAGE + token_count(text) for text in texts),
         most_tokens=positive(paid.body, "max_completion_tokens", "max_tokens"),
-        form=paid.body.get("response_format"),
+        form=paid.body.get("response_format") if tool is None else _form_of(tool),
         choices=choices,
     )
 
@@ -43,7 +44,7 @@ def render(paid: PaidRequest, completion: Completion) -> HttpReply:
     choices = [
         {
             "index": index,
-            "message": {"role": "assistant", "content": part, "refusal": None},
+            "message": {"role": "assistant", "refusal": None, **_said(paid, part)},
             "logprobs": None,
             "finish_reason": completion.finish_reason,
         }
@@ -53,6 +54,29 @@ def render(paid: PaidRequest, completion: Completion) -> HttpReply:
     if choices:
         shown["choices"] = choices
     return json_reply(200, shown)
+
+
+def _forced_tool(paid: PaidRequest) -> dict[str, Any] | None:
+    """Return the function that the answer has to call; None: it may be a text."""
+    choice, tools = paid.body.get("tool_choice"), paid.body.get("tools")
+    functions = [tool["function"] for tool in tools] if isinstance(tools, list) else []
+    if choice == "required":
+        return functions[0] if functions else None
+    name = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
+    return next((one for one in functions if one.get("name") == name), None)
+
+
+def _form_of(tool: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"schema": tool.get("parameters", {})}}
+
+
+def _said(paid: PaidRequest, part: str) -> dict[str, Any]:
+    tool = _forced_tool(paid)
+    if tool is None:
+        return {"content": part}
+    function = {"name": tool["name"], "arguments": part}
+    call = {"id": f"call_{paid.dice.hex()[:24]}", "type": "function", "function": function}
+    return {"content": None, "tool_calls": [call]}
 
 
 def _messages(paid: PaidRequest) -> list[dict[str, Any]]:

@@ -1,0 +1,53 @@
+"""Say what a client of a provider's API gets back: the provider's own words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..core.errors import RequestFailed
+from ..core.records import OutcomeKind, RawReply, Reply, Request, canonical_json
+from .client_requests import wants_stream, wants_usage
+from .event_writer import write_event_stream
+from .refusals import Clean
+
+_EVENTS = "text/event-stream"
+_EVENT_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
+#: What is told where the provider gave a status that says less than its body.
+_STATUS_OF = {OutcomeKind.REJECTED: 400, OutcomeKind.BUSY: 503}
+
+
+def answered(reply: Reply, request: Request) -> RawReply:
+    """Return an answer as it came, or as events where these were asked for and did not come."""
+    body, headers = reply.body, dict(reply.headers)
+    came_in_events = body.lstrip().startswith(_EVENT_BEGINNINGS)
+    if wants_stream(request) and not came_in_events:
+        with_usage = wants_usage(request)
+        body = write_event_stream(request.path, reply.raw, with_usage=with_usage)
+        headers["content-type"] = _EVENTS
+    elif came_in_events and reply.raw and not wants_stream(request):
+        body, headers["content-type"] = canonical_json(reply.raw), "application/json"
+    return RawReply(status=200, headers=_final(headers), body=body)
+
+
+def refused(error: RequestFailed) -> RawReply | None:
+    """Return how the provider refused; None: there is no reply that says so."""
+    reply, status = error.reply, error.status or 0
+    if status < 400:
+        status = _STATUS_OF.get(error.outcome, 0)
+    if not status:
+        return None
+    if reply is None:
+        said = {"message": error.message, "type": "", "param": None, "code": error.code or None}
+        return RawReply(status=status, headers=_final({}), body=canonical_json({"error": said}))
+    return RawReply(status=status, headers=_final(reply.kept_headers), body=reply.body)
+
+
+def passed_on(reply: RawReply, clean: Clean) -> RawReply:
+    """Return a reply that is not kept; `clean` takes secrets out of the provider's words."""
+    shown = reply.cleaned(clean) if reply.status >= 400 else reply
+    return RawReply(status=shown.status, headers=_final(shown.kept_headers), body=shown.body)
+
+
+def _final(headers: Mapping[str, str]) -> dict[str, str]:
+    """Have clients take it as the last word: all that could be tried again was."""
+    return {"content-type": "application/json", **headers, "x-should-retry": "false"}

@@ -1,0 +1,110 @@
+"""Module-level calls of the openai package: whose key they go out under, and where to."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+from door_fixture import MODEL, Hooks, chat, user
+
+from openai_parallel_toolkit import APIKeyManager, OpenAIModel, UsageError, request_openai_api
+
+HERE = Path(__file__).parent
+
+
+class Own(OpenAIModel):
+    """Calls the module-level client, as programs of old do."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def generate(self):
+        return openai.chat.completions.create(model=MODEL, messages=user(self.text))
+
+
+class Asks(Hooks):
+    """Asks at module level in a hook."""
+
+    def process_data(self, data):
+        return chat(openai, data)
+
+
+def test_outside_of_hooks_a_users_own_key_goes_out_to_its_own_address(door):
+    theirs, ours = door.simulate("theirs"), door.simulate("ours")
+    openai.api_key, openai.base_url = theirs.keys[0].secret, theirs.url + "/"
+    assert request_openai_api(Own("first"), door.keys()) == "first"
+    assert door.inputs(1).run(Asks).done == 1
+    assert (theirs.ledger.billed(), ours.ledger.billed()) == (0, 2)
+    assert chat(openai, "mine") == "mine"
+    assert (theirs.ledger.billed(), ours.ledger.billed()) == (1, 2)
+    assert openai.api_key == theirs.keys[0].secret
+
+
+def test_a_client_of_the_users_own_is_not_replaced(door, caplog):
+    theirs, ours = door.simulate("theirs"), door.simulate("ours")
+    openai.api_key, openai.base_url = theirs.keys[0].secret, theirs.url + "/"
+    openai.http_client = openai.DefaultHttpxClient()
+    with pytest.raises(UsageError, match="generate\\(self, client\\)"):
+        request_openai_api(Own("text"), door.keys())
+    assert door.inputs(1).run(Asks).done == 1
+    assert "openai.http_client" in caplog.text
+    assert (theirs.ledger.billed(), ours.ledger.billed()) == (1, 0)
+
+
+@pytest.mark.parametrize("deployment", ["dep", None], ids=["named", "by model"])
+@pytest.mark.parametrize("base", ["", "/openai", "/openai/v1"])
+def test_under_an_azure_key_it_goes_to_its_deployment(door, base, deployment):
+    sim = door.simulate()
+    key = {"key": sim.keys[0].secret, "name": "azure", "api_version": "2024-06-01"}
+    key |= {"api_base": sim.url.replace("/v1", base)}
+    keys = APIKeyManager([{**key, "azure_deployment": deployment} if deployment else key])
+    assert request_openai_api(Own("text"), keys) == "text"
+    keys.close()
+    (row,) = sim.ledger.rows()
+    assert row.path == f"/openai/deployments/{deployment or MODEL}/chat/completions"
+
+
+def test_an_azure_client_is_served_by_a_plain_key(door, monkeypatch):
+    from openai_parallel_toolkit import openai_client
+
+    sim = door.simulate()
+    client = openai_client(door.keys(), azure=True)
+    assert isinstance(client, openai.AzureOpenAI)
+    assert chat(client, "text") == "text"
+    assert [row.path for row in sim.ledger.rows()] == ["/v1/chat/completions"]
+
+
+def test_the_package_may_be_imported_in_the_hook_first(door):
+    sim = door.simulate()
+    door.inputs(3)
+    done = subprocess.run(
+        [sys.executable, HERE / "door_child.py", door.config, door.input, door.output],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (sim.ledger.billed(), len(door.outputs())) == (15, 3)
+
+
+@pytest.mark.crash
+def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(door):
+    files, threads, killed_at, child = 8, 2, 20, []
+
+    def on_post(row):
+        if row.ordinal == killed_at:
+            os.kill(child[0].pid, signal.SIGKILL)
+
+    sim = door.simulate("a", "b", on_post=on_post)
+    door.inputs(files)
+    command = [sys.executable, HERE / "door_child.py", door.config, door.input, door.output]
+    for code in (-signal.SIGKILL, 0):
+        child[:] = [subprocess.Popen(command)]
+        assert child[0].wait(120) == code
+    asked = 5 * files
+    assert asked <= sim.ledger.billed() <= asked + threads
+    assert len(door.outputs()) == files
