@@ -158,6 +158,8 @@ def _until_s(text: str, wall_s: float) -> float | None:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
+    if isinstance(value, str) and value[-1:].isalpha():  # has a unit, or is not finite
+        return None
     try:
         number = float(value)
     except (ValueError, OverflowError):

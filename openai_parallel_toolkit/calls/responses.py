@@ -91,13 +91,20 @@ def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, An
     return raw
 
 
-def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str]) -> Reply | None:
+def read_answer(
+    path: str,
+    raw: Mapping[str, Any],
+    *,
+    clean: Callable[[str], str],
+    usage: Usage | None = None,
+) -> Reply | None:
     """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
 
     Paths that are not known are answered by any object.
 
     Args:
         clean: takes secrets out of the provider's words.
+        usage: what `read_usage` found; None: nothing, or it was not asked.
     """
     reader = _READERS.get(path, _read_anything)
     found = reader(raw)
@@ -108,8 +115,8 @@ def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str
         text=found.text,
         finish_reason=found.ending,
         is_whole=found.is_there and _is_good(found.ending) and error is None,
-        trouble=clean(provider_words(error).message)[:_MOST_WORDS],
-        usage=read_usage(raw) or Usage(),
+        trouble="" if error is None else clean(provider_words(error).message)[:_MOST_WORDS],
+        usage=usage or read_usage(raw) or Usage(),
         model=model if isinstance(model, str) else "",
         raw=raw,
     )
@@ -136,7 +143,7 @@ def error_in(raw: Mapping[str, Any]) -> Any:
         error = place.get("error") if isinstance(place, dict) else None
         if error and not (isinstance(error, dict) and not any(error.values())):
             return error
-    return raw if "error" in {str(raw.get("object")), str(raw.get("type"))} else None
+    return raw if "error" in (raw.get("object"), raw.get("type")) else None
 
 
 def _is_good(ending: str) -> bool:
