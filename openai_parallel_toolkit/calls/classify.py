@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply
+from ..core.redaction import safe_words
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
 from .responses import error_in, read_answer, read_body, why_unusable
@@ -21,12 +22,14 @@ def classify(
     """Return what an attempt's end means, and the reply if it is an answer, usable or not."""
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
-        return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
+        return Outcome(
+            kind=kind, code=ended.phase, message=safe_words(ended.reason, clean, 1_000)
+        ), None
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
     raw = read_body(ended.body)
     if raw is None and is_web_page(ended):
-        return web_page(ended), None
+        return web_page(ended, clean), None
     found = None if raw is None else read_answer(path, raw, clean=clean)
     usage, error = read_usage(raw or {}), error_in(raw or {})
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
@@ -38,12 +41,14 @@ def classify(
         what = "not_json" if raw is None else "no_answer"
         message = f"status {ended.status} without a usable answer ({what})"
         kind = OutcomeKind.UNKNOWN
-        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s), None
+        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s, clean=clean), None
     if found.is_whole:
-        return outcome_of(ended, OutcomeKind.OK, usage=usage, wall_s=wall_s), found
+        return outcome_of(ended, OutcomeKind.OK, usage=usage, wall_s=wall_s, clean=clean), found
     why = why_unusable(found)
     kind = OutcomeKind.UNUSABLE
-    return outcome_of(ended, kind, why, found.trouble, usage=usage, wall_s=wall_s), found
+    return outcome_of(
+        ended, kind, why, found.trouble, usage=usage, wall_s=wall_s, clean=clean
+    ), found
 
 
 def _counts_tokens(raw: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from ..calls.sender import Sender
 from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState, OutcomeKind
+from ..core.redaction import safe_words
 from ..files.inputs import signature_of
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
@@ -237,7 +238,9 @@ class FileRunner:
         frames = traceback.format_exception(type(error), error, error.__traceback__)
         trace = "" if isinstance(error, ToolkitError) else "".join(frames[-_TRACE_FRAMES:])
         return FailureNote(
-            kind=type(error).__name__, message=clean(str(error))[:2000], trace=clean(trace)[:8000]
+            kind=type(error).__name__,
+            message=safe_words(str(error), clean, 2_000, keep="\n\t"),
+            trace=safe_words(trace, clean, 8_000, keep="\n\t"),
         )
 
     def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:
