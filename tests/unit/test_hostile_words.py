@@ -64,10 +64,10 @@ def test_no_name_in_an_answer_gives_the_key_back(spell: Callable[[str], str]) ->
     assert shown not in " ".join(told)
 
 
-@pytest.mark.parametrize("cut", range(900, 1_100, 3))
+@pytest.mark.parametrize("cut", range(33))
 def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
     text = "x" * cut + KEY * 300
-    assert KEY[:6] not in safe_words(text, REDACTOR.clean, 1_000)
+    assert KEY[:6] not in safe_words(text, REDACTOR.clean, 2_000)
 
 
 @pytest.mark.parametrize(
