@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
+from ..core.redaction import safe_words
 from ..transport.base import SendFault
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
 from .responses import error_in, read_answer, read_raw, why_unusable
@@ -30,12 +31,14 @@ def classify(
     """Return what an attempt's end means, and the reply if it is an answer, usable or not."""
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
-        return Outcome(kind=kind, code=ended.phase, message=clean(ended.reason)), None
+        return Outcome(
+            kind=kind, code=ended.phase, message=safe_words(ended.reason, clean, 1_000)
+        ), None
     if not 200 <= ended.status < 300:
         return classify_refusal(ended, ended.status, wall_s=wall_s, clean=clean), None
     raw = read_raw(path, ended.body, ended.headers)
     if raw is None and is_web_page(ended):
-        return web_page(ended), None
+        return web_page(ended, clean), None
     usage = None if raw is None else read_usage(raw)
     found = None if raw is None else read_answer(path, raw, clean=clean, usage=usage)
     is_whole = found is not None and found.is_whole
@@ -49,12 +52,15 @@ def classify(
         what = "not_json" if raw is None else "no_answer"
         message = f"status {ended.status} without a usable answer ({what})"
         kind = OutcomeKind.UNKNOWN
-        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s), None
+        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s, clean=clean), None
     usage, cost_usd = bill(usage)
     kind, why = OutcomeKind.OK, ("", "")
     if not found.is_whole:
         kind, why = OutcomeKind.UNUSABLE, (why_unusable(found), found.trouble)
-    return outcome_of(ended, kind, *why, usage=usage, cost_usd=cost_usd, wall_s=wall_s), found
+    outcome = outcome_of(
+        ended, kind, *why, usage=usage, cost_usd=cost_usd, wall_s=wall_s, clean=clean
+    )
+    return outcome, found
 
 
 def _counts_tokens(raw: Mapping[str, Any]) -> bool:
