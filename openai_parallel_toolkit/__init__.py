@@ -61,8 +61,7 @@ if TYPE_CHECKING:
 _HOMES = (
     "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
     "transport", "keys", "api.append", "api.request", "api.requester", "api.api_queue",
-    "batch", "runs.estimate", "api.toolkit", "api.batch_folder", "calls.durable_transport",
-    "api.openai_client",
+    "batch", "runs.estimate", "api.toolkit", "api.batch_folder", "api.openai_client",
 )  # fmt: skip
 
 __version__ = "2.0.0"

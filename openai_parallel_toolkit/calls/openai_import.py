@@ -24,7 +24,10 @@ def make_durable() -> None:
 
 
 class _OnImport(MetaPathFinder):
-    """Looks for the openai package as Python does, and has `_install` follow its first import."""
+    """Looks for the openai package as Python does, and has `_install` follow its first import.
+
+    So whoever imports `openai_module`, or what that imports, imports openai first.
+    """
 
     def find_spec(
         self,

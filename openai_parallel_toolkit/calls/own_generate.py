@@ -39,10 +39,13 @@ class GenerateCall:
 
     def ask(self) -> Reply:
         """Have `generate` run on this thread and return what came of it as a reply."""
-        from . import openai_module
-
         self.context.file_calls.refuse_on_own_loop("arequest_openai_api")
         with self.context.current(), self.context.file_calls.in_call():
+            # First, for what follows its import imports the next; slow, which is no hang.
+            import openai  # noqa: F401
+
+            from . import openai_module
+
             openai_module.install()
             try:
                 return _as_reply(self._generate())
