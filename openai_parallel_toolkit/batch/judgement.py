@@ -13,6 +13,7 @@ from ..calls.refusals import Clean
 from ..calls.responses import error_in, parse_object
 from ..calls.usage import in_batch
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
+from ..core.redaction import safe_words
 from ..costs.prices import PriceBook
 from .service import BatchIssue, RemoteBatch, ResultLine
 
@@ -35,6 +36,8 @@ _OF_THE_KEY = {
 #: Lines that a batch did not come to before it ended; they are not billed.
 #: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
 _NOT_ASKED = frozenset(map(plain, ("batch_expired", "batch_cancelled")))
+#: Characters of what a server says that are kept.
+_LONGEST_CODE, _MOST_TOLD = 200, 1_000
 _OWN_RESULT = "the batch is completed, and its results say nothing of this line"
 
 
@@ -90,7 +93,7 @@ def ended_batch(remote: RemoteBatch, answers: int, *, clean: Clean) -> BatchEnd:
         whole = Outcome(kind=OutcomeKind.UNKNOWN, code="no_result", message=_OWN_RESULT)
     if whole is None:
         told = f"the batch is {remote.status}"
-        whole = Outcome(kind=OutcomeKind.BUSY, code=f"batch_{remote.status}", message=told)
+        whole = _told(OutcomeKind.BUSY, f"batch_{remote.status}", told, clean)
     return BatchEnd(rest=whole, refused=refused)
 
 
@@ -101,7 +104,12 @@ def _unasked(blame: Outcome) -> Outcome:
 def _outcome_of(issue: BatchIssue, clean: Clean) -> Outcome:
     is_refused = fault_of(issue.code) is Fault.REQUEST
     kind = OutcomeKind.REJECTED if is_refused else OutcomeKind.BUSY
-    return Outcome(kind=kind, code=issue.code or "batch_failed", message=clean(issue.message))
+    return _told(kind, issue.code or "batch_failed", issue.message, clean)
+
+
+def _told(kind: OutcomeKind, code: str, message: str, clean: Clean) -> Outcome:
+    code = safe_words(code, clean, _LONGEST_CODE)
+    return Outcome(kind=kind, code=code, message=safe_words(message, clean, _MOST_TOLD))
 
 
 def is_no_room(code: str) -> bool:
@@ -123,7 +131,7 @@ def judge_line(
     Args:
         path: the API path that was asked, without a version.
     """
-    told = Outcome(kind=OutcomeKind.UNKNOWN, code=result.code, message=clean(result.message))
+    told = _told(OutcomeKind.UNKNOWN, result.code, result.message, clean)
     kind = _kind_of(result.code)
     if result.status is None:
         if plain(result.code) in _NOT_ASKED:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from ..core.checkpoint import checkpoint
 from ..core.records import Outcome, OutcomeKind
+from ..core.redaction import safe_words
 from ..core.text import counted
 from ..journal import Journal
 from ..journal.batch_rows import BatchRecord, BatchStage
@@ -33,6 +34,7 @@ _KEPT = (
     *("status", "output_file_id", "error_file_id", "total", "completed", "failed"),
     *("created_wall_s", "ended_wall_s"),
 )
+_LONGEST_STATUS = 100
 #: Status of a batch that its provider does not have any more; it may be billed.
 VANISHED = "vanished"
 
@@ -203,6 +205,7 @@ class BatchTracker:
         answers = await asyncio.to_thread(self._door.count_answers, batch, paths)
         end = ended_batch(remote, answers, clean=self._clean)
         told = {name: getattr(remote, name) for name in _KEPT}
+        told["status"] = safe_words(remote.status, self._clean, _LONGEST_STATUS)
         batch = replace(batch, told=replace(batch.told, **told))
         batch = await self._end(batch, end, service, is_made=True, paths=paths)
         if remote.completed and not batch.told.is_blamed:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from ..core.clock import Clock, backoff_s
@@ -24,6 +26,7 @@ from ..core.records import (
     RawReply,
     Reply,
     Request,
+    Usage,
 )
 from ..core.text import counted
 from ..costs.prices import PriceBook
@@ -158,21 +161,19 @@ def ask(
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
         history.spent_s += clock.now_s() - since_s
         history.attempts += 1
-        outcome, reply = classify(ended, request.path, wall_s=clock.wall_s(), clean=clean)
+        bill = partial(_bill, request, prices, lease)
+        wall_s = clock.wall_s()
+        outcome, reply = classify(ended, request.path, wall_s=wall_s, clean=clean, bill=bill)
         outcome = with_told_limit(outcome, ended)
         history.reply = None
         if reply is None and isinstance(ended, RawReply):
             history.reply = ended.cleaned(clean)
         if reply is not None:
-            usage = served(outcome.usage, request.service_tier)
-            prices.note_reply(request, usage)
-            cost_usd = prices.cost_usd(request.model, usage, lease.azure_deployment)
-            outcome = replace(outcome, usage=usage, cost_usd=cost_usd)
             assert isinstance(ended, RawReply)
             reply = replace(
                 reply,
                 model=reply.model or request.model,
-                cost_usd=cost_usd,
+                cost_usd=outcome.cost_usd,
                 body=ended.body,
                 headers=ended.kept_headers,
             )
@@ -190,6 +191,14 @@ def ask(
         if pause_s > 0:
             history.spent_s += pause_s
             yield Pause(pause_s)
+
+
+def _bill(
+    request: Request, prices: PriceBook, lease: Lease, usage: Usage | None
+) -> tuple[Usage | None, Decimal | None]:
+    usage = served(usage, request.service_tier)
+    prices.note_reply(request, usage)
+    return usage, prices.cost_usd(request.model, usage, lease.azure_deployment)
 
 
 def _fits_now(

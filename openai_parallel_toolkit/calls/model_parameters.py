@@ -37,7 +37,7 @@ class ModelParameters:
     def fitted(self, path: str, model: str, body: bytes, api_base: str = "") -> bytes:
         """Return what is sent for the body of a request; it stands for the same call."""
         refused = self._of(model, api_base) & _CHANGEABLE.get(path, frozenset())
-        if not any(f'"{name}"'.encode() in body for name in refused):
+        if not refused or not any(f'"{name}"'.encode() in body for name in refused):
             return body
         given = json.loads(body)
         kept = {name: value for name, value in given.items() if name not in refused}

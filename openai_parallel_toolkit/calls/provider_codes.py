@@ -314,9 +314,15 @@ _GENERAL = (
 )
 
 
+#: Nor is a message that tells something.
+_LONGEST_PHRASE = 2_000
+#: No code that is known is longer.
+_LONGEST_CODE = 200
+
+
 def plain(code: str) -> str:
     """Return a code without the marks in which spellings differ."""
-    return "".join(sign for sign in code.lower() if sign.isalnum())
+    return "".join(sign for sign in code[:_LONGEST_CODE].lower() if sign.isalnum())
 
 
 def fault_of(code: str, status: int | None = None) -> Fault | None:
@@ -332,7 +338,7 @@ def is_general(code: str) -> bool:
 
 def fault_told(message: str) -> Fault | None:
     """Return what the fixed message of a provider without codes says; None: it is none."""
-    words = message.strip().rstrip(".")
+    words = message[:_LONGEST_PHRASE].strip().rstrip(".")
     return next((fault for phrase, fault in _PHRASES if phrase.fullmatch(words)), None)
 
 

@@ -44,6 +44,7 @@ _UNITS_S = {
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 #: A longer text is no time and no duration.
 _MOST_CHARS = 100
+_MOST_JSON_BYTES = 4_000_000
 _PART = re.compile(rf"({_NUMBER})\s*([a-zµ]+)[\s,]*")
 #: A name that tells when a limit is reset; with "remaining" in place of "reset": what is left.
 _RESET = re.compile(r"rate-?limit\b.*\breset\b")
@@ -81,6 +82,8 @@ def retry_after_s(headers: Mapping[str, str], wall_s: float, body: bytes = b"") 
 
 
 def _parsed(body: bytes) -> object:
+    if len(body) > _MOST_JSON_BYTES:
+        return None
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -157,6 +160,10 @@ def _until_s(text: str, wall_s: float) -> float | None:
 
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    if isinstance(value, str) and len(value) > _MOST_CHARS:
+        return None
+    if isinstance(value, str) and value[-1:].isalpha():  # has a unit, or is not finite
         return None
     try:
         number = float(value)

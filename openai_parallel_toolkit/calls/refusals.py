@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Suspect
+from ..core.redaction import safe_words
 from .provider_codes import Fault, fault_of, fault_told, is_general
 from .rate_hints import rate_hints, retry_after_s
 
@@ -69,6 +72,10 @@ _MESSAGES = (
 #: What a router hands on of the provider behind it; it says nothing of our key.
 _BEHIND = frozenset({Fault.LIMIT, Fault.SERVICE, Fault.REQUEST})
 _DEEPEST, _MOST_LISTED = 6, 8
+_MOST_CODES, _LONGEST_CODE = 64, 200
+#: Characters of a provider's words that are read, and those that are kept.
+_MOST_READ, _MOST_TOLD = 8_192, 1_000
+_MOST_JSON_BYTES = 4_000_000
 
 CHECK_API_BASE = "check api_base: it usually ends in /v1"
 _PAGE = f"a web page came instead of an answer; {CHECK_API_BASE}"
@@ -89,7 +96,9 @@ class ProviderWords:
     @property
     def http_status(self) -> int | None:
         """Return the HTTP status that the body names; None: none."""
-        numbers = (int(code) for code in self.codes if code.isascii() and code.isdigit())
+        numbers = (
+            int(code) for code in self.codes if len(code) == 3 and code.isascii() and code.isdigit()
+        )
         return next((number for number in numbers if 400 <= number < 600), None)
 
     def fault(self, status: int | None) -> tuple[Fault | None, str]:
@@ -133,9 +142,10 @@ def classify_refusal(
     return outcome_of(
         reply,
         kind,
-        clean(code or named or ("web_page" if is_page else f"http_{status}"))[:100],
-        clean(_message(reply, status, fault, words.message))[:1000],
+        code or named or ("web_page" if is_page else f"http_{status}"),
+        _message(reply, status, fault, words.message),
         wall_s=wall_s,
+        clean=clean,
         suspect=_suspect(status, fault) if kind is _REJECTED else None,
         retry_after_s=retry_after_s(reply.headers, wall_s, reply.body) if kind is _BUSY else None,
         is_limit=kind is _BUSY and (status == 429 or fault is Fault.LIMIT),
@@ -183,27 +193,30 @@ def outcome_of(
     message: str = "",
     *,
     wall_s: float,
+    clean: Clean,
     **more: Any,
 ) -> Outcome:
+    """Return an outcome in which nothing that the server said shows a secret or has no end."""
     return Outcome(
         kind=kind,
         status=reply.status,
-        code=code,
-        message=message,
+        code=safe_words(code, clean, _LONGEST_CODE),
+        message=safe_words(message, clean, _MOST_TOLD),
         hints=rate_hints(reply.headers, wall_s),
-        request_id=reply.headers.get("x-request-id", "")[:200],
+        request_id=safe_words(reply.headers.get("x-request-id", ""), clean, _LONGEST_CODE),
         **more,
     )
 
 
-def web_page(reply: RawReply) -> Outcome:
+def web_page(reply: RawReply, clean: Clean) -> Outcome:
     """Return what a web page in the place of an answer means: it may hide one that is billed."""
-    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, wall_s=0.0, suspect=Suspect.ADDRESS)
+    suspect = Suspect.ADDRESS
+    return outcome_of(reply, _UNKNOWN, "web_page", _PAGE, wall_s=0.0, clean=clean, suspect=suspect)
 
 
 def is_web_page(reply: RawReply) -> bool:
     """Return whether a reply is a web page."""
-    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = reply.headers.get("content-type", "")[:_LONGEST_CODE].partition(";")[0].strip().lower()
     beginning = reply.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if beginning.startswith((b"{", b"[")):  # JSON, whatever it is called
         return False
@@ -219,14 +232,14 @@ def provider_words(value: object) -> ProviderWords:
         value: any JSON value; also a text, which may hold JSON.
     """
     behind = provider_words(_raw_in(value)) if _raw_in(value) is not None else ProviderWords()
-    codes = list(dict.fromkeys(_codes_in(value, 0)))
+    codes = list(dict.fromkeys(islice(_codes_in(value, 0), _MOST_CODES)))
     message = _message_in(value, 0)
     if behind.message and behind.message not in message:
         message = f"{message}: {behind.message}" if message else behind.message
     return ProviderWords(
         codes=codes,
         behind=[*behind.codes, *behind.behind],
-        message=message,
+        message=message[:_MOST_READ],
         is_flagged=any(_metadata(one).get("reasons") for one in _errors_in(value)),
     )
 
@@ -238,15 +251,17 @@ def _codes_in(value: object, depth: int) -> Iterator[str]:
             yield from _codes_in(part.get(name), depth + 1)
         for name in _CODES:
             code = part.get(name)
-            if isinstance(code, (str, int)) and not isinstance(code, bool) and str(code).strip():
-                yield str(code).strip()
+            if isinstance(code, (str, int)) and not isinstance(code, bool):
+                word = str(code)[:_MOST_READ].strip()
+                if word:
+                    yield word
 
 
 def _message_in(value: object, depth: int) -> str:
     """Return the message that is furthest within."""
     value = _unwrapped(value)
     if isinstance(value, str):
-        return value.strip()
+        return value[:_MOST_READ].strip()
     told = []
     for part in _opened(value, depth):
         found = (_message_in(part.get(name), depth + 1) for name in _MESSAGES)
@@ -290,7 +305,7 @@ def _unwrapped(value: object) -> object:
 
 def _value_of(body: bytes) -> object:
     """Return the JSON in a body, or its text if it is none."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body[:1000].decode(errors="replace")
+    with suppress(ValueError, RecursionError):
+        if len(body) <= _MOST_JSON_BYTES:
+            return json.loads(body)
+    return body[:_MOST_READ].decode(errors="replace")

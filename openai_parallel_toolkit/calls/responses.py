@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ..core.records import Reply, Usage
+from ..core.redaction import safe_words
 from .event_stream import read_event_stream
 from .refusals import provider_words
 from .usage import read_usage
@@ -51,6 +52,8 @@ CUT_ENDINGS = frozenset(
 )
 #: Characters of the provider's words that are kept.
 _MOST_WORDS = 1_000
+#: And of a name of the provider's: a model, an ending.
+_MOST_NAME = 200
 #: What a message may hold instead of a text.
 _BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")
 #: Kinds of parts that are the answer; others are thoughts, references, images.
@@ -91,26 +94,37 @@ def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, An
     return raw
 
 
-def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str]) -> Reply | None:
+def read_answer(
+    path: str,
+    raw: Mapping[str, Any],
+    *,
+    clean: Callable[[str], str],
+    usage: Usage | None = None,
+) -> Reply | None:
     """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
 
     Paths that are not known are answered by any object.
 
     Args:
         clean: takes secrets out of the provider's words.
+        usage: what `read_usage` found; None: nothing, or it was not asked.
     """
     reader = _READERS.get(path, _read_anything)
     found = reader(raw)
     if found is None:
         return None
-    model, error = raw.get("model"), error_in(raw)
+    model, error, ending = raw.get("model"), error_in(raw), found.ending
+    if ending not in GOOD_ENDINGS:
+        ending = safe_words(ending, clean, _MOST_NAME)
     return Reply(
         text=found.text,
-        finish_reason=found.ending,
-        is_whole=found.is_there and _is_good(found.ending) and error is None,
-        trouble=clean(provider_words(error).message)[:_MOST_WORDS],
-        usage=read_usage(raw) or Usage(),
-        model=model if isinstance(model, str) else "",
+        finish_reason=ending,
+        is_whole=found.is_there and _is_good(ending) and error is None,
+        trouble=""
+        if error is None
+        else safe_words(provider_words(error).message, clean, _MOST_WORDS),
+        usage=usage or read_usage(raw) or Usage(),
+        model=safe_words(model, clean, _MOST_NAME) if isinstance(model, str) else "",
         raw=raw,
     )
 
@@ -136,7 +150,7 @@ def error_in(raw: Mapping[str, Any]) -> Any:
         error = place.get("error") if isinstance(place, dict) else None
         if error and not (isinstance(error, dict) and not any(error.values())):
             return error
-    return raw if "error" in {str(raw.get("object")), str(raw.get("type"))} else None
+    return raw if "error" in (raw.get("object"), raw.get("type")) else None
 
 
 def _is_good(ending: str) -> bool:

@@ -55,12 +55,12 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     usage = next((raw[name] for name in _PLACES if isinstance(raw.get(name), dict)), None)
     if usage is None:
         return None
+    tier = raw.get("service_tier") or usage.get("service_tier")
+    tier = tier.strip().lower() if isinstance(tier, str) else None
     try:
-        found = _read(usage, has_output=raw.get("object") != "list")
+        return _read(usage, tier, has_output=raw.get("object") != "list")
     except _UnreadableError:
         return None
-    tier = raw.get("service_tier") or usage.get("service_tier")
-    return replace(found, service_tier=tier.strip().lower() if isinstance(tier, str) else None)
 
 
 def served(usage: Usage | None, asked_tier: str) -> Usage | None:
@@ -84,11 +84,9 @@ def in_batch(usage: Usage | None) -> Usage | None:
     return replace(usage, service_tier=BATCH_TIER if is_plain else UNSAID_TIER)
 
 
-def _read(usage: Mapping[str, Any], *, has_output: bool) -> Usage:
-    of_prompt, of_completion = (
-        _objects(usage, _PROMPT_DETAILS),
-        _objects(usage, _COMPLETION_DETAILS),
-    )
+def _read(usage: Mapping[str, Any], tier: str | None, *, has_output: bool) -> Usage:
+    of_prompt = _objects(usage, _PROMPT_DETAILS)
+    of_completion = _objects(usage, _COMPLETION_DETAILS)
     prompt, completion = _count(_PROMPT, usage), _count(_COMPLETION, usage)
     total = _count(_TOTAL, usage)
     cached = _count(_CACHED, *of_prompt, usage) or 0
@@ -112,6 +110,7 @@ def _read(usage: Mapping[str, Any], *, has_output: bool) -> Usage:
         cache_write_tokens=written,
         audio_prompt_tokens=_count(_AUDIO, *of_prompt) or 0,
         audio_completion_tokens=_count(_AUDIO, *of_completion) or 0,
+        service_tier=tier,
     )
 
 
@@ -133,25 +132,31 @@ def _is_cache_beside(
     usage: Mapping[str, Any], prompt: int, cache: int, total: int | None, beside: int
 ) -> bool:
     """Return whether the tokens that the cache had are not among those of the prompt."""
-    if cache > prompt:
-        return True
-    is_spelled_so = any(usage.get(name) for name in _BESIDE)
-    return is_spelled_so and bool(cache) and (total is None or beside >= cache)
+    if not cache or cache > prompt:
+        return cache > prompt
+    return any(usage.get(name) for name in _BESIDE) and (total is None or beside >= cache)
 
 
 def _objects(usage: Mapping[str, Any], names: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    return [usage[name] for name in names if isinstance(usage.get(name), dict)]
+    return [told for name in names if isinstance(told := usage.get(name), dict)]
 
 
 def _count(names: tuple[str, ...], *places: Mapping[str, Any]) -> int | None:
     """Return the first of the named counts that is not 0; None: there is none at all."""
-    values = [place[name] for place in places for name in names if place.get(name) is not None]
-    counts = [_whole(value) for value in values]
-    return next(filter(None, counts), 0) if counts else None
+    found = None
+    for place in places:
+        for name in names:
+            value = place.get(name)
+            if value is not None:
+                count = _whole(value)
+                found = found or count
+    return found
 
 
 def _whole(value: Any) -> int:
     """Return a count; a text of digits is one too."""
+    if type(value) is int and 0 <= value < _NONSENSE:
+        return value
     if isinstance(value, str) and len(value) <= len(str(_NONSENSE)):
         with suppress(ValueError):
             value = float(value)

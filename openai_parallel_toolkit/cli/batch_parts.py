@@ -20,7 +20,7 @@ from ..api.batch_folder.status import (
 from ..batch import BatchOptions
 from ..core.clock import Clock, SystemClock
 from ..core.errors import UsageError
-from ..core.text import counted
+from ..core.text import counted, visible
 from ..files.run_lock import RunLock
 from ..files.stores import is_remote, open_store
 from ..files.stores.urls import local_path
@@ -100,7 +100,7 @@ def run_status(arguments: argparse.Namespace) -> int:
 def _status_row(one: JobStatus) -> tuple[str, ...]:
     since = words.moment(one.taken_wall_s)
     batch = one.batch_id or "-"
-    return words.clean(one.path), one.stage, f"{one.lines:,}", words.clean(one.key), batch, since
+    return visible(one.path), one.stage, f"{one.lines:,}", visible(one.key), batch, since
 
 
 # -- failures ------------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ def run_failures(arguments: argparse.Namespace) -> int:
 
 def _failure_row(one: Failure) -> tuple[str, ...]:
     line = one.custom_id if one.custom_id is not None else str(one.line or "-")
-    message = words.shorten(words.clean(one.message), _MESSAGE_CHARACTERS)
+    message = words.shorten(visible(one.message), _MESSAGE_CHARACTERS)
     status = str(one.status or "-")
-    return words.clean(one.file), words.clean(line), status, words.clean(one.code), message
+    return visible(one.file), visible(line), status, visible(one.code), message
 
 
 # -- cancel --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 
 from ..core.errors import RunStopped, StorageError, ToolkitError
 from ..core.redaction import Redactor
+from ..core.text import visible
 
 _SummaryT = TypeVar("_SummaryT", bound=Any)
 
@@ -36,14 +37,14 @@ def say(text: str) -> None:
         StorageError: standard output is a file, and its disk refused.
     """
     try:
-        print(text, flush=True)
+        print(visible(text, keep="\n"), flush=True)
     except OSError as exc:
         raise StorageError(f"standard output: {exc.strerror}", errno=exc.errno) from exc
 
 
 def say_json(value: Any) -> None:
     """Print a value as JSON, in characters that every locale has."""
-    say(json.dumps(value, indent=2))
+    say(json.dumps(value, indent=2).replace("\x7f", r"\u007f"))
 
 
 def apart_from_json(as_json: bool) -> AbstractContextManager[object]:
@@ -89,7 +90,9 @@ def note(message: str) -> None:
     """Print one line on standard error."""
     if sys.stderr is not None:
         try:
-            print(f"{PROGRAM}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+            print(
+                f"{PROGRAM}: {visible(' '.join(message.splitlines()))}", file=sys.stderr, flush=True
+            )
         except OSError:  # nobody reads it
             return
 

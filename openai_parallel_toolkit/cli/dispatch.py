@@ -11,10 +11,11 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from ..core.errors import RunStopped, ToolkitError
-from ..core.redaction import Redactor
+from ..core.redaction import Redactor, safe_words
 from . import console
 from .exits import EXIT_CODES, MISTAKE, code_of
 
+_MOST_OF_TRACE = 20_000
 #: Each is a module here with `configure(parser)` and `run(arguments)`, imported when it is named.
 _COMMANDS = {
     "demo": "see it work on this machine: no key, no cost",
@@ -71,7 +72,8 @@ def _tell(error: BaseException) -> None:
         if isinstance(error.code, str):
             console.complain(error.code)
     elif sys.stderr is not None:
-        sys.stderr.write(Redactor().clean(traceback.format_exc()))
+        trace = safe_words(traceback.format_exc(), Redactor().clean, _MOST_OF_TRACE, keep="\n")
+        sys.stderr.write(trace)
 
 
 def _joined(argv: Sequence[str]) -> Sequence[str]:

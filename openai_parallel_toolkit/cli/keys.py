@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.clock import SystemClock
 from ..core.errors import UsageError
+from ..core.text import visible
 from ..journal import Journal
 from ..keys.config import APIKey, Settings, load_settings
 from . import console, words
@@ -83,9 +84,7 @@ def _check(settings: Settings, rows: Sequence[dict[str, Any]]) -> int:
 def _table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows in columns, without those columns that are empty."""
     names = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
-    cells = (
-        [words.clean(str(row[n])) if row[n] is not None else "-" for n in names] for row in rows
-    )
+    cells = ([visible(str(row[n])) if row[n] is not None else "-" for n in names] for row in rows)
     return words.columns([[name.replace("_", " ") for name in names], *cells])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..calls.responses import read_answer, read_body
 from ..core.errors import JournalError
-from ..core.text import counted
+from ..core.text import counted, visible
 from ..costs.figures import usd_text
 from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
 from . import console, words
@@ -43,13 +43,13 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
     file = detail.file
     state = file.state.value if file.state else "not begun"
     often = f", failed in {counted(file.failed_runs, 'run')}" if file.failed_runs else ""
-    yield f"{words.clean(file.path)}: {state}{often}"
+    yield f"{visible(file.path)}: {state}{often}"
     if detail.failure is not None:
-        yield f"  {detail.failure.kind}: {words.clean(detail.failure.message)}"
+        yield f"  {detail.failure.kind}: {visible(detail.failure.message)}"
         if is_full and detail.failure.trace:
             yield from _indented(detail.failure.trace)
     for output in detail.outputs:
-        yield f"  output {words.clean(output.final)}, {counted(output.size_bytes, 'byte')}"
+        yield f"  output {visible(output.final)}, {counted(output.size_bytes, 'byte')}"
     for attempt in detail.attempts:
         yield f"  {_attempt_words(attempt)}"
         text = _answer_text(attempt.answer)
@@ -58,7 +58,7 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
 
 
 def _indented(text: str) -> Iterator[str]:
-    return (f"    {words.clean(line)}" for line in text.splitlines())
+    return (f"    {visible(line)}" for line in text.splitlines())
 
 
 def _attempt_words(attempt: Attempt) -> str:
@@ -76,9 +76,7 @@ def _attempt_words(attempt: Attempt) -> str:
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
     parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
-    return f"{head} {', '.join(parts)}" + (
-        f"; {words.clean(ending.message)}" if ending.message else ""
-    )
+    return f"{head} {', '.join(parts)}" + (f"; {visible(ending.message)}" if ending.message else "")
 
 
 def _answer_text(answer: AnswerRecord | None) -> str | None:

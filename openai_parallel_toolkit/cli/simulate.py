@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 
 from ..core.errors import UsageError
-from ..core.text import counted
+from ..core.text import counted, visible
 from ..simulator import Ledger, serve
 from ..simulator.command import configure, simulator_from
-from . import console, words
+from . import console
 from .exits import OK
 
 __all__ = ["bill_words", "configure", "run"]
@@ -62,5 +62,5 @@ def _lines(ledger: Ledger) -> Iterator[str]:
     if summary.billed_again:
         yield f"Equal requests that were billed again: {summary.billed_again:,}."
     for name, totals in sorted(summary.keys.items()):
-        key = words.clean(name) or "no known key"
+        key = visible(name) or "no known key"
         yield f"  {key}: {totals.billed:,} of {totals.requests:,} billed"

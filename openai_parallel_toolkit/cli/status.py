@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.errors import RunLocked
 from ..core.records import FileState
-from ..core.text import counted
+from ..core.text import counted, visible
 from ..costs.figures import COUNTED, Figures
 from ..files.run_lock import RunLock
 from ..journal import FileFailure, JournalReader, RunRecord, Status
@@ -71,8 +71,8 @@ def _lines(status: Status, holds: RunLocked | None, failure: FileFailure | None)
             yield ""
             yield _table(title, parts)
     for name, reason in status.dropped.items():
-        why = words.shorten(words.clean(reason), _REASON_CHARACTERS)
-        yield f"Dropped: {words.clean(name)} ({why})"
+        why = words.shorten(visible(reason), _REASON_CHARACTERS)
+        yield f"Dropped: {visible(name)} ({why})"
     if failure is not None:
         yield f"Failed: {_failure_line(failure)}"
         if status.files[FileState.FAILED] + status.files[FileState.ASIDE] > 1:
@@ -108,7 +108,7 @@ def _cost_words(figures: Figures) -> str:
 def _table(title: str, parts: Mapping[str, Figures]) -> str:
     counts = ("sent", "answered", "unknown", "unanswered", "tokens")
     rows = [
-        (words.clean(name), *(f"{getattr(f, count):,}" for count in counts), _cost_words(f))
+        (visible(name), *(f"{getattr(f, count):,}" for count in counts), _cost_words(f))
         for name, f in sorted(parts.items())
     ]
     return words.columns([(title, *counts, "cost"), *rows])
@@ -168,8 +168,8 @@ def _failure_line(failure: FileFailure) -> str:
     often = f"failed in {counted(failure.failed_runs, 'run')}"
     if failure.state is FileState.ASIDE:
         often += ", put aside until --retry-failed"
-    message = words.shorten(words.clean(failure.note.message), _FAILURE_CHARACTERS)
-    return f"{words.clean(failure.path)}: {failure.note.kind}: {message} ({often})"
+    message = words.shorten(visible(failure.note.message), _FAILURE_CHARACTERS)
+    return f"{visible(failure.path)}: {failure.note.kind}: {message} ({often})"
 
 
 def _failure_json(failure: FileFailure) -> dict[str, object]:

@@ -6,15 +6,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 
-def clean(text: str) -> str:
-    """Return text in one line, with all that could steer a terminal written out."""
-    return "".join(sign if sign.isprintable() else _escape(sign) for sign in text)
-
-
-def _escape(sign: str) -> str:
-    return repr(sign)[1:-1] if sign.isascii() else sign.encode("unicode_escape").decode()
-
-
 def shorten(text: str, most: int) -> str:
     """Return at most so many characters, the end of what was longer marked."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

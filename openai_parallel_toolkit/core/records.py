@@ -41,7 +41,7 @@ class OutcomeKind(str, Enum):
     @property
     def is_answer(self) -> bool:
         """Whether an answer came, whatever it is worth: it is kept with its cost."""
-        return self in (OutcomeKind.OK, OutcomeKind.UNUSABLE)
+        return self is OutcomeKind.OK or self is OutcomeKind.UNUSABLE
 
     @property
     def may_be_billed(self) -> bool:

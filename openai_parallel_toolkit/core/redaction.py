@@ -8,16 +8,17 @@ import hashlib
 import hmac
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
 from .escapes import readings
+from .text import visible
 
 _MASK = "[secret]"
 #: Things that look like credentials, whoever they belong to.
 _PATTERNS = (
-    (re.compile(r"\bsk-[A-Za-z0-9_\-*]{6,}"), _MASK),
+    (re.compile(r"(?i)\bsk-[A-Za-z0-9_\-*]{6,}"), _MASK),
     (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/\-]+=*"), rf"\1{_MASK}"),
     (re.compile(r"(?i)\b((?:x-)?api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",;}]+"), rf"\1{_MASK}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\1{_MASK}@"),
@@ -27,6 +28,11 @@ _PASSWORD_OF_URL = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://[^/@:]*:([^/]{6,})@")
 _URL_SAFE = str.maketrans("+/", "-_")
 #: Base64 of fewer characters that are wholly a secret's could be anything.
 _SHORTEST_BASE64 = 4
+_LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
+#: The longest spelling of a secret: that of which a cut may leave a part.
+_LONGEST_SPELLING = 4_096
+#: Characters of a log record, and of its traceback, that are written.
+_MOST_LOGGED = 8_000
 
 
 class _Spelling(NamedTuple):
@@ -53,8 +59,14 @@ class Secret:
         return self.__value
 
     def places_in(self, text: str) -> list[tuple[int, int]]:
-        """Return begin and end of each place where a text shows it, plainly or in Base64."""
-        self.__spellings = self.__spellings or tuple(_spellings(self.__value))
+        """Return begin and end of each place where a text shows it, plainly or in Base64.
+
+        Args:
+            text: in lower case, as `_LOWER` makes it.
+        """
+        self.__spellings = self.__spellings or tuple(
+            one._replace(text=one.text.translate(_LOWER)) for one in _spellings(self.__value)
+        )
         places = []
         for spelling, before, after in [one for one in self.__spellings if one.text in text]:
             at = text.find(spelling)
@@ -99,8 +111,9 @@ class Redactor:
         places = [
             (*reading.origin(*place), secret.name)
             for reading in readings(text)
+            for lower in (reading.text.translate(_LOWER),)
             for secret in self._secrets
-            for place in secret.places_in(reading.text)
+            for place in secret.places_in(lower)
         ]
         places.sort(key=lambda place: (place[0], -place[1]))
         parts: list[str] = []
@@ -115,13 +128,38 @@ class Redactor:
         return text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Clean a log record in place; always lets it pass."""
-        record.msg = self.clean(record.getMessage())
+        """Make a log record safe in place: cleaned, bounded, in one line; always lets it pass."""
+        record.msg = safe_words(record.getMessage(), self.clean, _MOST_LOGGED)
         record.args = None
         if record.exc_info:
-            record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
+            trace = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = _below(safe_words(trace, self.clean, _MOST_LOGGED, keep="\n"))
             record.exc_info = None
+        if record.stack_info:
+            record.stack_info = _below(
+                safe_words(record.stack_info, self.clean, _MOST_LOGGED, keep="\n")
+            )
         return True
+
+
+def safe_words(text: str, clean: Callable[[str], str], most: int, *, keep: str = "") -> str:
+    """Return the beginning of what others said: without secrets and what steers a terminal.
+
+    Args:
+        clean: takes secrets out.
+        most: characters.
+        keep: characters that may steer it nevertheless.
+    """
+    head = text[: most + _LONGEST_SPELLING]
+    shown = clean(head)
+    if len(head) < len(text):  # its end may be a part of a secret
+        shown = shown[:-_LONGEST_SPELLING]
+    return visible(shown[:most], keep=keep)[:most]
+
+
+def _below(lines: str) -> str:
+    """Return lines that cannot be taken for records of their own."""
+    return "    " + lines.replace("\n", "\n    ")
 
 
 def _spellings(value: str) -> Iterator[_Spelling]:

@@ -8,6 +8,21 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def visible(text: str, *, keep: str = "") -> str:
+    """Return text with all that could steer a terminal written out, line feeds included.
+
+    Args:
+        keep: such characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+
+
+def _escape(sign: str) -> str:
+    return repr(sign)[1:-1] if sign.isascii() else sign.encode("unicode_escape").decode()
+
+
 def brief(reason: str) -> str:
     """Return what a key's reason begins with, its status and code: enough when it was told."""
     return reason.partition(": ")[0]

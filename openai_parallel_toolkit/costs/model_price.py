@@ -61,9 +61,10 @@ class ModelPrice:
         )
         total = Decimal(0)
         for tokens, usd in parts:
-            if tokens and usd is None:
-                return None
-            total += tokens * (usd or 0)
+            if tokens:
+                if usd is None:
+                    return None
+                total += tokens * usd
         return total / _MILLION
 
     def _cost_at(self, tier: str, usage: Usage) -> Decimal | None:

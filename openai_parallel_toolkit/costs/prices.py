@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -108,14 +108,18 @@ class PriceBook:
         """
         media, model = request.media or _TEXT_ONLY, self._model(request.model)
         tokens = len(request.body) - media.size_bytes + media.most_tokens
-        usage = Usage(
-            prompt_tokens=max(tokens, model.context_tokens) if media.documents else tokens,
-            audio_prompt_tokens=media.most_audio_tokens,
-            **self._reply(request, model),
-        )
-        tiers = {BATCH_TIER} if is_batch else {"", request.service_tier}
-        prices = [model.price, *self._of_deployments]
-        return _dearest(prices, [replace(usage, service_tier=tier) for tier in tiers])
+        prompt_tokens = max(tokens, model.context_tokens) if media.documents else tokens
+        reply = self._reply(request, model)
+        usages = [
+            Usage(
+                prompt_tokens=prompt_tokens,
+                audio_prompt_tokens=media.most_audio_tokens,
+                service_tier=tier,
+                **reply,
+            )
+            for tier in ({BATCH_TIER} if is_batch else {"", request.service_tier})
+        ]
+        return _dearest([model.price, *self._of_deployments], usages)
 
     def likely_cost_usd(self, request: Request, reply_tokens: int | None = None) -> Decimal | None:
         """Return about what `request` costs; `reply_tokens` None: as many as can be."""

@@ -52,8 +52,7 @@ class KeyState:
             return Block(BlockReason.EXHAUSTED)
         if need.avoid == self.key.name:
             return Block(BlockReason.REFUSED)
-        until_s = self.circuit.blocked_until_s(now_s)
-        if until_s is not None:
+        if self.circuit.is_open and (until_s := self.circuit.blocked_until_s(now_s)) is not None:
             return Block(BlockReason.OUTAGE, until_s)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
@@ -64,7 +63,7 @@ class KeyState:
             return blocked
         if self.half_open is not None and self.in_flight:
             return Block(BlockReason.HALF_OPEN)
-        if self.in_flight and self._awaits_answer(need.model):
+        if self.in_flight and self._suspicions.open and self._awaits_answer(need.model):
             return Block(BlockReason.SUSPECT)
         most = self.key.max_concurrent_requests
         if most is not None and self.in_flight >= most:

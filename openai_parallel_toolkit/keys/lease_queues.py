@@ -110,6 +110,7 @@ class LeaseQueues:
         groups = {
             state.group
             for queue in self._queues.values()
+            if queue.blocked
             for state in changed
             if queue.changed(state)
         }

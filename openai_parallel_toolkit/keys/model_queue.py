@@ -73,7 +73,7 @@ class ModelQueue:
         #: Clock time, seconds, before which no blocked key is worth a look.
         self.next_s = math.inf
         self._resting = resting
-        self._blocked: dict[KeyState | Group, float] = {}
+        self.blocked: dict[KeyState | Group, float] = {}
         #: Those blocked because a request was too large for them, and the largest such request.
         self._too_small: set[KeyState | Group] = set()
         self._largest_tokens = 0
@@ -99,11 +99,11 @@ class ModelQueue:
         if need.tokens < self._largest_tokens:
             self._look_anew(self._too_small)
             states = None
-        blocked = self._blocked
+        blocked = self.blocked
         for state in self._resting if states is None else states:
             # There are three cases:
             # 1. The key or its group was found blocked, and nothing has happened since: pass over.
-            if blocked.get(state, 0.0) > now_s or blocked.get(state.group, 0.0) > now_s:
+            if blocked and max(blocked.get(state, 0.0), blocked.get(state.group, 0.0)) > now_s:
                 continue
             if reserved and (state in reserved or (state.group, self.model) in reserved):
                 continue
@@ -127,25 +127,23 @@ class ModelQueue:
         if now_s - self.head.asked_s < _PASSED_S:
             return ()
         latest_s = now_s + _LONGEST_RESERVATION_S
-        soon = [what for what in self._too_small if self._blocked.get(what, math.inf) <= latest_s]
+        soon = [what for what in self._too_small if self.blocked.get(what, math.inf) <= latest_s]
         return {(what, self.model) if isinstance(what, Group) else what for what in soon}
 
     def changed(self, state: KeyState) -> bool:
         """Look at a key and its group anew next time; return whether the group was blocked."""
-        if not self._blocked:
-            return False
-        self._blocked.pop(state, None)
-        return self._blocked.pop(state.group, None) is not None
+        self.blocked.pop(state, None)
+        return self.blocked.pop(state.group, None) is not None
 
     def take_due(self, now_s: float) -> set[KeyState | Group]:
         """Return the keys and groups that are worth a look now."""
-        due = {what for what, until_s in self._blocked.items() if until_s <= now_s}
+        due = {what for what, until_s in self.blocked.items() if until_s <= now_s}
         self._look_anew(due)
-        self.next_s = min(self._blocked.values(), default=math.inf)
+        self.next_s = min(self.blocked.values(), default=math.inf)
         return due
 
     def _look_anew(self, some: set[KeyState | Group]) -> None:
         for what in some:
-            self._blocked.pop(what, None)
+            self.blocked.pop(what, None)
         if some is self._too_small:
             self._too_small, self._largest_tokens = set(), 0

@@ -6,6 +6,7 @@ Limits are of one model within a group, as most providers count them, unless a r
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from enum import Enum
 from random import Random
 from typing import NamedTuple
@@ -142,28 +143,23 @@ class Group:
         self.name = name
         #: Of limits that are of all models.
         self.whole = Pace()
-        self._models: dict[str, Pace] = {}
-
-    def pace(self, model: str) -> Pace:
-        pace = self._models.get(model)
-        if pace is None:
-            pace = self._models[model] = Pace()
-        return pace
+        #: By model.
+        self.paces: defaultdict[str, Pace] = defaultdict(Pace)
 
     @property
     def cool_until_s(self) -> float:
         """Clock time, seconds, before which none of the models that were asked may be."""
-        models = (pace.cool_until_s for pace in self._models.values())
+        models = (pace.cool_until_s for pace in self.paces.values())
         return max(self.whole.cool_until_s, min(models, default=-math.inf))
 
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps every key of the group from serving `need`."""
         if self.whole.window is not None and (blocked := self.whole.block(need, now_s)):
             return blocked
-        return self.pace(need.model).block(need, now_s)
+        return self.paces[need.model].block(need, now_s)
 
     def lend(self, need: Need, now_s: float) -> None:
-        pace = self.pace(need.model)
+        pace = self.paces[need.model]
         pace.in_flight += 1
         self.whole.in_flight += 1
         pace.lent_s = now_s
@@ -172,7 +168,7 @@ class Group:
 
     def settle(self, need: Need, excess_tokens: int, now_s: float) -> None:
         """Take back what was lent; `excess_tokens` came beside what was set aside."""
-        pace = self.pace(need.model)
+        pace = self.paces[need.model]
         pace.in_flight -= 1
         self.whole.in_flight -= 1
         if excess_tokens and pace.learned is not None:
@@ -182,20 +178,20 @@ class Group:
         self, model: str, hints: RateHints, now_s: float, *, requests: bool, tokens: bool
     ) -> None:
         """Learn `requests` and `tokens` per minute from a reply's headers."""
-        pace = self.pace(model)
+        pace = self.paces[model]
         pace.learned = pace.learned or RateLimits(None, None, now_s)
         pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
 
     def answered(self, need: Need, lease_id: int) -> None:
         if self.whole.window is not None:
             self.whole.answered(lease_id)
-        self.pace(need.model).answered(lease_id)
+        self.paces[need.model].answered(lease_id)
 
     def is_exceeded(self, need: Need, outcome: Outcome) -> bool:
         """Return whether the limit that refused `need` is one that it exceeds at any time."""
         if outcome.is_too_large is not None:
             return outcome.is_too_large
-        learned, hints = self.pace(need.model).learned, outcome.hints
+        learned, hints = self.paces[need.model].learned, outcome.hints
         limit = outcome.token_limit or (hints and hints.limit_tokens)
         if not limit and learned is not None and learned.tokens is not None:
             limit = int(learned.tokens.capacity)
@@ -204,7 +200,7 @@ class Group:
     def answers_others(self, model: str) -> bool:
         """Return whether another model than this one is not limited all the time."""
         return any(
-            pace.limited_since_s is None for name, pace in self._models.items() if name != model
+            pace.limited_since_s is None for name, pace in self.paces.items() if name != model
         )
 
 

@@ -156,7 +156,8 @@ class Pool:
         kind, need = outcome.kind, lease.need
         failed: list[LeaseRequest] = []
         dropped, not_here = {}, None
-        if kind.is_answer:
+        is_answer = kind.is_answer
+        if is_answer:
             self._answers[need.model] += 1
             state.group.answered(need, lease.id)
         elif kind is OutcomeKind.BUSY and not outcome.is_limit:
@@ -171,14 +172,15 @@ class Pool:
             failed = self._drop(state, _reason(outcome))
         state.settle(need, outcome, cost_usd, now_s)
         circuit, was_open = state.circuit, state.circuit.is_open
-        changed = [state]
-        if circuit.ended(lease, outcome, now_s):
-            changed = [one for one in self.states.values() if one.circuit is circuit]
-        if circuit.is_blamed(outcome):
-            outcome = replace(outcome, is_outage=True)
-        served = queues.serve_changed(changed, now_s)
-        outage = None if was_open else circuit.outage(now_s)
-        return Settled([*failed, *served], dropped, not_here, outage, outcome)
+        changed, outage = [state], None
+        if not is_answer or circuit.since_s is not None:
+            if circuit.ended(lease, outcome, now_s):
+                changed = [one for one in self.states.values() if one.circuit is circuit]
+            if circuit.is_blamed(outcome):
+                outcome = replace(outcome, is_outage=True)
+            outage = None if was_open else circuit.outage(now_s)
+        failed += queues.serve_changed(changed, now_s)
+        return Settled(failed, dropped, not_here, outage, outcome)
 
     def _judged(self, lease: Lease, state: KeyState, outcome: Outcome, now_s: float) -> Outcome:
         """Return an outcome with the blame where it belongs."""
@@ -201,13 +203,13 @@ class Pool:
         is_too_large = group.is_exceeded(need, outcome)
         if not (is_too_large or need.not_before_s):
             self._limits[need.model] += 1
-            pace = group.whole if outcome.is_group_limit else group.pace(need.model)
+            pace = group.whole if outcome.is_group_limit else group.paces[need.model]
             pace.hit_limit(lease.id, self.queues.last_id, outcome, now_s, self._random)
         return Standing(
             answers=self._answers[need.model],
             limits=self._limits[need.model],
             too_large_for=group.name if is_too_large else "",
-            limited_for_s=group.pace(need.model).limited_for_s(now_s),
+            limited_for_s=group.paces[need.model].limited_for_s(now_s),
         )
 
     def _drop(self, state: KeyState, reason: str) -> list[LeaseRequest]:

@@ -50,7 +50,7 @@ class Suspicions:
 
     def __init__(self) -> None:
         #: By key and model; the model is "" when the key itself is in doubt.
-        self._open: dict[tuple[str, str], _Suspicion] = {}
+        self.open: dict[tuple[str, str], _Suspicion] = {}
         #: Base URLs at which something has spoken the API.
         self._apis: set[str] = set()
         #: The first request that found none, by base URL.
@@ -58,15 +58,13 @@ class Suspicions:
 
     def on_trial(self, key_name: str) -> set[str]:
         """Return the models that a key is on trial for; "": for all."""
-        if not self._open:
-            return set()
-        return {model for name, model in self._open if name == key_name}
+        return {model for name, model in self.open if name == key_name}
 
     def clear(self, key_name: str, *models: str) -> None:
         """Drop what a key is suspected of, for these models or, without any, for all."""
-        for place in [one for one in self._open if one[0] == key_name]:
+        for place in [one for one in self.open if one[0] == key_name]:
             if not models or place[1] in models:
-                del self._open[place]
+                del self.open[place]
 
     def judged(self, lease: Lease, outcome: Outcome, *, newest_id: int, has_other: bool) -> Outcome:
         """Return an outcome with the blame where it belongs.
@@ -77,7 +75,7 @@ class Suspicions:
             newest_id: of the leases that were given so far.
             has_other: whether another key may serve the request.
         """
-        if outcome.kind.is_answer and not self._open and lease.api_base in self._apis:
+        if outcome.kind.is_answer and not self.open and lease.api_base in self._apis:
             return outcome
         if outcome.kind.is_answer:
             self.clear(lease.key_name, lease.need.model, "")
@@ -100,15 +98,15 @@ class Suspicions:
         """Take note of a refusal; True: it is one too many."""
         need, sign = lease.need, (outcome.status, outcome.code)
         model = "" if outcome.suspect is Suspect.KEY else need.model
-        first = self._open.get((need.avoid, model))
+        first = self.open.get((need.avoid, model))
         is_alike = first is not None and first.sign == sign
         if first is not None and is_alike and need.request_hash in first.weights:
             first.weights[need.request_hash] = _HALF
         weight = _HALF if is_alike else _WHOLE
         place = (lease.key_name, model)
-        found = self._open.get(place)
+        found = self.open.get(place)
         if found is None or found.sign != sign:
-            found = self._open[place] = _Suspicion(sign, newest_id)
+            found = self.open[place] = _Suspicion(sign, newest_id)
         elif lease.id <= found.newest_id:
             return False
         found.weights[need.request_hash] = weight

@@ -13,6 +13,7 @@ from ..calls.run_context import RunContext
 from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
+from ..core.redaction import safe_words
 from ..core.text import counted
 from ..costs.figures import COST_UNKNOWN, usd_sum
 from ..files.plan import Plan
@@ -59,7 +60,7 @@ def dry_run(
         cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
         if would.error is not None:
             failed += 1
-            error = sender.keys.redactor.clean(repr(would.error))
+            error = safe_words(repr(would.error), sender.keys.redactor.clean, 2_000)
             logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         skipped=plan.skipped_done + plan.skipped_existing,

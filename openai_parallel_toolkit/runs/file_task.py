@@ -16,6 +16,7 @@ from ..calls.sender import Sender
 from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError, error_behind
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState, OutcomeKind
+from ..core.redaction import safe_words
 from ..files.inputs import signature_of
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
@@ -241,7 +242,9 @@ class FileRunner:
         if behind is not None and str(behind) not in told:
             told = f"{told} ({type(behind).__name__}: {behind})"
         return FailureNote(
-            kind=type(error).__name__, message=clean(told)[:2000], trace=clean(trace)[:8000]
+            kind=type(error).__name__,
+            message=safe_words(told, clean, 2_000, keep="\n\t"),
+            trace=safe_words(trace, clean, 8_000, keep="\n\t"),
         )
 
     def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:

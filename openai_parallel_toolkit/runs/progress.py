@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 
 from ..core.clock import Clock
-from ..core.text import counted, duration
+from ..core.text import counted, duration, visible
 from ..costs.figures import Figures
 
 #: Rates are taken over this many seconds.
@@ -105,7 +105,7 @@ class _Bar(Display):
 
     def show(self, finished: int, total: int, words: str) -> None:
         self._bar.n, self._bar.total = finished, total
-        self._bar.set_postfix_str(words, refresh=True)
+        self._bar.set_postfix_str(visible(words), refresh=True)
 
 
 class _Lines(Display):
@@ -124,6 +124,6 @@ class _Lines(Display):
         count = f"{finished:,} of {counted(total, self._unit)}"
         line = f"{self._name}: {count} after {duration(now_s - self._since_s)}, {words}"
         try:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
+            print(visible(line), file=sys.stderr, flush=True)  # noqa: T201 - the display is the purpose
         except OSError:  # nobody reads any more; the work goes on
             self._next_s = float("inf")

@@ -19,7 +19,7 @@ from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import storage_errors
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
-from ..core.text import counted, duration
+from ..core.text import counted, duration, visible
 from ..costs.budget import Budget, Funds
 from ..journal import Journal
 from ..keys import APIKeyManager
@@ -248,6 +248,6 @@ class RunSession:
         """Print what a person is to read, unless the run prints nothing."""
         if self._prints and sys.stdout is not None:
             try:
-                print(words, flush=True)  # noqa: T201 - the summary is for people
+                print(visible(words, keep="\n"), flush=True)  # noqa: T201 - the summary is for people
             except OSError:  # nobody reads any more; the work is done all the same
                 logger.debug("the summary could not be printed")

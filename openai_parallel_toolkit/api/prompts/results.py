@@ -10,6 +10,7 @@ from ...calls.responses import is_worth_keeping
 from ...calls.structured import embedding, incomplete
 from ...core.errors import InvalidAnswer, RequestFailed, ToolkitError
 from ...core.records import Reply
+from ...core.redaction import safe_words
 from ...runs.results import FailuresFile, json_line
 from .lines import PromptLine
 from .parameters import EMBEDDINGS
@@ -27,7 +28,7 @@ class FailedLines(FailuresFile):
     def add_line(self, line: PromptLine, error: ToolkitError, clean: Callable[[str], str]) -> int:
         """Append why a line failed and return where it stands; `clean` takes secrets out."""
         failed = error if isinstance(error, RequestFailed) else RequestFailed()
-        kind, message = type(error).__name__, clean(error.message)
+        kind, message = type(error).__name__, safe_words(error.message, clean, 2_000)
         told = {
             "line": line.number,
             **line.ids,

@@ -38,6 +38,7 @@ _LONGEST_ASKED_S = 600.0
 #: The name in a batch's metadata under which its token stands.
 MARK = "openai_parallel_toolkit"
 _MISSING = frozenset({400, 404})
+_LONGEST_PARAM = 100
 _FILE_PARAMS = frozenset({"file", "file_id", "input_file", "input_file_id"})
 _Read = TypeVar("_Read")
 
@@ -299,7 +300,7 @@ class BatchService:
                 kind=OutcomeKind.UNKNOWN, status=reply.status, code="no_answer", message=told
             )
         error = (parse_object(reply.body) or {}).get("error")
-        param = str(error.get("param") or "") if isinstance(error, dict) else ""
+        param = str(error.get("param") or "")[:_LONGEST_PARAM] if isinstance(error, dict) else ""
         return ServiceRefusal(of_no_text(outcome), param)
 
 

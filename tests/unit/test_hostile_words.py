@@ -1,0 +1,123 @@
+"""What a server says is bounded, without secrets, in one line, and read in no time."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from openai_parallel_toolkit.batch.judgement import judge_line
+from openai_parallel_toolkit.batch.service import ResultLine
+from openai_parallel_toolkit.calls.classify import classify
+from openai_parallel_toolkit.core.records import RawReply
+from openai_parallel_toolkit.core.redaction import Redactor, Secret, guarded_logs, safe_words
+
+KEY = "sk-proj-cAnary/0123+456789=abcdef"
+REDACTOR = Redactor([Secret(KEY, "key-1")])
+CHAT = "/chat/completions"
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "plain": str,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "url": lambda text: quote(text, safe=""),
+    "json": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "html": lambda text: html.escape("".join(f"&#x{ord(char):x};" for char in text)),
+    "upper case": str.upper,
+}
+HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2028\r\n2026-11-27 00:00:00 ERROR forged"
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_no_field_of_a_refusal_gives_the_key_back(spell: Callable[[str], str], status: int) -> None:
+    shown = spell(KEY)
+    names = ("code", "type", "message", "param", "status", "reason")
+    body = json.dumps({"model": shown, "error": dict.fromkeys(names, shown)}).encode()
+    headers = dict.fromkeys(("x-request-id", "retry-after"), shown)
+    outcome, _ = classify(
+        RawReply(status=status, headers=headers, body=body), CHAT, wall_s=0, clean=REDACTOR.clean
+    )
+    assert shown not in f"{outcome.code} {outcome.message} {outcome.request_id}"
+    assert "[key-1]" in outcome.message
+    line = ResultLine(
+        custom_id="1", status=None, body=b"", code=shown, message=shown, request_id=shown
+    )
+    outcome, _ = judge_line(line, CHAT, wall_s=0, clean=REDACTOR.clean)
+    assert shown not in f"{outcome.code} {outcome.message} {outcome.request_id}"
+
+
+@pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
+def test_no_name_in_an_answer_gives_the_key_back(spell: Callable[[str], str]) -> None:
+    shown = spell(KEY)
+    choice = {"message": {"content": "a text"}, "finish_reason": shown}
+    body = json.dumps({"model": shown, "choices": [choice]}).encode()
+    reply = RawReply(status=200, headers={"x-request-id": shown}, body=body)
+    outcome, answer = classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)
+    assert answer is not None
+    told = (outcome.code, outcome.message, outcome.request_id, answer.model, answer.finish_reason)
+    assert shown not in " ".join(told)
+
+
+@pytest.mark.parametrize("cut", range(33))
+def test_a_cut_leaves_no_part_of_a_key(cut: int) -> None:
+    text = "x" * cut + KEY * 300
+    assert KEY[:6] not in safe_words(text, REDACTOR.clean, 2_000)
+
+
+@pytest.mark.parametrize(
+    "bit",
+    ["a.", "%25", "%2525", "&#x2d;", "QUJDREVG", "\\", "\\u002d", "{", "[", "a://b:", "9", "\x1b"],
+)
+def test_ten_megabytes_of_anything_are_read_in_no_time(bit: str) -> None:
+    text = bit * (10_000_000 // len(bit))
+    headers = dict.fromkeys(("retry-after", "x-request-id", "x-ratelimit-limit-requests"), text)
+    reply = RawReply(status=429, headers=headers, body=text.encode())
+    since_s = time.process_time()
+    outcome, _ = classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)
+    refused_s = time.process_time() - since_s
+    assert len(outcome.message) <= 1_000
+    since_s = time.process_time()
+    assert len(safe_words(text, REDACTOR.clean, 2_000)) <= 2_000
+    assert max(refused_s, time.process_time() - since_s) < 0.1
+
+
+def test_codes_and_types_of_a_megabyte_are_kept_short() -> None:
+    error = {"code": "c" * 1_000_000, "type": "t" * 1_000_000, "message": "m" * 1_000_000}
+    reply = RawReply(
+        status=400,
+        headers={"x-request-id": "r" * 1_000_000},
+        body=json.dumps({"error": error}).encode(),
+    )
+    outcome, _ = classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)
+    assert len(outcome.code) <= 200
+    assert len(outcome.request_id) <= 200
+    assert len(outcome.message) <= 1_000
+
+
+def test_what_a_server_says_is_one_line_without_control_characters() -> None:
+    body = json.dumps({"error": {"code": HOSTILE, "message": HOSTILE}}).encode()
+    reply = RawReply(status=400, headers={"x-request-id": HOSTILE}, body=body)
+    outcome, _ = classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)
+    assert f"{outcome.code}{outcome.message}{outcome.request_id}".isprintable()
+    assert "forged" in outcome.message
+
+
+def test_nobody_writes_a_line_of_their_own_into_the_log_file(tmp_path: Path) -> None:
+    log = tmp_path / "toolkit.log"
+    logger = logging.getLogger("openai_parallel_toolkit.runs")
+    with guarded_logs(REDACTOR, str(log)):
+        logger.warning("failed: %s", HOSTILE)
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logger.exception("a hook: %s", HOSTILE)
+    lines = log.read_text(encoding="utf-8").split("\n")
+    assert [line for line in lines if line.startswith("2026-11-27 00:00:00 ERROR")] == []
+    assert all(line.isprintable() for line in lines)
+    assert sum("forged" in line for line in lines) == 3
