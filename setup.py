@@ -58,7 +58,7 @@ setup(
     packages=find_packages(include=["openai_parallel_toolkit", "openai_parallel_toolkit.*"]),
     package_data={"openai_parallel_toolkit": ["py.typed"]},
     install_requires=[
-        "aiohttp>=3.14.5",  # earlier ones take a refusing proxy for a request that was sent, or break bodies
+        "aiohttp>=3.14.5",  # earlier ones misjudge a refusing proxy, 3.14.0 broke bodies
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
         "multidict>=6.1",
