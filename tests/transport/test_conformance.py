@@ -54,7 +54,8 @@ class Sender:
     def __init__(self, name: str) -> None:
         self._make, new_loop = IMPLEMENTATIONS[name]
         self.loop = new_loop()
-        self.options: dict[str, object] = {}
+        #: However slow the machine is, no connection is idle for too long.
+        self.options: dict[str, object] = {"idle_s": 60.0}
         self._transport: Transport | None = None
 
     @property
