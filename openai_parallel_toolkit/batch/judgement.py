@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from ..calls.classify import classify
-from ..calls.provider_codes import Fault, fault_of, plain
+from ..calls.provider_codes import Blame, fault_of, plain
 from ..calls.refusals import Clean
 from ..calls.responses import error_in, parse_object
 from ..calls.usage import in_batch
@@ -27,11 +27,11 @@ PASSING = frozenset({OutcomeKind.BUSY, OutcomeKind.UNSENT, OutcomeKind.UNKNOWN})
 
 #: What a code says of a batch's key; BUSY: it has no room.
 _OF_THE_KEY = {
-    Fault.KEY: OutcomeKind.KEY_DEAD,
-    Fault.QUOTA: OutcomeKind.KEY_DEAD,
-    Fault.ACCESS: OutcomeKind.KEY_DEAD,
-    Fault.MODEL: OutcomeKind.NOT_HERE,
-    Fault.NO_ROOM: OutcomeKind.BUSY,
+    Blame.KEY: OutcomeKind.KEY_DEAD,
+    Blame.QUOTA: OutcomeKind.KEY_DEAD,
+    Blame.ACCESS: OutcomeKind.KEY_DEAD,
+    Blame.MODEL: OutcomeKind.NOT_HERE,
+    Blame.NO_ROOM: OutcomeKind.BUSY,
 }
 #: Lines that a batch did not come to before it ended; they are not billed.
 #: Source: https://platform.openai.com/docs/guides/batch, "Batch expiration" (2026-11).
@@ -102,7 +102,7 @@ def _unasked(blame: Outcome) -> Outcome:
 
 
 def _outcome_of(issue: BatchIssue, clean: Clean) -> Outcome:
-    is_refused = fault_of(issue.code) is Fault.REQUEST
+    is_refused = fault_of(issue.code) is Blame.REQUEST
     kind = OutcomeKind.REJECTED if is_refused else OutcomeKind.BUSY
     return _told(kind, issue.code or "batch_failed", issue.message, clean)
 
@@ -114,7 +114,7 @@ def _told(kind: OutcomeKind, code: str, message: str, clean: Clean) -> Outcome:
 
 def is_no_room(code: str) -> bool:
     """Return whether a code says that too many tokens wait in batches."""
-    return fault_of(code) is Fault.NO_ROOM
+    return fault_of(code) is Blame.NO_ROOM
 
 
 def _kind_of(code: str) -> OutcomeKind | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class Fault(str, Enum):
+class Blame(str, Enum):
     """What a refusal is about; the value is how the documentation calls it."""
 
     KEY = "the key"
@@ -38,9 +38,9 @@ class ProviderCodes:
     #: Where it says so; read 2026-11.
     source: str
     #: Codes, separated by spaces.
-    codes: Mapping[Fault, str] = field(default_factory=dict)
+    codes: Mapping[Blame, str] = field(default_factory=dict)
     #: How its fixed messages read, where it has no code.
-    phrases: Mapping[Fault, tuple[str, ...]] = field(default_factory=dict)
+    phrases: Mapping[Blame, tuple[str, ...]] = field(default_factory=dict)
 
 
 PROVIDERS = (
@@ -48,24 +48,24 @@ PROVIDERS = (
         name="OpenAI",
         source="https://platform.openai.com/docs/guides/error-codes",
         codes={
-            Fault.KEY: "account_deactivated invalid_api_key invalid_authentication "
+            Blame.KEY: "account_deactivated invalid_api_key invalid_authentication "
             "invalid_organization ip_not_authorized organization_deactivated access_terminated "
             "unsupported_country_region_territory",
-            Fault.QUOTA: "insufficient_quota billing_hard_limit_reached billing_limit_reached "
+            Blame.QUOTA: "insufficient_quota billing_hard_limit_reached billing_limit_reached "
             "billing_not_active credit_balance_exhausted organization_spend_limit_exceeded "
             "organization_usage_limit_exceeded project_spend_limit_exceeded",
-            Fault.MODEL: "model_not_found",
-            Fault.LIMIT: "rate_limit_exceeded rate_limit_error",
-            Fault.SERVICE: "server_error slow_down",
-            Fault.REQUEST: "context_length_exceeded content_policy_violation invalid_prompt "
+            Blame.MODEL: "model_not_found",
+            Blame.LIMIT: "rate_limit_exceeded rate_limit_error",
+            Blame.SERVICE: "server_error slow_down",
+            Blame.REQUEST: "context_length_exceeded content_policy_violation invalid_prompt "
             "invalid_value invalid_type unsupported_parameter unsupported_value unknown_parameter "
             "missing_required_parameter string_above_max_length invalid_json "
             "previous_response_not_found invalid_image invalid_image_url image_parse_error "
             "invalid_base64_image cyber_policy_violation bio_policy",
         },
         phrases={
-            Fault.KEY: ("Incorrect API key provided*",),
-            Fault.ADDRESS: ("Invalid URL (*", "Unrecognized request URL*", "Unknown request URL*"),
+            Blame.KEY: ("Incorrect API key provided*",),
+            Blame.ADDRESS: ("Invalid URL (*", "Unrecognized request URL*", "Unknown request URL*"),
         },
     ),
     ProviderCodes(
@@ -73,8 +73,8 @@ PROVIDERS = (
         source="https://platform.openai.com/docs/guides/batch and "
         "https://learn.microsoft.com/azure/ai-services/openai/how-to/batch",
         codes={
-            Fault.NO_ROOM: "token_limit_exceeded enqueued_token_limit_exceeded",
-            Fault.REQUEST: "duplicate_custom_id empty_batch empty_file file_too_large "
+            Blame.NO_ROOM: "token_limit_exceeded enqueued_token_limit_exceeded",
+            Blame.REQUEST: "duplicate_custom_id empty_batch empty_file file_too_large "
             "invalid_json_line invalid_method invalid_request invalid_url mismatched_model "
             "model_mismatch too_many_tasks url_mismatch",
         },
@@ -84,51 +84,51 @@ PROVIDERS = (
         source="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/content-filters and "
         "https://learn.microsoft.com/azure/ai-services/openai/reference",
         codes={
-            Fault.KEY: "unauthorized PermissionDenied_Network VirtualNetworkFirewall",
-            Fault.MODEL: "DeploymentNotFound OperationNotSupported",
-            Fault.LIMIT: "RateLimitReached NoCapacity too_many_requests",
-            Fault.REQUEST: "content_filter ResponsibleAIPolicyViolation",
+            Blame.KEY: "unauthorized PermissionDenied_Network VirtualNetworkFirewall",
+            Blame.MODEL: "DeploymentNotFound OperationNotSupported",
+            Blame.LIMIT: "RateLimitReached NoCapacity too_many_requests",
+            Blame.REQUEST: "content_filter ResponsibleAIPolicyViolation",
         },
-        phrases={Fault.ADDRESS: ("Resource not found",)},
+        phrases={Blame.ADDRESS: ("Resource not found",)},
     ),
     ProviderCodes(
         name="Gemini (OpenAI's form)",
         source="https://ai.google.dev/gemini-api/docs/troubleshooting and "
         "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto",
         codes={
-            Fault.KEY: "API_KEY_INVALID API_KEY_EXPIRED API_KEY_SERVICE_BLOCKED "
+            Blame.KEY: "API_KEY_INVALID API_KEY_EXPIRED API_KEY_SERVICE_BLOCKED "
             "API_KEY_HTTP_REFERRER_BLOCKED API_KEY_IP_ADDRESS_BLOCKED SERVICE_DISABLED "
             "CONSUMER_SUSPENDED CONSUMER_INVALID USER_PROJECT_DENIED ACCESS_TOKEN_EXPIRED "
             "CREDENTIALS_MISSING ACCOUNT_STATE_INVALID UNAUTHENTICATED GCP_SUSPENDED",
-            Fault.QUOTA: "BILLING_DISABLED FAILED_PRECONDITION 402:RESOURCE_EXHAUSTED",
-            Fault.LIMIT: "RESOURCE_EXHAUSTED",
-            Fault.SERVICE: "UNAVAILABLE",
-            Fault.REQUEST: "OUT_OF_RANGE",
-            Fault.ACCESS: "PERMISSION_DENIED",
+            Blame.QUOTA: "BILLING_DISABLED FAILED_PRECONDITION 402:RESOURCE_EXHAUSTED",
+            Blame.LIMIT: "RESOURCE_EXHAUSTED",
+            Blame.SERVICE: "UNAVAILABLE",
+            Blame.REQUEST: "OUT_OF_RANGE",
+            Blame.ACCESS: "PERMISSION_DENIED",
         },
-        phrases={Fault.KEY: ("API key not valid*", "API key expired*", "API Key not found*")},
+        phrases={Blame.KEY: ("API key not valid*", "API key expired*", "API Key not found*")},
     ),
     ProviderCodes(
         name="xAI",
         source="https://docs.x.ai/docs/key-information/debugging",
-        codes={Fault.ACCESS: "permission-denied"},
+        codes={Blame.ACCESS: "permission-denied"},
         phrases={
-            Fault.KEY: ("Incorrect API key provided*", "Access to the chat endpoint is denied*"),
-            Fault.QUOTA: (
+            Blame.KEY: ("Incorrect API key provided*", "Access to the chat endpoint is denied*"),
+            Blame.QUOTA: (
                 "Your team *used all available credits*",
                 "Your newly created team* have any credits*",
             ),
-            Fault.REQUEST: ("Content violates usage guidelines*",),
+            Blame.REQUEST: ("Content violates usage guidelines*",),
         },
     ),
     ProviderCodes(
         name="Mistral",
         source="https://docs.mistral.ai/resources/error-glossary",
         codes={
-            Fault.KEY: "authentication_error",
-            Fault.MODEL: "invalid_model unknown_model",
-            Fault.LIMIT: "rate_limited service_tier_capacity_exceeded",
-            Fault.REQUEST: "invalid_request_message_order invalid_request_prompt",
+            Blame.KEY: "authentication_error",
+            Blame.MODEL: "invalid_model unknown_model",
+            Blame.LIMIT: "rate_limited service_tier_capacity_exceeded",
+            Blame.REQUEST: "invalid_request_message_order invalid_request_prompt",
         },
     ),
     ProviderCodes(
@@ -136,76 +136,76 @@ PROVIDERS = (
         source="https://console.groq.com/docs/errors and "
         "https://console.groq.com/docs/model-permissions",
         codes={
-            Fault.KEY: "organization_restricted expired_api_key",
-            Fault.QUOTA: "blocked_api_access",
-            Fault.MODEL: "model_permission_blocked_org model_permission_blocked_project "
+            Blame.KEY: "organization_restricted expired_api_key",
+            Blame.QUOTA: "blocked_api_access",
+            Blame.MODEL: "model_permission_blocked_org model_permission_blocked_project "
             "model_decommissioned model_terms_required",
-            Fault.SERVICE: "capacity_exceeded over_capacity",
-            Fault.REQUEST: "json_validate_failed tool_use_failed",
-            Fault.ADDRESS: "unknown_url",
+            Blame.SERVICE: "capacity_exceeded over_capacity",
+            Blame.REQUEST: "json_validate_failed tool_use_failed",
+            Blame.ADDRESS: "unknown_url",
         },
     ),
     ProviderCodes(
         name="DeepSeek",
         source="https://api-docs.deepseek.com/quick_start/error_codes",
-        codes={Fault.QUOTA: "insufficient_balance"},
-        phrases={Fault.QUOTA: ("Insufficient Balance",)},
+        codes={Blame.QUOTA: "insufficient_balance"},
+        phrases={Blame.QUOTA: ("Insufficient Balance",)},
     ),
     ProviderCodes(
         name="Moonshot (Kimi)",
         source="https://platform.kimi.ai/docs/api/errors",
         codes={
-            Fault.KEY: "invalid_authentication_error incorrect_api_key_error",
-            Fault.QUOTA: "exceeded_current_quota_error",
-            Fault.MODEL: "resource_not_found_error",
-            Fault.LIMIT: "rate_limit_reached_error",
-            Fault.SERVICE: "engine_overloaded_error",
-            Fault.ACCESS: "permission_denied_error",
+            Blame.KEY: "invalid_authentication_error incorrect_api_key_error",
+            Blame.QUOTA: "exceeded_current_quota_error",
+            Blame.MODEL: "resource_not_found_error",
+            Blame.LIMIT: "rate_limit_reached_error",
+            Blame.SERVICE: "engine_overloaded_error",
+            Blame.ACCESS: "permission_denied_error",
         },
     ),
     ProviderCodes(
         name="Zhipu (BigModel, Z.ai)",
         source="https://docs.bigmodel.cn/cn/api/api-code",
         codes={
-            Fault.KEY: "1000 1001 1002 1003 1004 1005 1110 1111 1112 1121",
-            Fault.QUOTA: "1113 1309",
-            Fault.MODEL: "1211 1212 1220 1221 1222 1311",
-            Fault.LIMIT: "1302 1303 1304 1305 1308 1310 1313",
-            Fault.SERVICE: "1120 1234 1312",
-            Fault.REQUEST: "1210 1213 1214 1215 1261 1301",
+            Blame.KEY: "1000 1001 1002 1003 1004 1005 1110 1111 1112 1121",
+            Blame.QUOTA: "1113 1309",
+            Blame.MODEL: "1211 1212 1220 1221 1222 1311",
+            Blame.LIMIT: "1302 1303 1304 1305 1308 1310 1313",
+            Blame.SERVICE: "1120 1234 1312",
+            Blame.REQUEST: "1210 1213 1214 1215 1261 1301",
         },
     ),
     ProviderCodes(
         name="DashScope (Model Studio)",
         source="https://help.aliyun.com/en/model-studio/error-code",
         codes={
-            Fault.KEY: "InvalidApiKey",
-            Fault.QUOTA: "Arrearage CommodityNotPurchased PrepaidBillOverdue PostpaidBillOverdue",
-            Fault.MODEL: "Model.AccessDenied Model_access_denied ModelNotFound "
+            Blame.KEY: "InvalidApiKey",
+            Blame.QUOTA: "Arrearage CommodityNotPurchased PrepaidBillOverdue PostpaidBillOverdue",
+            Blame.MODEL: "Model.AccessDenied Model_access_denied ModelNotFound "
             "AllocationQuota.FreeTierOnly Model.Unpurchased",
-            Fault.LIMIT: "Throttling Throttling.RateQuota Throttling.BurstRate "
+            Blame.LIMIT: "Throttling Throttling.RateQuota Throttling.BurstRate "
             "Throttling.AllocationQuota LimitRequests limit_burst_rate",
-            Fault.SERVICE: "ModelServingError ModelUnavailable",
-            Fault.REQUEST: "InvalidParameter invalid_parameter_error DataInspectionFailed "
+            Blame.SERVICE: "ModelServingError ModelUnavailable",
+            Blame.REQUEST: "InvalidParameter invalid_parameter_error DataInspectionFailed "
             "data_inspection_failed",
-            Fault.ACCESS: "AccessDenied access_denied",
+            Blame.ACCESS: "AccessDenied access_denied",
         },
         phrases={
-            Fault.QUOTA: ("Access denied, please make sure your account is in good standing*",)
+            Blame.QUOTA: ("Access denied, please make sure your account is in good standing*",)
         },
     ),
     ProviderCodes(
         name="OpenRouter",
         source="https://openrouter.ai/docs/api/reference/errors-and-debugging",
         codes={
-            Fault.LIMIT: "in_flight_budget_exhausted",
-            Fault.SERVICE: "provider_overloaded",
-            Fault.REQUEST: "max_tokens_exceeded string_too_long image_too_large "
+            Blame.LIMIT: "in_flight_budget_exhausted",
+            Blame.SERVICE: "provider_overloaded",
+            Blame.REQUEST: "max_tokens_exceeded string_too_long image_too_large "
             "weight_exceeds_budget",
         },
         phrases={
-            Fault.QUOTA: ("Insufficient credits*", "Key limit exceeded*"),
-            Fault.MODEL: (
+            Blame.QUOTA: ("Insufficient credits*", "Key limit exceeded*"),
+            Blame.MODEL: (
                 "No endpoints found for *",
                 "No allowed providers are available for the selected model*",
                 "* is not a valid model ID",
@@ -216,32 +216,32 @@ PROVIDERS = (
         name="Together",
         source="https://docs.together.ai/docs/error-codes",
         codes={
-            Fault.QUOTA: "credit_limit credit_limit_exceeded",
-            Fault.MODEL: "model_not_available",
-            Fault.LIMIT: "model_rate_limit dynamic_request_limited dynamic_token_limited",
+            Blame.QUOTA: "credit_limit credit_limit_exceeded",
+            Blame.MODEL: "model_not_available",
+            Blame.LIMIT: "model_rate_limit dynamic_request_limited dynamic_token_limited",
         },
     ),
     ProviderCodes(
         name="vLLM",
         source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server/",
-        codes={Fault.KEY: "AuthenticationError"},
-        phrases={Fault.MODEL: ("The model * does not exist*",)},
+        codes={Blame.KEY: "AuthenticationError"},
+        phrases={Blame.MODEL: ("The model * does not exist*",)},
     ),
     ProviderCodes(
         name="Ollama",
         source="https://github.com/ollama/ollama/blob/main/middleware/openai.go",
-        phrases={Fault.MODEL: ('model "*" not found*', "model '*' not found*")},
+        phrases={Blame.MODEL: ('model "*" not found*', "model '*' not found*")},
     ),
     ProviderCodes(
         name="LiteLLM's proxy",
         source="https://docs.litellm.ai/docs/proxy/error_reference",
         codes={
-            Fault.KEY: "auth_error expired_key token_not_found_in_db",
-            Fault.QUOTA: "budget_exceeded ExceededBudget",
-            Fault.MODEL: "key_model_access_denied team_model_access_denied "
+            Blame.KEY: "auth_error expired_key token_not_found_in_db",
+            Blame.QUOTA: "budget_exceeded ExceededBudget",
+            Blame.MODEL: "key_model_access_denied team_model_access_denied "
             "user_model_access_denied org_model_access_denied project_model_access_denied",
-            Fault.LIMIT: "throttling_error RateLimitError",
-            Fault.REQUEST: "ContentPolicyViolationError ContextWindowExceededError "
+            Blame.LIMIT: "throttling_error RateLimitError",
+            Blame.REQUEST: "ContentPolicyViolationError ContextWindowExceededError "
             "UnsupportedParamsError",
         },
     ),
@@ -250,31 +250,31 @@ PROVIDERS = (
         source="https://github.com/QuantumNous/new-api/blob/main/types/error.go and "
         "https://github.com/songquanpeng/one-api/blob/main/middleware/auth.go",
         codes={
-            Fault.QUOTA: "insufficient_user_quota pre_consume_token_quota_failed "
+            Blame.QUOTA: "insufficient_user_quota pre_consume_token_quota_failed "
             "quota_not_enough entitlement_required entitlement_inactive "
             "entitlement_total_limit_exceeded",
-            Fault.LIMIT: "token_concurrency_limit_reached entitlement_daily_limit_exceeded",
-            Fault.REQUEST: "sensitive_words_detected prompt_blocked",
+            Blame.LIMIT: "token_concurrency_limit_reached entitlement_daily_limit_exceeded",
+            Blame.REQUEST: "sensitive_words_detected prompt_blocked",
         },
         phrases={
-            Fault.KEY: ("无效的令牌*", "该令牌已过期*", "该令牌状态不可用*"),
-            Fault.QUOTA: ("该令牌额度已用尽*", "用户额度不足*", "user quota is not enough*"),
-            Fault.MODEL: ("该令牌无权访问模型*", "该令牌无权使用模型*"),
+            Blame.KEY: ("无效的令牌*", "该令牌已过期*", "该令牌状态不可用*"),
+            Blame.QUOTA: ("该令牌额度已用尽*", "用户额度不足*", "user quota is not enough*"),
+            Blame.MODEL: ("该令牌无权访问模型*", "该令牌无权使用模型*"),
         },
     ),
     ProviderCodes(
         name="Anthropic (OpenAI's form)",
         source="https://platform.claude.com/docs/en/api/errors",
         codes={
-            Fault.KEY: "authentication_error",
-            Fault.QUOTA: "billing_error",
-            Fault.SERVICE: "overloaded_error",
-            Fault.REQUEST: "request_too_large",
-            Fault.ACCESS: "permission_error",
+            Blame.KEY: "authentication_error",
+            Blame.QUOTA: "billing_error",
+            Blame.SERVICE: "overloaded_error",
+            Blame.REQUEST: "request_too_large",
+            Blame.ACCESS: "permission_error",
         },
         phrases={
-            Fault.QUOTA: ("Your credit balance is too low*",),
-            Fault.MODEL: ("model: *",),
+            Blame.QUOTA: ("Your credit balance is too low*",),
+            Blame.MODEL: ("model: *",),
         },
     ),
     ProviderCodes(
@@ -283,7 +283,7 @@ PROVIDERS = (
         "https://pkg.go.dev/net/http#NotFound and "
         "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/server.cpp",
         phrases={
-            Fault.ADDRESS: (
+            Blame.ADDRESS: (
                 "Not Found",
                 "Method Not Allowed",
                 "404 page not found",
@@ -298,12 +298,12 @@ PROVIDERS = (
         source="https://docs.zenmux.ai/guide/advanced/error-codes.html and "
         "https://docs.merge.dev/merge-gateway/errors",
         codes={
-            Fault.QUOTA: "insufficient_credit insufficient_credits insufficient_funds "
+            Blame.QUOTA: "insufficient_credit insufficient_credits insufficient_funds "
             "reject_no_credit quote_exceeded quota_exceeded project_budget_exceeded",
-            Fault.MODEL: "model_not_supported model_access_denied",
-            Fault.REQUEST: "safety_check_failed content_policy moderation_blocked "
+            Blame.MODEL: "model_not_supported model_access_denied",
+            Blame.REQUEST: "safety_check_failed content_policy moderation_blocked "
             "blocked_by_policy",
-            Fault.ACCESS: "forbidden request_forbidden",
+            Blame.ACCESS: "forbidden request_forbidden",
         },
     ),
 )
@@ -325,7 +325,7 @@ def plain(code: str) -> str:
     return "".join(sign for sign in code[:_LONGEST_CODE].lower() if sign.isalnum())
 
 
-def fault_of(code: str, status: int | None = None) -> Fault | None:
+def fault_of(code: str, status: int | None = None) -> Blame | None:
     """Return what a code says; None: it is not known."""
     word = plain(code)
     return _CODES.get((status, word)) or _CODES.get((None, word))
@@ -336,13 +336,13 @@ def is_general(code: str) -> bool:
     return plain(code) in _GENERAL_CODES
 
 
-def fault_told(message: str) -> Fault | None:
+def fault_told(message: str) -> Blame | None:
     """Return what the fixed message of a provider without codes says; None: it is none."""
     words = message[:_LONGEST_PHRASE].strip().rstrip(".")
     return next((fault for phrase, fault in _PHRASES if phrase.fullmatch(words)), None)
 
 
-def _all_codes() -> Iterator[tuple[tuple[int | None, str], Fault]]:
+def _all_codes() -> Iterator[tuple[tuple[int | None, str], Blame]]:
     for provider in PROVIDERS:
         for fault, codes in provider.codes.items():
             for code in codes.split():
@@ -350,7 +350,7 @@ def _all_codes() -> Iterator[tuple[tuple[int | None, str], Fault]]:
                 yield (int(status) if status else None, plain(word)), fault
 
 
-def _all_phrases() -> Iterator[tuple[re.Pattern[str], Fault]]:
+def _all_phrases() -> Iterator[tuple[re.Pattern[str], Blame]]:
     for provider in PROVIDERS:
         for fault, phrases in provider.phrases.items():
             for phrase in phrases:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Suspect
 from ..core.redaction import safe_words
-from .provider_codes import Fault, fault_of, fault_told, is_general
+from .provider_codes import Blame, fault_of, fault_told, is_general
 from .rate_hints import rate_hints, retry_after_s
 
 Clean = Callable[[str], str]
@@ -30,14 +30,14 @@ _KIND_OF_STATUS = {
     524: _UNKNOWN,
 }
 _KIND_OF_FAULT = {
-    Fault.KEY: OutcomeKind.KEY_DEAD,
-    Fault.QUOTA: OutcomeKind.KEY_DEAD,
-    Fault.MODEL: OutcomeKind.NOT_HERE,
-    Fault.LIMIT: _BUSY,
-    Fault.SERVICE: _BUSY,
-    Fault.REQUEST: _REJECTED,
-    Fault.NO_ROOM: _REJECTED,
-    Fault.ADDRESS: _REJECTED,
+    Blame.KEY: OutcomeKind.KEY_DEAD,
+    Blame.QUOTA: OutcomeKind.KEY_DEAD,
+    Blame.MODEL: OutcomeKind.NOT_HERE,
+    Blame.LIMIT: _BUSY,
+    Blame.SERVICE: _BUSY,
+    Blame.REQUEST: _REJECTED,
+    Blame.NO_ROOM: _REJECTED,
+    Blame.ADDRESS: _REJECTED,
 }
 #: Statuses that say too little: a code, or a second such refusal, tells more.
 _SUSPECT_OF_STATUS = {
@@ -52,13 +52,13 @@ _NOWHERE = (404, 405)
 _TOO_LARGE = 413
 _REDIRECTS = (301, 302, 303, 307, 308)
 #: What an error in a reply that is none by its status stands for, where it has no status itself.
-_STATUS_OF_FAULT: dict[Fault | None, int] = {
-    Fault.KEY: 401,
-    Fault.QUOTA: 402,
-    Fault.MODEL: 404,
-    Fault.LIMIT: 429,
-    Fault.REQUEST: 400,
-    Fault.ACCESS: 403,
+_STATUS_OF_FAULT: dict[Blame | None, int] = {
+    Blame.KEY: 401,
+    Blame.QUOTA: 402,
+    Blame.MODEL: 404,
+    Blame.LIMIT: 429,
+    Blame.REQUEST: 400,
+    Blame.ACCESS: 403,
 }
 _OTHERWISE = 502
 
@@ -70,7 +70,7 @@ _MESSAGES = (
     "detail",
 )
 #: What a router hands on of the provider behind it; it says nothing of our key.
-_BEHIND = frozenset({Fault.LIMIT, Fault.SERVICE, Fault.REQUEST})
+_BEHIND = frozenset({Blame.LIMIT, Blame.SERVICE, Blame.REQUEST})
 _DEEPEST, _MOST_LISTED = 6, 8
 _MOST_CODES, _LONGEST_CODE = 64, 200
 #: Characters of a provider's words that are read, and those that are kept.
@@ -101,18 +101,18 @@ class ProviderWords:
         )
         return next((number for number in numbers if 400 <= number < 600), None)
 
-    def fault(self, status: int | None) -> tuple[Fault | None, str]:
+    def fault(self, status: int | None) -> tuple[Blame | None, str]:
         """Return what it is about, as far as that is known, and the code that says so."""
         own = [(fault_of(code, status), code) for code in self.codes]
         behind = [(fault_of(code, status), code) for code in self.behind]
         told = (fault_told(self.message), "")
-        general = [(Fault.REQUEST, code) for code in self.codes if is_general(code)]
+        general = [(Blame.REQUEST, code) for code in self.codes if is_general(code)]
         found = [
-            *((fault, code) for fault, code in own if fault not in (None, Fault.ACCESS)),
-            *([(Fault.REQUEST, "moderation")] if self.is_flagged else []),
+            *((fault, code) for fault, code in own if fault not in (None, Blame.ACCESS)),
+            *([(Blame.REQUEST, "moderation")] if self.is_flagged else []),
             *([told] if told[0] is not None else []),
             *((fault, code) for fault, code in behind if fault in _BEHIND),
-            *((fault, code) for fault, code in own if fault is Fault.ACCESS),
+            *((fault, code) for fault, code in own if fault is Blame.ACCESS),
             *(general if status == 400 else []),
         ]
         return next(iter(found), (None, ""))
@@ -136,7 +136,7 @@ def classify_refusal(
         status = words.http_status or _STATUS_OF_FAULT.get(fault, otherwise)
     fault, code = words.fault(status)
     if status in _NOWHERE and (status == 405 or isinstance(raw, str)):
-        fault = Fault.ADDRESS
+        fault = Blame.ADDRESS
     kind = _kind(status, fault)
     named = next((code for code in words.codes if not code.isdigit()), "")
     return outcome_of(
@@ -148,33 +148,33 @@ def classify_refusal(
         clean=clean,
         suspect=_suspect(status, fault) if kind is _REJECTED else None,
         retry_after_s=retry_after_s(reply.headers, wall_s, reply.body) if kind is _BUSY else None,
-        is_limit=kind is _BUSY and (status == 429 or fault is Fault.LIMIT),
+        is_limit=kind is _BUSY and (status == 429 or fault is Blame.LIMIT),
     )
 
 
-def _message(reply: RawReply, status: int, fault: Fault | None, told: str) -> str:
+def _message(reply: RawReply, status: int, fault: Blame | None, told: str) -> str:
     if status in _REDIRECTS:
         return "the server redirects elsewhere; set api_base to where it points"
     if is_web_page(reply):
         told = f"HTTP status {status} with a web page"
     message = told or f"HTTP status {status}"
-    is_nowhere = fault is Fault.ADDRESS and status in _NOWHERE
+    is_nowhere = fault is Blame.ADDRESS and status in _NOWHERE
     return f"{message.rstrip('.')}; {CHECK_API_BASE}" if is_nowhere else message
 
 
-def _kind(status: int, fault: Fault | None) -> OutcomeKind:
+def _kind(status: int, fault: Blame | None) -> OutcomeKind:
     plain_kind = _KIND_OF_STATUS.get(status) or (_REJECTED if status < 500 else _BUSY)
-    if status == 401 and fault is not Fault.MODEL:
+    if status == 401 and fault is not Blame.MODEL:
         return plain_kind
     if (plain_kind in (_BUSY, _UNKNOWN) and status != 429) or status == _TOO_LARGE:
         return plain_kind
     return plain_kind if fault is None else _KIND_OF_FAULT.get(fault, plain_kind)
 
 
-def _suspect(status: int, fault: Fault | None) -> Suspect | None:
-    if fault is Fault.ADDRESS and status in _NOWHERE:
+def _suspect(status: int, fault: Blame | None) -> Suspect | None:
+    if fault is Blame.ADDRESS and status in _NOWHERE:
         return Suspect.ADDRESS
-    return _SUSPECT_OF_STATUS.get(status) if fault in (None, Fault.ACCESS) else None
+    return _SUSPECT_OF_STATUS.get(status) if fault in (None, Blame.ACCESS) else None
 
 
 def of_no_text(outcome: Outcome) -> Outcome:

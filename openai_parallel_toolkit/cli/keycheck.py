@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from ..calls.classify import classify
-from ..calls.provider_codes import Fault, fault_of
+from ..calls.provider_codes import Blame, fault_of
 from ..calls.refusals import of_no_text
 from ..core.clock import SystemClock
 from ..core.records import Lease, OutcomeKind, RawReply
@@ -61,7 +61,7 @@ async def _check_all(keys: APIKeyManager) -> list[Health]:
         outcome, _ = classify(ended, _MODELS.path, wall_s=wall_s, clean=clean)
         outcome = of_no_text(outcome)
         state = _STATES.get(outcome.kind, "not knowable")
-        is_quota = outcome.status == 402 or fault_of(outcome.code) is Fault.QUOTA
+        is_quota = outcome.status == 402 or fault_of(outcome.code) is Blame.QUOTA
         if outcome.kind is OutcomeKind.KEY_DEAD and is_quota:
             state = "no quota"
         return Health(state=state, detail=outcome.message)

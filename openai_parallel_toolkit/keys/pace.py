@@ -54,7 +54,7 @@ class Block(NamedTuple):
     words: str = ""
 
 
-class Pace:
+class ModelPace:
     """How fast a group may be asked for one model, or for all of them together."""
 
     __slots__ = (
@@ -142,9 +142,9 @@ class Group:
     def __init__(self, name: str) -> None:
         self.name = name
         #: Of limits that are of all models.
-        self.whole = Pace()
+        self.whole = ModelPace()
         #: By model.
-        self.paces: defaultdict[str, Pace] = defaultdict(Pace)
+        self.paces: defaultdict[str, ModelPace] = defaultdict(ModelPace)
 
     @property
     def cool_until_s(self) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openai_parallel_toolkit.calls.classify import classify
-from openai_parallel_toolkit.calls.provider_codes import PROVIDERS, Fault, fault_of, plain
+from openai_parallel_toolkit.calls.provider_codes import PROVIDERS, Blame, fault_of, plain
 from openai_parallel_toolkit.calls.refusals import provider_words
 from openai_parallel_toolkit.core.records import OutcomeKind, RawReply, Suspect
 
@@ -435,7 +435,7 @@ def test_the_same_words_are_read_in_every_form(body):
     "spelling", ["InvalidApiKey", "invalid_api_key", "invalid-api-key", "INVALID_API_KEY"]
 )
 def test_spellings_of_a_code_are_one(spelling):
-    assert fault_of(spelling) is Fault.KEY
+    assert fault_of(spelling) is Blame.KEY
     assert judged(400, error(code=spelling)).kind is OutcomeKind.KEY_DEAD
 
 
