@@ -33,6 +33,16 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2028\r\n2026-11-27 00:00:00 ERROR forged"
 
 
+def cpu_s(work: Callable[[], object]) -> float:
+    """Return the least CPU seconds of this thread in three goes: others' garbage is not counted."""
+    goes = []
+    for _ in range(3):
+        since_s = time.thread_time()
+        work()
+        goes.append(time.thread_time() - since_s)
+    return min(goes)
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
 @pytest.mark.parametrize("spell", SPELLINGS.values(), ids=SPELLINGS)
 def test_no_field_of_a_refusal_gives_the_key_back(spell: Callable[[str], str], status: int) -> None:
@@ -78,13 +88,11 @@ def test_ten_megabytes_of_anything_are_read_in_no_time(bit: str) -> None:
     text = bit * (10_000_000 // len(bit))
     headers = dict.fromkeys(("retry-after", "x-request-id", "x-ratelimit-limit-requests"), text)
     reply = RawReply(status=429, headers=headers, body=text.encode())
-    since_s = time.process_time()
     outcome, _ = classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)
-    refused_s = time.process_time() - since_s
     assert len(outcome.message) <= 1_000
-    since_s = time.process_time()
     assert len(safe_words(text, REDACTOR.clean, 2_000)) <= 2_000
-    assert max(refused_s, time.process_time() - since_s) < 0.1
+    assert cpu_s(lambda: classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)) < 0.1
+    assert cpu_s(lambda: safe_words(text, REDACTOR.clean, 2_000)) < 0.1
 
 
 def test_codes_and_types_of_a_megabyte_are_kept_short() -> None:
