@@ -44,7 +44,7 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_BACKOFF_S = 60.0
 _OUT_OF_TIME = "ran out of time (deadline_s)"
 #: How far replies came that are paid, and that would come to no better end a second time.
-_COMES_AGAIN = frozenset({"head"})
+_COMES_AGAIN = frozenset({"head", "size"})
 #: What is kept for a last attempt to reach a server.
 _LAST_ATTEMPT_S = 1.0
 

@@ -10,7 +10,7 @@ from ..core.records import Lease, RawReply, Request
 
 FaultKind = Literal["unsent", "unknown"]
 #: "idle": a kept connection ended while it waited for a request; "head": a reply came whose
-#: headers cannot be read, as would the next.
+#: headers cannot be read, as would the next; "size": it is too large, as would be the next.
 Phase = Literal[
     "request",
     "dns",
@@ -23,6 +23,7 @@ Phase = Literal[
     "read",
     "head",
     "body",
+    "size",
     "deadline",
 ]
 Method = Literal["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]

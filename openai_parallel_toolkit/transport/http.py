@@ -29,6 +29,8 @@ from ..core.redaction import Secret
 from .base import IDLE_S, HttpExchange, SendFault, Upload
 from .connector import Connector
 from .proxies import Proxy, parse_proxy, proxy_for
+from .reply_body import MAX_REPLY_BYTES, read_body
+from .reply_deadline import ReplyDeadline
 from .send_progress import HEADER_BYTES, HEADERS, SendProgress, fault_of
 from .target import key_header, url_of
 
@@ -36,7 +38,6 @@ _CONNECT_TIMEOUT_S = 10.0
 #: What can be answered as a stream; some gateways do so unless they are told not to.
 _STREAMING = frozenset({"/chat/completions", "/completions", "/responses"})
 _NO_STREAM = b'{"stream":false,'
-_CHUNK_BYTES = 1_048_576
 #: For so many connections the limit of this process is raised, where the system lets it.
 _CONNECTIONS = 4_096
 #: Patience with a slow line: an upload may take this much longer than its timeout.
@@ -55,6 +56,7 @@ class HttpTransport:
         proxy: Secret | None = None,
         tls: ssl.SSLContext | None = None,
         idle_s: float = IDLE_S,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         """Open no connection yet.
 
@@ -62,11 +64,14 @@ class HttpTransport:
             proxy: as for `default_transport`.
             tls: None: trust what the system trusts.
             idle_s: seconds without a request after which a kept connection is closed.
+            max_reply_bytes: the largest reply that is taken, unpacked; what is saved as it comes
+                has no limit.
         """
         self._explicit_proxy = parse_proxy(proxy.reveal()) if proxy else None
         self._proxies: dict[str, Proxy | None] = {}
         self._tls = tls
         self._idle_s = idle_s
+        self._max_reply_bytes = max_reply_bytes
         self._session: aiohttp.ClientSession | None = None
         self._run_id = uuid.uuid4().hex
         self._exchange_ids = itertools.count(1)
@@ -134,7 +139,7 @@ class HttpTransport:
             headers.update(credentials)  # there is no CONNECT that would carry them
         progress = SendProgress()
         try:
-            with _payload(exchange) as payload:
+            with _payload(exchange) as payload, _deadline(exchange, timeout_s, progress):
                 async with self._open_session().request(
                     exchange.method,
                     url,
@@ -148,7 +153,7 @@ class HttpTransport:
                     told = reply.headers.get("Keep-Alive")
                     if told is not None and progress.connection is not None:
                         progress.connection.note_keep_alive(told)
-                    body = await _read(reply, exchange.save_to)
+                    body = await read_body(reply, exchange.save_to, self._max_reply_bytes)
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
             fault = fault_of(exc, progress, route=route, request_id=request_id)
             if progress.is_kept and fault.phase in {"idle", "read"}:
@@ -243,25 +248,22 @@ def _form(upload: Upload, file: BinaryIO) -> aiohttp.FormData:
     return form
 
 
-async def _read(reply: aiohttp.ClientResponse, save_to: BinaryIO | None) -> bytes:
-    if save_to is None or not 200 <= reply.status < 300:
-        return await reply.read()
-    async for chunk in reply.content.iter_chunked(_CHUNK_BYTES):
-        try:
-            await asyncio.to_thread(save_to.write, chunk)
-        except OSError as exc:
-            raise storage_error(exc, str(save_to.name)) from exc
-    return b""
+def _deadline(
+    exchange: HttpExchange, timeout_s: float, progress: SendProgress
+) -> ReplyDeadline | contextlib.nullcontext[None]:
+    """Return what bounds the whole exchange; of one that is saved, the silences are bounded."""
+    if exchange.save_to is not None:
+        return contextlib.nullcontext()
+    if exchange.upload is not None:
+        timeout_s += os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
+    return ReplyDeadline(progress, timeout_s)
 
 
 def _timeout(exchange: HttpExchange, timeout_s: float) -> aiohttp.ClientTimeout:
-    """The whole a little later than connecting, so that which of them ended is never in doubt."""
-    total_s: float | None = timeout_s
-    if exchange.upload is not None:
-        total_s = timeout_s + os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
     return aiohttp.ClientTimeout(
-        total=None if exchange.save_to is not None else total_s,
+        total=None,
         sock_read=timeout_s if exchange.save_to is not None else None,
+        # So much earlier than the whole that which of them ended is never in doubt.
         connect=min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s),
         # No rounding to whole seconds: it could make the two meet.
         ceil_threshold=float("inf"),

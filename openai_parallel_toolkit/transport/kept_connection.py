@@ -1,9 +1,12 @@
-"""One kept connection: how long it may be idle, and whether a request on it arrived.
+"""One kept connection: what came on it unasked or too late, and whether a request on it arrived.
 
 Whether a server read a request before it closed a kept connection cannot be told from a reset.
 It can be told from an orderly end: the end carries how much the server's system had received by
 then, and the server reads nothing after it (RFC 9112, 9.6). Linux tells that number. Where it says
 that no byte of the request had arrived, the request is unsent.
+
+What comes while nothing is asked is nobody's answer, and would be taken for the next one's: such a
+connection is not used again.
 """
 
 from __future__ import annotations
@@ -15,17 +18,28 @@ import re
 import select
 import socket
 import struct
+from collections.abc import Callable
 
 from aiohttp.client_proto import ResponseHandler
 
-#: One that was idle for less is handed out without a look: no server ends it so soon.
+from .reply_body import ReplyTooLarge
+
+#: What had arrived is not asked for one that was idle for less: no server ends it so soon.
 _BUSY_S = 0.01
+#: Bytes in a row of which nothing is part of a reply's body: heads, ends of chunks, empty blocks.
+_MOST_BARREN_BYTES = 1_048_576
+#: What is granted to a silent server once more, for a process that was stopped meanwhile.
+_LAST_LOOK_S = 0.25
 _TOLD_IDLE = re.compile(r"(?:^|[\s,;])timeout=\"?(\d{1,9})", re.IGNORECASE)
 #: Where `struct tcp_info` has tcpi_bytes_acked: what the other side has received of what was sent.
 #: Source: https://github.com/torvalds/linux/blob/master/include/uapi/linux/tcp.h (read 2026-11).
 _ACKED = struct.Struct("120xQ")
-#: What a poll tells of a connection that the other side has ended or reset.
-_ENDED = getattr(select, "POLLRDHUP", 0) | getattr(select, "POLLHUP", 0)
+#: What a poll tells of a connection that the other side has ended or reset, or has spoken on.
+_STIRRED = sum(getattr(select, name, 0) for name in ("POLLIN", "POLLRDHUP", "POLLHUP"))
+
+
+def _nothing() -> None:
+    pass
 
 
 class KeptConnection(ResponseHandler):
@@ -37,16 +51,90 @@ class KeptConnection(ResponseHandler):
         self.idle_s = math.inf
         #: Whether the server ended it before a byte of the present request had arrived.
         self.is_unreached = False
+        #: Whether it waits for a request, and what is called when something comes meanwhile.
+        self.is_idle = False
+        self.when_unasked: Callable[[], None] = _nothing
+        #: Whether anything has come since somebody last set it to False.
+        self.was_fed = False
         #: Bytes that had arrived when it was handed out again; None: not known, or it is new.
         self._arrived: int | None = None
+        #: Of the body, when bytes last brought any of it; and how many came since.
+        self._body_bytes = 0
+        self._barren_bytes = 0
+        self._has_looked_again = False
 
     def hand_out_again(self, idle_s: float) -> bool:
-        """Get ready for another request; False: it was idle for too long, or seen to end."""
-        if idle_s > self.idle_s:
+        """Get ready for another request; False: it was idle for too long, ended, or spoke."""
+        is_usable = self.is_connected() and not self.should_close
+        if not is_usable or idle_s > self.idle_s or _has_stirred(self):
             return False
-        is_busy = idle_s < _BUSY_S
-        self._arrived = None if is_busy else _arrived_bytes(self)
-        return is_busy or not _is_ended(self)
+        self._arrived = None if idle_s < _BUSY_S else _arrived_bytes(self)
+        self._barren_bytes = 0
+        self.is_idle = False
+        return True
+
+    def rest(self, when_unasked: Callable[[], None]) -> None:
+        """Wait for a request; `when_unasked` is called when something comes before."""
+        self.is_idle, self.when_unasked = True, when_unasked
+        found, option = _socket_of(self), getattr(socket, "TCP_QUICKACK", None)
+        if found is not None and option is not None:
+            # Or what the server says next may wait at its side for the next request to go out.
+            with contextlib.suppress(OSError):
+                found.setsockopt(socket.IPPROTO_TCP, option, 1)
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether more than the reply that was asked for has come."""
+        return bool(self._buffer or self._tail)
+
+    def has_spoken_first(self) -> bool:
+        """Return whether something came on a new one before anything was asked."""
+        is_plain = self.transport is not None and not self.transport.get_extra_info("sslcontext")
+        # Over TLS, servers send tickets by themselves.
+        return self.holds_more or (is_plain and _has_stirred(self))
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless nobody asked for it or it brings nothing and has no end."""
+        self.was_fed, self._has_looked_again = True, False
+        is_unasked = self.is_idle and bool(data)
+        if not is_unasked:
+            super().data_received(data)
+            self._count_barren(len(data))
+            is_unasked = self.is_idle and self.holds_more
+        if is_unasked:
+            self.when_unasked()
+            self.close()
+
+    def expire(self) -> None:
+        """End what is under way on it because it took too long."""
+        super()._on_read_timeout()
+        self._hang_up()
+
+    def _on_read_timeout(self) -> None:
+        """A process that was stopped finds its time over before it sees what has come."""
+        if self._has_looked_again:
+            super()._on_read_timeout()
+            return
+        self._has_looked_again = True
+        self._read_timeout_handle = self._loop.call_later(_LAST_LOOK_S, self._on_read_timeout)
+
+    def _count_barren(self, size_bytes: int) -> None:
+        payload = self._payload
+        body_bytes = 0 if payload is None else payload.total_bytes
+        if body_bytes != self._body_bytes:
+            self._body_bytes, self._barren_bytes = body_bytes, 0
+            return
+        self._barren_bytes += size_bytes
+        if self._barren_bytes > _MOST_BARREN_BYTES:
+            told = f"more than {_MOST_BARREN_BYTES:,} bytes came that are no part of its body"
+            self.set_exception(ReplyTooLarge(told))
+            if payload is not None:
+                payload.set_exception(ReplyTooLarge(told))
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:  # `abort` would forget the exception
+            self.transport.abort()
 
     def note_keep_alive(self, header: str) -> None:
         """Be idle no longer than half of what the server's Keep-Alive header says."""
@@ -60,13 +148,13 @@ class KeptConnection(ResponseHandler):
         super().eof_received()
 
 
-def _is_ended(connection: ResponseHandler) -> bool:
+def _has_stirred(connection: ResponseHandler) -> bool:
     found = _socket_of(connection)
-    if found is None or not _ENDED:
+    if found is None or not _STIRRED:
         return False
     with contextlib.suppress(OSError, ValueError):
         poll = select.poll()
-        poll.register(found.fileno(), _ENDED)
+        poll.register(found.fileno(), _STIRRED)
         return bool(poll.poll(0))
     return False
 

@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import BadStatusLine
 from ..core.open_file_limit import is_out_of_room
 from .base import Phase, SendFault
 from .kept_connection import KeptConnection
+from .reply_body import ReplyTooLarge
 
 #: The longest line of a reply's head that is read, and the most lines.
 HEADER_BYTES, HEADERS = 262_144, 1_000
@@ -31,6 +32,10 @@ class NotConnected(aiohttp.ClientError):
         self.cause = cause
 
 
+class SpokeFirst(aiohttp.ClientConnectionError):
+    """A server spoke before it was asked."""
+
+
 class SendProgress:
     """How far one exchange came; entered in the task that carries it out.
 
@@ -41,7 +46,6 @@ class SendProgress:
         before = _PROGRESS.get()
         #: Whether it must not go out on a kept connection: the attempt before brought no reply.
         self.wants_fresh = before is not None and not before.is_whole
-        self.is_connected = False
         #: What carries it; None: it has no connection yet.
         self.connection: KeptConnection | None = None
         #: Whether that connection has carried others before it.
@@ -64,9 +68,6 @@ _PROGRESS: ContextVar[SendProgress | None] = ContextVar(
 
 def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: str) -> SendFault:
     """Return what an error of aiohttp's says about a request."""
-    if isinstance(exc, asyncio.TimeoutError) and not progress.is_connected:
-        # The time for the whole ended first: it is raised further out, where no line is seen.
-        exc = NotConnected(exc)
     if isinstance(exc, NotConnected):
         told = f"cannot reach {route}: {_safe_text(exc.cause)}"
         return SendFault("unsent", _phase_before(exc.cause), told)
@@ -92,6 +93,8 @@ def _phase_before(cause: Exception) -> Phase:
 def _phase_after(exc: Exception) -> Phase:
     if isinstance(exc, asyncio.TimeoutError):
         return "deadline"
+    if isinstance(exc, ReplyTooLarge):
+        return "size"
     if isinstance(exc, aiohttp.ClientPayloadError):
         return "body"
     return "head" if _has_bad_head(exc) else "read"
@@ -116,6 +119,10 @@ def _safe_text(exc: Exception) -> str:
         return f"its certificate is not trusted: {told}"
     if isinstance(exc, asyncio.TimeoutError):
         return "it took too long"
+    if isinstance(exc, ReplyTooLarge):
+        return str(exc)  # our own words
+    if isinstance(exc, SpokeFirst):
+        return "it speaks before it is asked, as HTTP servers do not"
     if _has_bad_head(exc):
         return f"its headers are malformed or longer than {HEADER_BYTES:,} bytes"
     if is_out_of_room(exc):
