@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections import Counter
 from typing import Any
 
 import aiohttp
@@ -24,9 +25,9 @@ from aiohttp.tracing import Trace
 from .kept_connection import KeptConnection
 from .send_progress import NotConnected, SendProgress, SpokeFirst
 
-
-#: What a server says right after a reply is seen when the connection has rested for so long.
-_SETTLE_S = 0.001
+#: What a server says right after a reply is seen when the connection has rested for so long; it is
+#: waited for before so many of its connections are used again, and then it is trusted.
+_SETTLE_S, _TRIALS = 0.004, 16
 
 
 class Connector(aiohttp.TCPConnector):
@@ -40,6 +41,8 @@ class Connector(aiohttp.TCPConnector):
         self._factory = functools.partial(KeptConnection, self._loop)  # type: ignore[assignment]
         #: Those that spoke unasked.
         self._talkers: set[ConnectionKey] = set()
+        #: How often connections to a server were seen to rest in silence.
+        self._silences: Counter[ConnectionKey] = Counter()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -55,6 +58,7 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
             raise NotConnected(SpokeFirst())
         if progress is not None:
+            progress.is_connected = True
             if isinstance(protocol, KeptConnection):
                 progress.connection = protocol
             progress.close_idle = functools.partial(self._close_idle, req.connection_key)
@@ -68,13 +72,14 @@ class Connector(aiohttp.TCPConnector):
         while idle:
             connection, since_s = idle[-1]
             idle_s = time.monotonic() - since_s
-            if idle_s < _SETTLE_S:
+            if self._silences[key] < _TRIALS and idle_s < _SETTLE_S:
                 await asyncio.sleep(_SETTLE_S - idle_s)
                 idle = self._conns.get(key)
                 continue
             if isinstance(connection, KeptConnection) and connection.hand_out_again(idle_s):
                 idle.rotate(1)  # aiohttp takes the first
                 found = await super()._get(key, traces)
+                self._silences[key] += 1
                 if progress is not None and found is not None:
                     progress.is_kept = True
                 return found
@@ -89,7 +94,9 @@ class Connector(aiohttp.TCPConnector):
         if isinstance(protocol, KeptConnection):
             if protocol.holds_more:
                 self._close_talkers(key)
-            protocol.rest(functools.partial(self._close_talkers, key))
+            if protocol.when_unasked is None:
+                protocol.when_unasked = functools.partial(self._close_talkers, key)
+            protocol.rest(is_trusted=self._silences[key] >= _TRIALS)
         super()._release(key, protocol, should_close=should_close or key in self._talkers)
 
     def _close_talkers(self, key: ConnectionKey) -> None:

@@ -24,7 +24,7 @@ from aiohttp.client_proto import ResponseHandler
 
 from .reply_body import ReplyTooLarge
 
-#: What had arrived is not asked for one that was idle for less: no server ends it so soon.
+#: At one that was idle for less nobody looks: no server that is trusted ends it so soon.
 _BUSY_S = 0.01
 #: Bytes in a row of which nothing is part of a reply's body: heads, ends of chunks, empty blocks.
 _MOST_BARREN_BYTES = 1_048_576
@@ -36,10 +36,7 @@ _TOLD_IDLE = re.compile(r"(?:^|[\s,;])timeout=\"?(\d{1,9})", re.IGNORECASE)
 _ACKED = struct.Struct("120xQ")
 #: What a poll tells of a connection that the other side has ended or reset, or has spoken on.
 _STIRRED = sum(getattr(select, name, 0) for name in ("POLLIN", "POLLRDHUP", "POLLHUP"))
-
-
-def _nothing() -> None:
-    pass
+_SPOKEN = getattr(select, "POLLIN", -1)
 
 
 class KeptConnection(ResponseHandler):
@@ -53,7 +50,8 @@ class KeptConnection(ResponseHandler):
         self.is_unreached = False
         #: Whether it waits for a request, and what is called when something comes meanwhile.
         self.is_idle = False
-        self.when_unasked: Callable[[], None] = _nothing
+        self.when_unasked: Callable[[], None] | None = None
+        self._is_trusted = False
         #: Whether anything has come since somebody last set it to False.
         self.was_fed = False
         #: Bytes that had arrived when it was handed out again; None: not known, or it is new.
@@ -65,17 +63,25 @@ class KeptConnection(ResponseHandler):
 
     def hand_out_again(self, idle_s: float) -> bool:
         """Get ready for another request; False: it was idle for too long, ended, or spoke."""
-        is_usable = self.is_connected() and not self.should_close
-        if not is_usable or idle_s > self.idle_s or _has_stirred(self):
+        if not self.is_connected() or self.should_close or idle_s > self.idle_s:
             return False
-        self._arrived = None if idle_s < _BUSY_S else _arrived_bytes(self)
+        is_busy = idle_s < _BUSY_S
+        if not (is_busy and self._is_trusted) and _stirred(self):
+            return False
+        self._arrived = None if is_busy else _arrived_bytes(self)
         self._barren_bytes = 0
         self.is_idle = False
         return True
 
-    def rest(self, when_unasked: Callable[[], None]) -> None:
-        """Wait for a request; `when_unasked` is called when something comes before."""
-        self.is_idle, self.when_unasked = True, when_unasked
+    def rest(self, *, is_trusted: bool) -> None:
+        """Wait for a request.
+
+        Args:
+            is_trusted: whether the server was seen to say nothing then.
+        """
+        self.is_idle, self._is_trusted = True, is_trusted
+        if is_trusted:
+            return
         found, option = _socket_of(self), getattr(socket, "TCP_QUICKACK", None)
         if found is not None and option is not None:
             # Or what the server says next may wait at its side for the next request to go out.
@@ -89,9 +95,11 @@ class KeptConnection(ResponseHandler):
 
     def has_spoken_first(self) -> bool:
         """Return whether something came on a new one before anything was asked."""
-        is_plain = self.transport is not None and not self.transport.get_extra_info("sslcontext")
+        if self.when_unasked is not None or self.transport is None:
+            return False
         # Over TLS, servers send tickets by themselves.
-        return self.holds_more or (is_plain and _has_stirred(self))
+        is_plain = not self.transport.get_extra_info("sslcontext")
+        return self.holds_more or (is_plain and _stirred(self) == _SPOKEN)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless nobody asked for it or it brings nothing and has no end."""
@@ -102,7 +110,8 @@ class KeptConnection(ResponseHandler):
             self._count_barren(len(data))
             is_unasked = self.is_idle and self.holds_more
         if is_unasked:
-            self.when_unasked()
+            if self.when_unasked is not None:
+                self.when_unasked()
             self.close()
 
     def expire(self) -> None:
@@ -148,15 +157,16 @@ class KeptConnection(ResponseHandler):
         super().eof_received()
 
 
-def _has_stirred(connection: ResponseHandler) -> bool:
+def _stirred(connection: ResponseHandler) -> int:
+    """Return what a poll tells now; 0: nothing."""
     found = _socket_of(connection)
     if found is None or not _STIRRED:
-        return False
+        return 0
     with contextlib.suppress(OSError, ValueError):
         poll = select.poll()
         poll.register(found.fileno(), _STIRRED)
-        return bool(poll.poll(0))
-    return False
+        return next((events for _, events in poll.poll(0)), 0)
+    return 0
 
 
 def _arrived_bytes(connection: ResponseHandler) -> int | None:

@@ -46,6 +46,7 @@ class SendProgress:
         before = _PROGRESS.get()
         #: Whether it must not go out on a kept connection: the attempt before brought no reply.
         self.wants_fresh = before is not None and not before.is_whole
+        self.is_connected = False
         #: What carries it; None: it has no connection yet.
         self.connection: KeptConnection | None = None
         #: Whether that connection has carried others before it.
@@ -68,6 +69,9 @@ _PROGRESS: ContextVar[SendProgress | None] = ContextVar(
 
 def fault_of(exc: Exception, progress: SendProgress, *, route: str, request_id: str) -> SendFault:
     """Return what an error of aiohttp's says about a request."""
+    if isinstance(exc, asyncio.TimeoutError) and not progress.is_connected:
+        # The time for the whole ended first: it is raised further out, where no line is seen.
+        exc = NotConnected(exc)
     if isinstance(exc, NotConnected):
         told = f"cannot reach {route}: {_safe_text(exc.cause)}"
         return SendFault("unsent", _phase_before(exc.cause), told)
