@@ -25,7 +25,16 @@ from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
 from ..core.loop_calls import LoopCalls
-from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.records import (
+    MAX_REPLY_BYTES,
+    CallId,
+    Lease,
+    Need,
+    Outcome,
+    OutcomeKind,
+    RawReply,
+    Request,
+)
 from ..core.redaction import Redactor, Secret
 from ..core.text import counted, duration
 from ..costs.prices import KnownModel, PriceBook
@@ -66,6 +75,7 @@ class ApiQueue:
         rate_limit: float = 40_000.0,
         max_retries: int = 10,
         *,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
         transport: Transport | None = None,
         clock: Clock | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -82,6 +92,7 @@ class ApiQueue:
             rate_limit: tokens a minute.
             max_retries: re-sends of a request after an error response. A limit (429) is one,
                 unless the server says how long to wait: that is waited for.
+            max_reply_bytes: the largest response that is taken, unpacked.
             transport: what sends; None: HTTP to `url` with `headers`.
             clock: None: the system's.
             sleep: waits so many seconds.
@@ -114,7 +125,9 @@ class ApiQueue:
         secrets = {name: Secret(value, name) for name, value in headers.items()}
         self._is_counted = False
         self._transport: Callable[[], Transport]
-        self._transport = lambda: transport or EndpointTransport(url, secrets)
+        self._transport = lambda: (
+            transport or EndpointTransport(url, secrets, max_reply_bytes=max_reply_bytes)
+        )
         self._driver: CallDriver | None = None
         # An answer that was lost counts as an error like any other.
         policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)

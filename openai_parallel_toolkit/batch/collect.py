@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from ..calls.model_parameters import ModelParameters
 from ..calls.refusals import Clean
@@ -21,10 +22,13 @@ from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent
 from ..journal.batch_store import BatchStore
 from .batch_budget import BatchBudget
 from .judgement import OF_THE_KEY, UNCOUNTED, BatchEnd, judge_line, line_cost_usd
-from .service import ResultLine, line_url, read_result, request_line
+from .service import ResultLine, line_url, lines_in, read_result, request_line
 from .submit import Door
+from .surplus import Surplus
 
-_PAGE = 200
+#: Of a number that a journal can hold.
+_MOST_DIGITS = 18
+_PAGE, _PAGE_BYTES = 200, 16_000_000
 
 
 @dataclass(eq=False)
@@ -71,32 +75,36 @@ class CallLines(Door):
         return self._path(batch, "output"), self._path(batch, "error")
 
     def count_answers(self, batch: BatchRecord, paths: Sequence[str]) -> int:
-        results = (result for path in paths for page in _pages(path) for _, result in _read(page))
-        return sum(self._judge(batch, result)[1] is not None for result in results)
+        lines = (line for path in paths for page in _pages(path) for line in page)
+        ours = (one for one in map(read_result, lines) if one and attempt_of(one.custom_id))
+        return sum(self._judge(batch, result)[1] is not None for result in ours)
 
     async def take_in(
         self, batch: BatchRecord, end: BatchEnd, lease: Lease, paths: Sequence[str]
     ) -> Outcome | None:
-        blame = None
+        surplus, others = Surplus(), dict[int, LineEnd]()
         for path in paths:
             for lines in _pages(path):
-                results = dict(_read(lines))
-                known = self.store.find(batch, list(results))
-                found = ((known[n], results[n]) for n in results if n in known)
-                ends = [self._result(batch, *one, lease.azure_deployment) for one in found]
-                self._settle(batch, ends, lease)
-                against = (one.outcome for one in ends if one.outcome.kind in OF_THE_KEY)
-                blame = blame or next(against, None)
+                answers = self._answers(batch, lines, lease, surplus, others)
+                self._settle(batch, list(answers.values()), lease)
                 await asyncio.sleep(0)
+        for ends in _split(list(others.values())):
+            self._settle(batch, ends, lease)
+        against = (end.outcome for end in others.values() if end.outcome.kind in OF_THE_KEY)
+        blame = next(against, None)
         # By their place in the file, the lines that no result spoke of.
         pages = self.store.sent(batch)
         if end.refused:  # all together: after a crash in between, the numbers would be others
             pages = iter([list(itertools.chain.from_iterable(pages))])
-        numbers = itertools.count(1)
+        numbers, silent = itertools.count(1), 0
         for page in pages:
+            silent += len(page)
             outcomes = ((sent, end.refused.get(next(numbers), end.rest)) for sent in page)
             ends = [self._end(sent, outcome, is_last=end.is_last) for sent, outcome in outcomes]
             self._settle(batch, ends, lease)
+        if len(surplus.taken) + silent < batch.lines:  # an earlier process has begun
+            surplus.strangers = {name for name in surplus.strangers if attempt_of(name) is None}
+        surplus.tell(f"batch {batch.id}")
         return blame
 
     def clear(self, batch: BatchRecord) -> None:
@@ -109,6 +117,42 @@ class CallLines(Door):
         outcome = Outcome(kind=OutcomeKind.UNSENT, code="no_batch")
         for page in self.store.sent(batch):
             self.store.settle([self._end(sent, outcome) for sent in page])
+
+    def _answers(
+        self,
+        batch: BatchRecord,
+        lines: Sequence[bytes],
+        lease: Lease,
+        surplus: Surplus,
+        others: dict[int, LineEnd],
+    ) -> dict[int, LineEnd]:
+        """Return the first good answer to each attempt; the first word on others is `others`."""
+        results = list(filter(None, map(read_result, lines)))
+        ids = [attempt_of(result.custom_id) for result in results]
+        known = self.store.find(batch, [n for n in ids if n is not None])
+        answers: dict[int, LineEnd] = {}
+        for n, result in zip(ids, results, strict=True):
+            is_new, differs = surplus.is_new(result.custom_id), surplus.note(result)
+            sent = None if n is None else known.get(n)
+            if n is None or sent is None or n in answers:
+                if is_new:
+                    surplus.strangers.add(result.custom_id)
+                elif differs:
+                    surplus.cost_usd += self._cost_usd(batch, result, lease) or 0
+                continue
+            surplus.taken.add(n)
+            end = self._result(batch, sent, result, lease.azure_deployment)
+            if end.outcome.kind is OutcomeKind.OK:
+                answers[n] = end
+                others.pop(n, None)
+            elif n not in others or end.outcome.kind.is_answer > others[n].outcome.kind.is_answer:
+                others[n] = end
+        return answers
+
+    def _cost_usd(self, batch: BatchRecord, result: ResultLine, lease: Lease) -> Decimal | None:
+        usage = self._judge(batch, result)[0].usage
+        deployment = lease.azure_deployment
+        return line_cost_usd(self.context.prices, batch.model, result.body, usage, deployment)
 
     def _judge(self, batch: BatchRecord, result: ResultLine) -> tuple[Outcome, object | None]:
         wall_s = self.clock.wall_s()
@@ -165,7 +209,8 @@ def custom_id(attempt_id: int) -> str:
 def attempt_of(custom_id: str) -> int | None:
     """Return the attempt that a line stands for; None: it is none of ours."""
     head, _, number = custom_id.partition("-")
-    return int(number) if head == "attempt" and number.isdecimal() else None
+    is_ours = head == "attempt" and number.isdecimal() and len(number) <= _MOST_DIGITS
+    return int(number) if is_ours else None
 
 
 def _write(path: str, lines: Iterable[bytes]) -> None:
@@ -179,14 +224,17 @@ def _write(path: str, lines: Iterable[bytes]) -> None:
 
 
 def _pages(path: str) -> Iterator[list[bytes]]:
-    with open(path, "rb") as lines:
-        while page := list(itertools.islice(lines, _PAGE)):
-            yield page
+    """Yield some lines of a file at a time: not too many, and not too much."""
+    page: list[bytes] = []
+    with open(path, "rb") as file:
+        for line in lines_in(file):
+            page.append(line)
+            if len(page) == _PAGE or sum(map(len, page)) > _PAGE_BYTES:
+                yield page
+                page = []
+    if page:
+        yield page
 
 
-def _read(lines: Sequence[bytes]) -> Iterator[tuple[int, ResultLine]]:
-    for line in lines:
-        result = read_result(line)
-        attempt_id = None if result is None else attempt_of(result.custom_id)
-        if result is not None and attempt_id is not None:
-            yield attempt_id, result
+def _split(ends: Sequence[LineEnd]) -> Iterator[Sequence[LineEnd]]:
+    return (ends[start : start + _PAGE] for start in range(0, len(ends), _PAGE))

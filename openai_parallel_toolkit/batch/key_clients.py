@@ -18,7 +18,9 @@ class KeyClients:
         self.keys = keys
         self._journal = journal
         self._waiting = waiting
-        self._transport = HttpTransport(proxy=keys.settings.proxy)
+        self._transport = HttpTransport(
+            proxy=keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
+        )
         self._services: dict[str, BatchService] = {}
         #: Refusals because of which a key gets no more batches of a model, by (key, model).
         self._barred: dict[tuple[str, str], Outcome] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..core.records import Reply, Usage
@@ -190,7 +191,9 @@ def _text_of(content: Any) -> str:
         return _text_of(content["parts"])
     if {"type", "text"} & content.keys():
         return _part_text(content)
-    return json.dumps(content, ensure_ascii=False)  # JSON that the server has parsed already
+    with suppress(RecursionError):  # what could just be read may be too deep to be written
+        return json.dumps(content, ensure_ascii=False)  # JSON that the server has parsed already
+    return ""
 
 
 def _part_text(part: Any) -> str:

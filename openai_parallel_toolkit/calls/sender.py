@@ -41,7 +41,9 @@ class Sender:
     ) -> None:
         """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys."""
         self.keys = keys
-        transport = transport or default_transport(keys.settings.proxy)
+        transport = transport or default_transport(
+            keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
+        )
         self._loop = new_event_loop()
         self._calls = LoopCalls(self._loop)
         admission = Admission(keys, self._calls, limiter)

@@ -44,6 +44,7 @@ _WRITTEN = (
 _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
 #: More tokens than any request can have.
 _NONSENSE = 10**12
+_LONGEST_TIER = 100
 
 
 class _UnreadableError(ValueError):
@@ -56,7 +57,7 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     if usage is None:
         return None
     tier = raw.get("service_tier") or usage.get("service_tier")
-    tier = tier.strip().lower() if isinstance(tier, str) else None
+    tier = _tier(tier) if isinstance(tier, str) else None
     try:
         return _read(usage, tier, has_output=raw.get("object") != "list")
     except _UnreadableError:
@@ -82,6 +83,10 @@ def in_batch(usage: Usage | None) -> Usage | None:
         return None
     is_plain = (usage.service_tier or "") in {*STANDARD_TIERS, BATCH_TIER}
     return replace(usage, service_tier=BATCH_TIER if is_plain else UNSAID_TIER)
+
+
+def _tier(told: str) -> str:
+    return told[:_LONGEST_TIER].strip().lower().encode("ascii", "replace").decode()
 
 
 def _read(usage: Mapping[str, Any], tier: str | None, *, has_output: bool) -> Usage:

@@ -47,7 +47,9 @@ def check_keys(settings: Settings) -> list[Health]:
 
 
 async def _check_all(keys: APIKeyManager) -> list[Health]:
-    transport = HttpTransport(proxy=keys.settings.proxy)
+    transport = HttpTransport(
+        proxy=keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
+    )
     room = asyncio.Semaphore(_AT_ONCE)
 
     async def check(lease: Lease) -> Health:

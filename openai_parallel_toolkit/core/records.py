@@ -14,6 +14,8 @@ from .redaction import Secret
 #: For keys on Azure that name no version; a plain version, not a preview. Source:
 #: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
 AZURE_API_VERSION = "2024-10-21"
+#: The largest reply that is taken unless a setting says otherwise; unpacked.
+MAX_REPLY_BYTES = 64_000_000
 #: Headers that are kept with an answer.
 _KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai-version")
 

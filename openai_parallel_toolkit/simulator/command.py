@@ -31,7 +31,8 @@ paths:   GET /__ledger (?summary=1), GET and POST /__script (?append=1; a list o
          (missing in the list for so long), is_held (no line is answered), next (list of courses,
          for the next batches), always (course of all others). A course has: end (completed,
          failed, expired, cancelled), share (of lines answered before an early end), lost_share
-         (of answered lines that are in no file), strangers (lines that nobody asked for), code
+         (of answered lines that are in no file), strangers (lines that nobody asked for),
+         repeats (answered lines that come again, with another answer), code
          and message (of the failure), seconds:
            {{"next": [{{"end": "expired", "share": 0.3}}], "seconds": 5}}
 """

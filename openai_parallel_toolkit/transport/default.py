@@ -16,15 +16,18 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 
+from ..core.records import MAX_REPLY_BYTES
 from ..core.redaction import Secret
 from .base import Transport
 
 
-def default_transport(proxy: Secret | None = None) -> Transport:
+def default_transport(
+    proxy: Secret | None = None, *, max_reply_bytes: int = MAX_REPLY_BYTES
+) -> Transport:
     """Return the transport for real providers; `proxy` None: what the environment says."""
     from .http import HttpTransport
 
-    return HttpTransport(proxy=proxy)
+    return HttpTransport(proxy=proxy, max_reply_bytes=max_reply_bytes)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -24,12 +24,12 @@ from multidict import CIMultiDict
 
 from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
-from ..core.records import Lease, RawReply, Request
+from ..core.records import MAX_REPLY_BYTES, Lease, RawReply, Request
 from ..core.redaction import Secret
 from .base import IDLE_S, HttpExchange, SendFault, Upload
 from .connector import Connector
 from .proxies import Proxy, parse_proxy, proxy_for
-from .reply_body import MAX_REPLY_BYTES, read_body
+from .reply_body import read_body
 from .reply_deadline import ReplyDeadline
 from .send_progress import HEADER_BYTES, HEADERS, SendProgress, fault_of
 from .target import key_header, url_of
@@ -209,8 +209,14 @@ class EndpointTransport(HttpTransport):
     Bodies go out as they are.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, Secret]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, Secret],
+        *,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
+        super().__init__(max_reply_bytes=max_reply_bytes)
         self._url = url
         self._headers = dict(headers)
 

@@ -9,8 +9,6 @@ import aiohttp
 
 from ..core.filesystem import storage_error
 
-#: The largest reply that is taken unless a setting says otherwise; unpacked.
-MAX_REPLY_BYTES = 64_000_000
 #: What is read of a refusal: its status tells most.
 _REFUSAL_BYTES = 1_000_000
 _CHUNK_BYTES = 1_048_576

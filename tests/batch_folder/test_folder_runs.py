@@ -176,6 +176,14 @@ def test_answers_that_the_service_lost_are_asked_again_and_strangers_are_left_ou
     assert fixture.metadata("a.jsonl")["lines"]["strangers"] == 2
 
 
+def test_of_lines_that_come_twice_the_first_counts_and_it_is_told(fixture, sim, caplog):
+    sim.batch_controls.follow(BatchCourse(repeats=2))
+    fixture.put("a.jsonl", *[a_line(f"l{n}", f"text {n}") for n in range(4)])
+    assert fixture.run().lines_answered == 4
+    assert "Again" not in str(fixture.results("a.jsonl"))
+    assert "2 lines that came before, 2 of them with other words" in caplog.text
+
+
 @pytest.mark.parametrize(("code", "batches"), [("mismatched_model", 1), ("nobody_knows", 3)])
 def test_a_batch_that_fails_as_a_whole_goes_to_the_error_location_with_the_reason(
     fixture, sim, code, batches

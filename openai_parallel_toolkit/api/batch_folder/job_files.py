@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from urllib.parse import quote
 
-from ...batch.judgement import OF_THE_KEY, BatchEnd, judge_line
+from ...batch.judgement import OF_THE_KEY, BatchEnd, judge_line, line_cost_usd
 from ...batch.service import ResultLine
 from ...batch.service.check import AZURE_URLS, OPENAI_URLS, Finding, check_file
 from ...batch.submit import Door
+from ...batch.surplus import Surplus
 from ...batch.tracker import VANISHED
 from ...calls.refusals import Clean
 from ...core.errors import StorageError
@@ -102,8 +103,15 @@ class JobFiles(Door):
         if end.refused:
             lines = self._lines(job, job.lines_file)
             write_refused(lines, error_path, end.refused, is_more=error_path in paths)
-        outcomes = (self._judge(job, result)[0] for _, result in results_of(*paths))
-        return next((outcome for outcome in outcomes if outcome.kind in OF_THE_KEY), None)
+        surplus, blame = Surplus(), None
+        for _, result in results_of(*paths):
+            outcome, _ = self._judge(job, result)
+            if surplus.note(result) and outcome.usage is not None:
+                cost_usd = line_cost_usd(self.prices, job.model, result.body, outcome.usage)
+                surplus.cost_usd += cost_usd or 0
+            blame = blame or (outcome if outcome.kind in OF_THE_KEY else None)
+        surplus.tell(f"batch {batch.id} ({job.path})")
+        return blame
 
     def _judge(self, job: Job, result: ResultLine) -> tuple[Outcome, Reply | None]:
         path = job.url.removeprefix("/v1")

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, BinaryIO
 
 from ...batch.judgement import line_cost_usd
-from ...batch.service import ResultLine, read_result
+from ...batch.service import ResultLine, lines_in, read_result
 from ...calls.models import make_request
 from ...calls.responses import parse_object
 from ...calls.usage import read_usage
@@ -229,7 +229,7 @@ def results_of(*paths: str) -> Iterator[tuple[bytes, ResultLine]]:
     """Yield the lines of result files, those that are there, and what they say."""
     for path in paths:
         with suppress(FileNotFoundError), open(path, "rb") as file:
-            for line in file:
+            for line in lines_in(file):
                 result = read_result(line)
                 if result is not None:
                     yield line.rstrip(b"\r\n") + b"\n", result

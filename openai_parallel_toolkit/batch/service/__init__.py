@@ -13,6 +13,7 @@ from .objects import (
     RemoteFile,
     ResultLine,
     line_url,
+    lines_in,
     read_result,
     request_line,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Trouble",
     "asked_pause_s",
     "line_url",
+    "lines_in",
     "read_result",
     "request_line",
 ]

@@ -26,7 +26,7 @@ from ...core.redaction import Redactor
 from ...transport.base import HttpExchange, Method, SendFault, Upload
 from ...transport.http import HttpTransport
 from ..options import Waiting
-from .objects import RemoteBatch, RemoteFile, batch_from, file_from
+from .objects import RemoteBatch, RemoteFile, batch_from, file_from, lines_in
 
 _TIMEOUT_S = 60.0
 _FIRST_PAUSE_S = 1.0
@@ -230,7 +230,9 @@ class BatchService:
             reply = await self._transport.run(exchange, self.lease, timeout_s=_TIMEOUT_S)
             size_bytes = file.tell()
             file.seek(0)
-            if not _is_success(reply) or (size_bytes and parse_object(file.readline()) is None):
+            if not _is_success(reply) or (
+                size_bytes and parse_object(next(lines_in(file))) is None
+            ):
                 raise self._refusal(reply, exchange)
             return size_bytes
 

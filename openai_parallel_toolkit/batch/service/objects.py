@@ -7,15 +7,19 @@ https://learn.microsoft.com/azure/ai-services/openai/how-to/batch (read 2026-11)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, TypeGuard
 
 from ...calls.responses import parse_object
-from ...core.records import Lease
+from ...core.records import MAX_REPLY_BYTES, Lease
 from ...transport.target import is_azure
 
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+#: Characters of an id or a name, and the largest size, time or number of lines.
+_LONGEST_NAME, _LARGEST_COUNT = 1_000, 10**15
+#: Of a line that is too long, what is read at a time.
+_PIECE_BYTES = 1_048_576
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
@@ -101,35 +105,35 @@ class ResultLine:
 
 def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
     """Return the file that a reply describes; None: it describes none."""
-    if not _text(raw, "id"):
+    if not _name(raw, "id"):
         return None
     return RemoteFile(
-        id=_text(raw, "id"),
-        name=_text(raw, "filename"),
+        id=_name(raw, "id"),
+        name=_name(raw, "filename"),
         size_bytes=_count(raw, "bytes"),
-        status=_text(raw, "status"),
+        status=_name(raw, "status"),
         created_wall_s=float(_count(raw, "created_at")),
     )
 
 
 def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
     """Return the batch that a reply describes; None: it describes none."""
-    if not (_text(raw, "id") and _text(raw, "status")):
+    if not (_name(raw, "id") and _name(raw, "status")):
         return None
     counts, metadata, errors = (_object(raw, n) for n in ("request_counts", "metadata", "errors"))
     issues = errors.get("data")
     ends = [end for end in (_count(raw, name) for name in _ENDS) if end]
     return RemoteBatch(
-        id=_text(raw, "id"),
-        status=_text(raw, "status"),
-        endpoint=_text(raw, "endpoint"),
-        input_file_id=_text(raw, "input_file_id"),
-        output_file_id=_text(raw, "output_file_id") or None,
-        error_file_id=_text(raw, "error_file_id") or None,
+        id=_name(raw, "id"),
+        status=_name(raw, "status"),
+        endpoint=_name(raw, "endpoint"),
+        input_file_id=_name(raw, "input_file_id"),
+        output_file_id=_name(raw, "output_file_id") or None,
+        error_file_id=_name(raw, "error_file_id") or None,
         total=_count(counts, "total"),
         completed=_count(counts, "completed"),
         failed=_count(counts, "failed"),
-        metadata={name: value for name, value in metadata.items() if isinstance(value, str)},
+        metadata={name: value for name in metadata if (value := _name(metadata, name))},
         created_wall_s=float(_count(raw, "created_at")),
         ended_wall_s=float(ends[0]) if ends else None,
         errors=tuple(
@@ -161,17 +165,33 @@ def line_url(lease: Lease, path: str) -> str:
     return path if is_azure(lease) else f"/v1{path}"
 
 
+def lines_in(file: BinaryIO, most_bytes: int = MAX_REPLY_BYTES) -> Iterator[bytes]:
+    """Yield the lines of a file of results; one that is longer than `most_bytes` is empty."""
+    while line := file.readline(most_bytes):
+        is_cut = len(line) == most_bytes and not line.endswith(b"\n")
+        rest = line if is_cut else b""
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(_PIECE_BYTES)
+        yield b"" if is_cut else line
+
+
 def read_result(line: bytes) -> ResultLine | None:
     """Return what a line of an output or error file says; None: it is no such line."""
-    raw = parse_object(line)
-    if raw is None or not isinstance(raw.get("custom_id"), str):
+    try:
+        return _result_from(parse_object(line) or {})
+    except RecursionError:  # what could just be read may be too deep to be written
+        return None
+
+
+def _result_from(raw: Mapping[str, Any]) -> ResultLine | None:
+    if not _is_text(raw.get("custom_id")):
         return None
     response = _object(raw, "response")
     body, status = response.get("body"), response.get("status_code")
     code, message = _error_words(raw) or _error_words(body) or ("", "")
     return ResultLine(
         custom_id=raw["custom_id"],
-        status=status if isinstance(status, int) else None,
+        status=status if isinstance(status, int) and 100 <= status < 1000 else None,
         body=b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
         code=code,
         message=message,
@@ -191,9 +211,24 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(raw: Mapping[str, Any], name: str) -> int:
+def _name(raw: Mapping[str, Any], name: str) -> str:
+    """Return a text that can stand in a URL and a journal; "": there is none."""
     value = raw.get(name)
-    return int(value) if isinstance(value, int | float) else 0
+    return value if _is_text(value) and len(value) <= _LONGEST_NAME else ""
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Return whether it is a text without half characters."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _count(raw: Mapping[str, Any], name: str) -> int:
+    """Return a number that can be one; 0: it is none, not finite or beyond all sense."""
+    value = raw.get(name)
+    return int(value) if isinstance(value, int | float) and 0 <= value <= _LARGEST_COUNT else 0
 
 
 def _object(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:

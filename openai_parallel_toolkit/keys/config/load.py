@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
-from ...core.records import AZURE_API_VERSION
+from ...core.records import AZURE_API_VERSION, MAX_REPLY_BYTES
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
 from .fields import Field, Mistakes, Origin
@@ -22,7 +22,7 @@ from .keys import APIKey, GivenKey, read_keys
 logger = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
-_FIELDS = ("api_keys", "api_base", "proxy", "prices")
+_FIELDS = ("api_keys", "api_base", "proxy", "max_reply_bytes", "prices")
 DEFAULT_API_BASE = "https://api.openai.com/v1"
 #: USD per million tokens of a model, or of one of its service tiers.
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
@@ -42,6 +42,8 @@ class Settings:
     api_base: str = DEFAULT_API_BASE
     #: URL of a proxy, perhaps with a password; None: none is configured here.
     proxy: Secret | None = None
+    #: The largest reply that is taken, unpacked.
+    max_reply_bytes: int = MAX_REPLY_BYTES
     #: By model.
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     #: Where it comes from, for messages.
@@ -126,6 +128,7 @@ def _from_file(
         api_base=read("api_base", Field.api_base, "")
         or mistakes.read(partial(_env_base, variables), ""),
         proxy=read("proxy", lambda field: Secret(field.proxy(), "proxy"), proxy),
+        max_reply_bytes=read("max_reply_bytes", Field.whole_number, MAX_REPLY_BYTES),
         prices={
             model: mistakes.read(partial(_read_price, price), _FREE)
             for model, price in prices.items()

@@ -41,6 +41,8 @@ class BatchCourse:
     lost_share: float = 0.0
     #: Lines in the output file that nobody asked for.
     strangers: int = 0
+    #: Answered lines that stand in the output file again, with another answer.
+    repeats: int = 0
     #: Of the error with which it fails.
     code: str = "internal_error"
     #: Of the error with which it fails.
@@ -54,8 +56,8 @@ class BatchCourse:
         for name in ("share", "lost_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)!r}")
-        if self.strangers < 0 or (self.seconds or 0) < 0:
-            raise ValueError("strangers and seconds are not below 0")
+        if min(self.strangers, self.repeats, self.seconds or 0) < 0:
+            raise ValueError("strangers, repeats and seconds are not below 0")
 
 
 class BatchControls:

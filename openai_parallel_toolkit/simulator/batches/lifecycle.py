@@ -71,6 +71,10 @@ class BatchLifecycle:
                 for line in left
             ]
         good += [
+            line.replace(b'"content":"', b'"content":"Again: ', 1)
+            for line in good[: batch.course.repeats]
+        ]
+        good += [
             answer_line(batch.id, f"stranger-{number}", status=200, request_id="", body=b"{}")
             for number in range(batch.course.strangers)
         ]
