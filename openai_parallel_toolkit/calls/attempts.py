@@ -238,7 +238,7 @@ def _pause_s(
     kind = outcome.kind
     if kind is OutcomeKind.REJECTED:
         raise _failure(RequestRejected, "was refused", outcome, history)
-    if kind is OutcomeKind.UNSENT and outcome.status is not None:
+    if kind is OutcomeKind.UNSENT and outcome.status is not None and history.unsent:
         raise _failure(RequestFailed, "found no API", outcome, history)
     if kind is OutcomeKind.UNKNOWN:
         history.unknown += 1

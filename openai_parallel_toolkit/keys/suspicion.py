@@ -7,8 +7,8 @@ until one succeeds. There are three cases:
 1. One succeeds: the key is cleared.
 2. A second, different request is refused alike: the model, or the key, is at fault. What was on
    its way before the trial began is not counted, and what another key refused as well counts half.
-3. It was the base URL that was in doubt, and nothing there has ever spoken the API: a second,
-   different request that finds none puts the blame on the key's base URL.
+3. It was the base URL that was in doubt, and nothing there has ever spoken the API. One that
+   knows no such path is to blame at once; a web page may be a passing one, and is at second sight.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _BLAME = {
     Suspect.KEY: OutcomeKind.KEY_DEAD,
     Suspect.NOBODY: OutcomeKind.NOT_HERE,
 }
+_ADVICE = "check api_base (it usually ends in /v1)"
 #: From here on it may be a gateway that speaks.
 _SERVER_TROUBLE = 500
 
@@ -53,8 +54,8 @@ class Suspicions:
         self.open: dict[tuple[str, str], _Suspicion] = {}
         #: Base URLs at which something has spoken the API.
         self._apis: set[str] = set()
-        #: The first request that found none, by base URL.
-        self._silent: dict[str, str] = {}
+        #: Those at which a request found a web page.
+        self._silent: set[str] = set()
 
     def on_trial(self, key_name: str) -> set[str]:
         """Return the models that a key is on trial for; "": for all."""
@@ -113,9 +114,10 @@ class Suspicions:
         return found.is_enough
 
     def _no_api(self, lease: Lease, outcome: Outcome, *, has_other: bool) -> Outcome:
-        outcome = replace(outcome, code=f"no API at {lease.api_base}, check api_base")
-        first = self._silent.setdefault(lease.api_base, lease.need.request_hash)
-        if first != lease.need.request_hash:
+        outcome = replace(outcome, code=f"no API at {lease.api_base}, {_ADVICE}")
+        is_first = lease.api_base not in self._silent
+        self._silent.add(lease.api_base)
+        if outcome.kind is OutcomeKind.REJECTED or not is_first:
             return replace(outcome, kind=OutcomeKind.KEY_DEAD, suspect=None)
         is_asked_again = has_other and not lease.need.avoid
         suspect = outcome.suspect if is_asked_again else None

@@ -67,6 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="seconds before a reply; with SIGMA the median of a lognormal spread",
     )
     add("--seed", type=int, default=0, help="of answers, latency and faults")
+    add(
+        "--extra-parameters",
+        type=_names,
+        default=(),
+        metavar="NAME,...",
+        help="taken besides OpenAI's, as other servers do; * for any",
+    )
     add("--context", type=int, default=128_000, metavar="TOKENS")
     add(
         "--batch-seconds",
@@ -97,6 +104,7 @@ def simulator_from(arguments: argparse.Namespace) -> Simulator:
         latency=arguments.latency,
         faults=arguments.fault,
         context_tokens=arguments.context,
+        extra_parameters=arguments.extra_parameters,
         batch_seconds=arguments.batch_seconds,
         batch_window_s=arguments.batch_window,
         ledger_path=arguments.ledger,
@@ -118,6 +126,10 @@ def latency_from(text: str) -> Latency:
     """Return the latency of "0.2" or "0.2:0.5" (median and sigma), or raise ValueError."""
     median_s, _, sigma = text.partition(":")
     return Latency(float(median_s), float(sigma or 0))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _told(read: Callable[[str], object]) -> Callable[[str], object]:

@@ -11,6 +11,7 @@ from .environment import Environment
 from .faults import KINDS, SILENT, Fault, FaultScript, error_of, spoilt_completion, spoilt_reply
 from .http_messages import HttpReply
 from .ledger import Row
+from .parameters import unknown_parameters
 from .refusals import invalid
 
 #: What the ledger has of a completion besides its tokens.
@@ -67,6 +68,10 @@ def paid_request(
     model = fields.get("model", default_model)
     if not isinstance(model, str) or not model:
         raise invalid("you must provide a model parameter", param="model")
+    path = view.request.path.partition("#")[0]
+    refused = unknown_parameters(path, fields, environment.extra_parameters)
+    if refused is not None:
+        raise refused
     return PaidRequest(
         model=model,
         body=fields,

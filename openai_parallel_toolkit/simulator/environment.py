@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from .batches.controls import BatchControls, BatchLimits
@@ -32,3 +32,5 @@ class Environment:
     later: Callable[[float, Callable[[], None]], object]
     #: How models are billed, of USAGE_FORMS; those that are not here: as OpenAI's.
     usage_forms: Mapping[str, str] = field(default_factory=dict)
+    #: Parameters that are taken besides OpenAI's; "*": any.
+    extra_parameters: Collection[str] = ()

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from .batches.controls import BatchControls, BatchLimits
 from .environment import Environment
@@ -38,6 +38,8 @@ class Simulator:
         context_tokens: tokens that a prompt and its longest answer may have together.
         usage_forms: by model, how it is billed and how its replies tell it, of USAGE_FORMS; a model
             that is not here: as OpenAI does.
+        extra_parameters: names that bodies may have besides those of OpenAI's API, for other
+            servers with it, such as vLLM; "*": any.
         ledger_path: file to which each row is appended as a line of JSON; None: memory only.
         port: 0 takes a free one.
         batch_seconds: from a batch's creation to its end, if its lines take no longer.
@@ -61,6 +63,7 @@ class Simulator:
         faults: Sequence[Fault] = (),
         context_tokens: int = 128_000,
         usage_forms: Mapping[str, str] = _NO_FORMS,
+        extra_parameters: Collection[str] = (),
         ledger_path: str | None = None,
         port: int = 0,
         batch_seconds: float = 0.4,
@@ -93,6 +96,7 @@ class Simulator:
             seed=seed,
             context_tokens=context_tokens,
             usage_forms=usage_forms,
+            extra_parameters=extra_parameters,
             latency=latency if isinstance(latency, Latency) else Latency(latency),
             script=self.script,
             ledger=self.ledger,

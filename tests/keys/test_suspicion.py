@@ -205,12 +205,17 @@ def test_when_the_other_keys_die_meanwhile_it_is_told_why():
 # -- addresses -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nothing", [PAGE, NOWHERE])
-def test_an_address_without_an_api_is_given_up_at_the_second_request(nothing):
+@pytest.mark.parametrize(
+    ("nothing", "kinds"),
+    [(PAGE, (OutcomeKind.UNSENT, OutcomeKind.KEY_DEAD)), (NOWHERE, (OutcomeKind.KEY_DEAD,))],
+)
+@pytest.mark.parametrize("second", ["one", "two"])
+def test_an_address_without_an_api_is_given_up(nothing, kinds, second):
+    """At once where no such path is known; at the second web page, for the first may pass."""
     manager = manager_of(key("a", api_base="https://x.example"))
-    judged, _ = told(manager, "one", nothing)
-    assert (judged.kind, judged.suspect) == (OutcomeKind.UNSENT, None)
-    assert told(manager, "two", nothing)[0].kind is OutcomeKind.KEY_DEAD
+    for hash, kind in zip(("one", second), kinds, strict=False):
+        judged, _ = told(manager, hash, nothing)
+        assert (judged.kind, judged.suspect) == (kind, None)
     with pytest.raises(NoUsableKey, match=r"a: .*https://x\.example.*check api_base"):
         manager.lease(text("three"))
 

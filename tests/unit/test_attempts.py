@@ -188,7 +188,7 @@ def test_a_page_where_no_api_was_ever_seen_is_told_as_a_wrong_base_url_and_not_a
     with pytest.raises(RequestFailed, match="api_base") as caught:
         story.play()
     assert (caught.value.outcome, caught.value.maybe_billed) == (OutcomeKind.UNSENT, 0)
-    assert story.sends == 1
+    assert story.sends == 2  # it may have been a passing one
 
 
 def limited_alone(times):
