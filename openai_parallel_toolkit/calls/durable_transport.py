@@ -14,7 +14,7 @@ import openai
 from ..core.errors import RESPONSE_EXTENSION, RequestFailed, ToolkitError
 from ..core.records import AZURE_API_VERSION, OutcomeKind, RawReply, Request
 from ..transport.base import HttpExchange, SendFault
-from ..transport.openai_http import httpx
+from ..transport.openai_http import httpx, no_cookies
 from .client_replies import answered, passed_on, refused
 from .client_requests import read_client_request
 from .pending_call import CallContext, Keys
@@ -136,7 +136,7 @@ def client_over(
     transport: DurableTransport, *, azure: bool = False, **options: Any
 ) -> openai.OpenAI:
     """Return a client of the openai package that sends through `transport` and never retries."""
-    http = httpx.Client(transport=transport, trust_env=False)
+    http = httpx.Client(transport=transport, trust_env=False, cookies=no_cookies())
     if azure:
         return _AzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
     return _OpenAI(http_client=http, **{**_OPTIONS, **options})
@@ -146,7 +146,7 @@ def async_client_over(
     transport: AsyncDurableTransport, *, azure: bool = False, **options: Any
 ) -> openai.AsyncOpenAI:
     """Do what `client_over` does for async code."""
-    http = httpx.AsyncClient(transport=transport, trust_env=False)
+    http = httpx.AsyncClient(transport=transport, trust_env=False, cookies=no_cookies())
     if azure:
         return _AsyncAzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
     return _AsyncOpenAI(http_client=http, **{**_OPTIONS, **options})

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 
 from ..core.errors import ToolkitError, UsageError, error_behind
-from ..transport.openai_http import httpx
+from ..transport.openai_http import httpx, no_cookies
 from .durable_transport import PLACEHOLDER_KEY, DurableTransport
 from .pending_call import is_asked_here
 
@@ -31,7 +31,7 @@ class _ModuleTransport(DurableTransport):
 
     def __init__(self) -> None:
         super().__init__()
-        self._direct = openai.DefaultHttpxClient()
+        self._direct = openai.DefaultHttpxClient(cookies=no_cookies())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, durably if it is asked for a file or under our keys."""
@@ -66,7 +66,9 @@ def install() -> None:
                 "leave it unset, or write generate(self, client) and use that client"
             )
         openai.max_retries = 0
-        openai.http_client = _ModuleClient(transport=_ModuleTransport(), trust_env=False)
+        openai.http_client = _ModuleClient(
+            transport=_ModuleTransport(), trust_env=False, cookies=no_cookies()
+        )
         atexit.register(openai.http_client.close)
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core.errors import UsageError
-from ..core.records import Lease, Need, Outcome, OutcomeKind, Standing
+from ..core.records import Lease, Need, Outcome, OutcomeKind, Standing, Suspect
 from .circuit import Circuit, Outage, address_of
 from .config import APIKey
 from .key_state import KeyState
@@ -194,6 +194,10 @@ class Pool:
                 kind = OutcomeKind.NOT_HERE if state.dropped is None else OutcomeKind.KEY_DEAD
                 return replace(outcome, kind=kind, suspect=None)
             has_other = self.queues.can_ever_serve(replace(here, avoid=state.key.name))
+            if outcome.suspect is Suspect.ADDRESS:
+                base = state.key.api_base
+                elsewhere = (one for one in self.states.values() if one.key.api_base != base)
+                has_other = any(one.can_ever_serve(here) for one in elsewhere)
         newest_id = self.queues.last_id
         return self._suspicions.judged(lease, outcome, newest_id=newest_id, has_other=has_other)
 

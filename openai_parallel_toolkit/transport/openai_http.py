@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import openai
@@ -13,4 +14,9 @@ else:
     _BASE = openai.DefaultHttpxClient.__mro__[1]
     httpx = importlib.import_module(_BASE.__module__.partition(".")[0])
 
-__all__ = ["httpx"]
+__all__ = ["httpx", "no_cookies"]
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that takes none: what a server set for one key would go out under another."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
