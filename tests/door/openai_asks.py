@@ -22,7 +22,16 @@ class Answer(BaseModel):
 
 TOOL = {
     "type": "function",
-    "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
+    "function": {
+        "name": "look",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {},
+            "required": [],
+            "additionalProperties": False,
+        },
+    },
 }
 SIZES = {"dimensions": 3}
 
