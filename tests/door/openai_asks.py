@@ -194,12 +194,12 @@ OPENAI_DOORS = {
 }
 
 
-def asking(asks):
-    """Hooks that ask in all the ways, at a time: in an async hook if all of them are async."""
+def asking(asks, at_a_time=4):
+    """Hooks that ask in all the ways; in an async hook if all of them are async."""
 
     class Asks(Hooks):
         def process_data(self, data):
-            with CarryingPool(4) as pool:
+            with CarryingPool(at_a_time) as pool:
                 asked = {
                     name: pool.submit(_value, ask, f"{data}, {name}") for name, ask in asks.items()
                 }
@@ -207,8 +207,13 @@ def asking(asks):
 
     class AsyncAsks(Hooks):
         async def process_data(self, data):
-            values = [ask(f"{data}, {name}") for name, ask in asks.items()]
-            return dict(zip(asks, await asyncio.gather(*values), strict=True))
+            room = asyncio.Semaphore(at_a_time)
+
+            async def value(name):
+                async with room:
+                    return await asks[name](f"{data}, {name}")
+
+            return dict(zip(asks, await asyncio.gather(*map(value, asks)), strict=True))
 
     return AsyncAsks if all(map(inspect.iscoroutinefunction, asks.values())) else Asks
 

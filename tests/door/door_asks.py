@@ -1,10 +1,10 @@
-"""Ways of asking through libraries that are built on the openai package.
+"""Ways of asking through the openai package, and through libraries that are built on it.
 
 Each function imports its library, so that those who have it not can import this.
 """
 
 from door_fixture import MODEL, recording, user
-from openai_asks import Answer
+from openai_asks import OPENAI_DOORS, Answer
 
 from openai_parallel_toolkit import (
     AsyncDurableTransport,
@@ -231,8 +231,9 @@ def _llama_index(text):
     return str(OpenAI(MODEL, api_key="not used", http_client=http, max_retries=0).complete(text))
 
 
-#: By the library's module, functions of a text.
-LIBRARIES = {
+#: By the library's module, or another name for ways of the openai package, functions of a text.
+DOORS = {
+    **OPENAI_DOORS,
     "instructor": {
         "tools": _instructor(),
         "json": _instructor_json,
