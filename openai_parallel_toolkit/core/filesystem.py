@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from .errors import StorageError, ToolkitError, UnsafePath
 from .open_file_limit import is_out_of_room
 
+#: The disk is full, a quota is, or a file is as large as it may be.
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of the disk itself: the next file would fare no better.
-DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+DISK_ERRNOS = FULL_ERRNOS | {errno.EIO, errno.EROFS}
 #: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
 NETWORK_KINDS = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",

@@ -108,6 +108,7 @@ class RunSession:
 
     def _open(self, stack: ExitStack) -> None:
         self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
+        self.journal.on_trouble(self.stop.close)
         self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         stack.callback(self.keys.on_drop(self._remember_drop))
         #: What the calls of the run share.
@@ -143,11 +144,9 @@ class RunSession:
     # While work is under way
 
     def look(self) -> None:
-        """Stop the run when a signal came or the journal's disk refused."""
+        """Stop the run when a signal came; the journal stops it when its disk refuses."""
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
-        if self.journal.trouble is not None:
-            self.stop.close(self.journal.trouble)
 
     def is_grace_over(self) -> bool:
         """Whether the run is told to stop, and what is under way has had its time."""
