@@ -178,12 +178,19 @@ def storage_error(exc: OSError, path: str) -> StorageError:
     )
 
 
+def named_in(exc: OSError, otherwise: str) -> str:
+    """Return the path that an error names, the later one of two; else `otherwise`."""
+    name = exc.filename2 or exc.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes) else otherwise
+
+
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
+    """Raise an OSError as StorageError; `path` is told where the error names none."""
     try:
         yield
     except OSError as exc:
-        raise storage_error(exc, path) from exc
+        raise storage_error(exc, named_in(exc, path)) from exc
 
 
 def is_disk_trouble(error: BaseException) -> bool:
@@ -196,7 +203,7 @@ def is_disk_trouble(error: BaseException) -> bool:
 def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
     """Return an OSError as StorageError, and a ToolkitError as it is; anything else is raised."""
     if isinstance(error, OSError):
-        return storage_error(error, path)
+        return storage_error(error, named_in(error, path))
     if isinstance(error, ToolkitError):
         return error
     raise error
