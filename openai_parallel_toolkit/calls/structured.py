@@ -25,6 +25,7 @@ _FENCE = re.compile(r"(?:```|~~~)[ \t]*\w*\s*")
 _DECODER = json.JSONDecoder()
 #: Mistakes of an answer that its error tells.
 _MOST_TOLD = 3
+_MOST_OF_REASON = 500
 
 
 def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
@@ -216,4 +217,5 @@ def _reason(error: Exception) -> str:
     if mistakes is None:  # of the json module
         return f"not JSON ({error})" if isinstance(error, ValueError) else "nested too deeply"
     told = mistakes(include_input=False, include_url=False, include_context=False)[:_MOST_TOLD]
-    return "; ".join(f"{'.'.join(map(str, m['loc'])) or 'all'}: {m['msg']}" for m in told)
+    words = "; ".join(f"{'.'.join(map(str, m['loc'])) or 'all'}: {m['msg']}" for m in told)
+    return words[:_MOST_OF_REASON]

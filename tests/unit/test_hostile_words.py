@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
+from hostile import HOSTILE, SPELLINGS, cpu_s
 
 from openai_parallel_toolkit.batch.judgement import judge_line
 from openai_parallel_toolkit.batch.service import ResultLine
@@ -22,25 +19,6 @@ from openai_parallel_toolkit.core.redaction import Redactor, Secret, guarded_log
 KEY = "sk-proj-cAnary/0123+456789=abcdef"
 REDACTOR = Redactor([Secret(KEY, "key-1")])
 CHAT = "/chat/completions"
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "plain": str,
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "url": lambda text: quote(text, safe=""),
-    "json": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
-    "html": lambda text: html.escape("".join(f"&#x{ord(char):x};" for char in text)),
-    "upper case": str.upper,
-}
-HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2028\r\n2026-11-27 00:00:00 ERROR forged"
-
-
-def cpu_s(work: Callable[[], object]) -> float:
-    """Return the least CPU seconds of this thread in three goes: others' garbage is not counted."""
-    goes = []
-    for _ in range(3):
-        since_s = time.thread_time()
-        work()
-        goes.append(time.thread_time() - since_s)
-    return min(goes)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
