@@ -9,7 +9,6 @@ from openai_parallel_toolkit.cli.dispatch import dispatch
 
 if __name__ == "__main__":
     console.prepare()
-    statuses = []
-    for command in json.loads(Path(sys.argv[1]).read_text()):
-        statuses.append([" ".join(command), dispatch(command)])
+    commands = json.loads(Path(sys.argv[1]).read_text())
+    statuses = [[" ".join(one), dispatch(one)] for one in commands]
     Path(sys.argv[2]).write_text(json.dumps(statuses))

@@ -104,7 +104,7 @@ class EchoFixture:
         """
         found = []
         wanted = {form: key for key in self.keys for form in forms(key)}
-        configs = {path for path in self.root.glob("*.config")}
+        configs = set(self.root.glob("*.config"))
         for path in self.root.rglob("*"):
             texts = {"its name": os.fsencode(path)}
             if path.is_file() and path not in configs:

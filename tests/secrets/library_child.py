@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import pickle
-import sys
 import traceback
 from contextlib import closing
 
@@ -11,8 +10,8 @@ from echo_server import SCENARIOS, prompt
 from hostile import SPELLINGS
 
 from openai_parallel_toolkit import (
-    ApiQueue,
     APIKeyManager,
+    ApiQueue,
     APIRequester,
     Gpt35Turbo,
     OpenAIModel,
