@@ -29,7 +29,7 @@ _KINDS = {
 }
 #: What examples and templates put where a key belongs.
 _PLACEHOLDER = re.compile(
-    r"<.*>|\.\.\.|…|not-a-key|^(?:sk-)?[x*]{3,}$|^(?:sk-)?your[-_ ]?|^(?:api[-_ ]?)?key$",
+    r"<[^<>]*>|\.\.\.|…|not-a-key|^(?:sk-)?[x*]{3,}$|^(?:sk-)?your[-_ ]?|^(?:api[-_ ]?)?key$",
     re.IGNORECASE,
 )
 
