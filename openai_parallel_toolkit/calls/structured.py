@@ -26,6 +26,8 @@ _DECODER = json.JSONDecoder()
 #: Mistakes of an answer that its error tells.
 _MOST_TOLD = 3
 _MOST_OF_REASON = 500
+#: In a longer text no JSON is looked for.
+_MOST_JSON_CHARS = 4_000_000
 
 
 def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
@@ -121,7 +123,7 @@ def json_part(text: str) -> str:
 
     What is JSON already is returned as it is, and so is what has fences around several.
     """
-    if _is_json(text):
+    if _is_json(text) or len(text) > _MOST_JSON_CHARS:
         return text
     said = _THOUGHTS.sub("", text, count=1).strip()
     found = list(_fenced(said))

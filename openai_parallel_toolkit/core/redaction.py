@@ -201,14 +201,15 @@ def _spellings(value: str) -> Iterator[_Spelling]:
             yield shown._replace(text=shown.text.translate(_URL_SAFE))
 
 
-_CARELESS_LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
+_PACKAGE = __package__.partition(".")[0]
+_GUARDED_LOGGERS = (_PACKAGE, "openai", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
 @contextlib.contextmanager
 def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
     """Clean what this package and the HTTP libraries log, and append it to `log_file` if given."""
-    package = logging.getLogger(__package__.partition(".")[0])
-    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _CARELESS_LOGGERS]
+    package = logging.getLogger(_PACKAGE)
+    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _GUARDED_LOGGERS]
     guarded = [logging.getLogger(name) for name in names]
     for logger in guarded:
         logger.addFilter(redactor)
@@ -217,7 +218,7 @@ def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
     if log_file is not None:
         handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        handler.addFilter(redactor)
+        handler.addFilter(redactor)  # some loggers are made later
         package.setLevel(min(package.getEffectiveLevel(), logging.INFO))
         package.addHandler(handler)
     try:

@@ -14,7 +14,7 @@ import re
 import threading
 from urllib.parse import urlsplit
 
-from hostile import SPELLINGS
+from hostile import HOSTILE, SPELLINGS
 
 #: Fields of an error in which something may be told.
 NAMES = ("code", "type", "message", "param", "status", "reason", "detail", "innererror", "metadata")
@@ -110,7 +110,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         key = (self.headers.get("authorization") or "").removeprefix("Bearer ")
         self.given.keys.add(key)
         asked = dict(re.findall(r"(how|spell)=(\w+)", body))
-        shown = SPELLINGS[asked.get("spell", spelling)](key)
+        spelling = asked.get("spell", spelling)
+        shown = HOSTILE if spelling == "hostile" else SPELLINGS[spelling](key)
         if mode.isdecimal():
             return self._say(int(mode), {"error": error_of(shown)}, shown)
         if path[0] in ("files", "batches"):
@@ -126,6 +127,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _say(self, status, body, shown, *, length=None):
         raw = (body if isinstance(body, str) else json.dumps(body)).encode()
+        shown = shown if shown.isprintable() else "plain"
         self.send_response(status, shown)
         kind = "text/html" if raw.startswith(b"<") else "application/json"
         self.send_header("content-type", f"{kind}; charset=utf-8; key={shown}")
