@@ -113,7 +113,7 @@ def _judged(raw: RawReply) -> None:
 
 
 def read_batch(body: bytes) -> None:
-    remote = batch_from(parse_object(body) or {})
+    remote = batch_from(parse_object(body) or {}, str)
     if remote is not None:
         can_be_kept(ended_batch(remote, 1, clean=str).rest)
         quote(f"{remote.id}{remote.output_file_id}{remote.error_file_id}")
@@ -121,7 +121,7 @@ def read_batch(body: bytes) -> None:
 
 
 def read_file(body: bytes) -> None:
-    file = file_from(parse_object(body) or {})
+    file = file_from(parse_object(body) or {}, str)
     if file is not None:
         quote(file.id)
         can_be_kept(file)
@@ -182,12 +182,12 @@ def test_an_answer_whose_probabilities_are_no_numbers_is_an_answer() -> None:
 def test_numbers_without_sense_in_a_batch_are_not_there() -> None:
     text = json.dumps({**BATCH, "created_at": "@@", "request_counts": {"total": "@@"}})
     for value in ("NaN", "Infinity", "1e999", "1" + "0" * 400):
-        remote = batch_from(parse_object(text.replace('"@@"', value).encode()) or {})
+        remote = batch_from(parse_object(text.replace('"@@"', value).encode()) or {}, str)
         assert remote is not None
         assert (remote.total, remote.created_wall_s) == (0, 0.0)
 
 
 @pytest.mark.parametrize("bad_id", ["\ud800", "x" * 5_000, ""])
 def test_what_has_no_usable_id_is_no_batch_and_no_file(bad_id: str) -> None:
-    assert batch_from({**BATCH, "id": bad_id}) is None
-    assert file_from({**FILE, "id": bad_id}) is None
+    assert batch_from({**BATCH, "id": bad_id}, str) is None
+    assert file_from({**FILE, "id": bad_id}, str) is None

@@ -19,6 +19,11 @@ CHAT = {
 }
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+
 class Provider:
     """What is asked of it, and under which key."""
 
@@ -34,8 +39,8 @@ class Provider:
 
 
 @contextlib.contextmanager
-def provider(answer):
-    """Start a Provider that ends with the block."""
+def provider(answer, gets=None):
+    """Start a Provider that ends with the block; `gets` is what it answers to each GET."""
     given = Provider(answer)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -47,7 +52,12 @@ def provider(answer):
             key = self.headers.get("authorization", "").removeprefix("Bearer ")
             body = self.rfile.read(length).decode()
             given.seen.append((key, body))
-            status, told = given.answer(key, body)
+            self.say(*given.answer(key, body))
+
+        def do_GET(self):
+            self.say(200, gets or {"object": "list", "data": []})
+
+        def say(self, status, told):
             kind = "text/html" if isinstance(told, str) else "application/json"
             raw = (told if isinstance(told, str) else json.dumps(told)).encode()
             self.send_response(status)
@@ -59,8 +69,7 @@ def provider(answer):
         def log_message(self, *args):
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         given.url = f"http://127.0.0.1:{server.server_address[1]}/v1"

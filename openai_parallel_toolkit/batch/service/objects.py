@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeGuard
 
+from ...calls.refusals import Clean
 from ...calls.responses import parse_object
 from ...core.records import MAX_REPLY_BYTES, Lease
+from ...core.redaction import safe_words
 from ...transport.target import is_azure
 
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
@@ -20,6 +22,7 @@ _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _LONGEST_NAME, _LARGEST_COUNT = 1_000, 10**15
 #: Of a line that is too long, what is read at a time.
 _PIECE_BYTES = 1_048_576
+_LONGEST_ID = 500
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
@@ -103,12 +106,12 @@ class ResultLine:
     request_id: str = ""
 
 
-def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
+def file_from(raw: Mapping[str, Any], clean: Clean) -> RemoteFile | None:
     """Return the file that a reply describes; None: it describes none."""
-    if not _name(raw, "id"):
+    if not _id(raw, "id", clean):
         return None
     return RemoteFile(
-        id=_name(raw, "id"),
+        id=_id(raw, "id", clean),
         name=_name(raw, "filename"),
         size_bytes=_count(raw, "bytes"),
         status=_name(raw, "status"),
@@ -116,20 +119,23 @@ def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
     )
 
 
-def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
-    """Return the batch that a reply describes; None: it describes none."""
-    if not (_name(raw, "id") and _name(raw, "status")):
+def batch_from(raw: Mapping[str, Any], clean: Clean) -> RemoteBatch | None:
+    """Return the batch that a reply describes; None: it describes none.
+
+    An id of a file that cannot be one, by `_id`, counts as not told.
+    """
+    if not (_id(raw, "id", clean) and _name(raw, "status")):
         return None
     counts, metadata, errors = (_object(raw, n) for n in ("request_counts", "metadata", "errors"))
     issues = errors.get("data")
     ends = [end for end in (_count(raw, name) for name in _ENDS) if end]
     return RemoteBatch(
-        id=_name(raw, "id"),
+        id=_id(raw, "id", clean),
         status=_name(raw, "status"),
         endpoint=_name(raw, "endpoint"),
-        input_file_id=_name(raw, "input_file_id"),
-        output_file_id=_name(raw, "output_file_id") or None,
-        error_file_id=_name(raw, "error_file_id") or None,
+        input_file_id=_id(raw, "input_file_id", clean),
+        output_file_id=_id(raw, "output_file_id", clean) or None,
+        error_file_id=_id(raw, "error_file_id", clean) or None,
         total=_count(counts, "total"),
         completed=_count(counts, "completed"),
         failed=_count(counts, "failed"),
@@ -209,6 +215,12 @@ def _error_words(raw: Any) -> tuple[str, str] | None:
 def _text(raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _id(raw: Mapping[str, Any], name: str, clean: Clean) -> str:
+    """Return an id, which is kept and shown; "": none, or one that holds a secret or is no word."""
+    text = _text(raw, name)
+    return text if text.isprintable() and safe_words(text, clean, _LONGEST_ID) == text else ""
 
 
 def _name(raw: Mapping[str, Any], name: str) -> str:
