@@ -27,7 +27,7 @@ from .send_progress import NotConnected, SendProgress, SpokeFirst
 
 #: What a server says right after a reply is seen when the connection has rested for so long; it is
 #: waited for before so many of its connections are used again, and then it is trusted.
-_SETTLE_S, _TRIALS = 0.004, 16
+_SETTLE_S, _TRIALS = 0.004, 8
 
 
 class Connector(aiohttp.TCPConnector):
