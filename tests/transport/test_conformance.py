@@ -530,7 +530,8 @@ def test_after_a_reset_the_next_attempt_of_a_call_takes_a_fresh_connection(sende
     with Remembering() as server:
         assert sender.loop.run_until_complete(send_all(sender, server.base, 3)) == [200] * 3
         server.forgotten = 3
-        assert sender.loop.run_until_complete(call(server.base)) == 200
+        ending = contextvars.Context().run(sender.loop.run_until_complete, call(server.base))
+        assert ending == 200
         assert server.seen[-1] == server.accepted == 4
 
 

@@ -169,7 +169,7 @@ def test_many_replies_of_one_size_on_one_connection_are_taken(
             await transport.close()
 
     with RawServer(play) as server:
-        replies = loop.run_until_complete(forty(server.base))
+        replies = contextvars.Context().run(loop.run_until_complete, forty(server.base))
         assert [getattr(reply, "status", reply) for reply in replies] == [200] * 40
         assert server.accepted == 1
 
@@ -240,9 +240,12 @@ def test_an_unasked_reply_is_never_taken_for_the_next_calls(
     speak: Callable[[Connection, bytes], None],
     gap_s: float,
 ) -> None:
+    spoken = []
+
     def play(connection: Connection) -> None:
         while request := connection.read():
             speak(connection, http_reply(request[2]))
+            spoken.append(request)
 
     async def twenty(base: str) -> list[bytes]:
         transport, bodies = HttpTransport(idle_s=60), []
@@ -251,7 +254,9 @@ def test_an_unasked_reply_is_never_taken_for_the_next_calls(
             assert isinstance(reply, RawReply)
             bodies.append(json.loads(reply.body)["n"])
             # One that comes when the next request is out is like any other.
-            await asyncio.sleep(0.01 if speak is _extra_late else gap_s)
+            while speak in LATER and len(spoken) <= n:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(gap_s)
         await transport.close()
         return bodies
 
