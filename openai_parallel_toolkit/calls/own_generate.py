@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import os
@@ -62,10 +61,7 @@ class GenerateCall:
 
     async def ask_async(self) -> Reply:
         """Do what `ask` does without blocking the event loop."""
-        loop_calls = self.context.sender.loop_calls_to(asyncio.get_running_loop())
-        future, deliver = loop_calls.future()
-        self.start(deliver)
-        return self.context.received(await future)
+        return self.context.received(await self.context.wait_async(self.start))
 
     def start(self, deliver: Deliver) -> None:
         """Have `deliver` get what comes of it, from a thread of its own in this context.

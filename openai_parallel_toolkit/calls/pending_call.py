@@ -6,13 +6,20 @@ import asyncio
 import dataclasses
 import os
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer
+from ..core.errors import (
+    HookUnwound,
+    IncompleteAnswer,
+    InvalidAnswer,
+    RunStopping,
+    UsageError,
+)
 from ..core.records import CallId, RawReply, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
 from ..keys.config.keys import GivenKey
@@ -26,6 +33,10 @@ from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
 
 Keys = APIKeyManager | Sequence[GivenKey]
+_Result = TypeVar("_Result")
+_CLOSED = (
+    "the key manager was closed while an answer was on its way, which may be billed; make a new one"
+)
 _current: ContextVar[CallContext | None] = ContextVar("current_call_context", default=None)
 
 
@@ -154,25 +165,12 @@ class CallContext:
     def ask(self, call: PendingCall) -> Reply:
         """Return the reply to a call, blocking."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
-        replayed = self._replay(call)
-        if replayed is not None:
-            return replayed
-        answered: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
-        with self.file_calls.in_call():
-            self._submit(call, answered.put)
-            result = answered.get()
-        return self.received(result)
+        return self._replay(call) or self.received(self._wait(partial(self._submit, call)))
 
     async def ask_async(self, call: PendingCall) -> Reply:
         """Return the reply to a call without blocking the event loop."""
-        replayed = self._replay(call)
-        if replayed is not None:
-            return replayed
-        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
-        with self.file_calls.in_call():
-            self._submit(call, deliver)
-            result = await future
-        return self.received(result)
+        kept = self._replay(call)
+        return kept or self.received(await self.wait_async(partial(self._submit, call)))
 
     def start(self, call: PendingCall, deliver: Deliver) -> None:
         """Have `deliver` get what comes of a call, now or later, and return."""
@@ -186,30 +184,44 @@ class CallContext:
         else:
             self._submit(call, deliver)
 
-    def received(self, result: Reply | BaseException) -> Reply:
-        """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
-        return self.file_calls.received(result, self.run_context.budget)
-
     def exchange(self, exchange: HttpExchange) -> RawReply:
         """Return the reply to what is not kept, blocking."""
         self.file_calls.refuse_on_own_loop("the async client")
-        ended: queue.SimpleQueue[RawReply | BaseException] = queue.SimpleQueue()
+        return self._passed_on(self._wait(partial(self._pass_on, exchange)))
+
+    async def exchange_async(self, exchange: HttpExchange) -> RawReply:
+        """Return the reply to what is not kept without blocking the event loop."""
+        return self._passed_on(await self.wait_async(partial(self._pass_on, exchange)))
+
+    def received(self, result: Reply | BaseException) -> Reply:
+        """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
+        return self.file_calls.received(self._explained(result), self.run_context.budget)
+
+    async def wait_async(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
+        """Return what is delivered by what `begin` begins, without blocking the event loop."""
+        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
-            self.sender.pass_on(exchange, self.run_context, ended.put)
-            result = ended.get()
+            begin(deliver)
+            return await future
+
+    def _wait(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
+        """Do what `wait_async` does, blocking."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self.file_calls.in_call():
+            begin(ended.put)
+            return ended.get()
+
+    def _passed_on(self, result: RawReply | BaseException) -> RawReply:
+        result = self._explained(result)
         if isinstance(result, BaseException):
             raise result
         return result
 
-    async def exchange_async(self, exchange: HttpExchange) -> RawReply:
-        """Return the reply to what is not kept without blocking the event loop."""
-        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
-        with self.file_calls.in_call():
-            self.sender.pass_on(exchange, self.run_context, deliver)
-            result: RawReply | BaseException = await future
-        if isinstance(result, BaseException):
-            raise result
-        return result
+    def _explained(self, result: _Result) -> _Result | UsageError:
+        """Return what came, or, where no run is there to be stopped, why it did not."""
+        stop = self.run_context.stop
+        is_closed = isinstance(result, RunStopping) and not (self.file_calls.path or stop.reason)
+        return UsageError(_CLOSED) if is_closed else result
 
     def _replay(self, call: PendingCall) -> Reply | None:
         """Return the kept answer to a call; one to be bought anew is passed over."""
@@ -219,6 +231,9 @@ class CallContext:
             if not (is_bad and self.file_calls.renews):
                 return reply
             call.next_try()
+
+    def _pass_on(self, exchange: HttpExchange, deliver: Callable[[Any], object]) -> None:
+        self.sender.pass_on(exchange, self.run_context, deliver)
 
     def _submit(self, call: PendingCall, deliver: Deliver) -> None:
         submitted = SubmittedCall(request=call.request, id=call.id, context=self.run_context)

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from calls_fixture import Hooks
+from toolkit_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,
