@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import (
@@ -20,7 +21,7 @@ from ..core.errors import (
     StorageError,
     UsageError,
 )
-from ..core.records import CallId, Reply, Request
+from ..core.records import CallId, RawReply, Reply, Request
 from ..costs.budget import Budget
 from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
@@ -28,6 +29,8 @@ from .run_context import RunContext
 from .sender import Sender
 from .usage import read_usage, served
 
+#: What comes of what was asked: a reply, read or as it came.
+Came = TypeVar("Came", Reply, RawReply)
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
 #: The calls of the file that the running code works on; None: it works on no file.
@@ -127,7 +130,7 @@ class FileCalls:
         with self._lock:
             return any(hash.startswith(beginning) for hash in self._asked)
 
-    def received(self, result: Reply | BaseException, budget: Budget | None) -> Reply:
+    def received(self, result: Came | BaseException, budget: Budget | None) -> Came:
         """Hand on a reply, or raise what came instead of one.
 
         In a file's hooks, what stops the whole run stops it now and unwinds the hooks, so that a

@@ -47,21 +47,19 @@ class GenerateCall:
 
             openai_module.install()
             try:
-                return _as_reply(self._generate())
+                return _as_reply(self.model.generate(*self._arguments()))
             except StopIteration as exc:  # no future can carry it
                 raise RuntimeError("generate raised StopIteration") from exc
             except Exception as exc:
                 partial = openai_module.answer_in(exc)
-                if partial is not None:
-                    return _as_reply(partial)
-                error = openai_module.explain(exc)
-                if error is None:
+                if partial is None:
                     raise
-                raise error from exc
+                return _as_reply(partial)
 
     async def ask_async(self) -> Reply:
         """Do what `ask` does without blocking the event loop."""
-        return self.context.received(await self.context.wait_async(self.start))
+        reply: Reply = await self.context.wait_async(self.start)
+        return reply
 
     def start(self, deliver: Deliver) -> None:
         """Have `deliver` get what comes of it, from a thread of its own in this context.
@@ -76,15 +74,13 @@ class GenerateCall:
         self.value = _value(reply, allow_incomplete=policy.allow_incomplete)
         return True
 
-    def _generate(self) -> Any:
+    def _arguments(self) -> list[Any]:
         from .durable_transport import DurableTransport, client_over
 
         if not wants_client(self.model):
-            return self.model.generate()
-        client = self.context.sender.resource(
-            "generate's client", lambda: client_over(DurableTransport())
-        )
-        return self.model.generate(client)
+            return []
+        make = functools.partial(client_over, DurableTransport())
+        return [self.context.sender.resource("generate's client", make)]
 
     def _end(self, deliver: Deliver) -> None:
         try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.errors import (
     HookUnwound,
@@ -25,7 +25,7 @@ from ..keys import APIKeyManager, default_manager, manager_of
 from ..keys.config.keys import GivenKey
 from ..transport.base import HttpExchange
 from .call_cache import CallCache
-from .file_calls import FileCalls, current_file_calls
+from .file_calls import Came, FileCalls, current_file_calls
 from .models import PayloadModel, request_of
 from .open_runs import OpenRun, outside_files
 from .refusals import Clean
@@ -33,10 +33,6 @@ from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
 
 Keys = APIKeyManager | Sequence[GivenKey]
-_Result = TypeVar("_Result")
-_CLOSED = (
-    "the key manager was closed while an answer was on its way, which may be billed; make a new one"
-)
 _current: ContextVar[CallContext | None] = ContextVar("current_call_context", default=None)
 
 
@@ -165,12 +161,11 @@ class CallContext:
     def ask(self, call: PendingCall) -> Reply:
         """Return the reply to a call, blocking."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
-        return self._replay(call) or self.received(self._wait(partial(self._submit, call)))
+        return self._replay(call) or self._wait(partial(self._submit, call))
 
     async def ask_async(self, call: PendingCall) -> Reply:
         """Return the reply to a call without blocking the event loop."""
-        kept = self._replay(call)
-        return kept or self.received(await self.wait_async(partial(self._submit, call)))
+        return self._replay(call) or await self.wait_async(partial(self._submit, call))
 
     def start(self, call: PendingCall, deliver: Deliver) -> None:
         """Have `deliver` get what comes of a call, now or later, and return."""
@@ -184,44 +179,46 @@ class CallContext:
         else:
             self._submit(call, deliver)
 
-    def exchange(self, exchange: HttpExchange) -> RawReply:
-        """Return the reply to what is not kept, blocking."""
+    def send(self, asked: Request | HttpExchange) -> Reply | RawReply:
+        """Return the reply to what a client of the user's own sends, blocking."""
+        if isinstance(asked, Request):
+            return self.ask(self.pending(asked))
         self.file_calls.refuse_on_own_loop("the async client")
-        return self._passed_on(self._wait(partial(self._pass_on, exchange)))
+        reply: RawReply = self._wait(partial(self._pass_on, asked))
+        return reply
 
-    async def exchange_async(self, exchange: HttpExchange) -> RawReply:
-        """Return the reply to what is not kept without blocking the event loop."""
-        return self._passed_on(await self.wait_async(partial(self._pass_on, exchange)))
-
-    def received(self, result: Reply | BaseException) -> Reply:
-        """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
-        return self.file_calls.received(self._explained(result), self.run_context.budget)
+    async def send_async(self, asked: Request | HttpExchange) -> Reply | RawReply:
+        """Do what `send` does without blocking the event loop."""
+        if isinstance(asked, Request):
+            return await self.ask_async(self.pending(asked))
+        reply: RawReply = await self.wait_async(partial(self._pass_on, asked))
+        return reply
 
     async def wait_async(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
         """Return what is delivered by what `begin` begins, without blocking the event loop."""
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
             begin(deliver)
-            return await future
+            result = await future
+        return self.received(result)
+
+    def received(self, result: Came | BaseException) -> Came:
+        """Hand on a reply, or raise what came instead; see `FileCalls.received`."""
+        has_run = self.file_calls.path or self.run_context.stop.reason is not None
+        if isinstance(result, RunStopping) and not has_run:
+            raise UsageError(
+                "the key manager was closed while an answer was on its way, which may be billed; "
+                "make a new one"
+            )
+        return self.file_calls.received(result, self.run_context.budget)
 
     def _wait(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
         """Do what `wait_async` does, blocking."""
         ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self.file_calls.in_call():
             begin(ended.put)
-            return ended.get()
-
-    def _passed_on(self, result: RawReply | BaseException) -> RawReply:
-        result = self._explained(result)
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    def _explained(self, result: _Result) -> _Result | UsageError:
-        """Return what came, or, where no run is there to be stopped, why it did not."""
-        stop = self.run_context.stop
-        is_closed = isinstance(result, RunStopping) and not (self.file_calls.path or stop.reason)
-        return UsageError(_CLOSED) if is_closed else result
+            result = ended.get()
+        return self.received(result)
 
     def _replay(self, call: PendingCall) -> Reply | None:
         """Return the kept answer to a call; one to be bought anew is passed over."""

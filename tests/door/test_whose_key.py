@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from contextlib import closing
 
@@ -160,3 +161,13 @@ def test_a_requester_that_was_closed_says_so_each_time(door):
         with pytest.raises(UsageError, match="closed"):
             api.get_response(user("second"))
     assert sim.ledger.hits() == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions came with Python 3.11")
+def test_a_refusal_by_a_client_says_in_the_toolkits_words_what_to_mend(door):
+    sim = door.simulate()
+    key = {"key": sim.keys[0].secret, "api_base": sim.url.removesuffix("/v1")}
+    with closing(APIKeyManager([key])) as keys, pytest.raises(openai.NotFoundError) as caught:
+        chat(openai_client(keys), "text")
+    (note,) = caught.value.__notes__
+    assert "check api_base: it usually ends in /v1" in note
