@@ -102,6 +102,13 @@ def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signatu
     ]
 
 
+def test_an_item_that_ends_up_as_the_model_is_told_as_that(fixture):
+    sim = fixture.simulate()
+    with pytest.raises(UsageError, match="its model is of type float"):
+        multi_process_one([("p", "c", 0.5)], Gpt35Turbo, keys=fixture.keys(sim), temperature=0.7)
+    assert sim.ledger.hits() == 0
+
+
 @pytest.mark.parametrize("name", ["prompt", "content"])
 def test_what_is_given_by_position_and_by_name_is_told_by_its_name(fixture, name):
     sim = fixture.simulate()
