@@ -24,8 +24,8 @@ def given_back(came: Reply | RawReply, asked: Request | HttpExchange, clean: Cle
         clean: takes secrets out of the words of a refusal.
     """
     if isinstance(came, RawReply):
-        came = came.cleaned(clean) if came.status >= 400 else came
-        return RawReply(status=came.status, headers=_final(came.kept_headers), body=came.body)
+        shown = came.as_refusal(clean) if came.status >= 400 else came.as_kept(clean)
+        return RawReply(status=shown.status, headers=_final(shown.headers), body=shown.body)
     body, headers = came.body, dict(came.headers)
     options = stream_options(asked) if isinstance(asked, Request) else None
     came_in_events = body.lstrip().startswith(_EVENT_BEGINNINGS)
@@ -48,7 +48,7 @@ def refused(error: RequestFailed) -> RawReply | None:
     if reply is None:
         said = {"message": error.message, "type": "", "param": None, "code": error.code or None}
         return RawReply(status=status, headers=_final({}), body=canonical_json({"error": said}))
-    return RawReply(status=status, headers=_final(reply.kept_headers), body=reply.body)
+    return RawReply(status=status, headers=_final(reply.headers), body=reply.body)
 
 
 def _final(headers: Mapping[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import openai
@@ -26,6 +27,10 @@ PLACEHOLDER_KEY = "replaced-by-the-leased-key"
 #: Every request goes to the address of its key instead.
 _OPTIONS = {"base_url": "https://api.openai.com/v1"}
 _AZURE_OPTIONS = {"azure_endpoint": "https://azure.invalid", "api_version": AZURE_API_VERSION}
+
+
+#: What the last request of this thread or task ended in, where no reply came of it.
+_raised: ContextVar[Exception | None] = ContextVar("raised", default=None)
 
 
 class _Door:
@@ -65,12 +70,13 @@ class DurableTransport(_Door, httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the provider's answer or refusal."""
         request.read()
-        context, asked = self._asked(request)
-        try:
-            came = context.send(asked)
-            return _response(given_back(came, asked, context.clean), request)
-        except (RequestFailed, SendFault) as error:
-            return _refused(error, request)
+        with _sent_once(request):
+            context, asked = self._asked(request)
+            try:
+                came = context.send(asked)
+                return _response(given_back(came, asked, context.clean), request)
+            except (RequestFailed, SendFault) as error:
+                return _refused(error, request)
 
 
 class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
@@ -79,12 +85,27 @@ class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the provider's answer or refusal."""
         await request.aread()
-        context, asked = self._asked(request)
-        try:
-            came = await context.send_async(asked)
-            return _response(given_back(came, asked, context.clean), request)
-        except (RequestFailed, SendFault) as error:
-            return _refused(error, request)
+        with _sent_once(request):
+            context, asked = self._asked(request)
+            try:
+                came = await context.send_async(asked)
+                return _response(given_back(came, asked, context.clean), request)
+            except (RequestFailed, SendFault) as error:
+                return _refused(error, request)
+
+
+@contextmanager
+def _sent_once(request: httpx.Request) -> Iterator[None]:
+    """Give clients of the openai package that try again by themselves the error that they know."""
+    known = _raised.get()
+    if known is not None and request.headers.get("x-stainless-retry-count", "0") != "0":
+        raise known
+    _raised.set(None)
+    try:
+        yield
+    except Exception as error:
+        _raised.set(error)
+        raise
 
 
 class _Plain:

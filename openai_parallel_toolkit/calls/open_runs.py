@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from ..core.errors import UsageError
 from ..core.records import CallId, Outcome
 from ..journal.writer import Done
+from .file_calls import FileCalls
 from .run_context import AttemptJournal, RunContext
 from .sender import Sender
 
@@ -28,6 +29,8 @@ class OpenRun:
     context: RunContext
     #: Whether it cannot have calls outside its files.
     refuses_untracked: bool = False
+    #: Of the file whose hooks run alone: what is asked outside is theirs. None: there is none.
+    only_file: FileCalls | None = None
     has_warned: bool = False
     pid: int = field(default_factory=os.getpid)
     _all: ClassVar[tuple[OpenRun, ...]] = ()
@@ -91,6 +94,7 @@ class UnkeptCalls:
         self._journal = journal
 
     def claim(self, call: CallId, *, done: Done | None = None, **told: Any) -> int:
+        told["reply_bytes"] = 0  # the answer takes no room
         try:
             return self._journal.claim(call, done=done, **told)
         except UsageError:  # closed

@@ -230,6 +230,7 @@ class CallContext:
             call.next_try()
 
     def _pass_on(self, exchange: HttpExchange, deliver: Callable[[Any], object]) -> None:
+        self.file_calls.admit_exchange()
         self.sender.pass_on(exchange, self.run_context, deliver)
 
     def _submit(self, call: PendingCall, deliver: Deliver) -> None:
@@ -245,6 +246,8 @@ def is_asked_here() -> bool:
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:
     newest = OpenRun.newest()
+    if newest is not None and newest.only_file is not None:
+        return newest.only_file
     sender = newest.sender if newest and keys is None else Sender.of(keys or default_manager())
     if journal is not None:
         return CallCache.of(sender, journal).file_calls
