@@ -24,6 +24,8 @@ from .open_file_limit import is_out_of_room
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of the disk itself: the next file would fare no better.
 DISK_ERRNOS = FULL_ERRNOS | {errno.EIO, errno.EROFS}
+#: The system refuses; that is no fault of the program.
+REFUSAL_ERRNOS = DISK_ERRNOS | {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
 #: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
 NETWORK_KINDS = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",
