@@ -251,7 +251,7 @@ def atomic_file(
         yield part
         (replace_durably if is_durable else os.replace)(part, path)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # as a rule it is not there; what was raised before counts
             os.unlink(part)
 
 
@@ -300,10 +300,10 @@ def is_case_insensitive(folder: str) -> bool:
     path = os.path.join(folder, probe)
     with storage_errors(folder):
         os.close(os.open(path, _EMPTY | os.O_EXCL, 0o600))
-    try:
-        return os.path.lexists(os.path.join(folder, probe.upper()))
-    finally:
-        os.unlink(path)
+        try:
+            return os.path.lexists(os.path.join(folder, probe.upper()))
+        finally:
+            os.unlink(path)
 
 
 def name_key(folder: str) -> Callable[[str], str]:

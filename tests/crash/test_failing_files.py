@@ -9,6 +9,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ FAULTS = {
     "EMFILE for good": (errno.EMFILE, OPENS, 0),
 }
 #: Of which every operation is made to fail with --full, and of which every fifth.
-JOBS = {"run": 1, "prompts": 5, "batch": 5}
+JOBS = {"run": 1, "prompts": 5, "batch": 5, "batch folder": 5}
 READING = {name: [name] for name in ("status", "failures", "prune", "repair")}
 _BEYOND = 1_000_000
 
@@ -77,6 +78,9 @@ class Failing:
     def _command(self, job, folder):
         if job in READING:
             return [*READING[job], folder / "out"]
+        if job == "batch folder":
+            places = [folder / "in" / "batches", folder / "out", folder / "errors"]
+            return ["batch", *places, "--config", self._config, "--no-progress"]
         if job == "prompts":
             words = [folder / "in" / "lines.jsonl", folder / "out" / "answers.jsonl"]
             options = ["--max-workers", THREADS, "--config", self._config, "--no-progress"]
@@ -136,19 +140,39 @@ def write_inputs(folder, lap):
     (folder / "out").mkdir()
     for n in range(FILES):
         (folder / "in" / f"{n}.txt").write_text(f"The file number {n} of lap {lap}.")
+    (folder / "in" / "batches").mkdir()
+    lines = (json.dumps(batch_line(n, lap)) for n in range(CALLS))
+    (folder / "in" / "batches" / "lines.jsonl").write_text("\n".join(lines))
     prompts = (json.dumps({"prompt": f"Line {n} of lap {lap}."}) for n in range(CALLS))
     (folder / "in" / "lines.jsonl").write_text("\n".join(prompts))
 
 
+def batch_line(n, lap):
+    message = {"role": "user", "content": f"Line {n} of lap {lap}, in a batch."}
+    return {
+        "custom_id": f"line-{n}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "gpt-3.5-turbo", "messages": [message]},
+    }
+
+
 OF_FOLDER = {"all.txt", *(f"{n}{end}" for n in range(FILES) for end in (".txt", "/part.md"))}
-EXPECTED = {"run": OF_FOLDER, "batch": OF_FOLDER, "prompts": {"answers.jsonl"}}
+OF_BATCHES = {f"lines/lines{end}" for end in (".jsonl", "_output.jsonl", "_metadata.json")}
+EXPECTED = {
+    "run": OF_FOLDER,
+    "batch": OF_FOLDER,
+    "prompts": {"answers.jsonl"},
+    "batch folder": OF_BATCHES,
+}
 
 
 def outputs(folder):
-    """Names of the outputs that are there, and not empty."""
+    """Names of the outputs that are there, and not empty; without times."""
     out = folder / "out"
     found = (path for path in out.rglob("*") if path.is_file() and not STATES & {*path.parts})
-    return {str(path.relative_to(out)) for path in found if path.stat().st_size}
+    names = (str(path.relative_to(out)) for path in found if path.stat().st_size)
+    return {re.sub(r"_[-0-9T]+Z", "", name) for name in names}
 
 
 def doubt(folder):
