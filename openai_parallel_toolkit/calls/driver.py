@@ -127,7 +127,7 @@ class CallDriver:
                 end.ended.body,
                 outcome.cost_usd,
                 done,
-                headers=end.ended.kept_headers,
+                headers=end.ended.headers,
             )
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)

@@ -206,6 +206,7 @@ class FileRunner:
         file_calls = task.file_calls
         if file_calls.is_abandoned:
             return
+        file_calls.on_call = None  # what the hooks have left running waits in no slot
         self._register.leave(task.slot)
         if self._is_suspended(task):
             return
