@@ -217,9 +217,15 @@ class Writer:
             self._call(self.on_trouble, fault)
 
     def _is_mended(self) -> bool:
-        """Whether the disk takes all that is to be kept again; then claims may go on."""
-        if not len(self._in_flight) and self._settle_reserve():
+        """Whether claims may go on, because the disk takes everything again.
+
+        Never where somebody was told of the trouble, and stops for it.
+        """
+        if self.on_trouble is None and not len(self._in_flight) and self._settle_reserve():
             self._is_shut = not self._reserve.grow(STEP_BYTES, is_lone=False)
+        if not self._is_shut:
+            with self._arrived:
+                self._trouble = self._lost = None
         return not self._is_shut
 
     def _is_of_flight(self, group: Sequence[Operation]) -> bool:

@@ -127,3 +127,24 @@ def test_a_read_only_output_folder_is_refused_before_anything_is_paid(fixture, d
         fixture.inputs(3).configure(sim).run()
     assert str(disk.path) in caught.value.path
     assert sim.ledger.hits() == 0
+
+
+def test_calls_outside_a_run_go_on_once_there_is_room_again(fixture, disk):
+    sim = fixture.simulate()
+    keys, journal = fixture.configure(sim).config, disk.path / "calls"
+
+    def ask(*contents):
+        for content in contents:
+            request_openai_api(question(content), config_path=keys, journal=journal)
+
+    ask("before")
+    disk.fill_greedily()
+    with pytest.raises(StorageError):
+        ask(*(f"{n} in what is left of the journal's own room" for n in range(200)))
+    hits = sim.ledger.hits()
+    with pytest.raises(StorageError):
+        ask("nothing more is sent")
+    assert (sim.ledger.hits(), sim.ledger.billed()) == (hits, hits)
+    disk.enlarge()
+    ask("there is room again")
+    assert sim.ledger.hits() == hits + 1
