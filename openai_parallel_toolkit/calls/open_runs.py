@@ -58,7 +58,8 @@ class OpenRun:
         if self.refuses_untracked:
             raise UsageError(
                 'a call was made outside the hooks\' own threads, which mode="batch" cannot '
-                "answer; start threads that ask with openai_parallel_toolkit.CarryingPool"
+                "answer, nor a dry run; start threads that ask with "
+                "openai_parallel_toolkit.CarryingPool"
             )
         if not self.has_warned:
             self.has_warned = True

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ..calls.file_calls import Answers, FileCalls, current_file_calls
+from ..calls.open_runs import OpenRun
 from ..calls.run_context import RunContext
 from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
 from ..core.redaction import safe_words
-from ..core.text import counted
-from ..costs.figures import COST_UNKNOWN, usd_sum
+from ..costs.figures import usd_sum
 from ..files.plan import Plan
 from .folder_session import FolderSession
 from .hooks import Hooks
-from .options import RunOptions
 from .summary import RunSummary
 
 logger = logging.getLogger(__name__)
-
-#: Finished files that are looked at when the hooks were edited.
-_SAMPLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +29,10 @@ class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
+    #: The same, by the hash of each and which of the equal ones it is.
+    ids: tuple[tuple[str, int], ...]
+    #: How often each request was asked for, answered ones included, by its hash.
+    asked: Mapping[str, int]
     #: What the hooks raised besides; None: nothing.
     error: BaseException | None = None
 
@@ -52,7 +52,8 @@ def dry_run(
     failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
     for path, _ in plan.due():
-        would = planned_calls(path, hooks, session, sender)
+        with sending_nothing(sender, session):
+            would = planned_calls(path, hooks, session, sender)
         if planned is not None:
             planned[path] = would
         calls += len(would.requests)
@@ -74,42 +75,11 @@ def dry_run(
     )
 
 
-def warn_of_changed_prompts(
-    options: RunOptions, hooks: Hooks, session: FolderSession, sender: Sender
-) -> None:
-    """Say so when finished files were made by other hooks that would now ask something else.
-
-    A sample of them is run without sending; nothing is bought.
-    """
-    if options.force:
-        return
-    others = session.journal.made_by_other_hooks(hooks.version)
-    sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    planned = (planned_calls(path, hooks, session, sender) for path in sample)
-    changed = [would for would in planned if would.requests]
-    if changed:
-        total = len(sample) + sum(1 for _ in others)
-        logger.warning("%s", _changed_words(changed, len(sample), total, session))
-
-
-def _changed_words(
-    changed: Sequence[PlannedCalls], looked_at: int, total: int, session: FolderSession
-) -> str:
-    requests = [request for would in changed for request in would.requests]
-    files = round(total * len(changed) / looked_at)
-    calls = max(files, round(total * len(requests) / looked_at))
-    seen = session.journal.by_model()
-    told = {model: f for model, f in seen.items() if f.tokens}
-    replies = {model: f.completion_tokens // f.answered for model, f in told.items()}
-    usd = usd_sum(session.prices.likely_cost_usd(r, replies.get(r.model)) for r in requests)
-    price = COST_UNKNOWN
-    if usd is not None:
-        price = f"about ${usd * total / looked_at:.4f} if their replies are as long as before"
-    return (
-        f"the hooks were edited: about {files:,} of {counted(total, 'finished file')} would now "
-        f"ask something else (about {counted(calls, 'call')} or more, {price}). They stay as "
-        "they are; force=True (--force) works on them again and pays for what changed."
-    )
+@contextmanager
+def sending_nothing(sender: Sender, session: FolderSession) -> Iterator[None]:
+    """Refuse, within the block, calls that belong to no file: nobody could answer them."""
+    with OpenRun.opened(OpenRun(sender, session.context, refuses_untracked=True)):
+        yield
 
 
 def planned_calls(
@@ -128,17 +98,17 @@ def planned_calls(
     if answers is None:
         record = session.journal.known(path)
         answers = session.journal.answers(record.id) if record is not None else {}
-    requests: list[Request] = []
+    noted: list[tuple[CallId, Request]] = []
 
     def note(call_id: CallId, request: Request) -> NotAnsweredYet:
-        del call_id
-        requests.append(request)
+        noted.append((call_id, request))
         return NotAnsweredYet()
 
     file_calls = FileCalls(
         sender=sender,
         context=RunContext(prices=session.prices),
         path=path,
+        layout=session.layout,
         answers=answers,
         absent=note,
     )
@@ -154,4 +124,9 @@ def planned_calls(
         error = None if file_calls.is_unwound else exc
     finally:
         current_file_calls.reset(token)
-    return PlannedCalls(requests=tuple(requests), error=error)
+    return PlannedCalls(
+        requests=tuple(request for _, request in noted),
+        ids=tuple((call_id.hash, call_id.k) for call_id, _ in noted),
+        asked=file_calls.asked(),
+        error=error,
+    )
