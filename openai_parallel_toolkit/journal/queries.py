@@ -132,7 +132,9 @@ class JournalQueries:
 
         None: that file is not done, or nothing was ever asked.
         """
-        low, high = self.rows("SELECT min(id), max(id) FROM attempts")[0]
+        # In one query SQLite would read them all.
+        queries = "SELECT min(id) FROM attempts", "SELECT max(id) FROM attempts"
+        low, high = map(self.one, queries)
         if low is None:
             return None
         query = "SELECT file_id FROM attempts WHERE id >= ? ORDER BY id LIMIT 1"
