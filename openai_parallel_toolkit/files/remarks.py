@@ -35,6 +35,11 @@ class Remarks:
                 self._counts[what] += count
                 self._examples.setdefault(what, path)
 
+    def count(self, what: str) -> int:
+        """Return how often a remark was made."""
+        with self._lock:
+            return self._counts[what]
+
     def told(self) -> tuple[Mapping[str, int], Mapping[str, str]]:
         """Return counts and first files, by remark."""
         with self._lock:

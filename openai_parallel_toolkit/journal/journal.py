@@ -197,6 +197,11 @@ class Journal(JournalQueries):
         forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
         self._writer.put(statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows)))
 
+    def keep_lines(self, name: str, lines: bytes) -> None:
+        """These lines of a common file are of files that count as done; durable on return."""
+        self._write("INSERT OR REPLACE INTO appended VALUES (0, ?, ?)", path_bytes(name), lines)
+        self.flush()
+
     def own_output(self, final: str, owner: int) -> None:
         """Note whose an output is that no intent lists; durable on return."""
         values = (owner, path_bytes(final))
@@ -219,6 +224,8 @@ class Journal(JournalQueries):
             statements(
                 (_COUNT_AS_DONE, [(file_id, *place, *facts)]),
                 (_FORGET_OUTPUTS, [place]),
+                (_FORGET_LINES, [place]),
+                (_HAS_FOUND, [()]),
                 (_ADD_OUTPUTS, finals),
             )
         )
@@ -387,6 +394,10 @@ _FORGET_OUTPUTS = (
     "UPDATE outputs SET is_current = 0 "
     "WHERE file_id = (SELECT id FROM files WHERE folder = ? AND name = ?)"
 )
+_FORGET_LINES = (
+    "DELETE FROM appended WHERE file_id = (SELECT id FROM files WHERE folder = ? AND name = ?)"
+)
+_HAS_FOUND = "INSERT INTO meta VALUES ('has_found', 1) ON CONFLICT DO NOTHING"
 _ADD_OUTPUTS = (
     "INSERT INTO outputs SELECT id, x'', ?, ?, ?, 1, ? FROM files WHERE folder = ? AND name = ? "
     "ON CONFLICT (final) DO UPDATE SET is_current = 1 WHERE file_id = excluded.file_id"

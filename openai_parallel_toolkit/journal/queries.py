@@ -209,6 +209,15 @@ class JournalQueries:
             yield from (lines for _, _, lines in page)
             last = page[-1][:2]
 
+    def kept_lines(self, name: str) -> bytes:
+        """Return lines of a common file that are of files which count as done."""
+        query = "SELECT lines FROM appended WHERE name = ? AND file_id = 0"
+        return bytes(self.one(query, path_bytes(name)) or b"")
+
+    def has_found(self) -> bool:
+        """Return whether files ever counted as done by outputs that no known run had made."""
+        return self.one("SELECT 1 FROM meta WHERE key = 'has_found'") is not None
+
     def _by_id(self, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
         last = 0
         while page := self._page(condition, values, "id", last):

@@ -18,6 +18,7 @@ from ..core.text import counted
 from ..files.common_files import write_common_files
 from ..files.match import Selection
 from ..files.plan import DueFile, Plan
+from ..files.remarks import FOUND_OUTPUTS
 from ..files.run_folders import lay_out
 from ..journal.batch_rows import BatchCounts
 from ..keys import APIKeyManager
@@ -162,7 +163,15 @@ class FolderRun:
             return
         try:
             force = self._options.force
-            write_common_files(session.journal, session.staging, session.tree, force=force)
+            is_old_copy = self._results.remarks.count(FOUND_OUTPUTS) > 0
+            session.journal.flush()  # what was found is noted
+            write_common_files(
+                session.journal,
+                session.staging,
+                session.tree,
+                force=force,
+                is_old_copy=is_old_copy,
+            )
         except (ToolkitError, OSError) as exc:
             session.stop.close(as_toolkit_error(exc, session.layout.output_root))
 

@@ -314,3 +314,24 @@ def test_without_a_display_notices_are_logged_once(fixture, sim, caplog):
     Quiet.texts = {"0": None}
     fixture.inputs(1).configure(sim).run(Quiet)
     assert caplog.text.count("1 file wrote nothing") == 1
+
+
+class Indexed(Ask):
+    """Adds a line to a common file besides its output."""
+
+    def process_output(self, data, output_file_without_ext):
+        super().process_output(data, output_file_without_ext)
+        append_line("index.csv", Path(output_file_without_ext).name)
+
+
+@pytest.mark.parametrize("way", ["restore", "lose"])
+def test_lines_of_files_that_were_found_done_stay_in_the_common_file(fixture, sim, copy, way):
+    fixture.inputs(3).configure(sim).run(Indexed)
+    copy.save()
+    fixture.inputs(6).run(Indexed)
+    getattr(copy, way)()
+    for count in (6, 7, 7):
+        fixture.inputs(count).run(Indexed)
+        lines = (fixture.output / "index.csv").read_text().split()
+        assert sorted(lines) == [f"f{n:04}" for n in range(count)]
+    assert sim.ledger.billed("good") == 7
