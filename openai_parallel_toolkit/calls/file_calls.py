@@ -15,6 +15,7 @@ from ..core.errors import (
     BudgetExceeded,
     ConfigError,
     HookUnwound,
+    NotAnsweredYet,
     NoUsableKey,
     RunStopping,
     StorageError,
@@ -62,6 +63,8 @@ class FileCalls:
     clock: Clock = field(default_factory=SystemClock)
     #: Names of common files and the lines that the hooks add to them.
     appended: list[tuple[str, str]] = field(default_factory=list)
+    #: Whether what is no call, such as GET /models, is taken down as well.
+    sends_nothing: bool = False
     #: Whether a call was taken down: then whatever the hooks return is thrown away.
     is_unwound: bool = False
     #: Whether the run has given these hooks up; they may ask for nothing more.
@@ -128,6 +131,11 @@ class FileCalls:
         """Return how often each request was asked for, by its hash."""
         with self._lock:
             return dict(self._asked)
+
+    def check_may_send(self) -> None:
+        """Take the hooks down where nothing at all may be sent."""
+        if self.sends_nothing:
+            raise self._unwind(NotAnsweredYet())
 
     def has_asked(self, mark: bytes) -> bool:
         """Return whether a request whose hash begins with these bytes was asked for."""

@@ -192,6 +192,7 @@ class CallContext:
 
     def exchange(self, exchange: HttpExchange) -> RawReply:
         """Return the reply to what is not kept, blocking."""
+        self.file_calls.check_may_send()
         self.file_calls.refuse_on_own_loop("the async client")
         ended: queue.SimpleQueue[RawReply | BaseException] = queue.SimpleQueue()
         with self.file_calls.in_call():
@@ -203,6 +204,7 @@ class CallContext:
 
     async def exchange_async(self, exchange: HttpExchange) -> RawReply:
         """Return the reply to what is not kept without blocking the event loop."""
+        self.file_calls.check_may_send()
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
             self.sender.pass_on(exchange, self.run_context, deliver)

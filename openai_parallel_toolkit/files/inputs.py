@@ -185,7 +185,7 @@ def signature_of_open(fd: int) -> str:
     if not stat.S_ISREG(seen.st_mode) or seen.st_size > _MOST_HASHED_BYTES:
         return look
     digest, at = hashlib.sha256(), 0
-    while piece := os.pread(fd, _PIECE_BYTES, at):
+    while at < seen.st_size and (piece := os.pread(fd, _PIECE_BYTES, at)):
         digest.update(piece)
         at += len(piece)
     return f"{look}{_THEN_HASH}{digest.hexdigest()[:_HASH_CHARACTERS]}"

@@ -95,6 +95,7 @@ def planned_calls(
     Args:
         answers: what they find answered; None: what the journal holds now.
     """
+    sends_nothing = answers is None
     if answers is None:
         record = session.journal.known(path)
         answers = session.journal.answers(record.id) if record is not None else {}
@@ -111,6 +112,7 @@ def planned_calls(
         layout=session.layout,
         answers=answers,
         absent=note,
+        sends_nothing=sends_nothing,
     )
     token = current_file_calls.set(file_calls)
     error: BaseException | None = None

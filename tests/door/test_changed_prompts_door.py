@@ -57,3 +57,19 @@ def test_a_changed_prompt_is_told_and_not_sent(door, caplog, monkeypatch, kind):
     monkeypatch.setattr(kind, "prompt", "two")
     assert door.run(kind).notices.changed_prompts == 3
     assert sim.ledger.billed("good") == 3
+
+
+def test_nothing_at_all_is_sent_while_hooks_are_tried(door):
+    lists = []
+
+    class Lists(Prompted):
+        def process_data(self, data):
+            lists.append(openai_client().models.list())
+            return chat(openai_client(), data)
+
+    sim = door.simulate()
+    door.inputs(2).run(Lists)
+    assert len(lists) == 2
+    door.run(Lists)
+    door.run(Lists, dry_run=True, force=True)
+    assert (len(lists), sim.ledger.billed("good")) == (2, 2)
