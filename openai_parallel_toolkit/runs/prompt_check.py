@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 #: Hash of a request, and which of the equal ones of its file it is.
 Identity = tuple[str, int]
 Kept = Mapping[Identity, KeptRequest]
+Fresh = Mapping[Identity, Request]
 
 #: Finished files that are tried, and those that hooks with another text had finished.
 _FILES, _FILES_OF_OTHER_HOOKS = 3, 20
@@ -39,6 +41,9 @@ _FILES, _FILES_OF_OTHER_HOOKS = 3, 20
 _LOOKS = 12
 #: The run begins when that is over, or `hook_timeout_s`, whatever the hooks do.
 _PATIENCE_S = 5.0
+#: What may be a time of day, or a Unix time; and how long it takes to be another one.
+_TIME = re.compile(rb"\d:\d\d:\d\d|(?<!\d)[12]\d{9}(?!\d)")
+_A_SECOND_S = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +115,8 @@ class _Trial:
         self._hooks, self._session, self._sender = hooks, session, sender
         self._records = records
         self._tried: dict[int, _Tried] = {}
-        self._is_over = False
+        self._is_over = threading.Event()
+        self._has_waited = False
         self._error: ToolkitError | None = None
 
     def run(self, patience_s: float) -> None:
@@ -121,7 +127,7 @@ class _Trial:
         with sending_nothing(self._sender, self._session):
             thread.start()
             thread.join(patience_s)
-        self._is_over = True
+        self._is_over.set()
         if thread.is_alive():
             logger.info("the hooks are too slow to look for changed prompts in all of the sample")
         if self._error is not None:
@@ -135,37 +141,46 @@ class _Trial:
     def _work(self) -> None:
         try:
             for record in self._records:
-                if self._is_over:
+                if self._is_over.is_set():
                     return
-                found = self._try(record)
-                if found is not None:
-                    self._tried[record.id] = found
+                self._try(record)
         except ToolkitError as exc:  # the journal cannot be read
             self._error = exc
         except BaseException as exc:  # noqa: BLE001 - of a hook, whose own run will tell
             logger.debug("the sample was given up: %s", type(exc).__name__)
 
-    def _try(self, record: FileRecord) -> _Tried | None:
-        """Return what the hooks would ask of a file; None: that says nothing of the prompts."""
-        signature = record.input_signature
-        inputs, path = self._session.inputs, record.path
+    def _try(self, record: FileRecord) -> None:
+        """Note what the hooks would ask of a file, if that says something of the prompts."""
+        signature, path = record.input_signature, record.path
+        inputs = self._session.inputs
         if signature is not None and inputs.signature_of_same(path, signature) is None:
-            return None
+            return
         known = self._session.journal.requests_of(record.id)
-        planned = planned_calls(path, self._hooks, self._session, self._sender)
+        planned = self._planned(path)
         fresh = _fresh(planned, known)
-        if fresh:
-            second = planned_calls(path, self._hooks, self._session, self._sender)
-            if _fresh(second, known).keys() != fresh.keys():
-                return _Tried(is_changed=True, is_random=True)
-        elif planned.error is not None:
-            return None
-        elif not _is_made_by_others(planned, known):
-            return _Tried(is_changed=False)
-        return _tried(fresh, planned, known, self._session.prices)
+        if not fresh and not _is_made_by_others(planned, known):
+            if planned.error is None:
+                self._tried[record.id] = _Tried(is_changed=False)
+            return
+        self._tried[record.id] = _tried(fresh, planned, known, self._session.prices)
+        if fresh and self._differs_again(path, fresh, known):
+            self._tried[record.id] = _Tried(is_changed=True, is_random=True)
+
+    def _differs_again(self, path: str, fresh: Fresh, known: Kept) -> bool:
+        """Whether the hooks ask something else when they are tried once more."""
+        if _fresh(self._planned(path), known).keys() != fresh.keys():
+            return True
+        if self._has_waited or not any(_TIME.search(one.body) for one in fresh.values()):
+            return False
+        self._has_waited = True
+        is_cut = self._is_over.wait(_A_SECOND_S)
+        return not is_cut and _fresh(self._planned(path), known).keys() != fresh.keys()
+
+    def _planned(self, path: str) -> PlannedCalls:
+        return planned_calls(path, self._hooks, self._session, self._sender)
 
 
-def _fresh(planned: PlannedCalls, known: Kept) -> dict[Identity, Request]:
+def _fresh(planned: PlannedCalls, known: Kept) -> Fresh:
     """Return the requests that were never made before."""
     found = zip(planned.ids, planned.requests, strict=True)
     return {identity: request for identity, request in found if identity not in known}
@@ -178,9 +193,7 @@ def _is_made_by_others(planned: PlannedCalls, known: Kept) -> bool:
     return k >= planned.asked.get(hash, 0) and bool(runs) and max(runs) < last.run_id
 
 
-def _tried(
-    fresh: Mapping[Identity, Request], planned: PlannedCalls, known: Kept, prices: PriceBook
-) -> _Tried:
+def _tried(fresh: Fresh, planned: PlannedCalls, known: Kept, prices: PriceBook) -> _Tried:
     """Return what it takes to ask anew: as many calls and tokens as were kept of the last run."""
     if not fresh:
         return _Tried(is_changed=True)

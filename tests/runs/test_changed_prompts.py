@@ -4,9 +4,12 @@ import asyncio
 import itertools
 import logging
 import os
+import random
 import re
 import sys
 import threading
+import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -241,15 +244,29 @@ def test_a_prompt_that_is_put_back_is_told_and_costs_nothing(fixture, sim, monke
     assert fixture.outputs() == first
 
 
-def test_prompts_by_chance_or_time_are_recognised(fixture, sim, caplog):
-    numbers = itertools.count()
+@pytest.mark.parametrize(
+    "prompt_of",
+    [
+        lambda count=itertools.count(): f"at {next(count)}",  # noqa: B008
+        lambda: f"{random.random()}",
+        lambda: f"{uuid.uuid4()}",
+        lambda: f"{time.time()}",
+        lambda: time.strftime("It is %H:%M:%S."),
+        lambda: f"{time.time():.0f}",
+    ],
+    ids=["counter", "chance", "uuid", "time", "time of day", "unix time"],
+)
+def test_prompts_by_chance_or_time_are_recognised(fixture, sim, caplog, prompt_of):
+    class Differs(Ask):
+        prompt = "first"
 
-    class ByChance(Ask):
         def process_data(self, data):
-            return request_openai_api(Gpt35Turbo(content=data, prompt=f"at {next(numbers)}"))
+            prompt = self.prompt or prompt_of()
+            return request_openai_api(Gpt35Turbo(content=data, prompt=prompt))
 
-    fixture.inputs(3).configure(sim).run(ByChance)
-    assert fixture.run(ByChance).calls.sent == 0
+    fixture.inputs(2).configure(sim).run(Differs)
+    Differs.prompt = ""
+    assert fixture.run(Differs).calls.sent == 0
     assert told(caplog) is None
     assert "prompts differ each time the hooks run" in caplog.text
 
