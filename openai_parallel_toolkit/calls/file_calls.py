@@ -56,6 +56,8 @@ class FileCalls:
     is_earlier: Callable[[int], bool] = bool
     #: Returns what a call without an answer raises, or None where it may be sent; None: it may.
     absent: Callable[[CallId, Request], BaseException | None] | None = None
+    #: Whether nothing is sent, whatever it is.
+    is_dry: bool = False
     #: Whether unusable answers of earlier runs are asked for again whoever would take them.
     renews: bool = False
     #: Told True when the hooks start to wait in a call, False when none does.
@@ -63,8 +65,6 @@ class FileCalls:
     clock: Clock = field(default_factory=SystemClock)
     #: Names of common files and the lines that the hooks add to them.
     appended: list[tuple[str, str]] = field(default_factory=list)
-    #: Whether what is no call, such as GET /models, is taken down as well.
-    sends_nothing: bool = False
     #: Whether a call was taken down: then whatever the hooks return is thrown away.
     is_unwound: bool = False
     #: Whether the run has given these hooks up; they may ask for nothing more.
@@ -104,6 +104,13 @@ class FileCalls:
                 raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
 
+    def admit_exchange(self) -> None:
+        """Raise where what is no call may not be sent either."""
+        if self.is_abandoned:
+            raise self._unwind(RunStopping())
+        if self.is_dry:
+            raise self._unwind(NotAnsweredYet())
+
     def _kept(self, call_id: CallId, request: Request) -> Reply | None:
         stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
         if stored is None:
@@ -131,11 +138,6 @@ class FileCalls:
         """Return how often each request was asked for, by its hash."""
         with self._lock:
             return dict(self._asked)
-
-    def check_may_send(self) -> None:
-        """Take the hooks down where nothing at all may be sent."""
-        if self.sends_nothing:
-            raise self._unwind(NotAnsweredYet())
 
     def has_asked(self, mark: bytes) -> bool:
         """Return whether a request whose hash begins with these bytes was asked for."""
@@ -181,8 +183,9 @@ class FileCalls:
             self._moved_s = self.clock.now_s()
             is_edge = self._open_calls == (1 if change > 0 else 0)
         # Whoever is told may be gone when these hooks were given up.
-        if is_edge and self.on_call is not None and not self.is_abandoned:
-            self.on_call(change > 0)
+        on_call = self.on_call
+        if is_edge and on_call is not None and not self.is_abandoned:
+            on_call(change > 0)
 
     def _translated(self, error: BaseException, budget: Budget | None) -> BaseException:
         stops_run = (

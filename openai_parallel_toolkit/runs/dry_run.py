@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -29,8 +29,8 @@ class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
-    #: The same, by the hash of each and which of the equal ones it is.
-    ids: tuple[tuple[str, int], ...]
+    #: Those whose answers would be kept for the file, with hash and k.
+    kept: tuple[tuple[tuple[str, int], Request], ...]
     #: How often each request was asked for, answered ones included, by its hash.
     asked: Mapping[str, int]
     #: What the hooks raised besides; None: nothing.
@@ -51,18 +51,18 @@ def dry_run(
     """
     failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
-    for path, _ in plan.due():
-        with sending_nothing(sender, session):
-            would = planned_calls(path, hooks, session, sender)
-        if planned is not None:
-            planned[path] = would
-        calls += len(would.requests)
-        tokens += sum(request.prompt_tokens for request in would.requests)
-        cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
-        if would.error is not None:
-            failed += 1
-            error = safe_words(repr(would.error), sender.keys.redactor.clean, 2_000)
-            logger.warning("%s would fail: %s", path, error)
+    with nothing_sent(session, sender) as run:
+        for path, _ in plan.due():
+            would = planned_calls(path, hooks, session, sender, run=run)
+            if planned is not None:
+                planned[path] = would
+            calls += len(would.requests)
+            tokens += sum(request.prompt_tokens for request in would.requests)
+            cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
+            if would.error is not None:
+                failed += 1
+                error = safe_words(repr(would.error), sender.keys.redactor.clean, 2_000)
+                logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         skipped=plan.skipped_done + plan.skipped_existing,
         failed=failed,
@@ -75,11 +75,12 @@ def dry_run(
     )
 
 
-@contextmanager
-def sending_nothing(sender: Sender, session: FolderSession) -> Iterator[None]:
-    """Refuse, within the block, calls that belong to no file: nobody could answer them."""
-    with OpenRun.opened(OpenRun(sender, session.context, refuses_untracked=True)):
-        yield
+@contextlib.contextmanager
+def nothing_sent(session: FolderSession, sender: Sender) -> Iterator[OpenRun]:
+    """Have what threads of the hooks' own ask be theirs as well, and not be sent."""
+    run = OpenRun(sender, RunContext(prices=session.prices))
+    with OpenRun.opened(run):
+        yield run
 
 
 def planned_calls(
@@ -89,20 +90,25 @@ def planned_calls(
     sender: Sender,
     *,
     answers: Answers | None = None,
+    run: OpenRun | None = None,
 ) -> PlannedCalls:
     """Run the first two hooks of a file and return what they would have sent.
 
     Args:
         answers: what they find answered; None: what the journal holds now.
+        run: in which no other hooks run, so that nothing at all is to be sent; None: in one that
+            is on, what is no call is.
     """
-    sends_nothing = answers is None
     if answers is None:
         record = session.journal.known(path)
         answers = session.journal.answers(record.id) if record is not None else {}
-    noted: list[tuple[CallId, Request]] = []
+    requests: list[Request] = []
+    kept: list[tuple[tuple[str, int], Request]] = []
 
     def note(call_id: CallId, request: Request) -> NotAnsweredYet:
-        noted.append((call_id, request))
+        requests.append(request)
+        if current_file_calls.get() is file_calls:  # else a thread of the hooks' own asks
+            kept.append(((call_id.hash, call_id.k), request))
         return NotAnsweredYet()
 
     file_calls = FileCalls(
@@ -112,8 +118,10 @@ def planned_calls(
         layout=session.layout,
         answers=answers,
         absent=note,
-        sends_nothing=sends_nothing,
+        is_dry=run is not None,
     )
+    if run is not None:
+        run.only_file = file_calls
     token = current_file_calls.set(file_calls)
     error: BaseException | None = None
     try:
@@ -127,8 +135,5 @@ def planned_calls(
     finally:
         current_file_calls.reset(token)
     return PlannedCalls(
-        requests=tuple(request for _, request in noted),
-        ids=tuple((call_id.hash, call_id.k) for call_id, _ in noted),
-        asked=file_calls.asked(),
-        error=error,
+        requests=tuple(requests), kept=tuple(kept), asked=file_calls.asked(), error=error
     )

@@ -23,7 +23,7 @@ from ..costs.figures import COST_UNKNOWN, usd_sum
 from ..costs.prices import PriceBook
 from ..journal import FileRecord
 from ..journal.rows import KeptRequest
-from .dry_run import PlannedCalls, planned_calls, sending_nothing
+from .dry_run import PlannedCalls, nothing_sent, planned_calls
 from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
@@ -124,7 +124,7 @@ class _Trial:
         if not self._records:
             return
         thread = threading.Thread(target=self._work, name="prompt-check", daemon=True)
-        with sending_nothing(self._sender, self._session):
+        with nothing_sent(self._session, self._sender) as self._run:
             thread.start()
             thread.join(patience_s)
         self._is_over.set()
@@ -177,13 +177,12 @@ class _Trial:
         return not is_cut and _fresh(self._planned(path), known).keys() != fresh.keys()
 
     def _planned(self, path: str) -> PlannedCalls:
-        return planned_calls(path, self._hooks, self._session, self._sender)
+        return planned_calls(path, self._hooks, self._session, self._sender, run=self._run)
 
 
 def _fresh(planned: PlannedCalls, known: Kept) -> Fresh:
     """Return the requests that were never made before."""
-    found = zip(planned.ids, planned.requests, strict=True)
-    return {identity: request for identity, request in found if identity not in known}
+    return {identity: request for identity, request in planned.kept if identity not in known}
 
 
 def _is_made_by_others(planned: PlannedCalls, known: Kept) -> bool:
