@@ -24,6 +24,7 @@ from ..core.errors import (
 )
 from ..core.records import CallId, RawReply, Reply, Request
 from ..costs.budget import Budget
+from ..files.match import Layout
 from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
 from .run_context import RunContext
@@ -50,6 +51,8 @@ class FileCalls:
     file_id: int = 0
     #: The input that the hooks work on; "": the calls belong to no file.
     path: str = ""
+    #: Where inputs and outputs lie; None: it is no file of a folder.
+    layout: Layout | None = None
     #: What the journal held for the file when this began.
     answers: Answers = field(default_factory=dict)
     #: Tells whether an earlier run met the answer of an attempt; all that have a number did.
@@ -133,6 +136,11 @@ class FileCalls:
             is_replay=True,
             is_earlier=self.is_earlier(stored.attempt_id),
         )
+
+    def asked(self) -> Mapping[str, int]:
+        """Return how often each request was asked for, by its hash."""
+        with self._lock:
+            return dict(self._asked)
 
     def has_asked(self, mark: bytes) -> bool:
         """Return whether a request whose hash begins with these bytes was asked for."""
