@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import (
@@ -21,7 +22,7 @@ from ..core.errors import (
     StorageError,
     UsageError,
 )
-from ..core.records import CallId, Reply, Request
+from ..core.records import CallId, RawReply, Reply, Request
 from ..costs.budget import Budget
 from ..files.match import Layout
 from ..journal import AnswerRecord
@@ -30,6 +31,8 @@ from .run_context import RunContext
 from .sender import Sender
 from .usage import read_usage, served
 
+#: What comes of what was asked: a reply, read or as it came.
+Came = TypeVar("Came", Reply, RawReply)
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
 #: The calls of the file that the running code works on; None: it works on no file.
@@ -145,7 +148,7 @@ class FileCalls:
         with self._lock:
             return any(hash.startswith(beginning) for hash in self._asked)
 
-    def received(self, result: Reply | BaseException, budget: Budget | None) -> Reply:
+    def received(self, result: Came | BaseException, budget: Budget | None) -> Came:
         """Hand on a reply, or raise what came instead of one.
 
         In a file's hooks, what stops the whole run stops it now and unwinds the hooks, so that a

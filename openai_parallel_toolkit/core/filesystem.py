@@ -24,6 +24,8 @@ from .open_file_limit import is_out_of_room
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of the disk itself: the next file would fare no better.
 DISK_ERRNOS = FULL_ERRNOS | {errno.EIO, errno.EROFS}
+#: The system refuses; that is no fault of the program.
+REFUSAL_ERRNOS = DISK_ERRNOS | {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
 #: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
 NETWORK_KINDS = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",
@@ -257,7 +259,7 @@ def atomic_file(
         yield part
         (replace_durably if is_durable else os.replace)(part, path)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # as a rule it is not there; what was raised before counts
             os.unlink(part)
 
 
@@ -306,10 +308,10 @@ def is_case_insensitive(folder: str) -> bool:
     path = os.path.join(folder, probe)
     with storage_errors(folder):
         os.close(os.open(path, _EMPTY | os.O_EXCL, 0o600))
-    try:
-        return os.path.lexists(os.path.join(folder, probe.upper()))
-    finally:
-        os.unlink(path)
+        try:
+            return os.path.lexists(os.path.join(folder, probe.upper()))
+        finally:
+            os.unlink(path)
 
 
 def name_key(folder: str) -> Callable[[str], str]:

@@ -23,6 +23,7 @@ from ..files.scan import scan
 from ..files.staging import Staging
 from ..files.verdicts import Record
 from ..journal import FileRecord
+from ..journal.reserve import set_aside_bytes
 from ..keys import APIKeyManager
 from .options import RunOptions
 from .session import RunSession
@@ -79,7 +80,7 @@ class FolderSession(RunSession):
                 self.layout.output_url,
                 self.state_folder,
             )
-        _make_folder(self.layout.output_root)
+        _make_folder(self.layout.output_root, self.state_folder)
         super()._open(stack)
         self.staging = Staging(self.layout.output_root, self.state_folder)
         stack.callback(self.staging.close)
@@ -209,7 +210,7 @@ class FolderSession(RunSession):
         logger.warning("%s is put aside: %s", record.path, note.message)
 
 
-def _make_folder(output_root: str) -> None:
+def _make_folder(output_root: str, state_folder: str) -> None:
     try:
         os.makedirs(output_root, exist_ok=True)
     except OSError as exc:
@@ -218,7 +219,7 @@ def _make_folder(output_root: str) -> None:
             errno=exc.errno,
             path=exc.filename,
         ) from exc
-    free = free_bytes(output_root)
+    free = free_bytes(output_root) + set_aside_bytes(state_folder)
     if free < _REFUSE_BELOW_BYTES:
         raise StorageError(
             f"only {free:,} bytes are free under {output_root}; free some space first",
