@@ -75,3 +75,14 @@ def test_prompts_that_fail_are_told_with_their_most_frequent_reason(workspace, s
     assert result.code == 1
     assert "Most often: UsageError: the line names no model" in result.out
     assert "(2 of 2)" in result.out
+
+
+def test_what_is_stale_is_told_once_and_has_its_option(workspace, sim):
+    workspace.inputs(2).configure(sim).run()
+    (workspace.root / "in" / "f00.txt").write_text("edited since")
+    for more in ((), ("--no-progress", "--no-check-prompts")):
+        result = workspace.run(*more)
+        assert (result.out + result.err).count("Changed: 1 input since") == 1
+    assert workspace.run("--json").json["notices"]["changed_inputs"] == 1
+    assert "1 done" in workspace.run("--on-changed-input", "redo").out
+    assert "Changed" not in workspace.run().out

@@ -339,6 +339,7 @@ def test_a_hooks_own_thread_sends_nothing_while_hooks_are_tried(fixture, sim, ca
     threading.excepthook, kept = lambda *_: None, threading.excepthook
     try:
         fixture.run(OwnThread)
+        assert told(caplog) is None
         fixture.run(OwnThread, dry_run=True, force=True)
     finally:
         threading.excepthook = kept
