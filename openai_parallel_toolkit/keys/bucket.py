@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-
-from ..core.records import RateHints
 
 _MINUTE_S = 60.0
 #: Half a second more than the minute: the way to the server takes now longer, now shorter.
@@ -46,19 +43,6 @@ class TokenBucket:
         self._level = min(self.capacity, self.level(now_s) - amount)
         self._at_s = max(self._at_s, now_s)
 
-    def learn(self, limit: int, remaining: int | None, reset_s: float | None, now_s: float) -> None:
-        """Take over what a provider said; it may only lower the level."""
-        level = self.level(now_s)
-        self.capacity = float(limit)
-        self._at_s = max(self._at_s, now_s)
-        if remaining is None:
-            self._level = min(level, self.capacity)
-            return
-        remaining = min(max(remaining, 0), limit)
-        self._level = min(level, float(remaining))
-        if reset_s is not None and 0 < reset_s < math.inf and remaining < limit:
-            self.rate_per_s = (limit - remaining) / reset_s
-
 
 class RateLimits:
     """Requests and tokens per minute. None: no limit, or none that is known."""
@@ -75,17 +59,6 @@ class RateLimits:
             self.requests.take(requests, now_s)
         if self.tokens is not None:
             self.tokens.take(tokens, now_s)
-
-    def learn(self, hints: RateHints, now_s: float, *, requests: bool, tokens: bool) -> None:
-        """Learn `requests` and `tokens` from the x-ratelimit-* headers."""
-        limit = hints.limit_requests
-        if requests and limit is not None and limit >= 1:
-            self.requests = self.requests or TokenBucket(limit, now_s)
-            self.requests.learn(limit, hints.remaining_requests, hints.reset_requests_s, now_s)
-        limit = hints.limit_tokens
-        if tokens and limit is not None and limit >= 1:
-            self.tokens = self.tokens or TokenBucket(limit, now_s)
-            self.tokens.learn(limit, hints.remaining_tokens, hints.reset_tokens_s, now_s)
 
 
 class SlidingWindow:

@@ -14,6 +14,7 @@ from ..core.records import Lease, Need, OutcomeKind
 from ..core.text import brief, counted
 from .key_state import KeyState
 from .model_queue import Lane, LeaseRequest, ModelQueue, Reserved
+from .pace import Group
 
 _REASONS_SHOWN = 20
 
@@ -152,6 +153,15 @@ class LeaseQueues:
             need=need,
             since_s=now_s,
         )
+
+    def lent_after(self, lease: Lease, group: Group) -> tuple[int, int]:
+        """Return what is under way and was lent later by a group: requests and their tokens."""
+        later = [
+            one.need.tokens
+            for one, state in self.lent.values()
+            if one.id > lease.id and state.group is group and one.need.model == lease.need.model
+        ]
+        return len(later), sum(later)
 
     def _grant(self, request: LeaseRequest, state: KeyState, now_s: float) -> None:
         state.lend(request.need, now_s)

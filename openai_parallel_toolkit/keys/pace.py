@@ -13,11 +13,23 @@ from typing import NamedTuple
 
 from ..core.clock import backoff_s
 from ..core.records import Need, Outcome, RateHints
-from .bucket import RateLimits
+from .bucket import RateLimits, TokenBucket
+from .told_limits import ToldLimit, ToldLimits
 
 #: Nothing that a server says stops a key longer without a trial.
 LONGEST_STOP_S = 600.0
 _MAX_BACKOFF_S = 60.0
+#: Answers and seconds between two waves of limits, from which a pace can be told.
+_FEWEST_ANSWERS = 10
+_SHORTEST_S = 1.0
+#: So many waves of limits, each this soon after the last, show that headers do not tell enough.
+_FEWEST_WAVES = 3
+_CLOSE_S = 5.0
+#: A pace that was measured grows by this share a second for each second without a limit, ...
+_GROWTH = 0.0005
+#: ... and at most by this share a second; and one more wave takes away no more than this.
+_FASTEST_GROWTH = 0.02
+_LARGEST_CUT = 0.2
 #: So many limits in a row, and the time that the run allows, make a key exhausted.
 _FEWEST_LIMITS = 10
 
@@ -58,8 +70,13 @@ class ModelPace:
     """How fast a group may be asked for one model, or for all of them together."""
 
     __slots__ = (
+        "_answers",
+        "_close_waves",
+        "_first_wave",
         "_limits_in_a_row",
+        "_measured",
         "_wave",
+        "_wave_s",
         "cool_until_s",
         "in_flight",
         "learned",
@@ -72,10 +89,10 @@ class ModelPace:
     def __init__(self) -> None:
         self.in_flight = 0
         self.cool_until_s = -math.inf
-        #: Requests that may be in flight; None: no limit was hit yet.
+        #: Requests that may be in flight; None: no limit was hit yet; inf: the pace is known.
         self.window: float | None = None
         #: As the replies' headers tell them; None: they tell nothing.
-        self.learned: RateLimits | None = None
+        self.learned: ToldLimits | None = None
         #: Clock time, seconds, of the last lease.
         self.lent_s = -math.inf
         #: Since when there were only limits, without a time to wait for; None: there are others.
@@ -83,15 +100,29 @@ class ModelPace:
         #: What the provider said of the last limit.
         self.words = ""
         self._limits_in_a_row = 0
+        #: What came through between limits, where no header tells; None: not known yet.
+        self._measured: TokenBucket | None = None
+        #: Answers since the last wave of limits, and when that was, clock time, seconds.
+        self._answers = 0
+        self._wave_s = math.nan
+        self._close_waves = 0
+        #: The newest lease at the first of them: answers to older ones tell of no pace; 0: none.
+        self._first_wave = 0
         #: The newest lease when a limit was hit: older ones belong to the same wave.
         self._wave = -1
+
+    @property
+    def was_limited(self) -> bool:
+        return self._wave >= 0
 
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps it from `need` now; None: nothing does."""
         if self.cool_until_s > now_s:
             return Block(BlockReason.COOLING, self.cool_until_s, is_group=True, words=self.words)
-        if self.window is not None and self.in_flight >= int(self.window):
+        if self.window is not None and self.in_flight + 1 > self.window:
             return Block(BlockReason.WINDOW, is_group=True, words=self.words)
+        if self._measured is not None and (ready_s := self._measured.ready_s(1, now_s)) > now_s:
+            return Block(BlockReason.RATE, ready_s, is_group=True)
         blocked = rate_block(self.learned, need, now_s, is_group=True) if self.learned else None
         if blocked is None or blocked.until_s <= self.lent_s + LONGEST_STOP_S:
             return blocked
@@ -107,7 +138,8 @@ class ModelPace:
         if is_new_wave:
             self._wave = newest_id
             self._limits_in_a_row += 1
-            self.window = float(max(1, self.in_flight // 2))
+            self._first_wave = self._first_wave or newest_id
+            self._slow_down(now_s, is_told=is_told(outcome.hints))
         if told_s > 0:
             wait_s = min(told_s, LONGEST_STOP_S)
             self.window = 1.0 if told_s > LONGEST_STOP_S else self.window  # a trial
@@ -121,6 +153,39 @@ class ModelPace:
         if told_s > 0 or self.limited_since_s is None:
             self.limited_since_s = None if told_s > 0 else now_s
 
+    def _slow_down(self, now_s: float, *, is_told: bool) -> None:
+        """Go as fast as answers came since the last wave; until that is known, half as many.
+
+        Headers that tell when to send again are believed, until limits come again and again.
+        """
+        passed_s = now_s - self._wave_s
+        self._close_waves = self._close_waves + 1 if passed_s < _CLOSE_S else 1
+        if is_told and self._measured is None and self._close_waves < _FEWEST_WAVES:
+            pass
+        elif self._answers >= _FEWEST_ANSWERS and passed_s >= _SHORTEST_S:
+            rate_per_s = self._answers / passed_s
+            if self._measured is not None:
+                rate_per_s = max(rate_per_s, (1 - _LARGEST_CUT) * self._measured.rate_per_s)
+            self._measured = TokenBucket(60 * rate_per_s, now_s, capacity=max(1.0, rate_per_s))
+            self._measured.take(self._measured.capacity, now_s)
+            self.window = math.inf
+        elif self._measured is not None:
+            self._measured.rate_per_s *= 1 - _LARGEST_CUT / 2
+        else:
+            self.window = float(max(1, self.in_flight // 2))
+        self._answers, self._wave_s = 0, now_s
+
+    def lend(self, tokens: int, now_s: float) -> None:
+        """Take note of one more request."""
+        self.in_flight += 1
+        if self.learned is not None:
+            self.learned.take(1, tokens, now_s)
+        if self._measured is not None:
+            growth = min(_FASTEST_GROWTH, _GROWTH * max(0.0, now_s - self._wave_s))
+            self._measured.rate_per_s *= 1 + growth * min(1.0, max(0.0, now_s - self.lent_s))
+            self._measured.take(1, now_s)
+        self.lent_s = now_s
+
     def answered(self, lease_id: int) -> None:
         """Widen the window a little; an answer to a request from after the wave ends the row."""
         self.limited_since_s = None
@@ -128,6 +193,7 @@ class ModelPace:
             self.window += 1 / self.window
         if lease_id > self._wave:
             self._limits_in_a_row = 0
+        self._answers += lease_id > self._first_wave
 
     def limited_for_s(self, now_s: float) -> float:
         """Return for how long there were only limits; 0: too few to tell."""
@@ -154,17 +220,13 @@ class Group:
 
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps every key of the group from serving `need`."""
-        if self.whole.window is not None and (blocked := self.whole.block(need, now_s)):
+        if self.whole.was_limited and (blocked := self.whole.block(need, now_s)):
             return blocked
         return self.paces[need.model].block(need, now_s)
 
     def lend(self, need: Need, now_s: float) -> None:
-        pace = self.paces[need.model]
-        pace.in_flight += 1
-        self.whole.in_flight += 1
-        pace.lent_s = now_s
-        if pace.learned is not None:
-            pace.learned.take(1, need.tokens, now_s)
+        self.paces[need.model].lend(need.tokens, now_s)
+        self.whole.lend(need.tokens, now_s)
 
     def settle(self, need: Need, excess_tokens: int, now_s: float) -> None:
         """Take back what was lent; `excess_tokens` came beside what was set aside."""
@@ -179,11 +241,11 @@ class Group:
     ) -> None:
         """Learn `requests` and `tokens` per minute from a reply's headers."""
         pace = self.paces[model]
-        pace.learned = pace.learned or RateLimits(None, None, now_s)
+        pace.learned = pace.learned or ToldLimits()
         pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
 
     def answered(self, need: Need, lease_id: int) -> None:
-        if self.whole.window is not None:
+        if self.whole.was_limited:
             self.whole.answered(lease_id)
         self.paces[need.model].answered(lease_id)
 
@@ -194,7 +256,7 @@ class Group:
         learned, hints = self.paces[need.model].learned, outcome.hints
         limit = outcome.token_limit or (hints and hints.limit_tokens)
         if not limit and learned is not None and learned.tokens is not None:
-            limit = int(learned.tokens.capacity)
+            limit = learned.tokens.limit
         return bool(limit and need.least_tokens > limit)
 
     def answers_others(self, model: str) -> bool:
@@ -202,6 +264,11 @@ class Group:
         return any(
             pace.limited_since_s is None for name, pace in self.paces.items() if name != model
         )
+
+
+def is_told(hints: RateHints | None) -> bool:
+    """Return whether headers tell that nothing is left, and so when to send again."""
+    return hints is not None and 0 in (hints.remaining_requests, hints.remaining_tokens)
 
 
 def rate_block(
@@ -213,7 +280,7 @@ def rate_block(
     """
     requests, tokens = limits.requests, limits.tokens
     requests_s = now_s if requests is None else requests.ready_s(1, now_s)
-    is_probe = is_group and tokens is not None and need.least_tokens > tokens.capacity
+    is_probe = isinstance(tokens, ToldLimit) and need.least_tokens > tokens.limit
     tokens_s = now_s if tokens is None or is_probe else tokens.ready_s(need.tokens, now_s)
     if requests_s <= now_s and tokens_s <= now_s:
         return None

@@ -170,7 +170,11 @@ class Pool:
         elif kind is OutcomeKind.KEY_DEAD and state.dropped is None:
             dropped = {state.key.name: _reason(outcome)}
             failed = self._drop(state, _reason(outcome))
+        pace = state.group.paces[need.model]
+        is_first = pace.learned is None and outcome.hints is not None
         state.settle(need, outcome, cost_usd, now_s)
+        if is_first and pace.learned is not None:  # what is under way the reply does not know of
+            pace.learned.take(*queues.lent_after(lease, state.group), now_s)
         circuit, was_open = state.circuit, state.circuit.is_open
         changed, outage = [state], None
         if not is_answer or circuit.since_s is not None:

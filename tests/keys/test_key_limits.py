@@ -433,7 +433,7 @@ def test_limits_are_learned_from_the_headers():
     manager.settle(manager.lease(need()), answered(1, 1, hints=hints))
     asked = [Asked(manager) for _ in range(4)]
     assert len(served(asked)) == 2
-    clock.advance(2)
+    clock.advance(6)
     assert asked[2].wait()
     assert asked[3].request.is_waiting
     assert Asked(manager, need(model="other")).lease is not None

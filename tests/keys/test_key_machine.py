@@ -116,7 +116,8 @@ class Lending(RuleBasedStateMachine):
     def finish(self, lease, outcome):
         self.leases.remove(lease)
         state = self.pool.states.get(lease.key_name)
-        is_alone = lease.need.not_before_s > 0
+        # What is larger than the limit of 500 tokens may be known to be at fault itself.
+        is_alone = lease.need.not_before_s > 0 or lease.need.tokens > 500
         if state is not None and outcome.is_limit and outcome.retry_after_s and not is_alone:
             until_s = self.now_s + min(outcome.retry_after_s, 600)
             name = state.group.name, lease.need.model

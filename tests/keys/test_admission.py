@@ -1,0 +1,108 @@
+"""Limits that nobody told are found: what a provider allows is used, and hardly more is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limiting_provider import FixedWindow, Provider, Refilling, run_calls
+
+from openai_parallel_toolkit.keys.told_limits import ToldLimit
+
+KEYS = 4
+#: More calls than are made in the time given.
+ENOUGH = 100_000
+
+
+@pytest.mark.parametrize(
+    ("limit", "told", "for_s", "most_limited"),
+    [
+        (lambda: Refilling(1500, burst=25), "exact", 60, 0.005),
+        (lambda: Refilling(1500, burst=25), "seconds", 60, 0.02),
+        (lambda: Refilling(1500, burst=250), "exact", 40, 0.02),
+        (lambda: Refilling(250, period_s=10), "exact", 40, 0.005),
+        (lambda: FixedWindow(250, period_s=10, phase_s=3), "exact", 56, 0.01),
+        (lambda: FixedWindow(250, period_s=10, phase_s=3), "seconds", 56, 0.01),
+        (lambda: FixedWindow(600, period_s=60, phase_s=50), "exact", 69, 0.02),
+    ],
+)
+def test_what_headers_tell_is_used_whatever_the_shape_of_the_limit(
+    limit: Callable[[], Refilling | FixedWindow], told: str, for_s: float, most_limited: float
+) -> None:
+    providers = [Provider(requests=limit(), headers=told) for _ in range(KEYS)]
+    ran = run_calls(providers, ENOUGH, at_once=100, until_s=for_s)
+    assert ran.answered >= 0.97 * KEYS * limit().allows(for_s)
+    assert ran.share_limited <= most_limited
+
+
+def test_tokens_may_be_what_binds() -> None:
+    def tokens() -> Refilling:
+        return Refilling(60_000, burst=10_000)
+
+    providers = [Provider(requests=Refilling(5000), tokens=tokens()) for _ in range(KEYS)]
+    ran = run_calls(
+        providers,
+        ENOUGH,
+        at_once=100,
+        tokens=lambda random: random.randint(50, 150),
+        until_s=60,
+    )
+    assert ran.answered * 100 >= 0.97 * KEYS * tokens().allows(60)
+    assert ran.share_limited <= 0.005
+
+
+def test_a_limit_that_is_halved_under_way_is_followed() -> None:
+    providers = [Provider(requests=Refilling(1500, burst=50)) for _ in range(KEYS)]
+
+    def halve() -> None:
+        for provider in providers:
+            assert provider.requests is not None
+            provider.requests.limit //= 2
+
+    ran = run_calls(providers, 4000, at_once=100, events={20.0: halve})
+    assert sum(ran.pace[5:19]) >= 0.97 * 14 * 100
+    assert sum(ran.pace[25:45]) >= 0.97 * 20 * 50
+    assert ran.share_limited <= 0.01
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "exact", ""])
+@pytest.mark.parametrize("burst", [25, 250])
+def test_without_headers_the_pace_is_what_came_through_between_two_limits(
+    burst: int, retry_after: str
+) -> None:
+    providers = [
+        Provider(requests=Refilling(1500, burst=burst), headers="", retry_after=retry_after)
+        for _ in range(KEYS)
+    ]
+    ran = run_calls(providers, 9000, at_once=100)
+    assert sum(ran.pace[30:80]) >= 0.95 * 50 * 100
+    assert ran.share_limited <= 0.015
+
+
+@given(
+    replies=st.lists(
+        st.tuples(
+            st.integers(1, 10**6),
+            st.none() | st.integers(-10, 10**7),
+            st.none() | st.floats(),
+            st.floats(0, 100),
+        ),
+        max_size=30,
+    ),
+    amount=st.integers(1, 10**7),
+)
+def test_whatever_headers_say_there_is_a_time_to_send(
+    replies: list[tuple[int, int | None, float | None, float]], amount: int
+) -> None:
+    now_s, limit = 1000.0, ToldLimit(10, 1000.0)
+    for told, remaining, reset_s, pause_s in replies:
+        now_s += pause_s
+        limit.learn(told, remaining, reset_s, now_s)
+        limit.take(1, now_s)
+        ready_s = limit.ready_s(amount, now_s)
+        assert now_s <= ready_s
+        assert not math.isnan(ready_s)
+        assert limit.level(now_s) <= limit.capacity <= told
