@@ -372,6 +372,8 @@ class _IgnoredError(Exception):
 
 def _refuse_under_a_cap() -> None:
     run = OpenRun.newest()
+    if run is not None and run.only_file is not None:
+        run.only_file.admit_exchange()
     if run is not None and run.context.budget is not None:
         raise ConfigError(
             "max_cost: what ApiQueue sends has no price, so a run that is held to a cost cannot "

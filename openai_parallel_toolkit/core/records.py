@@ -14,6 +14,8 @@ from .redaction import Secret, safe_head, safe_words
 #: For keys on Azure that name no version; a plain version, not a preview. Source:
 #: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
 AZURE_API_VERSION = "2024-10-21"
+#: What surrounds the text of a reply, and bytes of a token at most, as a rule.
+_REPLY_BASE_BYTES, _BYTES_A_TOKEN = 4_096, 8
 #: Headers that are kept with an answer.
 _KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai-version")
 #: Characters that are kept of each, and of the body of a refusal.
@@ -113,6 +115,13 @@ class Request:
     service_tier: str = ""
     #: Whether it asks for replies that are spoken.
     wants_audio: bool = False
+
+    @property
+    def most_reply_bytes(self) -> int | None:
+        """About the most bytes that come back, where the body limits the replies' tokens."""
+        if not self.reply_limit_tokens or self.wants_audio:
+            return None
+        return _REPLY_BASE_BYTES + _BYTES_A_TOKEN * self.reply_limit_tokens * self.choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
