@@ -51,7 +51,7 @@ class ToolkitError(RuntimeError):
 
     def __post_init__(self) -> None:
         self.message = self.message or (type(self).__doc__ or "").partition("\n")[0].strip()
-        self.args = (visible(self.message, keep="\n\t"),)
+        self.args = (visible(self.message),)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

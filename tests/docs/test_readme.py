@@ -30,6 +30,8 @@ PAGES = [
     "docs/doors.md",
     "docs/hooks.md",
     "docs/on-disk.md",
+    "docs/security.md",
+    "SECURITY.md",
     "docs/storage.md",
 ]
 TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES}

@@ -44,7 +44,7 @@ def listed(manager, text):
 
 def requester(manager, text):
     asked = APIRequester("gpt-4", keys=manager, azure=False, progress=False, max_retries=0)
-    return asked.get_multiple_responses([[{"role": "user", "content": text}]])
+    return asked.get_responses_parallel([[{"role": "user", "content": text}]])
 
 
 def api_queue(manager, text):

@@ -24,7 +24,7 @@ def script():
     toolkit = Raising(None, "in", f"out{STEER}", key_manager=keys, num_threads=2, max_retries=0)
     print(toolkit.run())
     asked = APIRequester(f"gpt{HOSTILE}", keys=keys, azure=False, max_retries=0)
-    asked.get_multiple_responses(
+    asked.get_responses_parallel(
         [[{"role": "user", "content": f"how={how}"}] for how in ("good", "broken")]
     )
     for mistake in (

@@ -19,8 +19,8 @@ import openai_parallel_toolkit
 
 ROOT = Path(openai_parallel_toolkit.__file__).parent
 #: How long a text is tried.
-CHARS = 5_000
-LIMIT_S = 0.01
+CHARS = 4_000
+LIMIT_S = 0.008
 #: How long texts are that are cut before they are looked at, or are names of files.
 SHORT = {
     "calls.provider_codes _PHRASES": 512,
@@ -30,6 +30,7 @@ SHORT = {
 }
 #: What is looked for at the beginning alone.
 AT_START = {
+    "calls.event_stream _BEGINNING",
     "core.redaction _PASSWORD_OF_URL",
     "costs.media _DATA_URL",
     "costs.tokens.splitting _FIRST_WORD",
@@ -98,7 +99,7 @@ def texts(pattern: re.Pattern, chars: int):
     words = sorted(dict.fromkeys(words), key=len, reverse=True)[:6]
     for bit in [*words, "".join(words), "a", "0", " ", "\\"]:
         yield bit * (chars // len(bit))
-        for filler in ("a", "0", " ", "/"):
+        for filler in ("a", "0", " "):
             yield bit + filler * chars
             yield (bit + filler) * (chars // len(bit + filler))
             yield filler * chars + bit

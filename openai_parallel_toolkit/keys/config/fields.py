@@ -61,7 +61,9 @@ class Mistakes:
             raise first.with_traceback(None)
         told = [str(one) for one in self.found[:_MOST_TOLD]]
         told += [f"and {rest:,} more"] if rest > 0 else []
-        raise ConfigError("\n".join(told), source=first.source, field=first.field)
+        error = ConfigError("\n".join(told), source=first.source, field=first.field)
+        error.args = (error.message,)
+        raise error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
