@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import random
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,11 +22,12 @@ from ..calls.open_runs import OpenRun
 from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
+from ..core.errors import ConfigError, NoUsableKey, OutOfResources, ToolkitError, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from ..core.redaction import Redactor, Secret
 from ..core.text import counted, duration
+from ..core.threads import start_thread
 from ..costs.prices import KnownModel, PriceBook
 from ..costs.tokens import num_tokens_from_string
 from ..keys.bucket import SlidingWindow
@@ -215,10 +215,10 @@ class ApiQueue:
         def count() -> None:
             settle([_counted(requests[n], bodies[n]) for n in waiting])
 
-        threading.Thread(target=count, name="count tokens", daemon=True).start()
         try:
+            start_thread(count, name="count tokens")
             found = await asyncio.wait_for(future, _COUNTING_S)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, OutOfResources):
             return
         for n, request in zip(waiting, found, strict=True):
             if n not in self.api_jobs:

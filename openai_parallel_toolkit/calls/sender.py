@@ -7,14 +7,17 @@ import os
 import random
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import RawReply
+from ..core.threads import require, start_thread
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
+from ..transport.default import LOOKUP_THREADS, start_lookup_threads
 from ..transport.base import HttpExchange
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
@@ -22,6 +25,8 @@ from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
 
 _ResourceT = TypeVar("_ResourceT")
+#: Its own, those that look names up, and the one that serves who waits for a key.
+_THREADS = 1 + LOOKUP_THREADS + 1
 
 
 class Sender:
@@ -39,7 +44,11 @@ class Sender:
         clock: Clock | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys."""
+        """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys.
+
+        Raises:
+            OutOfResources: the system does not give the threads that sending takes.
+        """
         self.keys = keys
         transport = transport or default_transport(keys.settings.proxy)
         self._loop = new_event_loop()
@@ -69,8 +78,8 @@ class Sender:
         self._resources: dict[str, Any] = {}
         self._resources_lock = threading.Lock()
         self._pid = os.getpid()
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
-        self._thread.start()
+        require(_THREADS)
+        self._thread = start_thread(self._run, name="sender")
 
     @classmethod
     def of(cls, keys: APIKeyManager) -> Sender:
@@ -124,6 +133,7 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(start_lookup_threads(self._loop))
         self._loop.run_forever()
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
@@ -133,7 +143,8 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._driver.transport.close()
-        await self._loop.shutdown_default_executor()
+        with suppress(RuntimeError):  # no thread to wait for its threads
+            await self._loop.shutdown_default_executor()
 
     def _start(
         self,

@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
@@ -19,6 +18,7 @@ from ..core.filesystem import (
     private_folder,
 )
 from ..core.text import counted
+from ..core.threads import Helpers
 from .inputs import Inputs, Kind, LocalCopy
 from .output_tree import OutputTree, StagedMove
 from .spill import SpillDatabase
@@ -150,7 +150,7 @@ class RemoteTree(OutputTree):
         self._store = store
         self._closed_folder = closed
         self._listing = listing_of(store, state_folder)
-        self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload")
+        self._uploads = Helpers(_UPLOADS - 1, "upload")
 
     def holds(self, final: str) -> bool:
         if self._closed_folder is not None and f"{final}/".startswith(f"{self._closed_folder}/"):
@@ -181,7 +181,7 @@ class RemoteTree(OutputTree):
 
     def close(self) -> None:
         """Give the disk space back."""
-        self._uploads.shutdown()
+        self._uploads.close()
         self._listing.close()
 
     def _refusal(self, move: StagedMove) -> Exception | None:

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.threads import start_thread
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
@@ -43,8 +44,7 @@ class Writer:
         self._is_closed = False
         self._trouble: ToolkitError | None = None
         self._lost: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name="journal-writer")
 
     @property
     def trouble(self) -> ToolkitError | None:

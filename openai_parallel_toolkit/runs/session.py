@@ -144,6 +144,7 @@ class RunSession:
 
     def look(self) -> None:
         """Stop the run when a signal came or the journal's disk refused."""
+        self.keys.serve_due()
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
         if self.journal.trouble is not None:
