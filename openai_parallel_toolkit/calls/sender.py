@@ -17,8 +17,8 @@ from ..core.records import RawReply
 from ..core.threads import require, start_thread
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
-from ..transport.default import LOOKUP_THREADS, start_lookup_threads
 from ..transport.base import HttpExchange
+from ..transport.default import LOOKUP_THREADS, start_lookup_threads
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .exchanges import Exchanges

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from .errors import StorageError, ToolkitError, UnsafePath
+from .errors import OutOfResources, StorageError, ToolkitError, UnsafePath
 from .open_file_limit import is_out_of_room
 
 #: Errors of the disk itself: the next file would fare no better.
@@ -195,6 +195,8 @@ def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
     """Return an OSError as StorageError, and a ToolkitError as it is; anything else is raised."""
     if isinstance(error, OSError):
         return storage_error(error, path)
+    if isinstance(error, MemoryError):
+        return OutOfResources()
     if isinstance(error, ToolkitError):
         return error
     raise error

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from .errors import OutOfResources
@@ -39,15 +40,14 @@ def startable(count: int) -> int:
     is_counted = threading.Event()
     started: list[threading.Thread] = []
     try:
-        for _ in range(count):
-            started.append(start_thread(is_counted.wait, name="counted"))
-    except OutOfResources:
-        return len(started)
+        with suppress(OutOfResources):
+            while len(started) < count:
+                started.append(start_thread(is_counted.wait, name="counted"))
     finally:
         is_counted.set()
         for thread in started:
             thread.join()
-    return count
+    return len(started)
 
 
 def require(count: int) -> None:
@@ -66,9 +66,7 @@ class Helpers:
         self._most = most
         self._pool = ThreadPoolExecutor(most, thread_name_prefix=name)
 
-    def map(
-        self, act: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]
-    ) -> list[_ResultT]:
+    def map(self, act: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT]) -> list[_ResultT]:
         """Return what `act` returns for each item, in their order."""
         left = deque(enumerate(items))
         results: list[Any] = [None] * len(left)
@@ -82,11 +80,9 @@ class Helpers:
                 results[place] = act(item)
 
         helping: list[Future[None]] = []
-        try:
-            for _ in range(min(self._most, len(left) - 1)):
+        with suppress(*_REFUSALS):  # what was queued all the same finds nothing left to do
+            while len(helping) < min(self._most, len(results) - 1):
                 helping.append(self._pool.submit(work))
-        except _REFUSALS:  # what was queued all the same finds nothing left to do
-            pass
         work()
         for one in helping:
             one.result()

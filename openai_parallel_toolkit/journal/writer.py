@@ -10,7 +10,13 @@ from itertools import groupby
 from typing import TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.errors import (
+    JournalError,
+    OutOfResources,
+    StorageError,
+    ToolkitError,
+    UsageError,
+)
 from ..core.threads import start_thread
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
@@ -19,6 +25,10 @@ from .schema import transaction
 from .tallies import StagedTallies, Tallies
 
 logger = logging.getLogger(__name__)
+
+#: After which nothing more can be kept.
+_FAULTS = (StorageError, JournalError, OutOfResources)
+_SPARE_BYTES = 8 * 1024 * 1024
 
 #: Told from the writer's thread: None when the write is durable, otherwise why it is not.
 Done: TypeAlias = Callable[[BaseException | None], None]
@@ -38,6 +48,8 @@ class Writer:
         self._path = path
         self._reserve = reserve
         self._tallies = Tallies()
+        #: Memory for the answers in flight when there is no more.
+        self._spare = bytearray(_SPARE_BYTES)
         self._arrived = threading.Condition(threading.Lock())
         self._queue: list[_Queued] = []
         self._is_asleep = False
@@ -86,7 +98,7 @@ class Writer:
         self._raise_lost()
 
     def _raise_lost(self) -> None:
-        if isinstance(self._lost, StorageError | JournalError):
+        if isinstance(self._lost, _FAULTS):
             raise self._trouble or self._lost  # the first fault, which may be told already
         if self._lost is not None:
             raise self._lost
@@ -114,13 +126,14 @@ class Writer:
             self._tell(batch, None)
 
     def _refused(self, batch: Sequence[_Queued], error: Exception) -> None:
-        if isinstance(error, sqlite3.Error) and is_of_the_disk(error):
-            fault = explain(error, self._path)
+        is_memory = isinstance(error, MemoryError)
+        if is_memory or (isinstance(error, sqlite3.Error) and is_of_the_disk(error)):
+            fault = OutOfResources() if is_memory else explain(error, self._path)
             fault.__cause__ = error
             with self._arrived:
                 self._trouble = self._trouble or fault
-            # The reserve is there once, so this comes back here at most once.
-            if is_full(fault) and self._reserve.free():
+            # The reserves are there once, so this comes back here at most once for each.
+            if self._frees_memory() if is_memory else is_full(fault) and self._reserve.free():
                 self._write(batch)
             else:
                 self._tell(batch, fault)
@@ -130,6 +143,10 @@ class Writer:
             # One of them cannot be written; the others shall not suffer for it.
             for queued in batch:
                 self._write([queued])
+
+    def _frees_memory(self) -> bool:
+        had, self._spare = len(self._spare), bytearray()
+        return had > 0
 
     def _commit(self, batch: Sequence[Operation]) -> None:
         if not batch:
@@ -165,7 +182,7 @@ class Writer:
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
         for operation, done in batch:
-            is_fault = isinstance(error, StorageError | JournalError)
+            is_fault = isinstance(error, _FAULTS)
             if is_fault or (error is not None and done is None):
                 with self._arrived:
                     self._lost = self._lost or error

@@ -18,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class ServeTimer:
-    """Its thread lives while somebody waits for a time, if the system gives one; the lock of the queues guards all of it."""
+    """Its thread lives while somebody waits for a time, if the system gives one.
+
+    The lock of the queues guards all of it.
+    """
 
     def __init__(self, queues: LeaseQueues, lock: threading.Lock, clock: Clock) -> None:
         self._queues = queues

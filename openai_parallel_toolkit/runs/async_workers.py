@@ -190,7 +190,7 @@ class SideThreads:
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
 
     def add(self) -> None:
-        """Start one more thread, at first or because a hook holds another one; the first must be."""
+        """Start one more thread, because a hook holds another one perhaps; one there must be."""
         try:
             start_thread(self._work, name=f"file-side-{self._count}")
         except OutOfResources:

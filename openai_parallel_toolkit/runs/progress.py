@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -60,15 +61,22 @@ def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
         warnings.simplefilter("ignore")  # tqdm tells of a missing notebook widget
         from tqdm.auto import tqdm
     # A terminal that does not know its width would get no bar at all.
-    knows_width = shutil.get_terminal_size((0, 0)).columns > 0
+    width = None if _knows_width() else shutil.get_terminal_size().columns
     return tqdm(
         desc=name,
         total=total,
         initial=already,
         unit=unit,
-        ncols=None if knows_width else 120,
-        dynamic_ncols=knows_width,
+        ncols=width,
+        dynamic_ncols=width is None,
     )
+
+
+def _knows_width() -> bool:
+    try:
+        return sys.stderr is None or os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):  # no terminal, such as a notebook
+        return True
 
 
 def _is_notebook() -> bool:

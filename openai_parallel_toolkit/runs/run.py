@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
-from ..core.errors import ConfigError, OutOfResources, ToolkitError
-from ..core.filesystem import as_toolkit_error, storage_error
+from ..core.errors import ConfigError, ToolkitError
+from ..core.filesystem import as_toolkit_error
 from ..core.open_file_limit import make_room
 from ..core.text import counted
 from ..core.threads import startable
@@ -33,6 +33,7 @@ from .options import RunOptions
 from .progress import make_display
 from .results import FileResults
 from .sample import Sample
+from .session import told_early
 from .summary import RunSummary
 from .workers import FileQueue, ThreadWorkers, Workers
 
@@ -69,7 +70,11 @@ def run_folder(
         output_names=options.output_names,
         state_path=options.state_path,
     )
-    with FolderSession(layout, options, keys) as session, ExitStack() as stack:
+    with (
+        told_early(RunSummary, prints=options.progress),
+        FolderSession(layout, options, keys) as session,
+        ExitStack() as stack,
+    ):
         plan = session.plan(options.part(Selection), hooks.version)
         stack.callback(plan.close)
         if sample is not None:
@@ -132,7 +137,7 @@ class FolderRun:
         session.begin(self._hooks.version)
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
-        with session.signals, OpenRun.opened(run):
+        with session.heeding(self._summary), OpenRun.opened(run):
             self._work_through()
             self._write_common_files()
             summary = self._summary()
@@ -233,10 +238,9 @@ class FolderRun:
 
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""
-        if isinstance(error, OSError):
-            error = storage_error(error, str(error.filename or self._session.layout.output_root))
-        elif isinstance(error, MemoryError):
-            error = OutOfResources()
+        if isinstance(error, OSError | MemoryError):
+            place = getattr(error, "filename", None) or self._session.layout.output_root
+            error = as_toolkit_error(error, str(place))
         self._session.stop.close(error)
 
     def _look(self) -> None:

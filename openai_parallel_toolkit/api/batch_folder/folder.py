@@ -12,7 +12,7 @@ from ...core.clock import Clock, SystemClock
 from ...core.threads import start_thread
 from ...keys import APIKeyManager, close_unless_default
 from ...runs.progress import make_display
-from ...runs.session import RunSession
+from ...runs.session import RunSession, told_early
 from ...transport import new_event_loop
 from .config import read_plan
 from .folder_run import BatchFolderRun
@@ -110,7 +110,7 @@ class BatchFolder:
             self.settings.state_folder, keys, clock=self._clock, prints=self.settings.progress
         )
         try:
-            with session:
+            with told_early(BatchFolderSummary, prints=self.settings.progress), session:
                 session.begin("")
                 places = self._plan.open_places()
                 try:
@@ -128,7 +128,7 @@ class BatchFolder:
         run = BatchFolderRun(self.settings, places, session, display)
         thread = _RunThread(run)
         try:
-            with session.signals:
+            with session.heeding(lambda: run.summary(stopped=session.stopped)):
                 thread.start()
                 while thread.is_at_work(_LOOK_EVERY_S):
                     session.look()

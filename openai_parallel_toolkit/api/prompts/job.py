@@ -16,7 +16,7 @@ from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
 from ...core.records import FailureNote
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
-from ...runs.session import RunSession
+from ...runs.session import RunSession, told_early
 from ...runs.summary import CallsSummary
 from ...transport import Transport
 from .asking import TICK_S, Asking
@@ -103,7 +103,7 @@ class PromptsRun:
             grace_s=options.grace_s,
             log_file=options.log_file,
         )
-        with session:
+        with told_early(PromptsSummary, prints=False), session:
             self._signature = f"{self._source.signature()}:{options.output_format}"
             record = session.journal.file(LINES)
             if paths.is_done(record, self._signature):
@@ -138,7 +138,7 @@ class PromptsRun:
         )
         session.begin(options.version)
         session.journal.opened(file_id)
-        with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
+        with session.heeding(self._summary), OpenRun.opened(OpenRun(sender, session.context)):
             is_whole = self._ask_all()
             if self._failed.count:
                 words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
@@ -201,7 +201,7 @@ class PromptsRun:
         is_end = 0 < self._left == self._keys.counts().in_flight
         return f"answers to the last lines ({self._left:,})" if is_end else ""
 
-    def _summary(self, *, is_whole: bool) -> PromptsSummary:
+    def _summary(self, *, is_whole: bool = False) -> PromptsSummary:
         return PromptsSummary(
             answered=self._asking.answered,
             failed=self._failed.count,
