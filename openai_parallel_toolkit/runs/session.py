@@ -292,3 +292,5 @@ def told_early(summary_of: Callable[..., Summary], *, prints: bool) -> Iterator[
             if prints:
                 say(str(stopped.summary))
         raise
+    except MemoryError as exc:
+        raise OutOfResources from exc
