@@ -11,7 +11,7 @@ import uuid
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
-from ..core.filesystem import private_folder
+from ..core.own_files import private_folder
 from ..core.text import counted
 from ..core.threads import start_thread
 from ..journal import Journal

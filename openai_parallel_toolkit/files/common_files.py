@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from ..core.errors import OutputConflict
+from ..core.filesystem import new_file
 from .output_tree import OutputTree
 from .staging import Staging
 
@@ -50,7 +51,7 @@ def write_common_files(
                 path=name,
             )
         source = os.path.join(staging.root, f"common-{number}")
-        with open(source, "wb") as file:
+        with open(source, "wb", opener=new_file) as file:
             file.writelines(journal.appended_lines(name))
         if owner is None:
             journal.own_output(name, OWNER)

@@ -15,8 +15,8 @@ from ..core.filesystem import (
     check_relative,
     path_bytes,
     path_text,
-    private_folder,
 )
+from ..core.own_files import private_folder
 from ..core.text import counted
 from ..core.threads import Helpers
 from .inputs import Inputs, Kind, LocalCopy

@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..core.errors import UnsafePath
-from ..core.filesystem import digest, private_folder
+from ..core.filesystem import digest
+from ..core.own_files import private_folder
 from ..core.records import OutputFile
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
-from ..core.filesystem import closing_fd, sync
+from ..core.filesystem import closing_fd, new_file, sync
+from ..core.own_files import kept_file, part_from_others
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ def make_private(folder: str, name: str) -> str:
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             sync(os.path.dirname(os.path.abspath(folder)))
+        for own in (path, f"{path}-wal", f"{path}-shm"):
+            part_from_others(own)
         os.close(os.open(path, _PRIVATE, 0o600))
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
@@ -51,7 +54,7 @@ class DiskReserve:
     def fill(self) -> None:
         """Set the blocks aside, unless they are; without room the run starts without a reserve."""
         try:
-            with closing_fd(os.open(self._path, _PRIVATE, 0o600)) as fd:
+            with closing_fd(kept_file(self._path)) as fd:
                 if os.fstat(fd).st_blocks * 512 < self._size_bytes:
                     _allocate(fd, self._size_bytes)
         except OSError as error:
@@ -135,7 +138,7 @@ def is_full(error: ToolkitError) -> bool:
 def _probe(folder: str) -> int | None:
     path = os.path.join(folder, "probe")
     try:
-        with closing_fd(os.open(path, _PRIVATE, 0o600)) as fd:
+        with closing_fd(new_file(path)) as fd:
             os.write(fd, bytes(65536))
             os.fsync(fd)
     except OSError as error:

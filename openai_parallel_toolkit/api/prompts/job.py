@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from ...calls.admission import RateLimiter
@@ -12,7 +13,7 @@ from ...calls.open_runs import OpenRun
 from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
+from ...core.filesystem import as_toolkit_error, new_file, replace_durably, storage_errors
 from ...core.records import FailureNote
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
@@ -158,7 +159,9 @@ class PromptsRun:
         """Return whether the output is whole and in its place."""
         try:
             with ExitStack() as stack:
-                out = stack.enter_context(open(self._paths.partial, "wb"))
+                out = stack.enter_context(
+                    open(self._paths.partial, "wb", opener=partial(new_file, mode=0o666))
+                )
                 to_ask, to_write = (
                     stack.enter_context(closing(self._source.lines())) for _ in range(2)
                 )
