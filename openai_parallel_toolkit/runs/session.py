@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.errors import OutOfResources, RunStopped, ToolkitError
-from ..core.filesystem import storage_errors
+from ..core.filesystem import as_toolkit_error, storage_errors
+from ..core.open_file_limit import is_out_of_room
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
@@ -292,5 +294,7 @@ def told_early(summary_of: Callable[..., Summary], *, prints: bool) -> Iterator[
             if prints:
                 say(str(stopped.summary))
         raise
-    except MemoryError as exc:
-        raise OutOfResources from exc
+    except (OSError, MemoryError) as exc:
+        if not (isinstance(exc, MemoryError) or is_out_of_room(exc)):
+            raise
+        raise as_toolkit_error(exc, str(getattr(exc, "filename", None) or os.getcwd())) from exc
