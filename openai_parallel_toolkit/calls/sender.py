@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -133,7 +133,7 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(start_lookup_threads(self._loop))
+        self._begin(start_lookup_threads(self._loop))
         self._loop.run_forever()
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
@@ -152,7 +152,10 @@ class Sender:
         args: tuple[Any, ...],
         deliver: Callable[[Any], object],
     ) -> None:
-        task = self._loop.create_task(self._reply(work(*args), deliver))
+        self._begin(self._reply(work(*args), deliver))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
