@@ -82,7 +82,7 @@ class AsyncWorkers(Workers):
         for _ in range(self._count):
             self._add()
         self._loop.run_forever()
-        tasks = [*self._tasks.values(), *self._left_behind]
+        tasks = asyncio.all_tasks(self._loop)  # those that hooks have left behind as well
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))

@@ -63,7 +63,7 @@ def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
     # A terminal that does not know its width would get no bar at all.
     width = None if _knows_width() else shutil.get_terminal_size().columns
     return tqdm(
-        desc=name,
+        desc=visible(name),
         total=total,
         initial=already,
         unit=unit,

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
-from ..core.errors import ConfigError, ToolkitError
+from ..core.errors import ConfigError
 from ..core.filesystem import as_toolkit_error
 from ..core.open_file_limit import make_room
 from ..core.text import counted
@@ -138,21 +138,19 @@ class FolderRun:
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.heeding(self._summary), OpenRun.opened(run):
-            self._work_through()
-            self._write_common_files()
+            with self._stopping():
+                self._work_through()
+            with self._stopping():
+                self._write_common_files()
             summary = self._summary()
             session.end(summary)
         return session.hand_over(summary)
 
     def _write_common_files(self) -> None:
         session = self._session
-        if session.journal.trouble is not None:
-            return
-        try:
+        if session.journal.trouble is None:
             force = self._options.force
             write_common_files(session.journal, session.staging, session.tree, force=force)
-        except (ToolkitError, OSError) as exc:
-            session.stop.close(as_toolkit_error(exc, session.layout.output_root))
 
     def _work_through(self) -> None:
         options, plan, batch_mode = self._options, self._plan, self._batch_mode
@@ -239,8 +237,7 @@ class FolderRun:
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""
         if isinstance(error, OSError | MemoryError):
-            place = getattr(error, "filename", None) or self._session.layout.output_root
-            error = as_toolkit_error(error, str(place))
+            error = as_toolkit_error(error, self._session.layout.output_root)
         self._session.stop.close(error)
 
     def _look(self) -> None:

@@ -1,7 +1,10 @@
 """Whoever was to read has gone, or was never there: the work is done all the same."""
 
 import os
+import pty
+import re
 import subprocess
+import termios
 
 import pytest
 
@@ -41,3 +44,28 @@ def test_streams_that_were_never_there_cost_no_work(workspace, sim, closed):
         command.communicate(timeout=30)
     assert command.returncode == 0
     assert len(workspace.outputs()) == sim.ledger.billed() == FILES
+
+
+@pytest.mark.parametrize("columns", ["", "200"])
+def test_a_terminal_that_does_not_know_its_width_gets_a_bar_of_one_line(workspace, sim, columns):
+    """As `script` and some containers make them."""
+    workspace.inputs(FILES).configure(sim)
+    reading, writing = pty.openpty()
+    termios.tcsetwinsize(writing, (0, 0)) if hasattr(termios, "tcsetwinsize") else None
+    env = {"COLUMNS": columns} if columns else {}
+    with workspace.start_run(stderr=writing, env=env) as command:
+        os.close(writing)
+        shown = b"".join(iter(lambda: read(reading), b""))
+        command.communicate(timeout=30)
+    os.close(reading)
+    assert command.returncode == 0
+    bars = [line for line in re.split(rb"[\r\n]+", shown) if b"%|" in line]
+    assert f"{FILES}/{FILES}".encode() in bars[-1]
+    assert max(len(line.decode()) for line in bars) <= int(columns or 80)
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # nobody has its other end open
+        return b""

@@ -22,10 +22,17 @@ from openai_parallel_toolkit.journal import Journal, JournalReader
 PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
 #: Begun anew by each run.
 REPLACED = [
-    "open-files", "run.json", "run.json.part", "failures.jsonl", "reserve", "probe"
+    "open-files", "run.json", "run.json.part", "failures.jsonl", "probe"
 ]  # fmt: skip
 #: Gone on with, so that a link is a reason to stop.
-REFUSED = ["run.lock", "journal.sqlite3", "journal.sqlite3-wal", "journal.sqlite3-shm", "staging"]
+REFUSED = [
+    "run.lock",
+    "reserve",
+    "journal.sqlite3",
+    "journal.sqlite3-wal",
+    "journal.sqlite3-shm",
+    "staging",
+]
 
 
 class Ask(ParallelToolkit):
@@ -101,7 +108,9 @@ def test_links_in_place_of_what_is_gone_on_with_stop_the_run(places, name, how):
     places.assert_unharmed()
 
 
-@pytest.mark.parametrize("name", ["run.lock", "journal.sqlite3-wal", "journal.sqlite3-shm"])
+@pytest.mark.parametrize(
+    "name", ["run.lock", "reserve", "journal.sqlite3-wal", "journal.sqlite3-shm"]
+)
 def test_hard_links_in_place_of_what_is_gone_on_with_are_cut(places, name):
     places.plant(name, "hard")
     assert places.run().done == 1
