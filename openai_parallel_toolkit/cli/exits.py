@@ -26,7 +26,7 @@ EXIT_CODES = {
     "2": "a mistake to mend: options, configuration, input, the hooks' module",
     "3": "another process works on the output folder",
     "4": "no key can be used",
-    "5": "the disk or the journal refused",
+    "5": "the disk or the journal refused, or the system gave no more threads or memory",
     "6": "the money that was allowed is spent",
     "70": "a bug, in the toolkit or in the hooks' module; its traceback is shown",
     "129, 130, 143": "stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM; run it again to go on",

@@ -60,21 +60,22 @@ def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm tells of a missing notebook widget
         from tqdm.auto import tqdm
-    # A terminal that does not know its width would get no bar at all.
-    width = None if _knows_width() else shutil.get_terminal_size().columns
+    # A terminal that does not know its size would get no bar at all.
+    width, height = (None, None) if _knows_size() else shutil.get_terminal_size()
     return tqdm(
         desc=visible(name),
         total=total,
         initial=already,
         unit=unit,
         ncols=width,
+        nrows=height,
         dynamic_ncols=width is None,
     )
 
 
-def _knows_width() -> bool:
+def _knows_size() -> bool:
     try:
-        return sys.stderr is None or os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        return sys.stderr is None or all(os.get_terminal_size(sys.stderr.fileno()))
     except (OSError, ValueError):  # no terminal, such as a notebook
         return True
 

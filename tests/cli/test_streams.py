@@ -1,8 +1,10 @@
 """Whoever was to read has gone, or was never there: the work is done all the same."""
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import termios
 
@@ -46,12 +48,14 @@ def test_streams_that_were_never_there_cost_no_work(workspace, sim, closed):
     assert len(workspace.outputs()) == sim.ledger.billed() == FILES
 
 
-@pytest.mark.parametrize("columns", ["", "200"])
-def test_a_terminal_that_does_not_know_its_width_gets_a_bar_of_one_line(workspace, sim, columns):
-    """As `script` and some containers make them."""
+@pytest.mark.parametrize(("size", "columns"), [((0, 0), ""), ((0, 0), "200"), ((24, 0), "")])
+def test_a_terminal_that_does_not_know_its_size_gets_a_bar_of_one_line(
+    workspace, sim, size, columns
+):
+    """As `script` and some containers make them: size in rows and columns."""
     workspace.inputs(FILES).configure(sim)
     reading, writing = pty.openpty()
-    termios.tcsetwinsize(writing, (0, 0)) if hasattr(termios, "tcsetwinsize") else None
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     env = {"COLUMNS": columns} if columns else {}
     with workspace.start_run(stderr=writing, env=env) as command:
         os.close(writing)
@@ -60,6 +64,7 @@ def test_a_terminal_that_does_not_know_its_width_gets_a_bar_of_one_line(workspac
     os.close(reading)
     assert command.returncode == 0
     bars = [line for line in re.split(rb"[\r\n]+", shown) if b"%|" in line]
+    assert bars, repr(shown)
     assert f"{FILES}/{FILES}".encode() in bars[-1]
     assert max(len(line.decode()) for line in bars) <= int(columns or 80)
 
