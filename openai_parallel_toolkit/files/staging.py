@@ -29,11 +29,12 @@ logger = logging.getLogger(__name__)
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"
 #: Names in the staging folder: executions', common files'.
-_OURS = re.compile(r"[0-9a-f]{8}-\d+|common-\d+")
+_OURS = re.compile(r"[0-9a-f]+-\d+|common-\d+")
 #: Folders above the one that stands for the output folder, in which nothing else is ever to be.
 _LEVELS = 16
 #: When they were last changed, as they say, in ns: long ago, so that any change shows.
 _LONG_AGO_NS = 10**18
+_TOKEN_BYTES = 6
 
 
 class Staging:
@@ -49,7 +50,8 @@ class Staging:
         self.output_root = os.path.realpath(output_root)
         self.root = private_folder(self._root_of(os.path.realpath(state_folder)))
         self._output_name = os.path.basename(self.output_root) or _OUTPUT
-        self._run = secrets.token_hex(4)
+        #: Part of every staged path that no other text holds.
+        self.token = secrets.token_hex(_TOKEN_BYTES)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         #: By their outputs' folder.
@@ -77,7 +79,7 @@ class Staging:
         )
 
     def _make(self, parent: str) -> str:
-        path = os.path.join(self.root, f"{self._run}-{next(self._numbers)}")
+        path = os.path.join(self.root, f"{self.token}-{next(self._numbers)}")
         os.mkdir(path, 0o700)
         base = self._base_in(path)
         os.makedirs(os.path.join(base, parent))
@@ -193,10 +195,31 @@ class StagedFolder:
             logger.warning("%s is left for the next start to remove: %s", self.path, exc)
 
     def _read(self, path: str) -> OutputFile:
-        size_bytes, sha256 = digest(path, starts_writing=True)
+        look = _ContentLook(os.fsencode(self.staging.token))
+        size_bytes, sha256 = digest(path, starts_writing=True, see=look.see)
         root = os.path.dirname(self.path)
-        staged, final = path[len(root) + 1 :], path[len(self.base) + 1 :]
-        return OutputFile(staged=staged, final=final, size_bytes=size_bytes, sha256=sha256)
+        return OutputFile(
+            staged=path[len(root) + 1 :],
+            final=path[len(self.base) + 1 :],
+            size_bytes=size_bytes,
+            sha256=sha256,
+            is_blank=look.is_blank,
+            names_staging=look.names_staging,
+        )
+
+
+class _ContentLook:
+    """What is worth telling of an output's content."""
+
+    def __init__(self, token: bytes) -> None:
+        self.is_blank = True
+        self.names_staging = False
+        self._token = token
+
+    def see(self, piece: bytes) -> None:
+        """Take in the next piece."""
+        self.is_blank = self.is_blank and piece.isspace()
+        self.names_staging = self.names_staging or self._token in piece
 
 
 def _above(base: str) -> Iterator[str]:

@@ -12,7 +12,6 @@ from ..calls.file_calls import current_file_calls
 from ..core.errors import OutOfResources
 from ..core.loop_calls import LoopCalls
 from ..core.threads import start_thread
-from ..transport import new_event_loop
 from .file_task import FileTask
 from .workers import Workers
 
@@ -34,7 +33,7 @@ class AsyncWorkers(Workers):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._loop = new_event_loop()
+        self._loop = self._runner.hooks.take_loop()
         self._side = SideThreads(self._loop)
         self._thread: threading.Thread | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
