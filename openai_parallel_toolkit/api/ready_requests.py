@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,10 +12,11 @@ from urllib.parse import urlsplit
 
 from ..calls.models import make_request
 from ..calls.responses import KNOWN_PATHS
-from ..core.errors import ToolkitError, UsageError
+from ..core.errors import OutOfResources, ToolkitError, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import Request
 from ..core.redaction import Secret
+from ..core.threads import start_thread
 from ..costs.tokens import num_tokens_from_string
 
 #: What counting may take, a vocabulary's download included; then the estimates stand.
@@ -82,10 +82,10 @@ class ReadyRequests:
         def count() -> None:
             settle([_counted(*one) for one in asked])
 
-        threading.Thread(target=count, name="count tokens", daemon=True).start()
         try:
+            start_thread(count, name="count tokens")
             counted = await asyncio.wait_for(future, _COUNTING_S)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, OutOfResources):
             return
         still_due = set(due)
         for n, request in zip(positions, counted, strict=True):

@@ -16,7 +16,7 @@ from ..calls.refusals import Clean
 from ..calls.run_context import RunContext
 from ..core.checkpoint import checkpoint
 from ..core.clock import Clock
-from ..core.filesystem import storage_error
+from ..core.filesystem import new_file, storage_error
 from ..core.records import Lease, Need, Outcome, OutcomeKind, canonical_json
 from ..journal.batch_rows import BatchRecord, LineEnd, Refusal, Sent
 from ..journal.batch_store import BatchStore
@@ -215,8 +215,7 @@ def attempt_of(custom_id: str) -> int | None:
 
 def _write(path: str, lines: Iterable[bytes]) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
+        with open(path, "wb", opener=new_file) as file:
             checkpoint("batch.writing")
             file.writelines(lines)
     except OSError as exc:

@@ -11,8 +11,9 @@ import uuid
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
-from ..core.filesystem import private_folder
+from ..core.own_files import private_folder
 from ..core.text import counted
+from ..core.threads import start_thread
 from ..journal import Journal
 from ..journal.batch_rows import BatchCounts, BatchRecord, BatchStage, Queued
 from ..keys import APIKeyManager
@@ -97,13 +98,13 @@ class BatchScheduler:
         self._settled = 0
         self._loop = new_event_loop()
         self._wake = asyncio.Event()
-        self._thread = threading.Thread(target=self._run, name="batch-scheduler", daemon=True)
+        self._thread: threading.Thread | None = None
 
     # -- from other threads --------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin, with the batches that earlier runs left."""
-        self._thread.start()
+        self._thread = start_thread(self._run, name="batch-scheduler")
 
     def gather(self) -> None:
         """Let only full batches leave: hooks run, and may ask for more."""
@@ -129,7 +130,7 @@ class BatchScheduler:
 
     def close(self, *, grace_s: float) -> None:
         """Stop; what runs remotely runs on. A request on its way gets `grace_s` seconds."""
-        if not self._thread.ident:
+        if self._thread is None:
             return
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._stop)

@@ -8,7 +8,8 @@ import os
 from contextlib import ExitStack
 
 from ..core.clock import Clock, SystemClock
-from ..core.filesystem import private_folder, refuse_network
+from ..core.filesystem import refuse_network
+from ..core.own_files import private_folder
 from ..files.run_lock import RunLock, state_folder_of
 from ..journal import Journal
 from .file_calls import FileCalls
@@ -20,7 +21,7 @@ CALLS = "(calls)"
 
 def lock_folder(path: str, stack: ExitStack, clock: Clock) -> str:
     """Make a private folder on a local disk and lock it until `stack` is closed; return `path`."""
-    refuse_network(private_folder(path))
+    refuse_network(private_folder(path, may_be_link=True))
     lock = RunLock(path, clock=clock)
     lock.acquire()
     stack.callback(lock.release)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.clock import Clock
-from ..core.errors import JournalError, StorageError
+from ..core.errors import JournalError, OutOfResources, StorageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..keys.circuit import Outage
@@ -95,7 +95,8 @@ class CallDriver:
         except BaseException as exc:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
             self.settle(attempts.End(lease, attempt_id, outcome), call)
-            is_refused = isinstance(exc, StorageError | JournalError)  # then nothing is claimed
+            # Then nothing is claimed.
+            is_refused = isinstance(exc, StorageError | JournalError | OutOfResources)
             if context.journal is not None and attempt_id and not is_refused:
                 context.journal.ended(attempt_id, outcome)
             raise

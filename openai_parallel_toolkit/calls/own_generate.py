@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextvars
 import functools
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..core.errors import UsageError
 from ..core.records import Reply, Usage
+from ..core.threads import start_thread
 from .models import OpenAIModel, PayloadModel, wants_client
 from .pending_call import AnswerPolicy, CallContext, Keys, ModelCall
 from .refusals import Clean
@@ -68,7 +68,7 @@ class GenerateCall:
         The thread is a daemon, so that a `generate` that hangs does not keep the process alive.
         """
         run = functools.partial(contextvars.copy_context().run, self._end, deliver)
-        threading.Thread(target=run, name="own-generate", daemon=True).start()
+        start_thread(run, name="own-generate")
 
     def accepts(self, reply: Reply, policy: AnswerPolicy) -> bool:
         """Take what `generate` returned; raises IncompleteAnswer or InvalidAnswer."""

@@ -6,22 +6,27 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import RawReply
+from ..core.threads import require, start_thread
 from ..keys import APIKeyManager
 from ..transport import Transport, default_transport, new_event_loop
 from ..transport.base import HttpExchange
+from ..transport.default import LOOKUP_THREADS, start_lookup_threads
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
 
 _ResourceT = TypeVar("_ResourceT")
+#: Its own, those that look names up, and the one that serves who waits for a key.
+_THREADS = 1 + LOOKUP_THREADS + 1
 
 
 class Sender:
@@ -39,7 +44,11 @@ class Sender:
         clock: Clock | None = None,
         chance: random.Random | None = None,
     ) -> None:
-        """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys."""
+        """Start its thread; `transport` None: HTTP; `limiter`: limits besides those of the keys.
+
+        Raises:
+            OutOfResources: the system does not give the threads that sending takes.
+        """
         self.keys = keys
         transport = transport or default_transport(
             keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
@@ -72,8 +81,8 @@ class Sender:
         self._resources_lock = threading.Lock()
         self._pid = os.getpid()
         self._is_closing = False
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
-        self._thread.start()
+        require(_THREADS)
+        self._thread = start_thread(self._run, name="sender")
 
     @classmethod
     def of(cls, keys: APIKeyManager) -> Sender:
@@ -127,6 +136,7 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._run_task(start_lookup_threads(self._loop))
         self._loop.run_forever()
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
@@ -138,7 +148,8 @@ class Sender:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._driver.transport.close()
-        await self._loop.shutdown_default_executor()
+        with suppress(RuntimeError):  # no thread to wait for its threads
+            await self._loop.shutdown_default_executor()
 
     def _begin(
         self,
@@ -160,7 +171,10 @@ class Sender:
         if self._is_closing:
             deliver(_closed())
             return
-        task = self._loop.create_task(self._reply(work(*args), deliver))
+        self._run_task(self._reply(work(*args), deliver))
+
+    def _run_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import REFUSAL_ERRNOS, named_in, storage_error
 from ..core.redaction import Redactor, safe_words
+from ..core.signals import StopSignals
 from . import console
 from .exits import EXIT_CODES, MISTAKE, code_of
 
@@ -54,9 +55,10 @@ _EPILOG = "exit status:\n" + "".join(
 def dispatch(argv: Sequence[str]) -> int:
     """Carry out a command line and return the exit status."""
     try:
-        argv = _joined(argv)
-        arguments = _parser(argv).parse_args(argv)
-        return int(arguments.run(arguments))
+        with StopSignals(raises=True):
+            argv = _joined(argv)
+            arguments = _parser(argv).parse_args(argv)
+            return int(arguments.run(arguments))
     except BaseException as exc:  # noqa: BLE001 - this is where every error ends
         error: BaseException = exc
         if isinstance(exc, OSError) and exc.errno in REFUSAL_ERRNOS:

@@ -6,9 +6,11 @@ import atexit
 import os
 import signal
 import sys
-import threading
+import time
+from contextlib import suppress
 
-from ..core.errors import ToolkitError
+from ..core.errors import OutOfResources, ToolkitError
+from ..core.threads import start_thread
 
 OK = 0
 SOME_FAILED = 1
@@ -24,7 +26,7 @@ EXIT_CODES = {
     "2": "a mistake to mend: options, configuration, input, the hooks' module",
     "3": "another process works on the output folder",
     "4": "no key can be used",
-    "5": "the disk or the journal refused",
+    "5": "the disk or the journal refused, or the system gave no more threads or memory",
     "6": "the money that was allowed is spent",
     "70": "a bug, in the toolkit or in the hooks' module; its traceback is shown",
     "129, 130, 143": "stopped by SIGHUP, SIGINT (Ctrl-C), SIGTERM; run it again to go on",
@@ -59,10 +61,13 @@ class CertainExit:
         self._code = code
         # Nothing is left that could stop in good order.
         signal.signal(signal.SIGINT, lambda *_: os._exit(code))
-        timer = threading.Timer(_LINGER_S, self._leave)
-        timer.daemon = True
-        timer.start()
+        with suppress(OutOfResources):  # without a thread for it, there is one reason less
+            start_thread(self._leave_soon, name="exit")
         return code
+
+    def _leave_soon(self) -> None:
+        time.sleep(_LINGER_S)
+        self._leave()
 
     def _leave(self) -> None:
         if self._code is None or os.getpid() != self._pid:

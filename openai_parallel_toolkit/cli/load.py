@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TypeGuard
 
 from ..api.toolkit import ParallelToolkit
-from ..core.errors import UsageError
+from ..core.errors import RunStopped, UsageError
 
 
 def load_toolkit(target: str) -> type[ParallelToolkit]:
@@ -67,6 +67,8 @@ def _import(source: str) -> ModuleType:
         raise UsageError(
             f"there is no module {source!r} here; give the path of its file, such as hooks.py:Mine"
         ) from exc
+    except RunStopped:  # which is a SystemExit
+        raise
     except (Exception, SystemExit) as exc:
         raise _broken(source, exc) from exc
 

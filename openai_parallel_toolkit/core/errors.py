@@ -19,6 +19,7 @@ ToolkitError
 ├─ UnsafePath               an output would leave the output folder
 ├─ OutputConflict           two files wrote the same output
 ├─ StorageError             the disk refused
+├─ OutOfResources           the system gives no more threads or memory
 └─ JournalError             the journal is damaged or of another version
 
 A class's docstring is its default message; where it has more lines, the first one is. Errors carry
@@ -228,6 +229,15 @@ class StorageError(ToolkitError):
 
     errno: int | None = None
     path: str = ""
+
+    exit_code = 5
+
+
+class OutOfResources(ToolkitError):
+    """The system gives this process no more threads or memory; allow more and run again.
+
+    Limits are the user's (`ulimit -u`, `ulimit -v`) and the container's (pids, memory).
+    """
 
     exit_code = 5
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from .errors import StorageError, ToolkitError, UnsafePath
+from .errors import OutOfResources, StorageError, ToolkitError, UnsafePath
 from .open_file_limit import is_out_of_room
 
 #: The disk is full, a quota is, or a file is as large as it may be.
@@ -38,7 +38,8 @@ Digest = tuple[int, str]
 _CHUNK_BYTES = 1_048_576
 _MOUNTS = "/proc/self/mountinfo"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_EMPTY = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_HOW = os.O_RDONLY | os.O_WRONLY | os.O_RDWR | os.O_APPEND
 _FOLDER = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
@@ -214,16 +215,22 @@ def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
     """Return an OSError as StorageError, and a ToolkitError as it is; anything else is raised."""
     if isinstance(error, OSError):
         return storage_error(error, named_in(error, path))
+    if isinstance(error, MemoryError):
+        return OutOfResources()
     if isinstance(error, ToolkitError):
         return error
     raise error
 
 
-def private_folder(path: str) -> str:
-    """Make a folder that only its owner can look into, if it is not there; return `path`."""
-    with storage_errors(path):
-        os.makedirs(path, 0o700, exist_ok=True)
-    return path
+def new_file(path: str, flags: int = os.O_WRONLY, mode: int = 0o600) -> int:
+    """Open an empty file, in place of whatever has its name; also as the opener of `open`.
+
+    Args:
+        flags: how it is opened; that it is made and empty goes without saying.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, flags & _HOW | _NEW, mode)
 
 
 def sync(path: str) -> None:
@@ -255,7 +262,7 @@ def atomic_file(
     """
     part = part or f"{path}.part"
     try:
-        os.close(os.open(part, _EMPTY, mode))
+        os.close(new_file(part, mode=mode))
         yield part
         (replace_durably if is_durable else os.replace)(part, path)
     finally:
@@ -307,7 +314,7 @@ def is_case_insensitive(folder: str) -> bool:
     probe = f".probe-{secrets.token_hex(4)}"
     path = os.path.join(folder, probe)
     with storage_errors(folder):
-        os.close(os.open(path, _EMPTY | os.O_EXCL, 0o600))
+        os.close(new_file(path))
         try:
             return os.path.lexists(os.path.join(folder, probe.upper()))
         finally:

@@ -1,4 +1,4 @@
-"""Stop in good order at the first Ctrl-C, SIGTERM or SIGHUP, and at once at the second."""
+"""Heed Ctrl-C, SIGTERM and SIGHUP: at once, or in good order, and at once when told again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ _SIGNALS = tuple(
 class StopSignals:
     """Notes the first stop signal while it is entered; does nothing outside the main thread.
 
-    The handler only notes: it may interrupt the main thread while that holds any lock.
+    The handler only notes: it may interrupt the main thread while that holds any lock. Where there
+    is nothing yet to bring to an end, it raises RunStopped: see `raises`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, raises: bool = False) -> None:
+        """Prepare; with `raises` the first signal ends what is under way, as others do a second."""
+        self._raises = raises
         self._before: dict[int, Any] = {}
         #: The signal that came; None: none did.
         self.received: int | None = None
@@ -38,6 +41,6 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None:
-            raise RunStopped(128 + number)  # told twice: leave at once
+        if self._raises or self.received is not None:
+            raise RunStopped(128 + number)
         self.received = number

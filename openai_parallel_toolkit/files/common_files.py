@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from ..core.errors import OutputConflict
+from ..core.filesystem import new_file
 from .output_tree import OutputTree
 from .staging import Staging
 
@@ -72,7 +73,7 @@ def write_common_files(
         if takes_over or is_old_copy:
             journal.keep_lines(name, b"".join(_unknown_lines(journal, staging, tree, name)))
         source = os.path.join(staging.root, f"common-{number}")
-        with open(source, "wb") as file:
+        with open(source, "wb", opener=new_file) as file:
             file.write(journal.kept_lines(name))
             file.writelines(journal.appended_lines(name))
         if owner is None:

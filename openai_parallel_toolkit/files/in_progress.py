@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass
 
 from ..core.filesystem import storage_errors
+from ..core.own_files import kept_file
 
 #: Per slot; the longest path fits.
 _RECORD_BYTES = 8_192
@@ -44,7 +45,7 @@ class InProgressFiles:
     def __init__(self, path: str) -> None:
         """Open the register, with what an earlier process may have left in it."""
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = kept_file(path)
         self._lock = threading.Lock()
         self._blocks: list[mmap.mmap] = []
 

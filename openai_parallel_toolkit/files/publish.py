@@ -10,13 +10,19 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, OutputConflict, ToolkitError, UnsafePath, UsageError
+from ..core.errors import (
+    JournalError,
+    OutOfResources,
+    OutputConflict,
+    ToolkitError,
+    UnsafePath,
+    UsageError,
+)
 from ..core.filesystem import (
     as_toolkit_error,
     check_relative,
@@ -25,6 +31,7 @@ from ..core.filesystem import (
 )
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
+from ..core.threads import Helpers, start_thread
 from .output_commits import Commits, Done, OutputJournal
 from .output_tree import OutputTree, StagedMove
 from .staging import StagedFolder, Staging
@@ -80,9 +87,8 @@ class Publisher:
         self._changed = threading.Condition()
         #: Why publishing cannot go on: the disk refuses, or the publisher itself broke; else None.
         self.trouble: BaseException | None = None
-        self._syncers = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._thread.start()
+        self._syncers = Helpers(_SYNC_THREADS - 1, "sync")
+        self._thread = start_thread(self._run, name="publisher")
 
     def publish(self, file: Finished) -> None:
         """Hand over an execution; returns at once."""
@@ -99,7 +105,7 @@ class Publisher:
             self._closing = True
             self._changed.notify()
         self._thread.join()
-        self._syncers.shutdown()
+        self._syncers.close()
         if self.trouble is not None and not isinstance(self.trouble, ToolkitError):
             raise self.trouble
 
@@ -178,8 +184,7 @@ class Publisher:
     def _sync(self, batch: _Batch) -> None:
         files = batch.sound()
         shares = [files[first::_SYNC_THREADS] for first in range(min(_SYNC_THREADS, len(files)))]
-        for _ in self._syncers.map(lambda share: batch.each(share, self._sync_file), shares):
-            pass
+        self._syncers.map(lambda share: batch.each(share, self._sync_file), shares)
 
     def _sync_file(self, file: Finished) -> None:
         for output in file.outputs:
@@ -215,7 +220,8 @@ class Publisher:
 
 def concerns_all(error: BaseException) -> bool:
     """Whether no file can be published any more, so that this one did not fail."""
-    return is_disk_trouble(error) or is_out_of_room(error) or isinstance(error, JournalError)
+    is_final = isinstance(error, JournalError | OutOfResources)
+    return is_final or is_disk_trouble(error) or is_out_of_room(error)
 
 
 class _OutputsFound(OutputConflict):

@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
@@ -17,9 +16,10 @@ from ..core.filesystem import (
     check_relative,
     path_bytes,
     path_text,
-    private_folder,
 )
+from ..core.own_files import private_folder
 from ..core.text import counted
+from ..core.threads import Helpers
 from .inputs import Inputs, Kind, LocalCopy
 from .output_tree import OutputTree, SeenOutput, StagedMove
 from .spill import SpillDatabase
@@ -165,7 +165,7 @@ class RemoteTree(OutputTree):
         self._store = store
         self._closed_folder = closed
         self._listing = listing_of(store, state_folder)
-        self._uploads = ThreadPoolExecutor(_UPLOADS, thread_name_prefix="upload")
+        self._uploads = Helpers(_UPLOADS - 1, "upload")
 
     def holds(self, final: str) -> bool:
         if self._closed_folder is not None and f"{final}/".startswith(f"{self._closed_folder}/"):
@@ -200,7 +200,7 @@ class RemoteTree(OutputTree):
 
     def close(self) -> None:
         """Give the disk space back."""
-        self._uploads.shutdown()
+        self._uploads.close()
         self._listing.close()
 
     def _refusal(self, move: StagedMove) -> Exception | None:

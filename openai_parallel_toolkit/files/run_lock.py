@@ -12,8 +12,9 @@ from datetime import datetime, timezone
 from filelock import FileLock, Timeout
 
 from ..core.clock import Clock, SystemClock
-from ..core.errors import RunLocked
-from ..core.filesystem import atomic_file, closing_fd, storage_error
+from ..core.errors import RunLocked, UnsafePath
+from ..core.filesystem import atomic_file, closing_fd, open_regular, storage_error
+from ..core.own_files import refuse_link
 
 #: Kept inside the output folder unless the user says otherwise.
 STATE_FOLDER = ".openai_parallel_toolkit"
@@ -49,6 +50,7 @@ class RunLock:
             StorageError: the folder cannot be written to.
         """
         try:
+            self._refuse_foreign()
             self._lock.acquire(timeout=_TIMEOUT_S, poll_interval=_POLL_S)
             self._say_who()
         except Timeout as exc:
@@ -74,6 +76,7 @@ class RunLock:
         moment waits for.
         """
         try:
+            refuse_link(self._path)
             with closing_fd(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)) as fd:
                 fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
@@ -83,6 +86,12 @@ class RunLock:
         except OSError as exc:
             raise storage_error(exc, self._path) from exc
         return None
+
+    def _refuse_foreign(self) -> None:
+        """Have the lock's name lead to a lock: such a file is empty, and taking it empties it."""
+        seen = refuse_link(self._path)
+        if seen is not None and seen.st_size:
+            os.unlink(self._path)
 
     def _say_who(self) -> None:
         since = datetime.fromtimestamp(self._clock.wall_s(), timezone.utc)
@@ -98,8 +107,8 @@ class RunLock:
     def _locked(self) -> RunLocked:
         pid = host = since = None
         who = "Another process"
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            with open(self._holder, encoding="utf-8") as file:
+        with suppress(OSError, UnsafePath, ValueError, KeyError, TypeError):
+            with open(open_regular(self._holder), encoding="utf-8") as file:
                 holder = json.load(file)
             told = int(holder["pid"]), str(holder["host"]), str(holder["since"])
             if told[1] != socket.gethostname() or _is_alive(told[0]):

@@ -1,7 +1,8 @@
 """Give each execution of a file's hooks a folder of its own to write to.
 
-An execution writes to `<staging>/<token>/<name of the output folder>/<path without extension>`:
-the path ends like the final one, and what steps above its output folder is noticed.
+An execution writes to `<staging>/<token>/_/.../_/<name of the output folder>/<path without
+extension>`: the path ends like the final one, and what steps above its output folder ends in one of
+the levels that are there to notice it.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..core.errors import UnsafePath
-from ..core.filesystem import digest, private_folder
+from ..core.filesystem import digest
+from ..core.own_files import private_folder
 from ..core.records import OutputFile
+from ..core.text import counted
 
 logger = logging.getLogger(__name__)
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"
+#: Names in the staging folder: executions', common files'.
+_OURS = re.compile(r"[0-9a-f]+-\d+|common-\d+")
+#: Folders above the one that stands for the output folder, in which nothing else is ever to be.
+_LEVELS = 16
+#: When they were last changed, as they say, in ns: long ago, so that any change shows.
+_LONG_AGO_NS = 10**18
 _TOKEN_BYTES = 6
 
 
@@ -31,7 +41,8 @@ class Staging:
     """The folder, on the output's own file system, where executions write.
 
     Making and removing folders costs more than writing a small file, so one whose outputs were all
-    moved away serves again for the same output folder. One lock guards `_free`.
+    moved away serves again for the same output folder. One lock guards `_free`, `_written` and
+    `_is_closed`.
     """
 
     def __init__(self, output_root: str, state_folder: str) -> None:
@@ -43,8 +54,11 @@ class Staging:
         self.token = secrets.token_hex(_TOKEN_BYTES)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
-        #: By their outputs' folder: paths, and when they were made.
-        self._free: dict[str, list[tuple[str, int]]] = {}
+        #: By their outputs' folder.
+        self._free: dict[str, list[str]] = {}
+        #: Those in the hands of hooks.
+        self._written: set[str] = set()
+        self._is_closed = False
 
     def begin(self, without_ext: str) -> StagedFolder:
         """Make a folder for one execution; `without_ext` is the output below the output folder."""
@@ -52,27 +66,46 @@ class Staging:
         with self._lock:
             free = self._free.get(parent)
             used = free.pop() if free else None
-        path, made_ns = used or self._make(parent)
-        base = os.path.join(path, self._output_name)
+        path = used or self._make(parent)
+        with self._lock:
+            self._written.add(path)
+        base = self._base_in(path)
         return StagedFolder(
             path=path,
-            made_ns=made_ns,
             base=base,
             parent=parent,
             path_without_ext=os.path.join(base, without_ext),
-            give_back=self._give_back,
-            token=self.token,
+            staging=self,
         )
 
-    def _make(self, parent: str) -> tuple[str, int]:
+    def _make(self, parent: str) -> str:
         path = os.path.join(self.root, f"{self.token}-{next(self._numbers)}")
         os.mkdir(path, 0o700)
-        os.makedirs(os.path.join(path, self._output_name, parent))
-        return path, os.stat(path).st_mtime_ns
+        base = self._base_in(path)
+        os.makedirs(os.path.join(base, parent))
+        for level in _above(base):
+            os.utime(level, ns=(_LONG_AGO_NS, _LONG_AGO_NS))
+        return path
 
-    def _give_back(self, folder: StagedFolder) -> None:
+    def _base_in(self, path: str) -> str:
+        return os.path.join(path, *["_"] * (_LEVELS - 1), self._output_name)
+
+    def hand_over(self, folder: StagedFolder) -> None:
+        """Take a folder out of the hands of its hooks."""
         with self._lock:
-            self._free.setdefault(folder.parent, []).append((folder.path, folder.made_ns))
+            self._written.discard(folder.path)
+
+    def give_back(self, folder: StagedFolder) -> None:
+        """Let a folder that is empty again serve others."""
+        with self._lock:
+            self._free.setdefault(folder.parent, []).append(folder.path)
+
+    def remove(self, folder: StagedFolder) -> None:
+        """Remove a folder with all that is in it; the last one of a run that is over, all."""
+        self.hand_over(folder)
+        _remove(folder.path)
+        if self._is_closed:
+            self.close()
 
     def path_of(self, output: OutputFile) -> str:
         """Return where a staged output lies."""
@@ -84,13 +117,27 @@ class Staging:
             _remove(os.path.join(self.root, name))
 
     def close(self) -> None:
-        """Remove the staging folder, unless something is left to be published or still written."""
+        """Remove the staging folder, unless something in it is still to be published."""
         with self._lock:
+            self._is_closed = True
             free, self._free = self._free, {}
+            written, self._written = self._written, set()
         with suppress(OSError):
-            for path, _ in itertools.chain.from_iterable(free.values()):
+            for path in itertools.chain(*free.values(), written, self._foreign()):
                 _remove(path)
             os.rmdir(self.root)
+
+    def _foreign(self) -> list[str]:
+        """Return what hooks wrote here, from so far above that nobody can tell which of them."""
+        found = [name for name in os.listdir(self.root) if not _OURS.fullmatch(name)]
+        if found:
+            logger.warning(
+                "a hook wrote above its output folder, through `../`: %s removed, first %r; write "
+                "below the path that the hook was given",
+                counted(len(found), "name"),
+                found[0],
+            )
+        return [os.path.join(self.root, name) for name in found]
 
     def _root_of(self, state_folder: str) -> str:
         inside = os.path.commonpath([self.output_root, state_folder]) == self.output_root
@@ -104,17 +151,13 @@ class StagedFolder:
     """One execution's folder in the staging folder; its name was never another's."""
 
     path: str
-    #: When it was last changed, by us; nothing but `base` is ever to be in it.
-    made_ns: int
     #: Stands for the output folder.
     base: str
     #: Where outputs go below `base`.
     parent: str
     #: What `process_output` is given.
     path_without_ext: str
-    give_back: Callable[[StagedFolder], None]
-    #: Part of `path` that no other text holds.
-    token: str
+    staging: Staging
     #: Whether all outputs lie where the next execution's will.
     is_flat: bool = False
 
@@ -125,12 +168,13 @@ class StagedFolder:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
             OSError: the disk refused.
         """
-        if os.stat(self.path).st_mtime_ns != self.made_ns:
+        if any(os.stat(level).st_mtime_ns != _LONG_AGO_NS for level in _above(self.base)):
             raise UnsafePath(
                 "Something was written above the output folder; write below the path that the "
                 "hook was given.",
                 path=self.path_without_ext,
             )
+        self.staging.hand_over(self)
         paths = sorted(_walk(self.base))
         folder = os.path.dirname(self.path_without_ext)
         self.is_flat = all(os.path.dirname(path) == folder for path in paths)
@@ -139,19 +183,19 @@ class StagedFolder:
     def release(self) -> None:
         """Let the folder serve again: all that was collected was moved away."""
         if self.is_flat:
-            self.give_back(self)
+            self.staging.give_back(self)
         else:
             self.discard()
 
     def discard(self) -> None:
         """Remove the folder with all that is left in it, or leave it to the next start's sweep."""
         try:
-            _remove(self.path)
+            self.staging.remove(self)
         except OSError as exc:
             logger.warning("%s is left for the next start to remove: %s", self.path, exc)
 
     def _read(self, path: str) -> OutputFile:
-        look = _ContentLook(os.fsencode(self.token))
+        look = _ContentLook(os.fsencode(self.staging.token))
         size_bytes, sha256 = digest(path, starts_writing=True, see=look.see)
         root = os.path.dirname(self.path)
         return OutputFile(
@@ -176,6 +220,12 @@ class _ContentLook:
         """Take in the next piece."""
         self.is_blank = self.is_blank and piece.isspace()
         self.names_staging = self.names_staging or self._token in piece
+
+
+def _above(base: str) -> Iterator[str]:
+    for _ in range(_LEVELS):
+        base = base.rpartition("/")[0]
+        yield base
 
 
 def _walk(folder: str) -> Iterator[str]:

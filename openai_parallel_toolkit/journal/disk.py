@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
-from ..core.filesystem import FULL_ERRNOS, closing_fd, sync
+from ..core.filesystem import FULL_ERRNOS, closing_fd, new_file, sync
+from ..core.own_files import part_from_others
 
 _PRIVATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MEND = "mend the disk or the permissions"
@@ -34,6 +35,8 @@ def make_private(folder: str, name: str) -> str:
         if not os.path.isdir(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             sync(os.path.dirname(os.path.abspath(folder)))
+        for own in (path, f"{path}-wal", f"{path}-shm"):
+            part_from_others(own)
         os.close(os.open(path, _PRIVATE, 0o600))
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
@@ -102,7 +105,7 @@ def _probe(path: str) -> int | None:
     sizes = [os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name)]
     probe = os.path.join(os.path.dirname(path), "probe")
     try:
-        with closing_fd(os.open(probe, _PRIVATE, 0o600)) as fd:
+        with closing_fd(new_file(probe)) as fd:
             os.write(fd, bytes(65536))
             os.pwrite(fd, b"\0", max(sizes, default=0) + 65536)  # a file may be large enough
             os.fsync(fd)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..core.filesystem import free_bytes, sync
+from ..core.own_files import part_from_others
 from ..core.records import CallId, Outcome, OutcomeKind, Usage
 from .columns import usd, whole
 from .operations import Claimed, Ended
@@ -123,6 +124,7 @@ class DiskReserve:
         """Open the file, with what an earlier process may have left in it."""
         self._folder = folder
         self.path = os.path.join(folder, NAME)
+        part_from_others(self.path)
         self._fd = os.open(self.path, _OPEN, 0o600)
         #: Bytes at its start that hold answers.
         self._used_bytes = 0

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from ..core.errors import JournalError
+from ..core.own_files import refuse_link
 
 FILE_NAME = "journal.sqlite3"
 #: Tells SQLite's own tools and `file` whose database it is: "OPTJ".
@@ -152,6 +153,8 @@ def connect(path: str, *, mode: str = "rw") -> sqlite3.Connection:
 
     Transactions are begun by hand, and threads take turns under the caller's lock.
     """
+    for own in (path, f"{path}-wal", f"{path}-shm"):
+        refuse_link(own)
     db = sqlite3.connect(
         f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}",
         uri=True,

@@ -10,8 +10,15 @@ from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.errors import (
+    JournalError,
+    OutOfResources,
+    StorageError,
+    ToolkitError,
+    UsageError,
+)
 from ..core.text import counted
+from ..core.threads import start_thread
 from . import operations
 from .disk import explain, is_of_the_disk, no_room
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
@@ -20,6 +27,10 @@ from .schema import transaction
 from .tallies import StagedTallies, Tallies
 
 logger = logging.getLogger(__name__)
+
+#: After which nothing more can be kept.
+_FAULTS = (StorageError, JournalError, OutOfResources)
+_SPARE_BYTES = 8 * 1024 * 1024
 
 #: Told from the writer's thread: None when the write is durable, otherwise why it is not.
 Done: TypeAlias = Callable[[BaseException | None], None]
@@ -44,6 +55,8 @@ class Writer:
         self._path = path
         self._reserve = reserve
         self._tallies = Tallies()
+        #: Memory for the answers in flight when there is no more.
+        self._spare = bytearray(_SPARE_BYTES)
         self._in_flight = AnswersInFlight()
         self._take_in()
         reserve.grow(STEP_BYTES, is_lone=False)
@@ -60,8 +73,7 @@ class Writer:
         self._is_closed = False
         self._trouble: ToolkitError | None = None
         self._lost: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name="journal-writer")
 
     @property
     def trouble(self) -> ToolkitError | None:
@@ -102,7 +114,7 @@ class Writer:
         self._raise_lost()
 
     def _raise_lost(self) -> None:
-        if isinstance(self._lost, StorageError | JournalError):
+        if isinstance(self._lost, _FAULTS):
             raise self._trouble or self._lost  # the first fault, which may be told already
         if self._lost is not None:
             raise self._lost
@@ -188,10 +200,14 @@ class Writer:
             self._tell(batch, None)
 
     def _refused(self, batch: Sequence[_Queued], error: Exception) -> None:
-        if isinstance(error, sqlite3.Error) and is_of_the_disk(error):
-            fault = explain(error, self._path)
+        is_memory = isinstance(error, MemoryError)
+        if is_memory or (isinstance(error, sqlite3.Error) and is_of_the_disk(error)):
+            fault = OutOfResources() if is_memory else explain(error, self._path)
             fault.__cause__ = error
             self._shut(fault)
+            if is_memory and self._frees_memory():
+                self._write(batch)
+                return
             came = [queued for queued in batch if self._is_of_flight(queued[0])]
             rest = [queued for queued in batch if not self._is_of_flight(queued[0])]
             is_kept = self._keep([cast(Ended, operation) for operation in _operations(came)])
@@ -207,6 +223,10 @@ class Writer:
             # One of them cannot be written; the others shall not suffer for it.
             for queued in batch:
                 self._write([queued])
+
+    def _frees_memory(self) -> bool:
+        had, self._spare = len(self._spare), bytearray()
+        return had > 0
 
     def _shut(self, fault: ToolkitError) -> None:
         """Let no more claims in, and say so at once."""
@@ -304,7 +324,7 @@ class Writer:
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
         for group, done in batch:
-            is_fault = isinstance(error, StorageError | JournalError)
+            is_fault = isinstance(error, _FAULTS)
             if group and (is_fault or (error is not None and done is None)):
                 with self._arrived:
                     self._lost = self._lost or error

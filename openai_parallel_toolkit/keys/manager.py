@@ -356,6 +356,10 @@ class APIKeyManager:
         with self._lock:
             return self._pool.waiting_on(self._clock.now_s())
 
+    def serve_due(self) -> None:
+        """Serve those whose time has come, where the system gave no thread that would do it."""
+        self._timer.serve()
+
     def outage(self, need: Need) -> Outage | None:
         """Return how long no server of a key for a need has answered; None: one answers."""
         with self._lock:

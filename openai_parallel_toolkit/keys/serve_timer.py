@@ -6,8 +6,11 @@ import logging
 import math
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..core.clock import Clock
+from ..core.errors import OutOfResources
+from ..core.threads import start_thread
 from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
 
@@ -15,7 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class ServeTimer:
-    """Its thread lives while somebody waits for a time; the lock of the queues guards all of it."""
+    """Its thread lives while somebody waits for a time, if the system gives one.
+
+    The lock of the queues guards all of it.
+    """
 
     def __init__(self, queues: LeaseQueues, lock: threading.Lock, clock: Clock) -> None:
         self._queues = queues
@@ -30,10 +36,17 @@ class ServeTimer:
         next_s = self._queues.next_s()
         if self._thread is None:
             if next_s < math.inf:
-                self._thread = threading.Thread(target=self._run, name="keys-timer", daemon=True)
-                self._thread.start()
+                with suppress(OutOfResources):  # whoever waits may call `serve`
+                    self._thread = start_thread(self._run, name="keys-timer")
         elif next_s == math.inf or next_s < self._until_s:
             self._changed.notify_all()
+
+    def serve(self) -> None:
+        """Do its work, if it has no thread to do it."""
+        with self._changed:
+            is_due = self._thread is None and self._queues.next_s() <= self._clock.now_s()
+            served = self._queues.advance(self._clock.now_s()) if is_due else ()
+        wake(served)
 
     def _run(self) -> None:
         while True:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..calls.file_calls import current_file_calls
+from ..core.errors import OutOfResources
 from ..core.loop_calls import LoopCalls
+from ..core.threads import start_thread
 from .file_task import FileTask
 from .workers import Workers
 
@@ -32,15 +34,24 @@ class AsyncWorkers(Workers):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._loop = self._runner.hooks.take_loop()
-        self._side = SideThreads(self._loop, min(_SIDE_THREADS, self._count))
-        self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
+        self._side = SideThreads(self._loop)
+        self._thread: threading.Thread | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
         #: Cancelled because their hooks hung; they may not even have noticed.
         self._left_behind: set[asyncio.Task[None]] = set()
-        self._is_busy = True
+        self._is_busy = False
 
     def start(self) -> None:
-        self._thread.start()
+        self._is_busy = True
+        try:
+            self._side.add()
+            self._thread = start_thread(self._run, name="hook-loop")
+        except OutOfResources:
+            self._is_busy = False
+            self._loop.close()
+            raise
+        for _ in range(1, min(_SIDE_THREADS, self._count)):
+            self._side.add()
 
     def is_busy(self) -> bool:
         return self._is_busy
@@ -60,7 +71,7 @@ class AsyncWorkers(Workers):
         return is_swapped
 
     def close(self) -> None:
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=1)
         self._side.close()
@@ -172,18 +183,20 @@ class SideThreads:
     A thread ends when it takes None from the queue.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._calls = LoopCalls(loop)
         self._count = 0
         self._tasks: queues.SimpleQueue[Any] = queues.SimpleQueue()
-        for _ in range(count):
-            self.add()
 
     def add(self) -> None:
-        """Start one more thread, at first or because a hook holds another one."""
-        name = f"file-side-{self._count}"
-        self._count += 1
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        """Start one more thread, because a hook holds another one perhaps; one there must be."""
+        try:
+            start_thread(self._work, name=f"file-side-{self._count}")
+        except OutOfResources:
+            if not self._count:
+                raise
+        else:
+            self._count += 1
 
     async def run(self, action: Callable[..., Any], *args: Any) -> Any:
         """Return what `action(*args)` returns, called on one of the threads."""

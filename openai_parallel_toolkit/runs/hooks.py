@@ -13,6 +13,7 @@ from functools import partial
 from typing import IO, Any
 
 from ..core.errors import UsageError
+from ..files.input_file import open_input, open_text
 from ..transport import new_event_loop
 
 _NAMES = ("process_input", "process_data", "process_output")
@@ -90,7 +91,7 @@ class Hooks:
 
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""
-        return open(path, "rb") if self._binary else open(path, encoding=self._encoding)
+        return open_input(path) if self._binary else open_text(path, self._encoding)
 
 
 def _is_in_loop() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -59,16 +60,24 @@ def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm tells of a missing notebook widget
         from tqdm.auto import tqdm
-    # A terminal that does not know its width would get no bar at all.
-    knows_width = shutil.get_terminal_size((0, 0)).columns > 0
+    # A terminal that does not know its size would get no bar at all.
+    width, height = (None, None) if _knows_size() else shutil.get_terminal_size()
     return tqdm(
         desc=visible(name),
         total=total,
         initial=already,
         unit=unit,
-        ncols=None if knows_width else 120,
-        dynamic_ncols=knows_width,
+        ncols=width,
+        nrows=height,
+        dynamic_ncols=width is None,
     )
+
+
+def _knows_size() -> bool:
+    try:
+        return sys.stderr is None or all(os.get_terminal_size(sys.stderr.fileno()))
+    except (OSError, ValueError):  # no terminal, such as a notebook
+        return True
 
 
 def _is_notebook() -> bool:

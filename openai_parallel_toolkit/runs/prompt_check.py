@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..calls.sender import Sender
-from ..core.errors import ToolkitError
+from ..core.errors import OutOfResources, ToolkitError
 from ..core.records import Request
 from ..core.text import counted
+from ..core.threads import start_thread
 from ..costs.figures import COST_UNKNOWN, usd_sum
 from ..costs.prices import PriceBook
 from ..journal import FileRecord
@@ -123,9 +124,11 @@ class _Trial:
         """Try one after the other until all are tried or the time is over."""
         if not self._records:
             return
-        thread = threading.Thread(target=self._work, name="prompt-check", daemon=True)
         with nothing_sent(self._session, self._sender) as self._run:
-            thread.start()
+            try:
+                thread = start_thread(self._work, name="prompt-check")
+            except OutOfResources:  # the run itself makes do with fewer
+                return
             thread.join(patience_s)
         self._is_over.set()
         if thread.is_alive():

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..calls.run_context import StopToken
 from ..core.errors import FilesFailed
+from ..core.filesystem import new_file
 from ..core.records import FailureNote
 from ..core.text import counted
 from ..files.output_tree import OutputTree
@@ -74,7 +75,9 @@ class FailuresFile:
         return ""
 
     def _open(self, path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC, self._mode)
+        if not self.count:
+            return new_file(path, flags, self._mode)
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, self._mode)
 
 
 class FileResults:

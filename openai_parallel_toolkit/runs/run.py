@@ -11,10 +11,11 @@ from dataclasses import replace
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
-from ..core.errors import ConfigError, ToolkitError
+from ..core.errors import ConfigError
 from ..core.filesystem import as_toolkit_error
 from ..core.open_file_limit import make_room
 from ..core.text import counted
+from ..core.threads import startable
 from ..files.common_files import write_common_files
 from ..files.match import Selection
 from ..files.plan import DueFile, Plan
@@ -36,6 +37,7 @@ from .progress import make_display
 from .prompt_check import count_changed_prompts
 from .results import FileResults
 from .sample import Sample
+from .session import told_early
 from .summary import RunSummary
 from .workers import FileQueue, ThreadWorkers, Workers
 
@@ -45,6 +47,8 @@ logger = logging.getLogger(__name__)
 #: its output, its connection and what a hook may open.
 _OWN_FILES = 24
 _FILES_EACH = 4
+#: Threads besides one for each file under way: the publisher's helpers, the bar's, those of hooks.
+_OWN_THREADS = 6
 #: How often the display is drawn and hung hooks are looked for.
 _TICK_S = 0.2
 
@@ -70,7 +74,11 @@ def run_folder(
         output_names=options.output_names,
         state_path=options.state_path,
     )
-    with FolderSession(layout, options, keys) as session, ExitStack() as stack:
+    with (
+        told_early(RunSummary, prints=options.progress),
+        FolderSession(layout, options, keys) as session,
+        ExitStack() as stack,
+    ):
         plan = session.plan(options.part(Selection), hooks.version)
         stack.callback(plan.close)
         if sample is not None:
@@ -150,7 +158,7 @@ class FolderRun:
         session.begin(self._hooks.version)
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
-        with session.signals, OpenRun.opened(run):
+        with session.heeding(self._summary), OpenRun.opened(run):
             with self._stopping():
                 self._work_through()
             with self._stopping():
@@ -158,14 +166,6 @@ class FolderRun:
             summary = self._summary()
             session.end(summary)
         return session.hand_over(summary)
-
-    @contextmanager
-    def _stopping(self) -> Iterator[None]:
-        """Have what goes wrong with the disk or the journal stop the run, which has a summary."""
-        try:
-            yield
-        except (ToolkitError, OSError) as exc:
-            self._session.stop.close(as_toolkit_error(exc, self._session.layout.output_root))
 
     def _write_common_files(self) -> None:
         session = self._session
@@ -219,36 +219,58 @@ class FolderRun:
         workers: Workers = kind(queue, self._files, count, self._tick.set, self._on_trouble)
         timeout_s = self._options.hook_timeout_s
         watchdog = HangWatchdog(self._files, workers, session.clock, timeout_s, session.stop.close)
-        workers.start()
         try:
+            with self._stopping():
+                workers.start()
             while workers.is_busy() and not session.is_grace_over():
                 self._tick.wait(_TICK_S)
                 self._tick.clear()
-                self._look()
-                watchdog.look()
+                with self._stopping():
+                    self._look()
+                    watchdog.look()
         finally:
             for task in self._files.tasks():  # ignore whatever they do from now on
                 task.file_calls.is_abandoned = True
             workers.close()
 
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Stop the run for what goes wrong in the block; what is in flight is still taken in."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001 - raised at the end of the run
+            self._on_trouble(exc)
+
     def _fitting(self, count: int) -> int:
         """Return how many of so many files the system lets be under way at a time."""
         room = make_room(_OWN_FILES + _FILES_EACH * count)
-        if room is None:
-            return count
-        fitting = max(1, (room - _OWN_FILES) // _FILES_EACH)
+        fitting = count
+        if room is not None:
+            fitting = max(1, (room - _OWN_FILES) // _FILES_EACH)
+            self._tell_of_limit(
+                fitting, count, f"open only {room} more files and connections", "ulimit -n"
+            )
+        threads = _OWN_THREADS + (0 if self._hooks.is_async else fitting)
+        started = startable(threads)
+        if started < threads:
+            fitting = max(1, started - _OWN_THREADS)
+            self._tell_of_limit(
+                fitting, count, f"start only {counted(started, 'more thread')}", "ulimit -u"
+            )
+        return fitting
+
+    def _tell_of_limit(self, fitting: int, count: int, limit: str, command: str) -> None:
         logger.warning(
-            "%s at a time instead of num_threads=%d: this process may open only %d more files "
-            "and connections; allow more with `ulimit -n`",
+            "%s at a time instead of num_threads=%d: this process may %s; allow more with `%s`",
             counted(fitting, "file"),
             count,
-            room,
+            limit,
+            command,
         )
-        return fitting
 
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | MemoryError):
             error = as_toolkit_error(error, self._session.layout.output_root)
         self._session.stop.close(error)
 

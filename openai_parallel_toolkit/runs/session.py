@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from types import TracebackType
 from typing import TypeVar
@@ -17,6 +18,7 @@ from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_errors
+from ..core.open_file_limit import is_out_of_room
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
@@ -29,6 +31,8 @@ from .summary import Summary
 logger = logging.getLogger(__name__)
 
 SummaryT = TypeVar("SummaryT", bound=Summary)
+
+_NOTHING_BEGUN = "told to by {name}, before any work began."
 SessionT = TypeVar("SessionT", bound="RunSession")
 
 
@@ -37,10 +41,10 @@ class RunSession:
 
         with RunSession(state_folder, keys, clock=clock) as session:
             session.begin(version)
-            with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
+            with session.heeding(summary_of), OpenRun.opened(OpenRun(sender, session.context)):
                 while there is work and not session.is_grace_over():
                     session.look()  # a few times a second, and show session.words(...)
-                summary = ...  # with session.stopped
+                summary = summary_of()  # with session.stopped
                 session.end(summary)
             return session.hand_over(summary)
 
@@ -74,7 +78,7 @@ class RunSession:
         self.prices = keys.prices
         #: Closed with what stops the run; then nothing more may be begun.
         self.stop = StopToken()
-        #: To be entered while work is under way.
+        #: Entered while work is under way; see `heeding`.
         self.signals = StopSignals()
         self._policy = policy or Policy()
         self._max_cost = max_cost
@@ -149,8 +153,20 @@ class RunSession:
 
     # While work is under way
 
+    @contextmanager
+    def heeding(self, summary_of: Callable[[], Summary]) -> Iterator[None]:
+        """Note a stop signal for the block; a second one ends it, with what was done by then."""
+        with self.signals:
+            try:
+                yield
+            except RunStopped as told_again:
+                told_again.summary = summary_of()
+                self.say(str(told_again.summary))
+                raise
+
     def look(self) -> None:
         """Stop the run when a signal came; the journal stops it when its disk refuses."""
+        self.keys.serve_due()
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
 
@@ -239,7 +255,7 @@ class RunSession:
             ToolkitError: what stopped the run; its `summary` tells how far it came.
         """
         reason = self.stop.reason
-        if isinstance(reason, OSError):
+        if isinstance(reason, OSError | MemoryError):
             reason = as_toolkit_error(reason, self.state_folder)
         if self.signals.received is not None:
             self.say(str(summary))
@@ -253,8 +269,37 @@ class RunSession:
 
     def say(self, words: str) -> None:
         """Print what a person is to read, unless the run prints nothing."""
-        if self._prints and sys.stdout is not None:
-            try:
-                print(visible(words, keep="\n"), flush=True)  # noqa: T201 - the summary is for people
-            except OSError:  # nobody reads any more; the work is done all the same
-                logger.debug("the summary could not be printed")
+        if self._prints:
+            say(words)
+
+
+def say(words: str) -> None:
+    """Print what a person is to read."""
+    if sys.stdout is not None:
+        try:
+            print(visible(words, keep="\n"), flush=True)  # noqa: T201 - the summary is for people
+        except OSError:  # nobody reads any more; the work is done all the same
+            logger.debug("the summary could not be printed")
+
+
+@contextmanager
+def told_early(summary_of: Callable[..., Summary], *, prints: bool) -> Iterator[None]:
+    """Have a stop signal end the block as long as no work is under way, and not without a word.
+
+    Args:
+        summary_of: makes the summary of a run that did nothing, from its `stopped`.
+    """
+    try:
+        with StopSignals(raises=True):
+            yield
+    except RunStopped as stopped:
+        if stopped.summary is None:
+            name = signal.Signals(int(str(stopped.code)) - 128).name
+            stopped.summary = summary_of(stopped=_NOTHING_BEGUN.format(name=name))
+            if prints:
+                say(str(stopped.summary))
+        raise
+    except (OSError, MemoryError) as exc:
+        if not (isinstance(exc, MemoryError) or is_out_of_room(exc)):
+            raise
+        raise as_toolkit_error(exc, str(getattr(exc, "filename", None) or os.getcwd())) from exc

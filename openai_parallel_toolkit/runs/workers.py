@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
+from ..core.errors import OutOfResources
+from ..core.text import counted
+from ..core.threads import start_thread
 from ..files.plan import DueFile
 from .file_task import FileRunner, FileTask
+
+logger = logging.getLogger(__name__)
 
 
 class FileQueue:
@@ -83,8 +89,14 @@ class ThreadWorkers(Workers):
 
     def start(self) -> None:
         self._lock, self._live = threading.Lock(), set()
-        for _ in range(self._count):
-            self._add()
+        for number in range(self._count):
+            try:
+                self._add()
+            except OutOfResources:  # although as many were counted: others took them meanwhile
+                if not number:
+                    raise
+                logger.warning("%s at a time: there are no more threads", counted(number, "file"))
+                return
 
     def is_busy(self) -> bool:
         return bool(self._live)
@@ -96,7 +108,12 @@ class ThreadWorkers(Workers):
     def replace(self, task: FileTask) -> bool:
         with self._lock:
             self._live.discard(task.slot)
-        self._add()
+            is_last = not self._live
+        try:
+            self._add()
+        except OutOfResources:
+            if is_last:
+                raise
         return True
 
     def close(self) -> None:
@@ -106,9 +123,12 @@ class ThreadWorkers(Workers):
         with self._lock:
             slot = next(self._slots)
             self._live.add(slot)
-        threading.Thread(
-            target=self._work, args=(slot,), name=f"file-worker-{slot}", daemon=True
-        ).start()
+        try:
+            start_thread(self._work, slot, name=f"file-worker-{slot}")
+        except OutOfResources:
+            with self._lock:
+                self._live.discard(slot)
+            raise
 
     def _work(self, slot: int) -> None:
         try:

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import socket
 
 from ..core.records import MAX_REPLY_BYTES
 from ..core.redaction import Secret
 from .base import Transport
+
+#: That uvloop looks names up with, unless UV_THREADPOOL_SIZE says otherwise.
+#: Source: https://docs.libuv.org/en/v1.x/threadpool.html (read 2026-11)
+LOOKUP_THREADS = 4
 
 
 def default_transport(
@@ -37,3 +42,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     import uvloop
 
     return uvloop.new_event_loop()
+
+
+async def start_lookup_threads(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the threads started that look names up.
+
+    uvloop starts all of them at the first name, and aborts the process where the system gives it
+    one too few: so they are started here, by a look-up of nothing, when they are sure to be given.
+    """
+    await loop.getnameinfo(("127.0.0.1", 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from cli_workspace import until
@@ -188,3 +189,52 @@ def test_a_reader_that_goes_away_is_no_crash(workspace, sim):
         _, err = process.communicate(timeout=40)
     assert (process.returncode, err) == (0, b"")
     assert len(workspace.outputs()) == 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_before_it_has_begun_says_so(workspace, sim, number, code):
+    """Its log is a pipe that nobody reads yet, so that it waits before anything else."""
+    workspace.inputs(1).configure(sim)
+    os.mkfifo(workspace.root / "log")
+    with workspace.start_run("--log-file=log") as process:
+        until(lambda: is_waiting_for_a_reader(process.pid))
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"Stopped: told to by {number.name}, before any work began.".encode() in out
+    assert err.endswith(b"stopped; run it again to go on\n")
+    assert b"Traceback" not in err
+    assert sim.ledger.hits() == 0
+
+
+def is_waiting_for_a_reader(pid):
+    """Whether a process is in the middle of opening what it will write to."""
+    return b"wait_for_partner" in Path(f"/proc/{pid}/wchan").read_bytes()
+
+
+def test_a_module_that_is_stopped_while_it_is_imported_is_no_mistake(workspace):
+    slow = "open('importing', 'w').close()\nimport threading\nthreading.Event().wait(60)\n"
+    workspace.write("slow.py", slow)
+    with workspace.start("run", "slow.py", "in", "out") as process:
+        until((workspace.root / "importing").exists)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert err == b"openai-parallel-toolkit: stopped; run it again to go on\n"
+
+
+def test_a_run_that_waits_for_its_first_answer_ends_with_a_summary(workspace, holding_sim, let_go):
+    """Also when it is told twice."""
+    workspace.inputs(2).configure(holding_sim)
+    with workspace.start_run("--grace=60") as process:
+        until(lambda: holding_sim.ledger.hits() > 0)
+        while process.poll() is None:  # signals that come together count as one
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.4)
+        let_go.set()
+        out, err = process.communicate(timeout=40)
+    assert process.returncode == 143
+    assert b"Files: 0 done, 0 skipped, 2 left" in out
+    assert b"Stopped: told to by SIGTERM" in out
+    assert b"Traceback" not in err

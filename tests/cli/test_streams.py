@@ -1,7 +1,12 @@
 """Whoever was to read has gone, or was never there: the work is done all the same."""
 
+import fcntl
 import os
+import pty
+import re
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -41,3 +46,31 @@ def test_streams_that_were_never_there_cost_no_work(workspace, sim, closed):
         command.communicate(timeout=30)
     assert command.returncode == 0
     assert len(workspace.outputs()) == sim.ledger.billed() == FILES
+
+
+@pytest.mark.parametrize(("size", "columns"), [((0, 0), ""), ((0, 0), "200"), ((24, 0), "")])
+def test_a_terminal_that_does_not_know_its_size_gets_a_bar_of_one_line(
+    workspace, sim, size, columns
+):
+    """As `script` and some containers make them: size in rows and columns."""
+    workspace.inputs(FILES).configure(sim)
+    reading, writing = pty.openpty()
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    env = {"COLUMNS": columns} if columns else {}
+    with workspace.start_run(stderr=writing, env=env) as command:
+        os.close(writing)
+        shown = b"".join(iter(lambda: read(reading), b""))
+        command.communicate(timeout=30)
+    os.close(reading)
+    assert command.returncode == 0
+    bars = [line for line in re.split(rb"[\r\n]+", shown) if b"%|" in line]
+    assert bars, repr(shown)
+    assert f"{FILES}/{FILES}".encode() in bars[-1]
+    assert max(len(line.decode()) for line in bars) <= int(columns or 80)
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # nobody has its other end open
+        return b""

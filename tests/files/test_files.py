@@ -16,10 +16,10 @@ from openai_parallel_toolkit.core.filesystem import (
     is_disk_trouble,
     name_key,
     open_regular,
-    private_folder,
     refuse_network,
     storage_error,
 )
+from openai_parallel_toolkit.core.own_files import private_folder
 
 MOUNTS = rb"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 0:40 / /home rw - nfs4 server:/home rw

@@ -103,3 +103,44 @@ def test_a_hook_finds_nothing_of_another_where_it_writes(work, outputs):
     work.publish(work.run_hook("a.txt", outputs))
     place = work.staging.begin("b").path_without_ext
     assert os.listdir(os.path.dirname(place)) == []
+
+
+@pytest.mark.parametrize("path", ["a", "sub/deeper/a"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 9, 16])
+def test_whatever_steps_above_its_output_folder_is_noticed(work, path, steps):
+    staged = work.staging.begin(path)
+    write(staged.path_without_ext + ".json")
+    within = len(path.split("/")) - 1
+    write(os.path.join(os.path.dirname(staged.path_without_ext), "../" * (within + steps), "x"))
+    with pytest.raises(UnsafePath, match="above the output folder"):
+        staged.collect()
+    staged.discard()
+    assert os.listdir(work.staging.root) == []
+
+
+def test_a_folder_that_serves_again_notices_it_too(work):
+    work.publish(work.run_hook("a.txt", {".json": "x"}))
+    staged = work.staging.begin("b")
+    write(os.path.join(os.path.dirname(staged.path_without_ext), "../../../x"))
+    with pytest.raises(UnsafePath):
+        staged.collect()
+
+
+def test_what_lands_beside_all_executions_is_told_and_removed(work, caplog):
+    write(os.path.join(work.staging.root, "escaped"))
+    work.staging.close()
+    assert "'escaped'" in caplog.text
+    assert not os.path.exists(work.staging.root)
+
+
+def test_a_hook_that_still_writes_at_the_end_leaves_nothing(work):
+    hung, staged = work.staging.begin("a"), work.staging.begin("b")
+    write(hung.path_without_ext)
+    staged.collect()  # is still to be published
+    work.staging.close()
+    assert os.listdir(work.staging.root) == [os.path.basename(staged.path)]
+    with pytest.raises(OSError, match="No such file"), open(hung.path_without_ext, "w"):
+        pass
+    hung.discard()
+    staged.discard()
+    assert not os.path.exists(work.staging.root)

@@ -1,9 +1,10 @@
-"""Run a folder in a process that may open only so many files."""
+"""Run a folder in a process that may have only so many files open, or only so many threads."""
 
 import json
 import os
 import resource
 import sys
+import threading
 
 from openai_parallel_toolkit import (
     Gpt35Turbo,
@@ -45,9 +46,20 @@ class LeakingAsync(Leaking, Async):
     """The same on an event loop."""
 
 
+def limit_threads(count):
+    """Have about so many threads: each takes more memory than there is for all the rest."""
+    each_bytes, rest_bytes = 1 << 30, 2 << 30
+    threading.stack_size(each_bytes)
+    most_bytes = rest_bytes + count * each_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+
+
 if __name__ == "__main__":
-    kind, soft, hard, config, source, target = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), int(hard)))
+    kind, what, soft, hard, config, source, target = sys.argv[1:]
+    if what == "threads":
+        limit_threads(int(hard))
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(soft), int(hard)))
     try:
         globals()[kind](config, source, target, num_threads=60, progress=False).run()
     except ToolkitError as exc:

@@ -1,6 +1,7 @@
-"""A process may open only so many files and connections, and a run lives within that."""
+"""A process may have only so many files, connections and threads: a run lives within that."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ FILES = 120
 KINDS = ["Blocking", "Async"]
 
 
-def run(fixture, kind, soft, hard):
-    command = [sys.executable, str(CHILD), kind, str(soft), str(hard)]
+def run(fixture, kind, soft, hard, what="files"):
+    command = [sys.executable, str(CHILD), kind, what, str(soft), str(hard)]
     command += [str(fixture.config), str(fixture.input), str(fixture.output)]
     given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
     return subprocess.run(
@@ -56,3 +57,36 @@ def test_hooks_that_use_up_all_files_stop_the_run_and_cost_nothing_twice(fixture
     again = run(fixture, "Blocking", soft=1024, hard=1024)
     assert again.returncode == 0, again.stderr
     assert len(fixture.outputs()) == sim.ledger.billed() == FILES
+
+
+@pytest.mark.parametrize("hard", [12, 16, 20, 24, 28])
+def test_where_hardly_a_file_can_be_opened_the_run_works_or_says_so(fixture, hard, request):
+    if hard != 20 and not request.config.getoption("--full"):
+        pytest.skip("in the long form")
+    sim = fixture.simulate()
+    fixture.inputs(3).configure(sim)
+    done = run(fixture, "Async", soft=hard, hard=hard)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 0 or "Too many open files" in done.stderr
+    assert sim.ledger.billed() == len(fixture.outputs())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_no_more_threads_are_to_be_had_fewer_files_are_under_way(fixture, kind):
+    sim = fixture.simulate()
+    fixture.inputs(30).configure(sim)
+    done = run(fixture, kind, 0, hard=9, what="threads")
+    assert done.returncode == 0, done.stderr
+    assert len(fixture.outputs()) == sim.ledger.billed() == 30
+    if kind == "Blocking":
+        (line,) = done.stderr.splitlines()
+        assert re.search(r"\d files? at a time instead of num_threads=30: .* more thread", line)
+
+
+def test_without_the_threads_that_sending_takes_nothing_is_sent(fixture):
+    sim = fixture.simulate()
+    fixture.inputs(3).configure(sim)
+    done = run(fixture, "Blocking", 0, hard=1, what="threads")
+    assert done.returncode == 1
+    assert done.stderr.startswith("OutOfResources: "), done.stderr
+    assert sim.ledger.hits() == 0

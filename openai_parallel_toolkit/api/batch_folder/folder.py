@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 
 from ...core.clock import Clock, SystemClock
+from ...core.threads import start_thread
 from ...keys import APIKeyManager, close_unless_default
 from ...runs.progress import make_display
-from ...runs.session import RunSession
+from ...runs.session import RunSession, told_early
 from ...transport import new_event_loop
 from .config import read_plan
 from .folder_run import BatchFolderRun
@@ -109,7 +110,7 @@ class BatchFolder:
             self.settings.state_folder, keys, clock=self._clock, prints=self.settings.progress
         )
         try:
-            with session:
+            with told_early(BatchFolderSummary, prints=self.settings.progress), session:
                 session.begin("")
                 places = self._plan.open_places()
                 try:
@@ -127,7 +128,7 @@ class BatchFolder:
         run = BatchFolderRun(self.settings, places, session, display)
         thread = _RunThread(run)
         try:
-            with session.signals:
+            with session.heeding(lambda: run.summary(stopped=session.stopped)):
                 thread.start()
                 while thread.is_at_work(_LOOK_EVERY_S):
                     session.look()
@@ -153,13 +154,14 @@ class _RunThread:
         self._loop = new_event_loop()
         #: What ended the work before it was done; None: nothing.
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="batch-folder", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        self._thread = start_thread(self._run, name="batch-folder")
 
     def is_at_work(self, wait_s: float) -> bool:
         """Wait a little, and return whether the work goes on."""
+        assert self._thread is not None
         self._thread.join(wait_s)
         return self._thread.is_alive()
 
@@ -169,7 +171,7 @@ class _RunThread:
 
     def abandon(self) -> None:
         """End the work at once, if it still goes on."""
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._tell(self._work.drop)
             self._thread.join(_LAST_WAIT_S)
 

@@ -18,7 +18,7 @@ from ...batch.surplus import Surplus
 from ...batch.tracker import VANISHED
 from ...calls.refusals import Clean
 from ...core.errors import StorageError
-from ...core.filesystem import private_folder
+from ...core.own_files import private_folder
 from ...core.records import Lease, Outcome, OutcomeKind, Reply
 from ...costs.prices import PriceBook
 from ...costs.tokens import num_tokens_from_string

@@ -21,6 +21,7 @@ from ...calls.refusals import Clean
 from ...calls.responses import parse_object
 from ...calls.usage import read_usage
 from ...core.errors import UsageError
+from ...core.filesystem import new_file
 from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import PriceBook
 from .job import LineFigures
@@ -94,7 +95,7 @@ def sort_results(rounds: Sequence[RoundFiles], judge: Judge) -> Sorted:
 def write_rest(input_path: str, rest_path: str, found: Sorted) -> int:
     """Write the lines that are still open to `rest_path`; return how many they are."""
     count = 0
-    with open(rest_path, "wb") as rest:
+    with open(rest_path, "wb", opener=new_file) as rest:
         for line, custom_id in input_lines(input_path):
             if found.is_open(custom_id):
                 rest.write(line)
@@ -111,7 +112,9 @@ def write_refused(
     Args:
         is_more: what is there is kept.
     """
-    with open(error_path, "ab" if is_more else "wb") as errors:
+    with open(
+        error_path, "ab" if is_more else "wb", opener=None if is_more else new_file
+    ) as errors:
         for number, (_, custom_id) in enumerate(input_lines(lines_path), start=1):
             if number in refused:
                 told = {"code": refused[number].code, "message": refused[number].message}
@@ -251,7 +254,7 @@ def input_lines(path: str) -> Iterator[tuple[bytes, str]]:
 
 def write_whole(path: str, content: bytes) -> None:
     """Write a small file and bring it to the disk; a crash may leave a part of it."""
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=new_file) as file:
         file.write(content)
         sync(file)
 
@@ -265,7 +268,7 @@ def sync(file: BinaryIO) -> None:
 @contextmanager
 def _unless_empty(path: str) -> Iterator[BinaryIO]:
     """Open a file for writing, bring it to the disk, and take it away if it is empty."""
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=new_file) as file:
         yield file
         sync(file)
         is_empty = file.tell() == 0

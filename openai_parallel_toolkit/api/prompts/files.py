@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Generator
 from contextlib import closing
 from itertools import zip_longest
 
-from ...core.errors import UsageError
+from ...core.errors import ScanError, UsageError
 from ...core.records import FileState
+from ...files.input_file import open_input
 from ...journal import FileRecord
 from ...journal.schema import FILE_NAME
 from .lines import Defaults, PromptLine, read_line
@@ -32,22 +32,22 @@ class PromptsFile:
         self.path = path
         self._defaults = defaults
         try:
-            seen = os.stat(path)
-            with open(path, "rb"):
-                pass
+            open_input(path).close()
         except OSError as exc:
             raise UsageError(f"{path!r}: {exc.strerror}; name a file of prompts") from exc
-        if not stat.S_ISREG(seen.st_mode):
-            raise UsageError(f"{path!r} is no ordinary file; write the prompts to one first")
+        except ScanError as exc:
+            raise UsageError(
+                f"{path!r} is no ordinary file; write the prompts to one first"
+            ) from exc
 
     def count(self) -> int:
         """Return how many lines are not blank."""
-        with open(self.path, "rb") as file:
+        with open_input(self.path) as file:
             return sum(1 for raw in file if raw.strip())
 
     def lines(self) -> Generator[PromptLine, None, None]:
         """Yield the lines that are not blank; close the iterator when it is not used up."""
-        with open(self.path, "rb") as file:
+        with open_input(self.path) as file:
             for number, raw in enumerate(file, 1):
                 line = read_line(number, raw, self._defaults)
                 if line is not None:

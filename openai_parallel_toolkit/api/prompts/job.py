@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from ...calls.admission import RateLimiter
@@ -13,12 +14,12 @@ from ...calls.open_runs import OpenRun
 from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
+from ...core.filesystem import as_toolkit_error, new_file, replace_durably, storage_errors
 from ...core.records import FailureNote
 from ...journal import FileRecord
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
-from ...runs.session import RunSession
+from ...runs.session import RunSession, told_early
 from ...runs.summary import CallsSummary
 from ...transport import Transport
 from .asking import TICK_S, Asking
@@ -107,7 +108,7 @@ class PromptsRun:
             grace_s=options.grace_s,
             log_file=options.log_file,
         )
-        with session:
+        with told_early(PromptsSummary, prints=False), session:
             self._signature = f"{self._source.signature()}:{options.output_format}"
             record = session.journal.file(LINES)
             if paths.is_done(record, self._signature) or self._is_found(record):
@@ -157,7 +158,7 @@ class PromptsRun:
         )
         session.begin(options.version)
         session.journal.opened(file_id)
-        with session.signals, OpenRun.opened(OpenRun(sender, session.context)):
+        with session.heeding(self._summary), OpenRun.opened(OpenRun(sender, session.context)):
             is_whole = self._ask_all()
             if self._failed.count:
                 words = f"lines without an answer: {self._failed.count:,}; see {paths.errors}"
@@ -177,7 +178,9 @@ class PromptsRun:
         """Return whether the output is whole and in its place."""
         try:
             with ExitStack() as stack:
-                out = stack.enter_context(open(self._paths.partial, "wb"))
+                out = stack.enter_context(
+                    open(self._paths.partial, "wb", opener=partial(new_file, mode=0o666))
+                )
                 to_ask, to_write = (
                     stack.enter_context(closing(self._source.lines())) for _ in range(2)
                 )
@@ -220,7 +223,7 @@ class PromptsRun:
         is_end = 0 < self._left == self._keys.counts().in_flight
         return f"answers to the last lines ({self._left:,})" if is_end else ""
 
-    def _summary(self, *, is_whole: bool) -> PromptsSummary:
+    def _summary(self, *, is_whole: bool = False) -> PromptsSummary:
         return PromptsSummary(
             answered=self._asking.answered,
             failed=self._failed.count,

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from ...core.filesystem import atomic_file, check_relative, storage_error
+from ..input_file import open_input
 from ..inputs import signature_of
 from .base import Store, StoredObject
 
@@ -42,11 +43,11 @@ class LocalStore(Store):
 
     def open(self, path: str) -> BinaryIO:
         with self._told(path):
-            return open(self._at(path), "rb")
+            return open_input(self._at(path))
 
     def _copy_to(self, path: str, local_path: str) -> None:
-        with self._told(path):
-            shutil.copyfile(self._at(path), local_path)
+        with self._told(path), open_input(self._at(path)) as source, open(local_path, "wb") as copy:
+            shutil.copyfileobj(source, copy)
 
     def publish(self, local_path: str, path: str) -> None:
         with self._told(path):
