@@ -7,7 +7,6 @@ import copy
 import functools
 import itertools
 import json
-import logging
 import random
 import threading
 from collections import deque
@@ -24,6 +23,7 @@ from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
+from ..core.logs import logger_of
 from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
 from ..core.redaction import Redactor, Secret
@@ -34,7 +34,7 @@ from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
@@ -256,7 +256,7 @@ class ApiQueue:
             self.out[position] = task.result()
         else:
             self._due.append(position)
-        if isinstance(failure, Exception) and self._context.stop.reason is None:
+        if failure is not None and self._context.stop.reason is None:
             self._context.stop.close(failure)
             for other, job in self.api_jobs.items():
                 if other not in self._sending:  # what is being sent may be billed
@@ -314,6 +314,14 @@ class ApiQueue:
             since_s=now_s,
         )
 
+    def _ignores(self, text: str) -> bool:
+        if self.ignore_error is None:
+            return False
+        try:
+            return bool(self.ignore_error(text))
+        except asyncio.CancelledError as exc:  # which would pass for a cancelled request
+            raise UsageError("ignore_error raised CancelledError") from exc
+
     def _settle(self, end: attempts.End, call: SubmittedCall) -> Outcome:
         """Note how an attempt ended; raises what ends the request."""
         position, ended = call.id.k, end.ended
@@ -327,7 +335,7 @@ class ApiQueue:
             return outcome
         text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
         self.errors[position] = text = self._clean(text)
-        if isinstance(ended, RawReply) and self.ignore_error and self.ignore_error(text):
+        if isinstance(ended, RawReply) and self._ignores(text):
             raise _IgnoredError
         if outcome.is_limit:
             self._cool(outcome)

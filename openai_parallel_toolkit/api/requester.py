@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from ..calls.run_context import StopToken
 from ..calls.sender import Sender
 from ..calls.structured import json_part, whole_text
 from ..core.clock import Clock
+from ..core.describe import describe, words_of
 from ..core.errors import (
     BudgetExceeded,
     ConfigError,
@@ -33,6 +33,7 @@ from ..core.errors import (
     RequestFailed,
     RunStopping,
 )
+from ..core.logs import logger_of
 from ..core.records import Reply
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
@@ -42,7 +43,7 @@ from ..runs.progress import is_watched, open_bar
 from ..transport import Transport
 from .request import CarryingPool
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
@@ -307,7 +308,7 @@ class _Prompt(ChatModel):
                 f"no answer of {_MOST_JSON_ANSWERS} was {wanted}; ask for it in the prompt, or "
                 'give response_format={"type": "json_object"}',
                 text=text,
-                reason=f"{type(exc).__name__}: {exc}",
+                reason=describe(exc),
                 attempts=_MOST_JSON_ANSWERS,
             ) from exc
 
@@ -330,7 +331,7 @@ def _tell(errors: Sequence[BaseException], total: int) -> None:
             "%d of %d prompts got no answer; the first: %s",
             len(errors),
             total,
-            errors[0],
+            words_of(errors[0]),
             extra={"action": "prompts_failed"},
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import uuid
 
@@ -12,6 +11,7 @@ from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
 from ..core.filesystem import private_folder
+from ..core.logs import logger_of
 from ..core.text import counted
 from ..journal import Journal
 from ..journal.batch_rows import BatchCounts, BatchRecord, BatchStage, Queued
@@ -26,7 +26,7 @@ from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
 from .tracker import BatchTracker, OutOfReach
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: How often to look whether enough has gathered for a batch.
 _LOOK_S = 1.0

@@ -7,7 +7,6 @@ the path ends like the final one, and what steps above its output folder is noti
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import secrets
 import shutil
@@ -18,9 +17,10 @@ from dataclasses import dataclass
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest, private_folder
+from ..core.logs import logger_of
 from ..core.records import OutputFile
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -11,8 +10,9 @@ from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
 from ..core.filesystem import closing_fd, sync
+from ..core.logs import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Bytes set aside so that answers in flight can still be kept when the disk is full.
 RESERVE_BYTES = 4 * 1024 * 1024

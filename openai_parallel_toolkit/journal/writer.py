@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -11,13 +10,14 @@ from typing import TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.logs import logger_of
 from . import operations
 from .disk import DiskReserve, explain, is_full, is_of_the_disk
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
 from .schema import transaction
 from .tallies import StagedTallies, Tallies
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Told from the writer's thread: None when the write is durable, otherwise why it is not.
 Done: TypeAlias = Callable[[BaseException | None], None]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Iterable
 
 from ..core.clock import Clock
+from ..core.logs import logger_of
 from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class ServeTimer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +10,9 @@ from decimal import Decimal
 from ..calls.file_calls import Answers, FileCalls, current_file_calls
 from ..calls.run_context import RunContext
 from ..calls.sender import Sender
+from ..core.describe import describe
 from ..core.errors import NotAnsweredYet
+from ..core.logs import logger_of
 from ..core.records import CallId, Request
 from ..core.redaction import safe_words
 from ..core.text import counted
@@ -22,7 +23,7 @@ from .hooks import Hooks
 from .options import RunOptions
 from .summary import RunSummary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Finished files that are looked at when the hooks were edited.
 _SAMPLE = 20
@@ -60,7 +61,7 @@ def dry_run(
         cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
         if would.error is not None:
             failed += 1
-            error = safe_words(repr(would.error), sender.keys.redactor.clean, 2_000)
+            error = safe_words(describe(would.error), sender.keys.redactor.clean, 2_000)
             logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         skipped=plan.skipped_done + plan.skipped_existing,
@@ -147,7 +148,7 @@ def planned_calls(
     try:
         with session.inputs.local_copy(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:  # Ctrl-C
         raise
     except BaseException as exc:  # noqa: BLE001 - told to the user, who wrote the hook
         # What follows a call without an answer, and however that is wrapped, says nothing.

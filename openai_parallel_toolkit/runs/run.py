@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -12,6 +11,7 @@ from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
 from ..core.errors import ConfigError, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_error
+from ..core.logs import logger_of
 from ..core.open_file_limit import make_room
 from ..core.text import counted
 from ..files.common_files import write_common_files
@@ -35,7 +35,7 @@ from .sample import Sample
 from .summary import RunSummary
 from .workers import FileQueue, ThreadWorkers, Workers
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Descriptors that a run needs besides those of its files, and for each file under way: its input,
 #: its output, its connection and what a hook may open.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
+from ..core.describe import words_of
 from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import storage_errors
+from ..core.logs import logger_of
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
@@ -26,7 +27,7 @@ from ..keys import APIKeyManager
 from .progress import Rates
 from .summary import Summary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 SummaryT = TypeVar("SummaryT", bound=Summary)
 SessionT = TypeVar("SessionT", bound="RunSession")
@@ -211,7 +212,7 @@ class RunSession:
         """Why the run ends before its work does; "" when it does not."""
         if self.signals.received is not None:
             return f"told to by {signal.Signals(self.signals.received).name}"
-        return "" if self.stop.reason is None else str(self.stop.reason)
+        return "" if self.stop.reason is None else words_of(self.stop.reason)
 
     def end(self, summary: Summary) -> None:
         """Close the run's record in the journal, and forget drops of keys that were alive."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -15,6 +14,7 @@ from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
+from ...core.logs import logger_of
 from ...core.records import CallId, Reply, Request
 from ...runs.session import RunSession
 from .lines import PromptLine
@@ -22,7 +22,7 @@ from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
 from .results import FailedLines, LineResult, mistake_in, output_line
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Names of fields that one warning tells.
 _MOST_TOLD = 8

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...core.logs import logger_of
 from .fields import Field, Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class _Mistake(ValueError):

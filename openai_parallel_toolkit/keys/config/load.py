@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
+from ...core.logs import logger_of
 from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
@@ -19,7 +19,7 @@ from .fields import Field, Mistakes, Origin
 from .file import read_json, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _Value = TypeVar("_Value")
 _FIELDS = ("api_keys", "api_base", "proxy", "prices")
