@@ -15,7 +15,7 @@ ToolkitError
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
 │  ├─ IncompleteAnswer      the answer was cut short, failed or is empty
 │  └─ InvalidAnswer         the answer is not the JSON that was asked for
-├─ FilesFailed              more files failed than fail_on_error allows
+├─ FilesFailed              files failed, more than fail_on_error allows
 ├─ UnsafePath               an output would leave the output folder
 ├─ OutputConflict           two files wrote the same output
 ├─ StorageError             the disk refused
@@ -200,7 +200,7 @@ class InvalidAnswer(RequestFailed):
 
 
 class FilesFailed(ToolkitError):
-    """More files failed than fail_on_error allows; see the failures file, then run again."""
+    """Files failed, more than fail_on_error allows; see the failures file, then run again."""
 
     exit_code = 1
 

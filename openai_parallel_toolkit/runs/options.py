@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
-from ..core.errors import UsageError
+from ..core.errors import FilesFailed, UsageError
 from ..core.settings import (
     ANY,
     COUNT,
@@ -26,11 +26,13 @@ from ..core.settings import (
     choice,
     setting,
 )
+from .summary import RunSummary
 
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
-#: False: failures never stop a run; True: the first one does; a share below 1; or a count.
-FailOnError = bool | float | int
+#: "end": failures stop no run, and are raised at its end; False: nor that; True: the first one
+#: stops it; a share below 1, or a count: more than that do.
+FailOnError = Literal["end"] | bool | float | int
 _PartT = TypeVar("_PartT")
 
 _which = partial(setting, group="which files")
@@ -56,8 +58,8 @@ def _is_encoding(value: object) -> bool:
 
 
 _ALLOWANCE = SettingKind(
-    "False, True, a share below 1 or a count",
-    lambda value: isinstance(value, int | float) and value >= 0,
+    '"end", False, True, a share below 1 or a count',
+    lambda value: value == "end" or (isinstance(value, int | float) and value >= 0),
     {"nargs": "?", "const": True, "type": _failures, "metavar": "N"},
 )
 _ENCODING = SettingKind("a text encoding that Python knows", _is_encoding)
@@ -151,7 +153,7 @@ class RunOptions(CommonOptions):
     )
     fail_on_error: FailOnError = setting(
         _ALLOWANCE,
-        False,
+        "end",
         "stop at the first failed file, or after more than N (a count or a share below 1)",
     )
     name: str = setting(ANY, "ParallelToolkit Progress")
@@ -162,8 +164,13 @@ class RunOptions(CommonOptions):
     def failures_allowed(self, total: int) -> float:
         """Return how many files may fail before the run is stopped."""
         limit = self.fail_on_error
-        if limit is False:
+        if limit is False or limit == "end":
             return float("inf")
         if limit is True:
             return 0
         return limit * total if limit < 1 else limit
+
+    def check_end(self, summary: RunSummary) -> None:
+        """Raise FilesFailed at the end of a run that left files without their outputs."""
+        if self.fail_on_error == "end" and not self.dry_run and (summary.failed or summary.aside):
+            raise FilesFailed(summary.failed_words(), summary=summary)

@@ -88,6 +88,7 @@ def run_folder(
         session.say(str(summary))
         if summary.aside and not options.progress:
             logger.warning("%s", summary.aside_words())
+        options.check_end(summary)
     return summary
 
 

@@ -182,6 +182,20 @@ class RunSummary(CallsSummary):
         elif self.output_path:
             yield f"Outputs: {self.output_path}"
 
+    def failed_words(self) -> str:
+        """Say in a line how many files have no output because their hooks failed, and what to do.
+
+        Of a run that has come to its end and left some.
+        """
+        total = self.done + self.skipped + self.failed + self.aside
+        told = f"{self.failed:,} of {counted(total, 'file')} failed" if self.failed else ""
+        aside = f"{counted(self.aside, 'file')} put aside after too many runs that failed"
+        ways = [f"see {self.failures_path}, mend what it tells and run again"] if told else []
+        if self.aside:
+            ways.append("retry_failed=True tries those put aside")
+        counts = " and ".join(filter(None, [told, aside if self.aside else ""]))
+        return f"{counts}; {'; '.join(ways)} (fail_on_error=False returns the summary instead)"
+
     def aside_words(self) -> str:
         """Say how many files wait that failed in too many runs, and what tries them again."""
         return (

@@ -40,7 +40,7 @@ class CallFixture:
         return self
 
     def run(self, kind, **settings):
-        settings = {"progress": False, "num_threads": 4, **settings}
+        settings = {"progress": False, "fail_on_error": False, "num_threads": 4, **settings}
         return kind(self.config, self.input, self.output, **settings).run()
 
     def outputs(self):
