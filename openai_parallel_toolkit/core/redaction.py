@@ -58,6 +58,10 @@ class Secret:
         """Return the value, for the header that carries it and nothing else."""
         return self.__value
 
+    def named(self, name: str) -> Secret:
+        """Return the same credential under another name."""
+        return Secret(self.__value, name)
+
     def places_in(self, text: str) -> list[tuple[int, int]]:
         """Return begin and end of each place where a text shows it, plainly or in Base64.
 

@@ -70,6 +70,8 @@ class APIKeyManager:
             ConfigError: a setting is missing or wrong.
         """
         settings = settings or load_settings(config_path, api_keys=api_keys)
+        #: The settings as they were loaded.
+        self.loaded = settings
         if not set_api_base:
             settings = replace(settings, api_base=DEFAULT_API_BASE)
         self._settings = settings

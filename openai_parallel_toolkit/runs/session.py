@@ -24,6 +24,7 @@ from ..core.text import counted, duration, visible
 from ..costs.budget import Budget, Funds
 from ..journal import Journal
 from ..keys import APIKeyManager
+from ..keys.config_watch import ConfigWatch
 from .progress import Rates
 from .summary import Summary
 
@@ -85,6 +86,7 @@ class RunSession:
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
+        self._config_watch = ConfigWatch(keys, clock)
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
@@ -144,7 +146,9 @@ class RunSession:
     # While work is under way
 
     def look(self) -> None:
-        """Stop the run when a signal came or the journal's disk refused."""
+        """Stop the run when a signal came or the journal's disk refused; take up edited keys."""
+        if self._config_watch.look():
+            self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
         if self.journal.trouble is not None:

@@ -15,6 +15,19 @@ from .fields import Field, Origin
 logger = logger_of(__name__)
 
 
+#: What tells one state of a file from another.
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """Return how a file looks now; None: it is not there, or cannot be looked at."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
 class _Mistake(ValueError):
     """What is wrong with the JSON, told without its content."""
 

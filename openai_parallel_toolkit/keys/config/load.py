@@ -16,7 +16,7 @@ from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
 from .fields import Field, Mistakes, Origin
-from .file import read_json, warn_if_others_can_read, with_dotenv
+from .file import Stamp, read_json, stamp_of, warn_if_others_can_read, with_dotenv
 from .keys import APIKey, GivenKey, read_keys
 
 logger = logger_of(__name__)
@@ -46,6 +46,9 @@ class Settings:
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     #: Where it comes from, for messages.
     source: str = "the program"
+    #: The file that lists the keys, and how it looked when it was read; None: no file does.
+    file: str | None = None
+    stamp: Stamp | None = None
 
 
 def load_settings(
@@ -104,6 +107,7 @@ def _from_file(
     shown: str, api_keys: Sequence[GivenKey] | None, env: Mapping[str, str], folder: str
 ) -> Settings:
     path = os.path.join(folder, shown)
+    stamp = stamp_of(path)
     variables = with_dotenv(env, [os.path.dirname(path), folder])
     origin = Origin(name=shown, env=variables)
     whole, mistakes = read_json(path, origin), Mistakes()
@@ -135,6 +139,8 @@ def _from_file(
     mistakes.tell()
     if api_keys is not None:
         settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
+    else:
+        settings = replace(settings, file=os.path.abspath(path), stamp=stamp)
     _check_azure(settings, origin)
     _tell_repairs(origin)
     if _holds_a_secret(fields):
