@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -190,7 +191,10 @@ class JournalQueries:
             "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
             identity(call),
         )
-        return answer_record(rows[0]) if rows else None
+        if rows or call.former is None:
+            return answer_record(rows[0]) if rows else None
+        hash, k = call.former
+        return self.answer(replace(call, hash=hash, k=k, former=None))
 
     def batch_records(self, condition: str, *values: object) -> list[BatchRecord]:
         """Return batches, the oldest first."""

@@ -88,7 +88,9 @@ class ConfigWatch:
         if now.api_base != self._keys.settings.api_base:
             api_base = api_base or now.api_base
         self._names[identity_of(key)] = name
-        renamed = replace(key, name=name, group=group, api_base=api_base, secret=key.secret.named(name))
+        renamed = replace(
+            key, name=name, group=group, api_base=api_base, secret=key.secret.named(name)
+        )
         self._keys.add_key(renamed)
         return name
 
