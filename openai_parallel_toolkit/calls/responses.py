@@ -50,8 +50,9 @@ CUT_ENDINGS = frozenset(
         "refusal",
     }
 )
-#: Those of an answer that had no more room, and a share by which tokens may be counted otherwise.
-_OUT_OF_ROOM = frozenset({"length", "max_output_tokens", "max_tokens"})
+#: Those of an answer that had no more room.
+OUT_OF_ROOM = frozenset({"length", "max_output_tokens", "max_tokens"})
+#: By how much a limit must be above what came, for tokens may be counted otherwise.
 _COUNTED_OTHERWISE = 1.1
 #: Characters of the provider's words that are kept.
 _MOST_WORDS = 1_000
@@ -143,7 +144,7 @@ def may_grow(reply: Reply, request: Request) -> bool:
     limit, came = request.reply_limit_tokens, reply.usage.completion_tokens
     if limit is None or request.choices > 1 or not came:
         return False
-    return reply.finish_reason.lower() in _OUT_OF_ROOM and limit > came * _COUNTED_OTHERWISE
+    return reply.finish_reason.lower() in OUT_OF_ROOM and limit > came * _COUNTED_OTHERWISE
 
 
 def why_unusable(reply: Reply) -> str:

@@ -83,6 +83,18 @@ class JournalQueries:
         """Return the figures of all runs by model."""
         return add_up(self.figures(), lambda row: row[2])
 
+    def share_of_answers_over(self, tokens: int) -> float:
+        """Return the share of all answers that are longer than so many tokens; 0: there is none.
+
+        One that was cut there, or just before, is longer.
+        """
+        query = (
+            "SELECT avg(completion_tokens > ?1 OR (completion_tokens * 1.1 >= ?1 "
+            "AND lower(code) IN ('length', 'max_tokens', 'max_output_tokens'))) "
+            "FROM endings WHERE kind IN ('ok', 'unusable') AND completion_tokens > 0"
+        )
+        return float(self.one(query, tokens) or 0)
+
     # Files
 
     def known(self, path: str) -> FileRecord | None:

@@ -34,6 +34,8 @@ class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
+    #: Calls before them that are answered already.
+    replayed: int = 0
     #: What the hooks raised besides; None: nothing.
     error: BaseException | None = None
 
@@ -155,4 +157,5 @@ def planned_calls(
         error = None if file_calls.is_unwound else exc
     finally:
         current_file_calls.reset(token)
-    return PlannedCalls(requests=tuple(requests), error=error)
+    replayed = file_calls.context.tally.figures().replayed
+    return PlannedCalls(requests=tuple(requests), replayed=replayed, error=error)
