@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Sequence
 
 from ..api.toolkit import ParallelToolkit
-from ..core.errors import FilesFailed, RunStopped, ToolkitError, UsageError
+from ..core.errors import RunStopped, ToolkitError, UsageError
 from ..runs.options import RunOptions
-from ..runs.summary import RunSummary
 from . import console
 from .exits import OK, SOME_FAILED
 from .load import load_toolkit
@@ -69,17 +68,7 @@ def see_through(toolkit: ParallelToolkit, *, as_json: bool = False) -> int:
     Raises:
         RunStopped, ToolkitError: as `ParallelToolkit.run` does.
     """
-
-    def run() -> RunSummary:
-        try:
-            return toolkit.run()
-        except FilesFailed as exc:
-            if exc.summary.stopped:
-                raise
-            found: RunSummary = exc.summary  # which says it all
-            return found
-
-    summary = console.show(run, as_json=as_json, tells_itself=toolkit.options.progress)
+    summary = console.show(toolkit.run, as_json=as_json, tells_itself=toolkit.options.progress)
     return SOME_FAILED if summary.failed or summary.aside else OK
 
 

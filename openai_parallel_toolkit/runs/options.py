@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
-from ..core.errors import FilesFailed, UsageError
+from ..core.errors import UsageError
 from ..core.settings import (
     ANY,
     COUNT,
@@ -26,7 +26,6 @@ from ..core.settings import (
     choice,
     setting,
 )
-from .summary import RunSummary
 
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
@@ -169,8 +168,3 @@ class RunOptions(CommonOptions):
         if limit is True:
             return 0
         return limit * total if limit < 1 else limit
-
-    def check_end(self, summary: RunSummary) -> None:
-        """Raise FilesFailed at the end of a run that left files without their outputs."""
-        if self.fail_on_error == "end" and not self.dry_run and (summary.failed or summary.aside):
-            raise FilesFailed(summary.failed_words(), summary=summary)

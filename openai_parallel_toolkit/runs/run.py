@@ -88,7 +88,7 @@ def run_folder(
         session.say(str(summary))
         if summary.aside and not options.progress:
             logger.warning("%s", summary.aside_words())
-        options.check_end(summary)
+        summary.check_end(options.fail_on_error)
     return summary
 
 

@@ -14,6 +14,7 @@ from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
 from ...core.records import FailureNote
+from ...core.text import counted
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
 from ...runs.session import RunSession
@@ -56,6 +57,13 @@ class PromptsSummary(CallsSummary):
         if self.output_path:
             yield f"Output: {self.output_path}"
 
+    def failed_words(self) -> str:
+        """Tell of lines that got no answer."""
+        if not self.failed:
+            return ""
+        total = counted(self.answered + self.failed, "line")
+        return f"{self.failed:,} of {total} got no answer; see {self.errors_path} and run again"
+
 
 class PromptsRun:
     """Asks for every line of a file and writes the answers in its order; `run` does it.
@@ -89,6 +97,7 @@ class PromptsRun:
             UsageError: the input cannot be read, or the output must not be written over.
             RunLocked: another process works on this output.
             NoUsableKey, BudgetExceeded, StorageError: the rest is done by a later run.
+            FilesFailed: lines got no answer, and all others did; see `fail_on_error`.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         options, paths = self._options, self._paths
@@ -148,7 +157,8 @@ class PromptsRun:
                 session.journal.done_file(file_id, options.version, self._signature)
             summary = self._summary(is_whole=is_whole)
             session.end(summary)
-        return session.hand_over(summary)
+        session.hand_over(summary).check_end(options.fail_on_error)
+        return summary
 
     @property
     def _left(self) -> int:
