@@ -333,9 +333,10 @@ class ApiQueue:
         self.tries[position] += not (is_announced or outcome.kind is OutcomeKind.UNSENT)
         if outcome.kind.is_answer:  # handed on as it is
             return outcome
-        text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
-        self.errors[position] = text = self._clean(text)
-        if isinstance(ended, RawReply) and self._ignores(text):
+        reply = ended.as_refusal(self._clean) if isinstance(ended, RawReply) else None
+        text = outcome.message if reply is None else reply.body.decode()
+        self.errors[position] = text
+        if reply is not None and self._ignores(text):
             raise _IgnoredError
         if outcome.is_limit:
             self._cool(outcome)
@@ -379,6 +380,8 @@ class _IgnoredError(Exception):
 
 def _refuse_under_a_cap() -> None:
     run = OpenRun.newest()
+    if run is not None and run.only_file is not None:
+        run.only_file.admit_exchange()
     if run is not None and run.context.budget is not None:
         raise ConfigError(
             "max_cost: what ApiQueue sends has no price, so a run that is held to a cost cannot "

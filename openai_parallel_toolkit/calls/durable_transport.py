@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import openai
@@ -29,6 +32,10 @@ _AZURE_OPTIONS: dict[str, Any] = {
     "api_version": AZURE_API_VERSION,
     "max_retries": 0,
 }
+
+
+#: What the last request of this thread or task ended in, where no reply came of it.
+_raised: ContextVar[Exception | None] = ContextVar("raised", default=None)
 
 
 class _Door:
@@ -68,13 +75,14 @@ class DurableTransport(_Door, httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Return the provider's answer or refusal."""
         request.read()
-        context, asked = self._asked(request)
-        try:
-            if isinstance(asked, HttpExchange):
-                return _passed_on(context, context.exchange(asked), request)
-            return _response(answered(context.ask(context.pending(asked)), asked), request)
-        except (RequestFailed, SendFault) as error:
-            return _refused(error, request)
+        with _sent_once(request):
+            context, asked = self._asked(request)
+            try:
+                if isinstance(asked, HttpExchange):
+                    return _passed_on(context, context.exchange(asked), request)
+                return _response(answered(context.ask(context.pending(asked)), asked), request)
+            except (RequestFailed, SendFault) as error:
+                return _refused(error, request)
 
 
 class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
@@ -83,14 +91,29 @@ class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the provider's answer or refusal."""
         await request.aread()
-        context, asked = self._asked(request)
-        try:
-            if isinstance(asked, HttpExchange):
-                return _passed_on(context, await context.exchange_async(asked), request)
-            reply = await context.ask_async(context.pending(asked))
-            return _response(answered(reply, asked), request)
-        except (RequestFailed, SendFault) as error:
-            return _refused(error, request)
+        with _sent_once(request):
+            context, asked = self._asked(request)
+            try:
+                if isinstance(asked, HttpExchange):
+                    return _passed_on(context, await context.exchange_async(asked), request)
+                reply = await context.ask_async(context.pending(asked))
+                return _response(answered(reply, asked), request)
+            except (RequestFailed, SendFault) as error:
+                return _refused(error, request)
+
+
+@contextmanager
+def _sent_once(request: httpx.Request) -> Iterator[None]:
+    """Give clients of the openai package that try again by themselves the error that they know."""
+    known = _raised.get()
+    if known is not None and request.headers.get("x-stainless-retry-count", "0") != "0":
+        raise known
+    _raised.set(None)
+    try:
+        yield
+    except Exception as error:
+        _raised.set(error)
+        raise
 
 
 class _Plain:

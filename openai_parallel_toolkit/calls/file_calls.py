@@ -15,6 +15,7 @@ from ..core.errors import (
     BudgetExceeded,
     ConfigError,
     HookUnwound,
+    NotAnsweredYet,
     NoUsableKey,
     RunStopping,
     StorageError,
@@ -52,6 +53,8 @@ class FileCalls:
     is_earlier: Callable[[int], bool] = bool
     #: Returns what a call without an answer raises, or None where it may be sent; None: it may.
     absent: Callable[[CallId, Request], BaseException | None] | None = None
+    #: Whether nothing is sent, whatever it is.
+    is_dry: bool = False
     #: Whether unusable answers of earlier runs are asked for again whoever would take them.
     renews: bool = False
     #: Told True when the hooks start to wait in a call, False when none does.
@@ -108,6 +111,13 @@ class FileCalls:
     def is_kept(self, call_id: CallId) -> bool:
         """Return whether the journal held an answer to a call when this began."""
         return self._stored(call_id) is not None
+
+    def admit_exchange(self) -> None:
+        """Raise where what is no call may not be sent either."""
+        if self.is_abandoned:
+            raise self._unwind(RunStopping())
+        if self.is_dry:
+            raise self._unwind(NotAnsweredYet())
 
     def _stored(self, call_id: CallId) -> AnswerRecord | None:
         stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
@@ -182,8 +192,9 @@ class FileCalls:
             self._moved_s = self.clock.now_s()
             is_edge = self._open_calls == (1 if change > 0 else 0)
         # Whoever is told may be gone when these hooks were given up.
-        if is_edge and self.on_call is not None and not self.is_abandoned:
-            self.on_call(change > 0)
+        on_call = self.on_call
+        if is_edge and on_call is not None and not self.is_abandoned:
+            on_call(change > 0)
 
     def _translated(self, error: BaseException, budget: Budget | None) -> BaseException:
         stops_run = (

@@ -14,6 +14,7 @@ from ..core.errors import UsageError
 from ..core.logs import logger_of
 from ..core.records import CallId, Outcome
 from ..journal.writer import Done
+from .file_calls import FileCalls
 from .run_context import AttemptJournal, RunContext
 from .sender import Sender
 
@@ -28,6 +29,8 @@ class OpenRun:
     context: RunContext
     #: Whether it cannot have calls outside its files.
     refuses_untracked: bool = False
+    #: Of the file whose hooks run alone: what is asked outside is theirs. None: there is none.
+    only_file: FileCalls | None = None
     has_warned: bool = False
     pid: int = field(default_factory=os.getpid)
     _all: ClassVar[tuple[OpenRun, ...]] = ()
@@ -98,10 +101,17 @@ class UnkeptCalls:
         model: str,
         max_cost_usd: Decimal | None,
         done: Done | None = None,
+        reply_bytes: int | None = None,
     ) -> int:
+        del reply_bytes  # the answer takes no room
         try:
             return self._journal.claim(
-                call, key_name=key_name, model=model, max_cost_usd=max_cost_usd, done=done
+                call,
+                key_name=key_name,
+                model=model,
+                max_cost_usd=max_cost_usd,
+                done=done,
+                reply_bytes=0,
             )
         except UsageError:  # closed
             if done is not None:

@@ -35,6 +35,7 @@ class _ModuleTransport(DurableTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request, durably if it is asked for a file or under our keys."""
+        _separate(request)
         if openai.api_key != PLACEHOLDER_KEY and not is_asked_here():
             return self._direct.send(request, stream=True)
         return super().handle_request(request)
@@ -42,6 +43,16 @@ class _ModuleTransport(DurableTransport):
     def close(self) -> None:
         """Close the connections of the user's own."""
         self._direct.close()
+
+
+def _separate(request: httpx.Request) -> None:
+    """Put in the slash that the package leaves out behind an openai.base_url without one."""
+    if openai.base_url is None:
+        return
+    base, path = httpx.URL(str(openai.base_url)).raw_path, request.url.raw_path
+    rest = path.removeprefix(base)
+    if not base.endswith(b"/") and rest != path and not rest.startswith(b"/"):
+        request.url = request.url.copy_with(raw_path=base + b"/" + rest)
 
 
 class _ModuleClient(httpx.Client):

@@ -194,6 +194,7 @@ class CallContext:
     def exchange(self, exchange: HttpExchange) -> RawReply:
         """Return the reply to what is not kept, blocking."""
         self.file_calls.refuse_on_own_loop("the async client")
+        self.file_calls.admit_exchange()
         ended: queue.SimpleQueue[RawReply | BaseException] = queue.SimpleQueue()
         with self.file_calls.in_call():
             self.sender.pass_on(exchange, self.run_context, ended.put)
@@ -204,6 +205,7 @@ class CallContext:
 
     async def exchange_async(self, exchange: HttpExchange) -> RawReply:
         """Return the reply to what is not kept without blocking the event loop."""
+        self.file_calls.admit_exchange()
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
             self.sender.pass_on(exchange, self.run_context, deliver)
@@ -237,6 +239,8 @@ def is_asked_here() -> bool:
 
 def _outside(keys: APIKeyManager | None, journal: str | os.PathLike[str] | None) -> FileCalls:
     newest = OpenRun.newest()
+    if newest is not None and newest.only_file is not None:
+        return newest.only_file
     sender = newest.sender if newest and keys is None else Sender.of(keys or default_manager())
     if journal is not None:
         return CallCache.of(sender, journal).file_calls

@@ -35,6 +35,7 @@ from typing import Any
 
 from .describe import attribute_of, cause_of, is_a
 from .records import OutcomeKind, RawReply
+from .text import visible
 
 
 @dataclass(eq=False, repr=False)
@@ -51,7 +52,7 @@ class ToolkitError(RuntimeError):
 
     def __post_init__(self) -> None:
         self.message = self.message or (type(self).__doc__ or "").partition("\n")[0].strip()
-        self.args = (self.message,)
+        self.args = (visible(self.message, keep="\n\t"),)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

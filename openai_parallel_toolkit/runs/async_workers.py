@@ -78,7 +78,7 @@ class AsyncWorkers(Workers):
             self._add()
         while not self._is_closing:  # a hook may have stopped the loop
             self._see_through(self._loop.run_forever)
-        tasks = [*self._tasks.values(), *self._left_behind]
+        tasks = asyncio.all_tasks(self._loop)  # those that hooks have left behind as well
         for task in tasks:
             task.cancel()
         ended = asyncio.gather(*tasks, return_exceptions=True)

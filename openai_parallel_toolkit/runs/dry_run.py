@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from ..calls.file_calls import Answers, FileCalls, current_file_calls
+from ..calls.open_runs import OpenRun
 from ..calls.run_context import RunContext
 from ..calls.sender import Sender
 from ..core.describe import describe
@@ -54,17 +56,18 @@ def dry_run(
     """
     failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
-    for path, _ in plan.due():
-        would = planned_calls(path, hooks, session, sender)
-        if planned is not None:
-            planned[path] = would
-        calls += len(would.requests)
-        tokens += sum(request.prompt_tokens for request in would.requests)
-        cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
-        if would.error is not None:
-            failed += 1
-            error = safe_words(describe(would.error), sender.keys.redactor.clean, 2_000)
-            logger.warning("%s would fail: %s", path, error)
+    with _nothing_sent(session, sender) as run:
+        for path, _ in plan.due():
+            would = planned_calls(path, hooks, session, sender, run=run)
+            if planned is not None:
+                planned[path] = would
+            calls += len(would.requests)
+            tokens += sum(request.prompt_tokens for request in would.requests)
+            cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
+            if would.error is not None:
+                failed += 1
+                error = safe_words(describe(would.error), sender.keys.redactor.clean, 2_000)
+                logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         skipped=plan.skipped_done + plan.skipped_existing,
         failed=failed,
@@ -88,11 +91,20 @@ def warn_of_changed_prompts(
         return
     others = session.journal.made_by_other_hooks(hooks.version)
     sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    planned = (planned_calls(path, hooks, session, sender) for path in sample)
+    with _nothing_sent(session, sender) as run:
+        planned = [planned_calls(path, hooks, session, sender, run=run) for path in sample]
     changed = [would for would in planned if would.requests]
     if changed:
         total = len(sample) + sum(1 for _ in others)
         logger.warning("%s", _changed_words(changed, len(sample), total, session))
+
+
+@contextlib.contextmanager
+def _nothing_sent(session: FolderSession, sender: Sender) -> Iterator[OpenRun]:
+    """Have what threads of the hooks' own ask be theirs as well, and not be sent."""
+    run = OpenRun(sender, RunContext(prices=session.prices))
+    with OpenRun.opened(run):
+        yield run
 
 
 def _changed_words(
@@ -122,11 +134,14 @@ def planned_calls(
     sender: Sender,
     *,
     answers: Answers | None = None,
+    run: OpenRun | None = None,
 ) -> PlannedCalls:
     """Run the first two hooks of a file and return what they would have sent.
 
     Args:
         answers: what they find answered; None: what the journal holds now.
+        run: in which no other hooks run, so that nothing at all is to be sent; None: in one that
+            is on, what is no call is.
     """
     if answers is None:
         record = session.journal.known(path)
@@ -144,7 +159,10 @@ def planned_calls(
         path=path,
         answers=answers,
         absent=note,
+        is_dry=run is not None,
     )
+    if run is not None:
+        run.only_file = file_calls
     token = current_file_calls.set(file_calls)
     error: BaseException | None = None
     try:

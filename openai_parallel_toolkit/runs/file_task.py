@@ -13,6 +13,7 @@ from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.sender import Sender
 from ..core.describe import is_a
 from ..core.errors import HookUnwound, RunStopping, ToolkitError
+from ..core.filesystem import as_toolkit_error
 from ..core.logs import logger_of
 from ..core.records import FailureNote, FileState
 from ..files.inputs import signature_of
@@ -208,6 +209,7 @@ class FileRunner:
             task.staged.discard()
         if file_calls.is_abandoned:
             return
+        file_calls.on_call = None  # what the hooks have left running waits in no slot
         self._register.leave(task.slot)
         if self._is_suspended(task) or failure is None:
             return
@@ -235,7 +237,10 @@ class FileRunner:
         most = self._max_file_attempts if is_own else None
         self._journal.failed(file_id, note, max_file_attempts=most)
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
-        self._results.add_failed(path, note)
+        try:
+            self._results.add_failed(path, note)
+        except OSError as exc:
+            self._session.stop.close(as_toolkit_error(exc, self._session.failures_path))
 
     def abandon(self, task: FileTask, note: FailureNote) -> bool:
         """Give up on a file whose hook hangs: record it, and ignore whatever it still does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..calls.refusals import Clean
-from ..core.describe import attribute_of, describe, is_a, kind_of, trace_of, words_of
+from ..core.describe import attribute_of, describe, is_a, kind_of, quietly, trace_of, words_of
 from ..core.errors import RequestFailed, ToolkitError, error_behind
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, OutcomeKind
@@ -33,8 +33,7 @@ def failure_of(error: BaseException, clean: Clean, place: str) -> HookFailure:
     """
     stops_run = None
     if is_disk_trouble(error):
-        named = attribute_of(error, "filename")
-        stops_run = as_toolkit_error(error, named if type(named) is str else place)
+        stops_run = quietly(lambda: as_toolkit_error(error, place), None)
     behind = error_behind(error)
     outcome = attribute_of(behind, "outcome") if is_a(behind, RequestFailed) else None
     return HookFailure(

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.errors import FilesFailed
 from ..core.records import KeyStatus
 from ..core.settings import SettingKind
-from ..core.text import brief, counted, duration
+from ..core.text import brief, counted, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
 
@@ -67,7 +67,7 @@ class Summary(ABC):
         return f"{', '.join(told)} in {duration(self.seconds)}.{stopped}"
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(map(visible, self.lines()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,12 @@ def text_of(content: object) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
+def spoken(text: str) -> list[str]:
+    """Return the pieces in which a text is streamed."""
+    first, *others = text.split(" ")
+    return [word for word in (first, *(f" {other}" for other in others)) if word]
+
+
 def complete_text(
     paid: PaidRequest,
     *,

@@ -85,14 +85,14 @@ class Service:
         self.batches.reset()
 
     def _view(self, request: HttpRequest, ordinal: int) -> RequestView:
-        content = request.body if request.form is None else request.form.content
+        content = _asked(request.body) if request.form is None else request.form.content
         if not ordinal:
             content = f"{request.method} {request.path}".encode()
         return RequestView(
             request=request,
             ordinal=ordinal,
             account=self._keyring.find(request.key_value),
-            digest=hashlib.sha256(_asked(content)).digest(),
+            digest=hashlib.sha256(content).digest(),
             is_azure=request.path.startswith("/openai/"),
         )
 

@@ -2,108 +2,31 @@
 
 import asyncio
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
-from door_fixture import MODEL, Hooks, chat, recording, user
-from pydantic import BaseModel
+from door_fixture import MODEL, Hooks, chat, user
 
 from openai_parallel_toolkit import (
+    ApiQueue,
+    AsyncDurableTransport,
     BatchOptions,
     CarryingPool,
+    DurableTransport,
     Gpt35Turbo,
     NoUsableKey,
+    OutcomeUnknown,
     async_openai_client,
     openai_client,
     request_openai_api,
 )
+from openai_parallel_toolkit.core.errors import error_behind
 from openai_parallel_toolkit.simulator import Fault, SimKey
+from openai_parallel_toolkit.transport.openai_http import httpx
 
-
-class Answer(BaseModel):
-    """What `parse` is asked for."""
-
-    answer: str
-
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
-}
-#: Every way of asking, each with an answer that depends on the text.
-ASKS = {
-    "chat": chat,
-    "tools": lambda client, text: (
-        client.chat.completions.create(model=MODEL, messages=user(text), tools=[TOOL])
-        .choices[0]
-        .message.content
-    ),
-    "parse": lambda client, text: (
-        client.chat.completions.parse(model=MODEL, messages=user(text), response_format=Answer)
-        .choices[0]
-        .message.parsed.model_dump()
-    ),
-    "stream": lambda client, text: "".join(
-        chunk.choices[0].delta.content or ""
-        for chunk in client.chat.completions.create(model=MODEL, messages=user(text), stream=True)
-    ),
-    "stream helper": lambda *asked: _streamed(*asked),  # noqa: PLW0108 - defined below
-    "responses": lambda client, text: client.responses.create(model=MODEL, input=text).output_text,
-    "responses parse": lambda client, text: client.responses.parse(
-        model=MODEL, input=text, text_format=Answer
-    ).output_parsed.model_dump(),
-    "embeddings": lambda client, text: (
-        client.embeddings.create(model="text-embedding-3-small", input=text, dimensions=3)
-        .data[0]
-        .embedding
-    ),
-    "transcription": lambda client, text: (
-        client.audio.transcriptions.create(model="whisper-1", file=recording(text)).text
-    ),
-    "speech": lambda client, text: (
-        client.audio.speech.create(model="tts-1", voice="alloy", input=text).read().hex()
-    ),
-    "image": lambda client, text: (
-        client.images.generate(model="gpt-image-1", prompt=text).data[0].b64_json
-    ),
-    "moderation": lambda client, text: (
-        client.moderations.create(input=text).results[0].model_dump()["flagged"]
-    ),
-}
-#: What the Batch API takes.
-BATCHED = {*ASKS} - {"transcription", "speech"}
 QUICK = {"poll_s": 0.02, "longest_poll_s": 0.1, "listed_within_s": 0.1}
-
-
-def _streamed(client, text):
-    with client.chat.completions.stream(model=MODEL, messages=user(text)) as stream:
-        return stream.get_final_completion().choices[0].message.content
-
-
-def asking(asks):
-    """Hooks that ask in all the ways."""
-
-    class Asks(Hooks):
-        def process_data(self, data):
-            client = openai_client()
-            with CarryingPool(4) as pool:
-                asked = {
-                    name: pool.submit(ask, client, f"{data}, {name}") for name, ask in asks.items()
-                }
-            return {name: future.result() for name, future in asked.items()}
-
-    return Asks
-
-
-def test_whatever_the_package_asks_in_a_hook_is_kept_and_given_back_as_it_came(door):
-    sim = door.simulate("a", "b")
-    summary = door.inputs(2).run(asking(ASKS))
-    assert (summary.done, sim.ledger.billed()) == (2, 2 * len(ASKS))
-    before = door.outputs()
-    again = door.run(asking(ASKS), force=True)
-    assert (again.calls.sent, again.calls.replayed) == (0, 2 * len(ASKS))
-    assert door.outputs() == before
-    assert before["f000"]["chat"] == "text of file 0, chat"
 
 
 def test_a_reply_is_given_back_byte_for_byte_with_its_request_id(door):
@@ -273,89 +196,101 @@ def test_a_clients_own_key_is_left_alone(door):
 
 
 def test_max_cost_holds_for_calls_of_threads_too(door):
-    from concurrent.futures import ThreadPoolExecutor
+    max_cost = 0.00004
 
     class Asks(Hooks):
         def process_data(self, data):
             client = openai_client()
+
+            def ask(n):
+                messages = user(f"{data} {n}")
+                client.chat.completions.create(model=MODEL, messages=messages, max_tokens=20)
+
             with ThreadPoolExecutor(4) as pool:
-                return list(pool.map(lambda n: chat(client, f"{data} {n}"), range(8)))
+                list(pool.map(ask, range(8)))
 
     sim = door.simulate()
-    assert door.inputs(2).run(Asks, max_cost="0.0000001").failed == 2
+    assert door.inputs(2).run(Asks, max_cost=str(max_cost)).failed
     assert {line["kind"] for line in door.failures()} == {"BudgetExceeded"}
-    assert sim.ledger.billed() == 0
+    total = sim.ledger.summary().total
+    spent = 0.15e-6 * total.prompt_tokens + 0.60e-6 * total.completion_tokens
+    assert 0 < total.billed < 16
+    assert 0 < spent <= max_cost
 
 
-def test_in_batch_mode_all_that_the_batch_api_takes_goes_into_batches(door):
-    sim = door.simulate(batch_seconds=0.05)
-    summary = door.inputs(2).run(asking(ASKS), mode="batch", batch=BatchOptions(**QUICK))
-    assert summary.done == 2
-    lines = [row for row in sim.ledger.rows() if row.billed and row.batch]
-    live = [row.path for row in sim.ledger.rows() if row.billed and not row.batch]
-    assert len(lines) == 2 * len(BATCHED)
-    assert len(live) == 2 * (len(ASKS) - len(BATCHED))
-    batched = door.outputs()
-    assert door.run(asking(ASKS), force=True).calls.sent == 0
-    assert door.outputs() == batched
+def in_thread(ask):
+    """Ask from a thread that is not told which file it works for."""
+
+    def asked(data):
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(ask, data).result()
+
+    return asked
 
 
-def _events(client, text):
-    """What the events of a response came to, and what each of them added."""
-    events = list(client.responses.create(model=MODEL, input=text, stream=True))
-    said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-    assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert events[-1].response.output_text == said
-    return said
+#: What a hook may do that would send, and how many calls it is.
+UNSENT = {
+    "call": (lambda data: chat(openai_client(), data), 1),
+    "call in a thread": (in_thread(lambda data: chat(openai_client(), data)), 1),
+    "module-level call in a thread": (in_thread(lambda data: chat(openai, data)), 1),
+    "built-in model in a thread": (
+        in_thread(lambda data: request_openai_api(Gpt35Turbo(data))),
+        1,
+    ),
+    "reading": (lambda data: openai_client().models.list(), 0),
+    "reading in a thread": (in_thread(lambda data: openai_client().models.list()), 0),
+    "deleting, async": (lambda data: asyncio.run(async_openai_client().files.delete("f")), 0),
+    "queue": (
+        lambda data: asyncio.run(
+            ApiQueue("http://127.0.0.1:1/v1/chat/completions", {}, [{"model": MODEL}]).run()
+        ),
+        0,
+    ),
+}
 
 
-def _response_helper(client, text):
-    with client.responses.stream(model=MODEL, input=text, text_format=Answer) as stream:
-        return stream.get_final_response().output_parsed.answer
+@pytest.mark.parametrize("way", UNSENT)
+def test_a_dry_run_sends_nothing_at_all(door, way):
+    act, calls = UNSENT[way]
+
+    class Acts(Hooks):
+        def process_data(self, data):
+            return act(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        key = {"key": "sk-none", "name": "none"}
+        door.config.write_text(json.dumps({"api_keys": [key], "api_base": url}))
+        door.config.chmod(0o600)
+        summary = door.inputs(2).run(Acts, dry_run=True)
+        assert (summary.would_send, summary.failed) == (2 * calls, 0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
-def _tool_helper(client, text):
-    wanted = {"tools": [TOOL], "tool_choice": "required"}
-    with client.chat.completions.stream(model=MODEL, messages=user(text), **wanted) as stream:
-        (call,) = stream.get_final_completion().choices[0].message.tool_calls
-    return [call.function.name, json.loads(call.function.arguments)]
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_client_tries_again_by_itself_is_not_sent_again(door, is_async):
+    sim = door.simulate(faults=[Fault("reset_during")])
+    keys = door.keys()
+    if is_async:
 
+        async def ask():
+            http = httpx.AsyncClient(transport=AsyncDurableTransport(keys))
+            client = openai.AsyncOpenAI(api_key="none", http_client=http, max_retries=1)
+            async with client:
+                await client.chat.completions.create(model=MODEL, messages=user("text"))
+    else:
 
-def _with_usage(client, text):
-    options = {"stream": True, "stream_options": {"include_usage": True}}
-    chunks = list(client.chat.completions.create(model=MODEL, messages=user(text), **options))
-    assert chunks[-1].usage.total_tokens > 0
-    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        def ask():
+            http = httpx.Client(transport=DurableTransport(keys))
+            with openai.OpenAI(api_key="none", http_client=http, max_retries=1) as client:
+                chat(client, "text")
 
-
-def test_in_batch_mode_a_stream_is_given_the_events_of_the_whole_answer(door):
-    streams = {f.__name__: f for f in (_events, _response_helper, _tool_helper, _with_usage)}
-    sim = door.simulate(batch_seconds=0.05)
-    summary = door.inputs(1).run(asking(streams), mode="batch", batch=BatchOptions(**QUICK))
-    assert summary.done == 1, door.failures()
-    assert all(row.batch for row in sim.ledger.rows() if row.billed)
-    said = door.outputs()["f000"]
-    assert said["_events"] == "text of file 0, _events"
-    assert said["_with_usage"] == "text of file 0, _with_usage"
-    assert said["_tool_helper"] == ["look", {}]
-    assert said["_response_helper"]
-
-
-def test_the_async_client_goes_into_batches_too(door):
-    class Asks(Hooks):
-        async def process_data(self, data):
-            client = async_openai_client()
-            replies = await asyncio.gather(
-                *(
-                    client.chat.completions.create(model=MODEL, messages=user(f"{data}, {n}"))
-                    for n in range(3)
-                )
-            )
-            return [reply.choices[0].message.content for reply in replies]
-
-    sim = door.simulate(batch_seconds=0.05)
-    assert door.inputs(2).run(Asks, mode="batch", batch=BatchOptions(**QUICK)).done == 2
-    assert sum(bool(row.batch) for row in sim.ledger.rows() if row.billed) == 6
+    with pytest.raises(openai.APIConnectionError) as caught:
+        asyncio.run(ask()) if is_async else ask()
+    assert isinstance(error_behind(caught.value), OutcomeUnknown)
+    assert len(sim.ledger.rows()) == 2
 
 
 @pytest.mark.parametrize("mode", ["live", "batch"])

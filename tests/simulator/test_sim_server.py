@@ -101,6 +101,32 @@ def test_a_stream_tells_the_same_as_the_whole_answer():
     assert chunks[-1].usage.prompt_tokens == whole.usage.prompt_tokens
 
 
+def test_a_streamed_response_tells_the_same_as_the_whole_answer():
+    with Simulator(KEYS) as sim, client(sim) as openai_client:
+        ask_for = {"model": "gpt-4o", "input": "Tell me of the sea"}
+        with openai_client.responses.stream(**ask_for) as stream:
+            said = "".join(e.delta for e in stream if e.type == "response.output_text.delta")
+            final = stream.get_final_response()
+        assert sim.ledger.billed() == 1
+    assert said == final.output_text
+    assert said in ask_for["input"]
+    assert final.usage.output_tokens > 0
+
+
+def test_a_streamed_tool_call_is_whole():
+    function = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+    with Simulator(KEYS) as sim, client(sim) as openai_client:
+        stream = openai_client.chat.completions.stream(
+            model="gpt-4o",
+            messages=[{"role": "user", "content": "Look."}],
+            tools=[{"type": "function", "function": function}],
+            tool_choice="required",
+        )
+        with stream as events:
+            (call,) = events.get_final_completion().choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {})
+
+
 def test_a_stream_ends_with_done():
     with Simulator(KEYS) as sim:
         reply = ask(sim, stream=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..answers import complete_text, positive, required, text_of, token_count
+from ..answers import complete_text, positive, required, spoken, text_of, token_count
 from ..completion import Completion, PaidRequest
 from ..http_messages import HttpReply, json_bytes, json_reply
 from ..refusals import invalid
@@ -105,7 +105,7 @@ def _stream(paid: PaidRequest, completion: Completion) -> HttpReply:
     events = [
         {**frame, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
         for index, part in enumerate(completion.parts)
-        for delta, reason in _deltas(part, completion.finish_reason)
+        for delta, reason in _deltas(_said(paid, part), completion.finish_reason)
     ]
     if with_usage:
         events = [{**event, "usage": None} for event in events]
@@ -119,11 +119,10 @@ def _stream(paid: PaidRequest, completion: Completion) -> HttpReply:
     )
 
 
-def _deltas(part: str, finish_reason: str) -> list[tuple[dict[str, str], str | None]]:
-    words = part.split(" ")
-    spoken = [words[0], *(f" {word}" for word in words[1:])]
-    return [
-        ({"role": "assistant", "content": ""}, None),
-        *(({"content": word}, None) for word in spoken if word),
-        ({}, finish_reason),
-    ]
+def _deltas(said: dict[str, Any], finish_reason: str) -> list[tuple[dict[str, Any], str | None]]:
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    if (calls := said.get("tool_calls")) is not None:
+        deltas = [{"role": "assistant", "tool_calls": [{"index": 0, **call} for call in calls]}]
+    else:
+        deltas += [{"content": word} for word in spoken(said["content"])]
+    return [*((delta, None) for delta in deltas), ({}, finish_reason)]

@@ -48,9 +48,9 @@ def _speech(paid: PaidRequest, completion: Completion) -> HttpReply:
 
 def _image(paid: PaidRequest, completion: Completion) -> HttpReply:
     picture = {"b64_json": base64.b64encode(b"\x89PNG" + paid.dice).decode("ascii")}
-    return json_reply(
-        200, {"created": paid.created_s, "data": [picture], "usage": _usage(completion)}
-    )
+    usage = _usage(completion)
+    usage["input_tokens_details"] = {"text_tokens": completion.prompt_tokens, "image_tokens": 0}
+    return json_reply(200, {"created": paid.created_s, "data": [picture], "usage": usage})
 
 
 def _moderation(paid: PaidRequest, completion: Completion) -> HttpReply:
