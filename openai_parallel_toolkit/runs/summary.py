@@ -14,6 +14,7 @@ from ..core.settings import SettingKind
 from ..core.text import brief, counted, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
+from .notices import Notices
 
 #: The value of `fail_on_error` that works on all, and then raises.
 AT_THE_END = "end"
@@ -155,6 +156,8 @@ class RunSummary(CallsSummary):
     would_send_tokens: int = 0
     #: The most that they can cost; None: a price is not known, or it was no dry run.
     would_cost_usd: Decimal | None = None
+    #: What to know of the files that are done.
+    notices: Notices = field(default_factory=Notices)
     #: Batches that go on at the provider, for the next run to take in.
     batches_left: int = 0
     #: Calls in them.
@@ -162,7 +165,11 @@ class RunSummary(CallsSummary):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text, null where it is not known."""
-        return {**CallsSummary.as_dict(self), "keys": [self._key_dict(key) for key in self.keys]}
+        return {
+            **CallsSummary.as_dict(self),
+            "keys": [self._key_dict(key) for key in self.keys],
+            "notices": self.notices.as_dict(),
+        }
 
     def _key_dict(self, key: KeyStatus) -> dict[str, Any]:
         told = {"name": key.name, "state": key.state, "reason": key.reason, "sent": 0}
@@ -179,6 +186,7 @@ class RunSummary(CallsSummary):
             (self.aside, "put aside"),
             (self.left, "left"),
         )
+        yield from self.notices.lines()
         if self.would_send is not None:
             yield self._would_words(self.would_send)
             return
