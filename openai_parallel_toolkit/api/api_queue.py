@@ -17,7 +17,7 @@ from ..calls.driver import CallDriver
 from ..calls.open_runs import OpenRun
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import ConfigError, NoUsableKey
+from ..core.errors import ConfigError, NoUsableKey, UsageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import (
     MAX_REPLY_BYTES,
@@ -209,7 +209,7 @@ class ApiQueue:
             self.out[position] = task.result()
         else:
             self._due.append(position)
-        if isinstance(failure, Exception) and self._context.stop.reason is None:
+        if failure is not None and self._context.stop.reason is None:
             self._context.stop.close(failure)
             for other, job in self.api_jobs.items():
                 if other not in self._sending:  # what is being sent may be billed
@@ -265,6 +265,14 @@ class ApiQueue:
             since_s=now_s,
         )
 
+    def _ignores(self, text: str) -> bool:
+        if self.ignore_error is None:
+            return False
+        try:
+            return bool(self.ignore_error(text))
+        except asyncio.CancelledError as exc:  # which would pass for a cancelled request
+            raise UsageError("ignore_error raised CancelledError") from exc
+
     def _settle(self, end: attempts.End, call: SubmittedCall) -> Outcome:
         """Note how an attempt ended; raises what ends the request."""
         position, ended = call.id.k, end.ended
@@ -279,7 +287,7 @@ class ApiQueue:
         reply = ended.as_refusal(self._clean) if isinstance(ended, RawReply) else None
         text = outcome.message if reply is None else reply.body.decode()
         self.errors[position] = text
-        if reply is not None and self.ignore_error and self.ignore_error(text):
+        if reply is not None and self._ignores(text):
             raise _IgnoredError
         if outcome.is_limit:
             self._pace.cool(outcome, len(self._due) + len(self.api_jobs))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from ..calls.attempts import LONGEST_PAUSE_S
 from ..core.clock import Clock
+from ..core.logs import logger_of
 from ..core.records import Outcome, Request
 from ..core.text import counted, duration
 from ..keys.bucket import SlidingWindow
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Where the server does not say how long to wait after a 429.
 _PAUSE_S = 5.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
@@ -19,6 +18,7 @@ from ..calls.pending_call import AnswerPolicy, CallContext, ModelCall
 from ..calls.run_context import StopToken
 from ..calls.sender import Sender
 from ..core.clock import Clock
+from ..core.describe import words_of
 from ..core.errors import (
     BudgetExceeded,
     ConfigError,
@@ -27,6 +27,7 @@ from ..core.errors import (
     RequestFailed,
     RunStopping,
 )
+from ..core.logs import logger_of
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
@@ -36,7 +37,7 @@ from ..transport import Transport
 from .listed_prompt import MOST_JSON_ANSWERS, JsonOutput, Messages, Prompt, last_user_text
 from .request import CarryingPool
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
@@ -285,6 +286,6 @@ def _tell(errors: Sequence[BaseException], total: int) -> None:
             "%d of %d prompts got no answer; the first: %s",
             len(errors),
             total,
-            errors[0],
+            words_of(errors[0]),
             extra={"action": "prompts_failed"},
         )

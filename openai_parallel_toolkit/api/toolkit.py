@@ -50,7 +50,7 @@ class ParallelToolkit:
         max_batch_rounds: int = 10,
         finish: Finish = "batch",
         max_cost: Decimal | float | str | None = None,
-        fail_on_error: FailOnError = False,
+        fail_on_error: FailOnError = "end",
         max_file_attempts: int = 3,
         retry_failed: bool = False,
         force: bool = False,
@@ -95,7 +95,9 @@ class ParallelToolkit:
                 ask for after `max_batch_rounds`; "batch" sends it in further batches.
             max_cost: USD for all runs of this output folder together: a request is not sent
                 unless the most that it can cost is left; None: no limit.
-            fail_on_error: stop when more files failed: True is none, or a share, or a count.
+            fail_on_error: "end" works on all files, then raises FilesFailed when some failed or are
+                put aside; False returns the summary instead; True stops at the first failure, a
+                share or a count when more files failed.
             max_file_attempts: runs in which a file may fail before it is put aside.
             retry_failed: try files again that were put aside. Answers that were cut, empty or
                 failed are asked for again, also where `request_reply` or `allow_incomplete` took
@@ -155,7 +157,7 @@ class ParallelToolkit:
             NoUsableKey: the last key was dropped; the rest is done by a later run.
             BudgetExceeded: max_cost is spent; the rest is done by a later run that may spend more.
             StorageError: the disk refused; nothing paid for is lost.
-            FilesFailed: more files failed than fail_on_error allows.
+            FilesFailed: files failed, more than fail_on_error allows; `summary` tells how many.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         with self._keys() as keys:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import uuid
 
 from ..calls.run_context import RunContext
 from ..core.clock import Clock
 from ..core.errors import ToolkitError
+from ..core.logs import logger_of
 from ..core.own_files import private_folder
 from ..core.text import counted
 from ..core.threads import start_thread
@@ -27,7 +27,7 @@ from .planner import BatchPlanner
 from .service import MARK, BatchService, ServiceRefusal
 from .tracker import BatchTracker, OutOfReach
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: How often to look whether enough has gathered for a batch.
 _LOOK_S = 1.0

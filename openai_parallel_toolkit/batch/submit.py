@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core.checkpoint import checkpoint
 from ..core.clock import backoff_s
+from ..core.logs import logger_of
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..journal.batch_rows import BatchRecord, BatchStage
 from ..journal.batch_store import BatchStore
@@ -35,7 +35,7 @@ from .service import (
     line_url,
 )
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _LONGEST_PAUSE_S = 60.0
 #: From one look into the list to the next, at first.

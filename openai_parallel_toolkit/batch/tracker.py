@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.checkpoint import checkpoint
+from ..core.logs import logger_of
 from ..core.records import Outcome, OutcomeKind
 from ..core.redaction import safe_words
 from ..core.text import counted
@@ -27,7 +28,7 @@ from .service import BatchService, RemoteBatch, ServiceRefusal
 from .submit import Door, NotMade, Submitter
 from .token_quota import EnqueuedTokenQuota
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: What is kept of a batch as it stood at its end.
 _KEPT = (

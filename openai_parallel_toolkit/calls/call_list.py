@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..core.errors import HookUnwound, RunStopping, UsageError
+from ..core.errors import HookUnwound, RunStopping
 from ..core.records import Reply
 from .models import OpenAIModel
 from .own_generate import GenerateCall, call_of
@@ -84,7 +84,7 @@ class ModelCalls:
         for n, model in enumerate(models):
             try:
                 self.calls.append((n, call_of(call_context, model)))
-            except UsageError as exc:
+            except Exception as exc:  # noqa: BLE001 - `payload` is the user's
                 self.errors[n] = exc
 
     def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from ..core.clock import Clock
 from ..core.errors import JournalError, OutOfResources, StorageError
+from ..core.logs import logger_of
 from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..keys.circuit import Outage
@@ -19,7 +19,7 @@ from .model_parameters import ModelParameters
 from .refusals import Clean
 from .run_context import SubmittedCall
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Says so once when this many attempts in a row did not reach any server.
 _UNREACHABLE_AFTER = 3

@@ -89,10 +89,17 @@ class FileCalls:
 
     def identify(self, request: Request) -> CallId:
         """Give the next call for `request` its identity; order of asking decides k."""
+        former = None
         with self._lock:
-            k = self._asked[request.hash]
-            self._asked[request.hash] = k + 1
-        return CallId(file_id=self.file_id, hash=request.hash, k=k)
+            k = self._count(request.hash)
+            if request.former_hash and self.answers:
+                former = request.former_hash, self._count(request.former_hash)
+        return CallId(file_id=self.file_id, hash=request.hash, k=k, former=former)
+
+    def _count(self, hash: str) -> int:
+        k = self._asked[hash]
+        self._asked[hash] = k + 1
+        return k
 
     def replay(self, call_id: CallId, request: Request) -> Reply | None:
         """Return the journaled answer as a reply; None: there is none, and it may be asked for."""
@@ -107,6 +114,10 @@ class FileCalls:
                 raise self._unwind(error) if isinstance(error, HookUnwound) else error
         return None
 
+    def is_kept(self, call_id: CallId) -> bool:
+        """Return whether the journal held an answer to a call when this began."""
+        return self._stored(call_id) is not None
+
     def admit_exchange(self) -> None:
         """Raise where what is no call may not be sent either."""
         if self.is_abandoned:
@@ -114,8 +125,14 @@ class FileCalls:
         if self.is_dry:
             raise self._unwind(NotAnsweredYet())
 
-    def _kept(self, call_id: CallId, request: Request) -> Reply | None:
+    def _stored(self, call_id: CallId) -> AnswerRecord | None:
         stored = self.answers.get((call_id.hash, call_id.k, call_id.attempt_try))
+        if stored is None and call_id.former is not None:
+            stored = self.answers.get((*call_id.former, call_id.attempt_try))
+        return stored
+
+    def _kept(self, call_id: CallId, request: Request) -> Reply | None:
+        stored = self._stored(call_id)
         if stored is None:
             return None
         body = stored.body()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.logs import logger_of
 from ..core.records import canonical_json
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Models that think before they answer.
 #: Source: https://platform.openai.com/docs/guides/reasoning (read 2026-11).

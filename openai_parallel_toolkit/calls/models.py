@@ -248,9 +248,11 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         raise UsageError(f"the request cannot be written as JSON: {exc}") from exc
     if b"\\u0000" in body and _NUL.search(body):
         raise UsageError("the request holds a NUL character; remove it before asking")
-    digest = hashlib.sha256(f"{path}\n{model}\n".encode())
-    digest.update(body)
     fields = payload if isinstance(payload, dict) else {}
+    digest, former = _digest(path, model, body), ""
+    if not fields.keys().isdisjoint(_REPLY_LIMITS):
+        others = {name: value for name, value in fields.items() if name not in _REPLY_LIMITS}
+        digest, former = _digest(path, model, canonical_json(others)), digest
     limits = (fields.get(name) for name in _REPLY_LIMITS)
     limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
     limit = 0 if path == "/embeddings" else limit
@@ -261,7 +263,8 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         path=path,
         model=model,
         body=body,
-        hash=digest.hexdigest(),
+        hash=digest,
+        former_hash=former,
         prompt_tokens=estimate_tokens(len(body), media),
         reply_tokens=(DEFAULT_REPLY_TOKENS if limit is None else limit) * choices,
         reply_limit_tokens=limit,
@@ -270,6 +273,12 @@ def make_request(path: str, model: str, payload: Any) -> Request:
         service_tier=tier.lower() if isinstance(tier, str) else "",
         wants_audio=isinstance(modalities, list) and "audio" in modalities,
     )
+
+
+def _digest(path: str, model: str, body: bytes) -> str:
+    digest = hashlib.sha256(f"{path}\n{model}\n".encode())
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def wants_client(model: OpenAIModel) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -12,13 +11,14 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from ..core.errors import UsageError
+from ..core.logs import logger_of
 from ..core.records import CallId, Outcome
 from ..journal.writer import Done
 from .file_calls import FileCalls
 from .run_context import AttemptJournal, RunContext
 from .sender import Sender
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(eq=False)

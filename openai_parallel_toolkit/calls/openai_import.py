@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -11,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from ..core.errors import UsageError
+from ..core.logs import logger_of
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 def make_durable() -> None:

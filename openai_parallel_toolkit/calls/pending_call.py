@@ -29,6 +29,7 @@ from .file_calls import Came, FileCalls, current_file_calls
 from .models import PayloadModel, request_of
 from .open_runs import OpenRun, outside_files
 from .refusals import Clean
+from .responses import may_grow
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
 
@@ -224,10 +225,13 @@ class CallContext:
         """Return the kept answer to a call; one to be bought anew is passed over."""
         while True:
             reply = self.file_calls.replay(call.id, call.request)
-            is_bad = reply is not None and reply.is_earlier and not reply.is_whole
-            if not (is_bad and self.file_calls.renews):
+            if reply is None or not reply.is_earlier or reply.is_whole:
                 return reply
+            bad, is_anew = call.id, self.file_calls.renews or may_grow(reply, call.request)
             call.next_try()
+            if not (is_anew or self.file_calls.is_kept(call.id)):
+                call.id = bad
+                return reply
 
     def _pass_on(self, exchange: HttpExchange, deliver: Callable[[Any], object]) -> None:
         self.file_calls.admit_exchange()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ..core.records import Reply, Usage
+from ..core.records import Reply, Request, Usage
 from ..core.redaction import safe_words
 from .event_stream import read_event_stream
 from .refusals import provider_words
@@ -52,6 +52,10 @@ CUT_ENDINGS = frozenset(
         "refusal",
     }
 )
+#: Those of an answer that had no more room.
+OUT_OF_ROOM = frozenset({"length", "max_output_tokens", "max_tokens"})
+#: By how much a limit must be above what came, for tokens may be counted otherwise.
+_COUNTED_OTHERWISE = 1.1
 #: Characters of the provider's words that are kept.
 _MOST_WORDS = 1_000
 #: And of a name of the provider's: a model, an ending.
@@ -138,6 +142,14 @@ def is_worth_keeping(reply: Reply) -> bool:
     """Tell whether a list of answers takes this one: it is whole, or a text that was cut."""
     is_cut = reply.finish_reason.lower() in CUT_ENDINGS and bool(reply.text.strip())
     return reply.is_whole or (is_cut and error_in(reply.raw) is None)
+
+
+def may_grow(reply: Reply, request: Request) -> bool:
+    """Tell whether an answer was cut by a smaller limit than the one that a request sets."""
+    limit, came = request.reply_limit_tokens, reply.usage.completion_tokens
+    if limit is None or request.choices > 1 or not came:
+        return False
+    return reply.finish_reason.lower() in OUT_OF_ROOM and limit > came * _COUNTED_OTHERWISE
 
 
 def why_unusable(reply: Reply) -> str:

@@ -213,7 +213,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: ValueError | RecursionError) -> str:
     """Say what is wrong with an answer without quoting it."""
     mistakes = getattr(error, "errors", None)
     if mistakes is None:  # of the json module

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any, TextIO, TypeVar
 
-from ..core.errors import RunStopped, StorageError, ToolkitError
+from ..core.errors import FilesFailed, RunStopped, StorageError, ToolkitError
 from ..core.redaction import Redactor
 from ..core.text import visible
 from ..runs.notices import IN_SUMMARY
@@ -63,7 +63,7 @@ def show(work: Callable[[], _SummaryT], *, as_json: bool, tells_itself: bool = F
     """
     try:
         with apart_from_json(as_json):
-            summary = work()
+            summary = _at_its_end(work)
     except (RunStopped, ToolkitError) as exc:
         if as_json and exc.summary is not None:
             say_json(exc.summary.as_dict())
@@ -75,6 +75,17 @@ def show(work: Callable[[], _SummaryT], *, as_json: bool, tells_itself: bool = F
     elif not tells_itself:
         say(str(summary))
     return summary
+
+
+def _at_its_end(work: Callable[[], _SummaryT]) -> _SummaryT:
+    """Return the summary of work that came to its end, also where it says that files failed."""
+    try:
+        return work()
+    except FilesFailed as exc:
+        if exc.summary is None or exc.summary.stopped:
+            raise
+        summary: _SummaryT = exc.summary
+        return summary
 
 
 def say_stopped(error: BaseException, summary: Any) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TypeGuard
 
 from ..api.toolkit import ParallelToolkit
+from ..core.describe import is_a, kind_of, trace_behind, words_of
 from ..core.errors import RunStopped, UsageError
 
 
@@ -94,19 +95,19 @@ def _import_file(path: str) -> ModuleType:
 
 
 def _broken(source: str, error: BaseException) -> UsageError:
-    if isinstance(error, UsageError):
+    if is_a(error, UsageError):
         return error
     where = ""
-    if isinstance(error, SyntaxError) and error.filename:
+    if is_a(error, SyntaxError) and error.filename:
         where = f" ({error.filename}, line {error.lineno})"
         words = error.msg
     else:
-        words = str(error)
-        frames = traceback.extract_tb(error.__traceback__)
+        words = words_of(error)
+        frames = traceback.extract_tb(trace_behind(error))
         theirs = [frame for frame in frames if _is_theirs(frame.filename)]
         if theirs:
             where = f" ({theirs[-1].filename}, line {theirs[-1].lineno})"
-    return UsageError(f"{source} cannot be imported: {type(error).__name__}: {words}{where}")
+    return UsageError(f"{source} cannot be imported: {kind_of(error)}: {words}{where}")
 
 
 def _is_theirs(filename: str) -> bool:

@@ -15,7 +15,7 @@ ToolkitError
 │  ├─ OutcomeUnknown        sent, but no whole reply came back
 │  ├─ IncompleteAnswer      the answer was cut short, failed or is empty
 │  └─ InvalidAnswer         the answer is not the JSON that was asked for
-├─ FilesFailed              more files failed than fail_on_error allows
+├─ FilesFailed              files failed, more than fail_on_error allows
 ├─ UnsafePath               an output would leave the output folder
 ├─ OutputConflict           two files wrote the same output
 ├─ StorageError             the disk refused
@@ -34,6 +34,7 @@ from dataclasses import KW_ONLY, dataclass
 from decimal import Decimal
 from typing import Any
 
+from .describe import attribute_of, cause_of, is_a
 from .records import OutcomeKind, RawReply
 from .text import visible
 
@@ -201,7 +202,7 @@ class InvalidAnswer(RequestFailed):
 
 
 class FilesFailed(ToolkitError):
-    """More files failed than fail_on_error allows; see the failures file, then run again."""
+    """Files failed, more than fail_on_error allows; see the failures file, then run again."""
 
     exit_code = 1
 
@@ -261,11 +262,15 @@ RESPONSE_EXTENSION = "openai_parallel_toolkit"
 
 def error_behind(exc: BaseException | None) -> ToolkitError | None:
     """Return the error of ours that another package's tells of, or itself; None: there is none."""
-    while exc is not None and not isinstance(exc, ToolkitError):
-        told = getattr(getattr(exc, "response", None), "extensions", None)
-        found = told.get(RESPONSE_EXTENSION) if isinstance(told, Mapping) else None
-        exc = found or exc.__cause__
-    return exc
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        if is_a(exc, ToolkitError):
+            return exc
+        seen.add(id(exc))
+        told = attribute_of(attribute_of(exc, "response"), "extensions")
+        found = dict.get(told, RESPONSE_EXTENSION) if is_a(told, dict) else None
+        exc = found if is_a(found, ToolkitError) else cause_of(exc)
+    return None
 
 
 class HookUnwound(BaseException):

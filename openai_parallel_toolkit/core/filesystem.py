@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from .describe import attribute_of, is_a
 from .errors import OutOfResources, StorageError, ToolkitError, UnsafePath
 from .open_file_limit import is_out_of_room
 
@@ -206,9 +207,10 @@ def storage_errors(path: str) -> Iterator[None]:
 
 def is_disk_trouble(error: BaseException) -> bool:
     """Whether the disk itself refused, so that going on is of no use."""
-    return isinstance(error, (OSError, StorageError)) and (
-        getattr(error, "errno", None) in DISK_ERRNOS
-    )
+    if not is_a(error, (OSError, StorageError)):
+        return False
+    errno_: object = attribute_of(error, "errno")
+    return is_a(errno_, int) and errno_ in DISK_ERRNOS
 
 
 def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .describe import describe
+
 #: Called once a write is durable, with the error if it is not; from any thread.
 Done = Callable[["BaseException | None"], None]
 
@@ -70,5 +72,8 @@ def settle_future(
         return
     if error is None:
         future.set_result(value)
-    else:
+        return
+    try:
         future.set_exception(error)
+    except BaseException:  # noqa: BLE001 - whoever waits must not wait for ever
+        future.set_exception(RuntimeError(f"{describe(error)} (which no future can carry)"))

@@ -96,8 +96,8 @@ class Request:
     model: str
     #: The canonical JSON body: keys sorted, no spaces, UTF-8; or a form. Sent as it is.
     body: bytes
-    #: Hex SHA-256 over path, model and body, whether it is streamed left out: the call's identity
-    #: beside file, k and try.
+    #: Hex SHA-256 over path, model and body, whether it is streamed and how long its reply may be
+    #: left out: the call's identity beside file, k and try.
     hash: str
     #: Estimate of the prompt's length.
     prompt_tokens: int
@@ -105,6 +105,8 @@ class Request:
     reply_tokens: int
     #: Most tokens of one reply, as the body says; None: it sets no limit.
     reply_limit_tokens: int | None = None
+    #: The hash with the limit in it, as earlier journals have it; "": there is no limit.
+    former_hash: str = ""
     #: How many replies the body asks for at once.
     choices: int = 1
     content_type: str = "application/json"
@@ -136,6 +138,8 @@ class CallId:
     k: int = 0
     #: 0, then counts validation retries.
     attempt_try: int = 0
+    #: Hash and k of the same call in journals whose hashes know the limit of the reply.
+    former: tuple[str, int] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,10 @@ class Secret:
         """Return the value, for the header that carries it and nothing else."""
         return self.__value
 
+    def named(self, name: str) -> Secret:
+        """Return the same credential under another name."""
+        return Secret(self.__value, name)
+
     @property
     def least_chars(self) -> int:
         """How long a text is at least that shows it."""

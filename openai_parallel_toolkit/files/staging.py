@@ -8,7 +8,6 @@ the levels that are there to notice it.
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import re
 import secrets
@@ -20,11 +19,12 @@ from dataclasses import dataclass
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest
+from ..core.logs import logger_of
 from ..core.own_files import private_folder
 from ..core.records import OutputFile
 from ..core.text import counted
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -82,6 +83,18 @@ class JournalQueries:
     def by_model(self) -> dict[str, Figures]:
         """Return the figures of all runs by model."""
         return add_up(self.figures(), lambda row: row[2])
+
+    def share_of_answers_over(self, tokens: int) -> float:
+        """Return the share of all answers that are longer than so many tokens; 0: there is none.
+
+        One that was cut there, or just before, is longer.
+        """
+        query = (
+            "SELECT avg(completion_tokens > ?1 OR (completion_tokens * 1.1 >= ?1 "
+            "AND lower(code) IN ('length', 'max_tokens', 'max_output_tokens'))) "
+            "FROM endings WHERE kind IN ('ok', 'unusable') AND completion_tokens > 0"
+        )
+        return float(self.one(query, tokens) or 0)
 
     # Files
 
@@ -261,7 +274,10 @@ class JournalQueries:
             "WHERE file_id = ? AND hash = ? AND k = ? AND try = ?",
             identity(call),
         )
-        return answer_record(rows[0]) if rows else None
+        if rows or call.former is None:
+            return answer_record(rows[0]) if rows else None
+        hash, k = call.former
+        return self.answer(replace(call, hash=hash, k=k, former=None))
 
     def batch_records(self, condition: str, *values: object) -> list[BatchRecord]:
         """Return batches, the oldest first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -10,13 +9,8 @@ from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
-from ..core.errors import (
-    JournalError,
-    OutOfResources,
-    StorageError,
-    ToolkitError,
-    UsageError,
-)
+from ..core.errors import JournalError, OutOfResources, StorageError, ToolkitError, UsageError
+from ..core.logs import logger_of
 from ..core.text import counted
 from ..core.threads import start_thread
 from . import operations
@@ -26,7 +20,7 @@ from .reserve import STEP_BYTES, AnswersInFlight, DiskReserve
 from .schema import transaction
 from .tallies import StagedTallies, Tallies
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: After which nothing more can be kept.
 _FAULTS = (StorageError, JournalError, OutOfResources)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 
-logger = logging.getLogger(__name__)
+from ..core.logs import logger_of
+
+logger = logger_of(__name__)
 
 DropListener = Callable[[str, str], None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import LeaseTimeout, UsageError
+from ..core.logs import logger_of
 from ..core.records import KeyStatus, Lease, Need, Outcome, OutcomeKind
 from ..core.redaction import Redactor, Secret
 from ..costs.prices import PriceBook
@@ -26,7 +26,7 @@ from .pool import Pool, Settled
 from .serve_timer import ServeTimer, wake
 from .standing import Counts, Wait
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 SharedSender = TypeVar("SharedSender")
 #: Outcomes whose words are told as the reason for something.
@@ -70,6 +70,8 @@ class APIKeyManager:
             ConfigError: a setting is missing or wrong.
         """
         settings = settings or load_settings(config_path, api_keys=api_keys)
+        #: The settings as they were loaded.
+        self.loaded = settings
         if not set_api_base:
             settings = replace(settings, api_base=DEFAULT_API_BASE)
         self._settings = settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Iterable
@@ -10,11 +9,12 @@ from contextlib import suppress
 
 from ..core.clock import Clock
 from ..core.errors import OutOfResources
+from ..core.logs import logger_of
 from ..core.threads import start_thread
 from .lease_queues import LeaseQueues
 from .model_queue import LeaseRequest
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class ServeTimer:

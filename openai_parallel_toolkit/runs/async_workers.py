@@ -9,11 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ..calls.file_calls import current_file_calls
+from ..core.describe import kind_of
 from ..core.errors import OutOfResources
+from ..core.logs import logger_of
 from ..core.loop_calls import LoopCalls
 from ..core.threads import start_thread
 from .file_task import FileTask
 from .workers import Workers
+
+logger = logger_of(__name__)
 
 #: Threads for process_input and process_output.
 _SIDE_THREADS = 8
@@ -40,6 +44,7 @@ class AsyncWorkers(Workers):
         #: Cancelled because their hooks hung; they may not even have noticed.
         self._left_behind: set[asyncio.Task[None]] = set()
         self._is_busy = False
+        self._is_closing = False
 
     def start(self) -> None:
         self._is_busy = True
@@ -72,6 +77,7 @@ class AsyncWorkers(Workers):
 
     def close(self) -> None:
         if self._thread is not None and self._thread.is_alive():
+            self._is_closing = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=1)
         self._side.close()
@@ -80,12 +86,27 @@ class AsyncWorkers(Workers):
         asyncio.set_event_loop(self._loop)
         for _ in range(self._count):
             self._add()
-        self._loop.run_forever()
+        while not self._is_closing:  # a hook may have stopped the loop
+            self._see_through(self._loop.run_forever)
         tasks = asyncio.all_tasks(self._loop)  # those that hooks have left behind as well
         for task in tasks:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        self._see_through(lambda: self._loop.run_until_complete(ended))
         self._loop.close()
+
+    def _see_through(self, run: Callable[[], object]) -> None:
+        """Run the loop to its end, whatever tasks of a hook's own raise through it.
+
+        Those that raise SystemExit or KeyboardInterrupt do; whoever awaits them gets it as well.
+        """
+        while True:
+            try:
+                run()
+            except BaseException as exc:  # noqa: BLE001 - of a task that a hook made
+                logger.debug("a task of a hook's own raised %s through the loop", kind_of(exc))
+            else:
+                return
 
     def _add(self) -> None:
         slot = next(self._slots)
@@ -118,7 +139,7 @@ class AsyncWorkers(Workers):
                 task.file_calls.go_on()
                 result = None
                 if error is None:
-                    result, error = await self._process(task, data)
+                    result, error = await self._apart(task, data)
                 task.file_calls.rest()
                 opened = await self._side.run(self._close_and_open_next, task, result, error)
         except asyncio.CancelledError:
@@ -131,16 +152,22 @@ class AsyncWorkers(Workers):
                 self._is_busy = False
                 self._on_idle()
 
+    async def _apart(self, task: FileTask, data: Any) -> tuple[Any, BaseException | None]:
+        """Run the hook in a task of its own: one that cancels the task it runs in ends alone."""
+        hook = self._loop.create_task(self._process(task, data))
+        try:
+            return await hook
+        except asyncio.CancelledError as exc:
+            if not hook.cancelled() or task.file_calls.is_abandoned:
+                raise
+            return None, exc
+
     async def _process(self, task: FileTask, data: Any) -> tuple[Any, BaseException | None]:
         current_file_calls.set(task.file_calls)
         task.file_calls.loop = self._loop
         task.thread_id, task.hook_task = threading.get_ident(), asyncio.current_task()
         try:
             return await self._runner.hooks.process_data(data), None
-        except asyncio.CancelledError:
-            if task.file_calls.is_abandoned:
-                return None, None
-            raise
         except BaseException as exc:  # noqa: BLE001 - becomes the file's failure
             return None, exc
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,7 +11,9 @@ from ..calls.file_calls import Answers, FileCalls, current_file_calls
 from ..calls.open_runs import OpenRun
 from ..calls.run_context import RunContext
 from ..calls.sender import Sender
+from ..core.describe import describe
 from ..core.errors import NotAnsweredYet
+from ..core.logs import logger_of
 from ..core.records import CallId, Request
 from ..core.redaction import safe_words
 from ..costs.figures import usd_sum
@@ -21,7 +22,7 @@ from .folder_session import FolderSession
 from .hooks import Hooks
 from .summary import RunSummary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,8 @@ class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
+    #: Calls before them that are answered already.
+    replayed: int = 0
     #: Those whose answers would be kept for the file, with hash and k.
     kept: tuple[tuple[tuple[str, int], Request], ...]
     #: How often each request was asked for, answered ones included, by its hash.
@@ -61,7 +64,7 @@ def dry_run(
             cost_usd = usd_sum([cost_usd, *map(session.prices.max_cost_usd, would.requests)])
             if would.error is not None:
                 failed += 1
-                error = safe_words(repr(would.error), sender.keys.redactor.clean, 2_000)
+                error = safe_words(describe(would.error), sender.keys.redactor.clean, 2_000)
                 logger.warning("%s would fail: %s", path, error)
     return RunSummary(
         skipped=plan.skipped_done + plan.skipped_existing,
@@ -127,7 +130,7 @@ def planned_calls(
     try:
         with session.inputs.local_copy(path) as found, hooks.open_input(found.path) as file:
             hooks.finish(hooks.process_data(hooks.process_input(file)))
-    except (KeyboardInterrupt, SystemExit):
+    except KeyboardInterrupt:  # Ctrl-C
         raise
     except BaseException as exc:  # noqa: BLE001 - told to the user, who wrote the hook
         # What follows a call without an answer, and however that is wrapped, says nothing.
@@ -135,5 +138,9 @@ def planned_calls(
     finally:
         current_file_calls.reset(token)
     return PlannedCalls(
-        requests=tuple(requests), kept=tuple(kept), asked=file_calls.asked(), error=error
+        requests=tuple(requests),
+        replayed=file_calls.context.tally.figures().replayed,
+        kept=tuple(kept),
+        asked=file_calls.asked(),
+        error=error,
     )

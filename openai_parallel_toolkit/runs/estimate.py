@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from typing import Any
 
 from ..core.errors import FilesFailed
-from ..core.records import OutcomeKind
+from ..core.records import OutcomeKind, Request
 from ..core.text import counted, duration
 from ..costs.figures import usd_sum, usd_text
 from ..costs.model_price import BATCH_SHARE
@@ -19,6 +19,7 @@ from ..keys.config import APIKey
 from ..transport import Transport
 from .dry_run import PlannedCalls
 from .hooks import Hooks
+from .kept_tokens import KeptTokens, count_cut, newest_attempts
 from .options import RunOptions
 from .run import run_folder
 from .sample import Range, Sample, forecast
@@ -57,8 +58,13 @@ class Estimate:
     bound_by: str
     #: What the sample's files have cost; None: not known, or nothing was sent.
     sample_usd: Decimal | None
-    #: Whether nothing was sent: then only first calls are counted, with replies as long as can be.
+    #: Whether nothing was sent: then only first calls are counted, with replies as long as those
+    #: that are kept, or as can be.
     tokens_only: bool
+    #: Whether that is told from replies that are kept.
+    is_known: bool = True
+    #: Share of the answers that are cut by the limit of their request; 0: none, or not known.
+    share_cut: float = 0.0
 
     @property
     def batch_usd(self) -> Decimal | None:
@@ -89,7 +95,8 @@ class Estimate:
         yield f"Sample: {self.sampled:,} of {counted(self.files, 'file')}, {done}{failed}."
         calls = "First calls" if self.tokens_only else "Calls"
         yield f"{calls}: {self.calls.words('{:,.0f}')}."
-        longest = ", if each is as long as it may be" if self.tokens_only else ""
+        long = "those kept" if self.is_known else "it may be"
+        longest = f", if each is as long as {long}" if self.tokens_only else ""
         if self.calls.likely and not self.prompt_tokens.likely:
             yield "Tokens: unknown (the answers do not say)."
         else:
@@ -109,6 +116,12 @@ class Estimate:
             )
         if self.seconds is not None:
             yield f"Time: about {duration(self.seconds)} more, set by {self.bound_by}."
+        if self.share_cut:
+            yield (
+                f"Cut: about {self.share_cut:.0%} of the answers do not fit into the limit that "
+                "their requests set (max_tokens, max_completion_tokens, max_output_tokens): they "
+                "are paid for, and their files fail. Raise it; then only those are asked again."
+            )
         if self.tokens_only:
             yield (
                 "Answers may lead to more calls; without --tokens-only a sample is paid for and "
@@ -129,14 +142,11 @@ def estimate_folder(
     chosen = Sample(sample)
     options = replace(options, dry_run=tokens_only)
     summary = run_folder(options, hooks, keys, transport=transport, sample=chosen)
-    if tokens_only:
-        planned = chosen.planned.items()
-        found = {path: _expected(p, keys.prices) for path, p in planned if not p.error}
-    else:
-        found = dict(_measure(chosen))
+    found, is_known, share_cut = _look(chosen, keys.prices, tokens_only=tokens_only)
     if chosen.all_count and not found:
+        cut = f" ({share_cut:.0%} of the answers were cut by their limit)" if share_cut else ""
         raise FilesFailed(
-            "no file of the sample was finished, so nothing can be forecast; mend what "
+            f"no file of the sample was finished{cut}, so nothing can be forecast; mend what "
             f"{summary.failures_path or 'the warnings'} tells",
             summary=summary,
         )
@@ -169,19 +179,36 @@ def estimate_folder(
         bound_by=bound_by,
         sample_usd=None if tokens_only else costs,
         tokens_only=tokens_only,
+        is_known=is_known,
+        share_cut=share_cut,
     )
 
 
-def _measure(sample: Sample) -> Iterator[tuple[str, Measured]]:
-    with JournalReader(sample.state_folder) as reader:
-        for path in sample.sizes:
-            detail = reader.file(path)
-            if detail.failure is None:
-                yield path, _measured(detail)
+def _look(
+    chosen: Sample, prices: PriceBook, *, tokens_only: bool
+) -> tuple[dict[str, Measured], bool, float]:
+    """Return what each file of a sample takes, whether that is known, and the share to be cut."""
+    with JournalReader(chosen.state_folder) as reader:
+        if not tokens_only:
+            details = {path: reader.file(path) for path in chosen.sizes}
+            done = {path: _measured(one) for path, one in details.items() if one.failure is None}
+            return done, True, _share_cut(details.values())
+        kept = KeptTokens(reader)
+        planned = {path: one for path, one in chosen.planned.items() if not one.error}
+        found = {path: _expected(path, one, kept, prices) for path, one in planned.items()}
+        asked = [request for one in planned.values() for request in one.requests]
+        is_known = all(kept.reply_tokens(request.model) is not None for request in asked)
+        return found, is_known, kept.share_cut(asked)
+
+
+def _share_cut(details: Iterable[FileDetail]) -> float:
+    counts = [count_cut(newest_attempts(detail)) for detail in details]
+    answers = sum(answered for answered, _ in counts)
+    return sum(cut for _, cut in counts) / answers if answers else 0.0
 
 
 def _measured(detail: FileDetail) -> Measured:
-    ends = [(attempt, attempt.ending) for attempt in detail.attempts if attempt.ending]
+    ends = [(attempt, attempt.ending) for attempt in newest_attempts(detail) if attempt.ending]
     good = [ending for _, ending in ends if ending.kind is OutcomeKind.OK]
     newest = max((attempt.run_id for attempt in detail.attempts), default=0)
     times = [(a.started_wall_s, e.ended_wall_s) for a, e in ends if a.run_id == newest]
@@ -195,13 +222,31 @@ def _measured(detail: FileDetail) -> Measured:
     )
 
 
-def _expected(calls: PlannedCalls, prices: PriceBook) -> Measured:
+def _expected(path: str, planned: PlannedCalls, kept: KeptTokens, prices: PriceBook) -> Measured:
+    """Forecast a file: calls that were answered before under other prompts take what they took."""
+    requests = planned.requests
+    before = kept.usages(path)[planned.replayed :] if requests else []
+    others = requests[len(before) :]
+    models = [request.model for request in requests[: len(before)]]
+    models += models[-1:] * (len(before) - len(models))
+    replies = [_reply_tokens(request, kept) for request in others]
+    costs = [prices.cost_usd(model, one) for model, one in zip(models, before, strict=True)]
+    costs += [
+        prices.likely_cost_usd(request, reply)
+        for request, reply in zip(others, replies, strict=True)
+    ]
     return Measured(
-        calls=len(calls.requests),
-        prompt_tokens=sum(request.prompt_tokens for request in calls.requests),
-        completion_tokens=sum(request.reply_tokens for request in calls.requests),
-        cost_usd=usd_sum(prices.likely_cost_usd(request) for request in calls.requests),
+        calls=len(costs),
+        prompt_tokens=sum(one.prompt_tokens for one in before)
+        + sum(one.prompt_tokens for one in others),
+        completion_tokens=sum(one.completion_tokens for one in before) + sum(replies),
+        cost_usd=usd_sum(costs),
     )
+
+
+def _reply_tokens(request: Request, kept: KeptTokens) -> int:
+    mean = kept.reply_tokens(request.model)
+    return request.reply_tokens if mean is None else min(request.reply_tokens, mean)
 
 
 def _times(

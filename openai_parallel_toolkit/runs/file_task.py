@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,10 +11,11 @@ from typing import Any
 
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.sender import Sender
-from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError, error_behind
-from ..core.filesystem import as_toolkit_error, is_disk_trouble
-from ..core.records import FailureNote, FileState, OutcomeKind
-from ..core.redaction import safe_words
+from ..core.describe import is_a
+from ..core.errors import HookUnwound, RunStopping, ToolkitError
+from ..core.filesystem import as_toolkit_error
+from ..core.logs import logger_of
+from ..core.records import FailureNote, FileState
 from ..files.inputs import signature_of_open
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
@@ -24,14 +23,14 @@ from ..files.remarks import FOUND_OUTPUTS
 from ..files.staging import StagedFolder
 from ..files.verdicts import found_outputs
 from .folder_session import FolderSession
+from .hook_failure import failure_of, note_of
 from .hooks import Hooks
 from .options import RunOptions
 from .results import FileResults
 from .suspension import BatchSuspension, PendingRequests
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
-_TRACE_FRAMES = 6
 #: Behind an error that names where outputs wait until they are whole.
 _ABOUT_STAGING = (
     " (output_file_without_ext is the whole path of a place where outputs wait: write below it as "
@@ -89,6 +88,7 @@ class FileRunner:
         #: Whether earlier runs added lines to common files, which may have to go.
         self._has_appended = bool(session.journal.appended_names())
         self._sender = sender
+        self._clean = sender.keys.redactor.clean
         self._results = results
         self._suspension = suspension
         self._publisher = Publisher(
@@ -236,30 +236,28 @@ class FileRunner:
         if concerns_all(error):
             self._session.stop.close(error)
         else:
-            self._fail(file.path, file.file_id, self._note_of(error))
+            self._fail(file.path, file.file_id, note_of(error, self._clean))
 
     def finish(self, task: FileTask, error: BaseException | None) -> None:
         """Close a file's record; an error that is no order to stop is its failure."""
+        file_calls, failure = task.file_calls, None
+        if not (error is None or file_calls.is_unwound or is_a(error, HookUnwound)):
+            # While the file is still under way: methods of the user's are called.
+            failure = failure_of(error, self._clean, self._session.layout.output_root)
         with self._lock:
             self._tasks.discard(task)
         if task.staged is not None:
             task.staged.discard()
-        file_calls = task.file_calls
         if file_calls.is_abandoned:
             return
         file_calls.on_call = None  # what the hooks have left running waits in no slot
         self._register.leave(task.slot)
-        if self._is_suspended(task):
+        if self._is_suspended(task) or failure is None:
             return
-        if error is None or file_calls.is_unwound or isinstance(error, HookUnwound):
-            return
-        if is_disk_trouble(error):  # the next file would fare no better
-            root = self._session.layout.output_root
-            self._session.stop.close(as_toolkit_error(error, root))
-            return
-        behind = error_behind(error)
-        is_own = not (isinstance(behind, RequestFailed) and behind.outcome is OutcomeKind.UNSENT)
-        self._fail(task.path, file_calls.file_id, self._note_of(error), is_own=is_own)
+        if failure.stops_run is not None:
+            self._session.stop.close(failure.stops_run)
+        else:
+            self._fail(task.path, file_calls.file_id, failure.note, is_own=failure.is_own)
 
     def _is_suspended(self, task: FileTask) -> bool:
         """Let a file wait for what its hooks asked for, whatever they did after that."""
@@ -274,20 +272,6 @@ class FileRunner:
         if note is not None:
             self._fail(task.path, task.file_calls.file_id, note)
         return True
-
-    def _note_of(self, error: BaseException) -> FailureNote:
-        """Return what may be shown and kept of an error."""
-        clean = self._sender.keys.redactor.clean
-        frames = traceback.format_exception(type(error), error, error.__traceback__)
-        trace = "" if isinstance(error, ToolkitError) else "".join(frames[-_TRACE_FRAMES:])
-        behind, told = error_behind(error), str(error)
-        if behind is not None and str(behind) not in told:
-            told = f"{told} ({type(behind).__name__}: {behind})"
-        return FailureNote(
-            kind=type(error).__name__,
-            message=safe_words(told, clean, 2_000, keep="\n\t"),
-            trace=safe_words(trace, clean, 8_000, keep="\n\t"),
-        )
 
     def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:
         """Record a file's failure; one that is not its own does not put it aside."""

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
+from ..core.logs import logger_of
 from ..core.records import FailureNote, FileState, OutputFile
 from ..core.text import counted
 from ..files.in_progress import InProgressFiles
@@ -28,7 +29,7 @@ from ..keys import APIKeyManager
 from .options import RunOptions
 from .session import RunSession
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 FAILURES_FILE = "failures.jsonl"
 #: Endings of outputs that are looked for.

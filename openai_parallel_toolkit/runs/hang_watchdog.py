@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,11 +12,12 @@ from typing import Any
 
 from ..core.clock import Clock
 from ..core.errors import ToolkitError, UsageError
+from ..core.logs import logger_of
 from ..core.records import FailureNote
 from .file_task import FileRunner, FileTask
 from .workers import Workers
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _TRACE_FRAMES = 6
 #: Seconds that may pass between two looks; more than the time between two that come in time.

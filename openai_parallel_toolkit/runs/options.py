@@ -30,8 +30,9 @@ from ..core.settings import (
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 OnChangedInput = Literal["skip", "redo"]
-#: False: failures never stop a run; True: the first one does; a share below 1; or a count.
-FailOnError = bool | float | int
+#: "end": failures stop no run, and are raised at its end; False: nor that; True: the first one
+#: stops it; a share below 1, or a count: more than that do.
+FailOnError = Literal["end"] | bool | float | int
 _PartT = TypeVar("_PartT")
 
 _which = partial(setting, group="which files")
@@ -57,8 +58,8 @@ def _is_encoding(value: object) -> bool:
 
 
 _ALLOWANCE = SettingKind(
-    "False, True, a share below 1 or a count",
-    lambda value: isinstance(value, int | float) and value >= 0,
+    '"end", False, True, a share below 1 or a count',
+    lambda value: value == "end" or (isinstance(value, int | float) and value >= 0),
     {"nargs": "?", "const": True, "type": _failures, "metavar": "N"},
 )
 _ENCODING = SettingKind("a text encoding that Python knows", _is_encoding)
@@ -161,7 +162,7 @@ class RunOptions(CommonOptions):
     )
     fail_on_error: FailOnError = setting(
         _ALLOWANCE,
-        False,
+        "end",
         "stop at the first failed file, or after more than N (a count or a share below 1)",
     )
     name: str = setting(ANY, "ParallelToolkit Progress")
@@ -172,7 +173,7 @@ class RunOptions(CommonOptions):
     def failures_allowed(self, total: int) -> float:
         """Return how many files may fail before the run is stopped."""
         limit = self.fail_on_error
-        if limit is False:
+        if limit is False or limit == "end":
             return float("inf")
         if limit is True:
             return 0

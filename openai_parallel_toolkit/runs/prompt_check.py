@@ -7,7 +7,6 @@ is what the hooks ask. They find the kept answers; what they would ask besides i
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 import re
 import threading
@@ -17,6 +16,7 @@ from decimal import Decimal
 
 from ..calls.sender import Sender
 from ..core.errors import OutOfResources, ToolkitError
+from ..core.logs import logger_of
 from ..core.records import Request
 from ..core.text import counted
 from ..core.threads import start_thread
@@ -29,7 +29,7 @@ from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Hash of a request, and which of the equal ones of its file it is.
 Identity = tuple[str, int]

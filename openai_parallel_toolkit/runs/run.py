@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,6 +12,7 @@ from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
 from ..core.errors import ConfigError
 from ..core.filesystem import as_toolkit_error
+from ..core.logs import logger_of
 from ..core.open_file_limit import make_room
 from ..core.text import counted
 from ..core.threads import startable
@@ -41,7 +41,7 @@ from .session import told_early
 from .summary import RunSummary
 from .workers import FileQueue, ThreadWorkers, Workers
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Descriptors that a run needs besides those of its files, and for each file under way: its input,
 #: its output, its connection and what a hook may open.
@@ -106,6 +106,7 @@ def run_folder(
                 logger.warning("%s", line, extra={"action": IN_SUMMARY})
             if summary.aside:
                 logger.warning("%s", summary.aside_words())
+        summary.check_end(options.fail_on_error)
     return summary
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -16,8 +15,10 @@ from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
+from ..core.describe import words_of
 from ..core.errors import RunStopped, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_errors
+from ..core.logs import logger_of
 from ..core.open_file_limit import is_out_of_room
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
@@ -25,10 +26,11 @@ from ..core.text import counted, duration, visible
 from ..costs.budget import Budget, Funds
 from ..journal import Journal
 from ..keys import APIKeyManager
+from ..keys.config_watch import ConfigWatch
 from .progress import Rates
 from .summary import Summary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 SummaryT = TypeVar("SummaryT", bound=Summary)
 
@@ -88,6 +90,7 @@ class RunSession:
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
+        self._config_watch = ConfigWatch(keys, clock)
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
@@ -165,8 +168,13 @@ class RunSession:
                 raise
 
     def look(self) -> None:
-        """Stop the run when a signal came; the journal stops it when its disk refuses."""
+        """Stop the run when a signal came, and take up edited keys.
+
+        The journal stops it when its disk refuses.
+        """
         self.keys.serve_due()
+        if self._config_watch.look():
+            self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
 
@@ -232,7 +240,7 @@ class RunSession:
         """Why the run ends before its work does; "" when it does not."""
         if self.signals.received is not None:
             return f"told to by {signal.Signals(self.signals.received).name}"
-        return "" if self.stop.reason is None else str(self.stop.reason)
+        return "" if self.stop.reason is None else words_of(self.stop.reason)
 
     def end(self, summary: Summary) -> None:
         """Close the run's record in the journal, and forget drops of keys that were alive."""

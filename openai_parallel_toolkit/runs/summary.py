@@ -8,12 +8,18 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
+from ..core.errors import FilesFailed
 from ..core.records import KeyStatus
+from ..core.settings import SettingKind
 from ..core.text import brief, counted, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
 from .notices import Notices
 
+#: The value of `fail_on_error` that works on all, and then raises.
+AT_THE_END = "end"
+#: What `fail_on_error` may be where nothing is stopped by what fails.
+RAISES_AT_END = SettingKind(f'"{AT_THE_END}" or False', lambda given: given in (AT_THE_END, False))
 #: Why a run stopped, where the error follows that says it in full.
 SEE_THE_ERROR = "see the error."
 _MOST_KEYS = 20
@@ -30,6 +36,21 @@ class Summary(ABC):
     @abstractmethod
     def lines(self) -> Iterator[str]:
         """Yield it in words, line by line."""
+
+    @abstractmethod
+    def failed_words(self) -> str:
+        """Return in a line what has no output, of a run that came to its end, and what to do.
+
+        "": nothing has none.
+        """
+
+    def check_end(self, fail_on_error: object) -> None:
+        """Raise FilesFailed where something has no output, if it is to be raised at the end."""
+        words = self.failed_words() if fail_on_error == AT_THE_END else ""
+        if words:
+            raise FilesFailed(
+                f"{words} (fail_on_error=False returns the summary instead)", summary=self
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text, null where it is not known."""
@@ -189,6 +210,19 @@ class RunSummary(CallsSummary):
             yield f"Output: {self.output_file}"
         elif self.output_path:
             yield f"Outputs: {self.output_path}"
+
+    def failed_words(self) -> str:
+        """Tell of files whose hooks failed, in this run or in too many."""
+        if self.would_send is not None or not (self.failed or self.aside):
+            return ""
+        total = self.done + self.skipped + self.failed + self.aside
+        told = f"{self.failed:,} of {counted(total, 'file')} failed" if self.failed else ""
+        aside = f"{counted(self.aside, 'file')} put aside after too many runs that failed"
+        ways = [f"see {self.failures_path}, mend what it tells and run again"] if told else []
+        if self.aside:
+            ways.append("retry_failed=True tries those put aside")
+        counts = " and ".join(filter(None, [told, aside if self.aside else ""]))
+        return f"{counts}; {'; '.join(ways)}"
 
     def aside_words(self) -> str:
         """Say how many files wait that failed in too many runs, and what tries them again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..core.errors import (
     RequestRejected,
     RunStopping,
 )
+from ..core.logs import logger_of
 from ..core.records import CallId, FailureNote, OutcomeKind, Request
 from ..core.text import counted
 from ..costs.prices import PriceBook
@@ -29,7 +29,7 @@ from .dry_run import planned_calls
 from .folder_session import FolderSession
 from .hooks import Hooks
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Bytes of a hash that mark an ask, and how many asks of a round are marked.
 _MARK_BYTES = 8

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from ..core.errors import OutOfResources
+from ..core.logs import logger_of
 from ..core.text import counted
 from ..core.threads import start_thread
 from ..files.plan import DueFile
 from .file_task import FileRunner, FileTask
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 class FileQueue:

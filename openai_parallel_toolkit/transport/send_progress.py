@@ -15,6 +15,7 @@ from contextvars import ContextVar
 import aiohttp
 from aiohttp.http_exceptions import BadStatusLine
 
+from ..core.describe import words_of
 from ..core.open_file_limit import is_out_of_room
 from .base import Phase, SendFault
 from .kept_connection import KeptConnection
@@ -124,7 +125,7 @@ def _safe_text(exc: Exception) -> str:
     if isinstance(exc, asyncio.TimeoutError):
         return "it took too long"
     if isinstance(exc, ReplyTooLarge):
-        return str(exc)  # our own words
+        return words_of(exc)
     if isinstance(exc, SpokeFirst):
         return "it speaks before it is asked, as HTTP servers do not"
     if _has_bad_head(exc):

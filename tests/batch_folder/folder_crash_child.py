@@ -23,7 +23,7 @@ PRELOADED = (folder, http)
 
 def work(root, config):
     places = [os.path.join(root, name) for name in ("in", "out", "err")]
-    BatchFolder(config, *places, progress=False, pace=QUICK).run()
+    BatchFolder(config, *places, progress=False, fail_on_error=False, pace=QUICK).run()
 
 
 def put_inputs(root, number):
@@ -83,6 +83,6 @@ def main(base, config, step):
 if __name__ == "__main__":
     if sys.argv[1] == "one":
         *places, config = sys.argv[2:]
-        BatchFolder(config, *places, progress=False, pace=QUICK).run()
+        BatchFolder(config, *places, progress=False, fail_on_error=False, pace=QUICK).run()
     else:
         main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

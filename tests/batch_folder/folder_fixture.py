@@ -60,7 +60,7 @@ class FolderFixture:
 
     def folder(self, **settings):
         """A BatchFolder over the three folders."""
-        settings = {"progress": False, "pace": QUICK, **settings}
+        settings = {"progress": False, "fail_on_error": False, "pace": QUICK, **settings}
         return BatchFolder(self.config, self.input, self.output, self.error, **settings)
 
     def run(self, **settings):

@@ -11,7 +11,7 @@ import time
 import pytest
 from folder_fixture import MODEL, FolderFixture, a_line
 
-from openai_parallel_toolkit import NoUsableKey, RunLocked
+from openai_parallel_toolkit import FilesFailed, NoUsableKey, RunLocked
 from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey, Simulator
 
@@ -413,3 +413,13 @@ def test_a_batch_that_has_vanished_may_be_billed_whole(fixture, sim):
     assert (summary.failed, summary.lines_in_doubt) == (1, 3)
     assert summary.max_cost_usd > summary.cost_usd == 0
     assert "cost unknown, at most $" in str(summary)
+
+
+def test_lines_that_failed_are_raised_once_all_else_is_done(fixture, sim):
+    sim.script.replace([Fault("400", path="#line", marker="poison")])
+    fixture.put("a.jsonl", a_line("good"), a_line("bad", "poison"))
+    fixture.put("b.jsonl")
+    with pytest.raises(FilesFailed, match=r"of 2 files 1 failed in part; see ") as caught:
+        fixture.run(fail_on_error="end")
+    assert (caught.value.summary.done, caught.value.summary.left) == (2, 0)
+    assert set(fixture.results("b.jsonl")) == {"b.jsonl-0", "b.jsonl-1", "b.jsonl-2"}

@@ -89,7 +89,8 @@ class RunFixture:
         return self
 
     def toolkit(self, kind=Ask, *, batch=None, output=None, **settings):
-        for name, value in {"progress": False, "num_threads": 8, "mode": "batch"}.items():
+        given = {"progress": False, "fail_on_error": False, "num_threads": 8, "mode": "batch"}
+        for name, value in given.items():
             settings.setdefault(name, value)
         options = BatchOptions(**{**QUICK, **(batch or {})})
         return kind(self.config, self.input, output or self.output, batch=options, **settings)

@@ -22,5 +22,6 @@ class Child(ParallelToolkit):
 
 if __name__ == "__main__":
     config, source, target, threads = sys.argv[1:]
-    summary = Child(config, source, target, num_threads=int(threads), progress=False).run()
+    settings = {"num_threads": int(threads), "progress": False, "fail_on_error": False}
+    summary = Child(config, source, target, **settings).run()
     print(json.dumps(summary.as_dict()))

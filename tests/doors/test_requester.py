@@ -19,6 +19,7 @@ from openai_parallel_toolkit import (
     APIRequestor,
     ConfigError,
     FakeTransport,
+    FilesFailed,
     IncompleteAnswer,
     InvalidAnswer,
     NoUsableKey,
@@ -507,7 +508,9 @@ def test_in_a_hook_a_dead_key_fails_the_file_so_that_a_later_run_asks_again(tmp_
                 open(output_file_without_ext + ".json", "w").close()
 
         manager = APIKeyManager([{"key": "sim-good", "api_base": sim.url}])
-        assert Sums(None, "in", "out", key_manager=manager, progress=False).run().failed == 1
+        toolkit = Sums(None, "in", "out", key_manager=manager, progress=False)
+        with pytest.raises(FilesFailed):
+            toolkit.run()
         manager.close()
 
 
@@ -531,7 +534,8 @@ def test_in_a_hook_its_answers_are_kept_for_the_file(tmp_path):
                     json.dump(data, out)
 
         manager = APIKeyManager(azure_key(sim))
-        run = Sums(None, "in", "out", key_manager=manager, progress=False).run
+        settings = {"key_manager": manager, "progress": False, "fail_on_error": False}
+        run = Sums(None, "in", "out", **settings).run
         assert run().failed == 1
         mended.append(True)
         assert run().done == 1

@@ -41,7 +41,7 @@ class InteropFixture:
         return self._stack.enter_context(contextlib.closing(manager))
 
     def run(self, keys, kind=Hooks, **settings):
-        settings = {"progress": False, "num_threads": 8, **settings}
+        settings = {"progress": False, "fail_on_error": False, "num_threads": 8, **settings}
         return kind(None, self.input, self.output, key_manager=keys, **settings).run()
 
     def outputs(self):

@@ -26,7 +26,9 @@ class Folder:
         config.write_text(json.dumps({"api_keys": [key], "api_base": url}))
         config.chmod(0o600)
         places = [self.root / name for name in ("in", "out", "err")]
-        return BatchFolder(config, *places, progress=False, pace=QUICK, **settings).run()
+        return BatchFolder(
+            config, *places, progress=False, fail_on_error=False, pace=QUICK, **settings
+        ).run()
 
     def answers(self):
         found = [

@@ -58,6 +58,7 @@ class Place:
 
     def toolkit(self, kind=Sums, **settings):
         settings.setdefault("progress", False)
+        settings.setdefault("fail_on_error", False)
         return kind(self.config, self.input, self.output, **settings)
 
 

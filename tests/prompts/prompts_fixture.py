@@ -57,7 +57,7 @@ class PromptFixture:
             output_path=str(self.output),
             defaults=Defaults(model=model, system=system, path=path),
             progress=False,
-            **settings,
+            **{"fail_on_error": False, **settings},
         )
         try:
             return PromptsRun(options, keys, transport=transport).run()

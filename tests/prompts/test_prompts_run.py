@@ -14,6 +14,7 @@ from openai_parallel_toolkit.api.prompts.parameters import CHAT, RESPONSES
 from openai_parallel_toolkit.core.errors import (
     BudgetExceeded,
     ConfigError,
+    FilesFailed,
     NoUsableKey,
     RunLocked,
     StorageError,
@@ -380,6 +381,15 @@ def test_vectors_are_as_many_as_the_texts_in_their_order(fixture, rows, embeddin
     (found,) = fixture.lines()
     assert found.get("embedding") == embedding
     assert ("error" in found) == (embedding is None)
+
+
+def test_lines_without_an_answer_are_raised_once_all_others_have_theirs(fixture):
+    fixture.simulate()
+    fixture.write({"id": 1, "prompt": "one"}, {"id": 2, "prompt": "two", "n": "many"})
+    with pytest.raises(FilesFailed, match="1 of 2 lines got no answer; see ") as caught:
+        fixture.run(fail_on_error="end")
+    assert (caught.value.summary.answered, caught.value.summary.failed) == (1, 1)
+    assert fixture.run().failed == 1
 
 
 @pytest.mark.parametrize("format", ["flat", "cookbook", "batch"])

@@ -32,6 +32,7 @@ class RunFixture:
 
     def toolkit(self, kind=None, **settings):
         settings.setdefault("progress", False)
+        settings.setdefault("fail_on_error", False)
         settings.setdefault("num_threads", 8)
         return (kind or Ask)(self.config, self.input, self.output, **settings)
 

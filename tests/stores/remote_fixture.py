@@ -47,6 +47,7 @@ class RemoteFixture:
 
     def run(self, source, target, kind=Ask, **settings):
         settings.setdefault("progress", False)
+        settings.setdefault("fail_on_error", False)
         settings.setdefault("num_threads", 8)
         return kind(self.config, source, target, **settings).run()
 

@@ -57,7 +57,9 @@ def test_inputs_and_results_may_lie_in_object_stores(kind, other, new_place, tmp
         Path(results).mkdir()
     text = "\n".join(LINES) + "\n"
     fill(source, tmp_path, {"deep/good.jsonl": text, "bad.jsonl": "{", "notes.txt": "no input"})
-    folder = BatchFolder(config, source, results, failed, progress=False, pace=QUICK)
+    folder = BatchFolder(
+        config, source, results, failed, progress=False, fail_on_error=False, pace=QUICK
+    )
     summary = folder.run()
     assert (summary.done, summary.failed) == (1, 1)
     assert list(held(source)) == ["notes.txt"]
@@ -126,7 +128,7 @@ def test_the_accelerators_files_are_enough(download_to_local, accelerator, tmp_p
         local_download_path=str(tmp_path / "copies"),
         count_tokens=True,
     )
-    summary = BatchFolder(progress=False, pace=QUICK).run()
+    summary = BatchFolder(progress=False, fail_on_error=False, pace=QUICK).run()
     assert (summary.done, summary.lines_answered) == (1, 3)
     assert accelerator.results() == ["b.jsonl", "b_metadata.json", "b_output.jsonl"]
     posts = [row.path for row in sim.ledger.rows() if row.ordinal]
@@ -165,4 +167,4 @@ def test_a_bucket_that_is_not_there_is_a_mistake_to_mend(which, new_place, tmp_p
     missing = new_place("s3", own_bucket=True) + "-not-there/in"
     places = {"input_path": source, "output_path": str(tmp_path / "out"), which: missing}
     with pytest.raises(ConfigError, match="there is no such bucket"):
-        BatchFolder(config, **places, progress=False, pace=QUICK).run()
+        BatchFolder(config, **places, progress=False, fail_on_error=False, pace=QUICK).run()

@@ -26,6 +26,7 @@ SHORT = {
     "calls.provider_codes _PHRASES": 512,
     "calls.rate_hints _PART": 100,
     "costs.tokens.splitting _LAST_CUT": 64,
+    "files.staging _OURS": 255,
     "files.stores.local _PART": 255,
 }
 #: What is looked for at the beginning alone.

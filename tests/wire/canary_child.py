@@ -95,6 +95,7 @@ if __name__ == "__main__":
             key_manager=manager,
             num_threads=4,
             max_retries=1,
+            fail_on_error=False,
             log_file=f"{logs}/toolkit.log",
         )
         try:

@@ -27,5 +27,7 @@ class Child(ParallelToolkit):
 
 if __name__ == "__main__":
     config, source, target = sys.argv[1:]
-    summary = Child(config, source, target, num_threads=8, progress=False).run()
+    summary = Child(
+        config, source, target, num_threads=8, progress=False, fail_on_error=False
+    ).run()
     print(json.dumps(summary.as_dict()))

@@ -146,7 +146,8 @@ def test_a_proxys_password_is_kept_as_well(fixture, said):
         "from canary_child import Child, APIKeyManager\n"
         "manager = APIKeyManager(config_path='config.json')\n"
         "print(manager, manager.settings, vars(manager))\n"
-        "print(Child('config.json', 'in', 'out', deadline_s=4, log_file='logs/a.log').run())\n"
+        "settings = {'deadline_s': 4, 'log_file': 'logs/a.log', 'fail_on_error': False}\n"
+        "print(Child('config.json', 'in', 'out', **settings).run())\n"
     )
     (fixture.root / "main.py").write_text(
         f"import sys; sys.path.append({str(CHILD.parent)!r})\n{code}"

@@ -75,6 +75,7 @@ class WireFixture:
 
     def toolkit(self, kind=Ask, **settings):
         settings.setdefault("progress", False)
+        settings.setdefault("fail_on_error", False)
         settings.setdefault("num_threads", 8)
         return kind(self.config, self.input, self.output, **settings)
 

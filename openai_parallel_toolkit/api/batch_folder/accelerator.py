@@ -5,12 +5,12 @@ Source: https://github.com/Azure-Samples/aoai-batch-api-accelerator (read 2026-1
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...core.logs import logger_of
 from ...core.redaction import Secret
 from ...keys.config import APIKey, Settings
 from ...keys.config.fields import Field, Origin
@@ -19,7 +19,7 @@ from .places import Place
 from .settings import filled, flag, is_placeholder, whole_number
 from .templates import INIT, TEMPLATES
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: By their name, what a field is called here, and what reads it.
 _Readers = Mapping[str, tuple[str, Callable[[Field], Any]]]

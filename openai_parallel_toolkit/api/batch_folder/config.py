@@ -36,7 +36,7 @@ _READERS = {
     **dict.fromkeys(("batch_size", "max_attempts"), whole_number),
     **dict.fromkeys(("continuous", "count_tokens"), flag),
 }
-_ARGUMENTS = (*_READERS, "progress", "pace")
+_ARGUMENTS = (*_READERS, "progress", "pace", "fail_on_error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

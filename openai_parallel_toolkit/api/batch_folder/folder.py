@@ -7,6 +7,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 from ...core.clock import Clock, SystemClock
 from ...core.threads import start_thread
@@ -50,6 +51,7 @@ class BatchFolder:
         count_tokens: bool | None = None,
         names: Names | None = None,
         state_path: str | os.PathLike[str] | None = None,
+        fail_on_error: Literal["end", False] = "end",
         progress: bool = True,
         pace: Pace | None = None,
         clock: Clock | None = None,
@@ -75,6 +77,8 @@ class BatchFolder:
                 docs/batch-folder.md; None: "own".
             state_path: a local folder for what is under way; None: in the output folder, and for a
                 URL in the user's state folder.
+            fail_on_error: "end" raises FilesFailed once all is done, when files or lines failed;
+                False returns the summary all the same.
             progress: show a bar.
             pace: how often things are looked at; None: as for real services.
             clock: None: the system's.
@@ -101,6 +105,7 @@ class BatchFolder:
         Raises:
             RunStopped: Ctrl-C or SIGTERM; batches go on at the provider, and a rerun collects them.
             RunLocked: another process works with this state.
+            FilesFailed: files or lines failed, and all else is done; see `fail_on_error`.
             NoUsableKey: files are left because no key can be used; `summary` is a fact.
             StorageError: the disk or a store refused.
             ConfigError: a place cannot be used.
@@ -118,7 +123,10 @@ class BatchFolder:
                 finally:
                     places.close()
                 session.end(summary)
-            return session.hand_over(summary)
+            session.hand_over(summary)
+            if not summary.stopped:
+                summary.check_end(self.settings.fail_on_error)
+            return summary
         finally:
             close_unless_default(keys)
 

@@ -6,7 +6,6 @@ Everything here happens on one event loop, so there is no lock.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from ...batch.options import Waiting
 from ...batch.tracker import BatchTracker
 from ...core.errors import NoUsableKey, RunStopping, StorageError, ToolkitError
 from ...core.filesystem import is_disk_trouble
+from ...core.logs import logger_of
 from ...core.text import counted
 from ...files.stores import StoredObject
 from ...journal.batch_rows import BatchStage
@@ -29,7 +29,7 @@ from .places import Inbox, Places
 from .settings import FolderSettings
 from .summary import BatchFolderSummary
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _SHOW_EVERY_S = 0.5
 _ID_BYTES = 6

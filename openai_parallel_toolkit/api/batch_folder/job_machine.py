@@ -13,7 +13,6 @@ earlier rounds.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -24,13 +23,14 @@ from ...batch.judgement import is_no_room
 from ...batch.tracker import BatchTracker, OutOfReach
 from ...core.errors import NoUsableKey, RunStopping, ToolkitError
 from ...core.filesystem import storage_error
+from ...core.logs import logger_of
 from ...core.records import Lease
 from ...core.text import brief
 from ...journal.batch_rows import BatchRecord, BatchStage
 from .job import Job, JobStage, job_to_json
 from .job_files import JobFiles, with_finding
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _Made = TypeVar("_Made")
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-import logging
 import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...core.logs import logger_of
 from ...core.text import counted
 from ...files.stores import Store, StoredObject, open_store
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Files that are named of those that no pattern takes.
 _MOST_NAMED = 5

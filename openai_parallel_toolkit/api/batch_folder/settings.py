@@ -10,6 +10,7 @@ from ...batch.options import Patience
 from ...core.settings import ANY, COUNT, FLAG, check_settings, choice, setting
 from ...keys.config import Settings
 from ...keys.config.fields import Field
+from ...runs.summary import AT_THE_END, RAISES_AT_END
 
 Names = Literal["own", "accelerator"]
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
@@ -55,6 +56,7 @@ class FolderSettings:
     import_base: str = ""
     #: Where what is under way is kept; on a local disk.
     state_folder: str
+    fail_on_error: Literal["end", False] = setting(RAISES_AT_END, AT_THE_END)
     progress: bool = setting(FLAG, True, "draw no bar")
     pace: Pace = setting(ANY, Pace)
 

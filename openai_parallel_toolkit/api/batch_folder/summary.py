@@ -84,6 +84,16 @@ class BatchFolderSummary(Summary):
         others = tuple(reason for reason in self.reasons if reason != self.stopped)
         return str(replace(self, stopped=SEE_THE_ERROR, reasons=others))
 
+    def failed_words(self) -> str:
+        """Tell of files and lines that failed, and of files that are left."""
+        counts = [(self.failed, "failed"), (self.partly_failed, "failed in part")]
+        told = [f"{count:,} {word}" for count, word in [*counts, (self.left, "are left")] if count]
+        if not told:
+            return ""
+        see = f"see {self.error_path}" if self.failed or self.partly_failed else "run again"
+        total = counted(self.done + self.failed + self.left, "file")
+        return f"of {total} {', '.join(told)}; {see}"
+
     def lines(self) -> Iterator[str]:
         """Yield it in words, line by line."""
         if not (self.done or self.failed or self.left or self.stopped):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -10,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 from ...calls.call_list import CallList
-from ...calls.responses import read_answer, read_body
+from ...calls.responses import may_grow, read_answer, read_body
 from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
+from ...core.logs import logger_of
 from ...core.records import CallId, Reply, Request
 from ...runs.session import RunSession
 from .lines import PromptLine
@@ -22,7 +22,7 @@ from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
 from .results import FailedLines, LineResult, mistake_in, output_line
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 #: Names of fields that one warning tells.
 _MOST_TOLD = 8
@@ -162,8 +162,11 @@ class Asking:
 
     def _last_try(self, line: PromptLine, request: Request, k: int) -> tuple[CallId, Reply | None]:
         """Return the last try of a line and its answer; those before it were of no use."""
-        call = CallId(file_id=self.file_id, hash=request.hash, k=k)
-        while (reply := self._kept(call, request)) and mistake_in(line, reply) is not None:
+        former = (request.former_hash, k) if request.former_hash else None
+        call = CallId(file_id=self.file_id, hash=request.hash, k=k, former=former)
+        while (reply := self._kept(call, request)) and (
+            mistake_in(line, reply) is not None or (reply.is_earlier and may_grow(reply, request))
+        ):
             call = replace(call, attempt_try=call.attempt_try + 1)
         return call, reply
 
@@ -171,4 +174,7 @@ class Asking:
         stored = self.session.journal.answer(call)
         raw = None if stored is None else read_body(stored.body())
         clean = self.sender.keys.redactor.clean
-        return None if raw is None else read_answer(request.path, raw, clean=clean)
+        reply = None if raw is None else read_answer(request.path, raw, clean=clean)
+        if stored is None or reply is None or reply.is_whole:
+            return reply
+        return replace(reply, is_earlier=self.session.journal.is_earlier(stored.attempt_id))

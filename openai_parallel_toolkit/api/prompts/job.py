@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, new_file, replace_durably, storage_errors
+from ...core.logs import logger_of
 from ...core.records import FailureNote
+from ...core.text import counted
 from ...journal import FileRecord
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
@@ -27,7 +28,7 @@ from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
 from .results import FailedLines
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,13 @@ class PromptsSummary(CallsSummary):
         yield from self.failure_words(self.errors_path, "ask again")
         if self.output_path:
             yield f"Output: {self.output_path}"
+
+    def failed_words(self) -> str:
+        """Tell of lines that got no answer."""
+        if not self.failed:
+            return ""
+        total = counted(self.answered + self.failed, "line")
+        return f"{self.failed:,} of {total} got no answer; see {self.errors_path} and run again"
 
 
 class PromptsRun:
@@ -94,6 +102,7 @@ class PromptsRun:
             UsageError: the input cannot be read, or the output must not be written over.
             RunLocked: another process works on this output.
             NoUsableKey, BudgetExceeded, StorageError: the rest is done by a later run.
+            FilesFailed: lines got no answer, and all others did; see `fail_on_error`.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
         options, paths = self._options, self._paths
@@ -168,7 +177,8 @@ class PromptsRun:
                 session.journal.done_file(file_id, options.version, self._signature)
             summary = self._summary(is_whole=is_whole)
             session.end(summary)
-        return session.hand_over(summary)
+        session.hand_over(summary).check_end(options.fail_on_error)
+        return summary
 
     @property
     def _left(self) -> int:

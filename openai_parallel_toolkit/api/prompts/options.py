@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ...core.records import canonical_json
 from ...core.settings import COUNT, FLAG, RATE, choice, setting
 from ...runs.options import CommonOptions
+from ...runs.summary import AT_THE_END, RAISES_AT_END
 from .lines import Defaults
 from .results import FORMATS
 
@@ -36,6 +38,9 @@ class PromptsOptions(CommonOptions):
     )
     #: None: `rate_limit`, and at most 500.
     max_workers: int | None = setting(COUNT, None, "requests under way at a time")
+    #: "end": lines that failed are raised as FilesFailed once all others are answered; False: they
+    #: are told in the summary alone.
+    fail_on_error: Literal["end", False] = setting(RAISES_AT_END, AT_THE_END)
     force: bool = setting(FLAG, False, "also when OUT is done, or made with other settings")
 
     @property

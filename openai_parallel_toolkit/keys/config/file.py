@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...core.logs import logger_of
 from .fields import Field, Origin
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
+
+
+#: What tells one state of a file from another.
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: str) -> Stamp | None:
+    """Return how a file looks now; None: it is not there, or cannot be looked at."""
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 class _Mistake(ValueError):

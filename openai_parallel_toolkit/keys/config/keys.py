@@ -67,7 +67,7 @@ def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ..
     """
     before = list(taken)
     names = {key.name: "a key that is there already" for key in before}
-    places = {_identity(key): key.name for key in before}
+    places = {identity_of(key): key.name for key in before}
     keys: list[APIKey] = []
     unfilled: list[Field] = []
     mistakes = Mistakes()
@@ -85,13 +85,13 @@ def read_keys(given: Field, *, taken: Iterable[APIKey] = ()) -> tuple[APIKey, ..
         key = mistakes.read(partial(_read_key, entry, f"key-{number}"), None)
         if key is None:
             continue
-        if _identity(key) in places:
-            entry.repaired(f"is the same key as {places[_identity(key)]}, and was left out")
+        if identity_of(key) in places:
+            entry.repaired(f"is the same key as {places[identity_of(key)]}, and was left out")
         elif key.name in names:
             told = f"has the name {key.name!r} of {names[key.name]}; give it its own"
             mistakes.found.append(entry.error(told))
         else:
-            names[key.name] = places[_identity(key)] = entry.place
+            names[key.name] = places[identity_of(key)] = entry.place
             keys.append(key)
     for place in unfilled:
         if keys:
@@ -109,8 +109,8 @@ def _key_field(entry: Field) -> Field | None:
     return entry if isinstance(entry.value, str) else None
 
 
-def _identity(key: APIKey) -> tuple[Secret, str | None, str | None]:
-    # One Azure key opens many deployments: those are not doubles.
+def identity_of(key: APIKey) -> tuple[Secret, str | None, str | None]:
+    """Return what tells keys apart: one Azure key opens many deployments."""
     return key.secret, key.api_base, key.azure_deployment
 
 

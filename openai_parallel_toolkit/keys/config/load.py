@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +11,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
+from ...core.logs import logger_of
 from ...core.records import AZURE_API_VERSION, MAX_REPLY_BYTES
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
 from .fields import Field, Mistakes, Origin
-from .file import Variables, read_json, warn_if_others_can_read
+from .file import Stamp, Variables, read_json, stamp_of, warn_if_others_can_read
 from .keys import APIKey, GivenKey, read_keys
 
-logger = logging.getLogger(__name__)
+logger = logger_of(__name__)
 
 _Value = TypeVar("_Value")
 _FIELDS = ("api_keys", "api_base", "proxy", "max_reply_bytes", "prices")
@@ -52,6 +52,9 @@ class Settings:
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     #: Where it comes from, for messages.
     source: str = _PROGRAM
+    #: The file that lists the keys, and how it looked when it was read; None: no file does.
+    file: str | None = None
+    stamp: Stamp | None = None
 
 
 def load_settings(
@@ -112,6 +115,7 @@ def _from_file(
     shown: str, api_keys: Sequence[GivenKey] | None, env: Mapping[str, str], folder: str
 ) -> Settings:
     path = os.path.join(folder, shown)
+    stamp = stamp_of(path)
     variables = Variables(env, [os.path.dirname(path), folder])
     origin = Origin(name=shown, env=variables)
     whole, mistakes = read_json(path, origin), Mistakes()
@@ -144,6 +148,8 @@ def _from_file(
     mistakes.tell()
     if api_keys is not None:
         settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
+    else:
+        settings = replace(settings, file=os.path.abspath(path), stamp=stamp)
     _check_azure(settings, origin)
     _tell_repairs(origin)
     secrets = _secrets_of(fields)
