@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 #: Lines without a part of the reply: comments, fields beside `data`, words to keep a line open.
 _NO_DATA = re.compile(r":|(?:event|id|retry)(?::|$)|data: *(?:[A-Za-z][\w .-]{0,80})?$")
 _DATA = re.compile(r"data: ?")
@@ -53,7 +52,11 @@ def read_event_stream(body: bytes) -> dict[str, Any] | None:
 
 def _values(text: str) -> Iterator[Any]:
     """Yield the JSON values of a stream, and `_DONE`; None where one cannot be read."""
-    lines = (line for line in _LINE_END.split(text) if not _NO_DATA.match(line))
+    lines = (
+        line
+        for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if not _NO_DATA.match(line)
+    )
     data = "\n".join(_DATA.sub("", line, count=1) for line in lines)
     position = _next(data, 0)
     left, others = (_FREE_LINES + len(data) // _LEAST_LINE) // 2, _MOST_OTHERS
