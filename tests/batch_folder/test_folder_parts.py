@@ -110,6 +110,7 @@ def test_every_line_ends_in_one_place_and_only_open_ones_are_asked_again(tmp_pat
         judge,
         output_path=str(paths["output"]),
         error_path=str(paths["error"]),
+        clean=str,
         prices=PriceBook({}),
         model="m",
     )
