@@ -57,11 +57,20 @@ class _Door:
         asked = read_client_request(
             request.method,
             url.path,
-            url.params.multi_items(),
-            {name.lower(): value for name, value in request.headers.items()},
+            url.params.multi_items() if url.query else (),
+            _lower_names(request.headers),
             request.content,
         )
         return CallContext.find(*self._where), asked
+
+
+def _lower_names(headers: httpx.Headers) -> dict[str, str]:
+    """Return headers by their names; their own `items` tells the encoding anew for each."""
+    encoding, found = headers.encoding, dict[str, str]()
+    for raw_name, raw_value in headers.raw:
+        name, value = raw_name.decode(encoding).lower(), raw_value.decode(encoding)
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 class DurableTransport(_Door, httpx.BaseTransport):
