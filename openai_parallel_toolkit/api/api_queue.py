@@ -325,9 +325,10 @@ class ApiQueue:
         self.tries[position] += not (is_announced or outcome.kind is OutcomeKind.UNSENT)
         if outcome.kind.is_answer:  # handed on as it is
             return outcome
-        text = ended.body.decode(errors="replace") if isinstance(ended, RawReply) else ended.reason
-        self.errors[position] = text = self._clean(text)
-        if isinstance(ended, RawReply) and self.ignore_error and self.ignore_error(text):
+        reply = ended.as_refusal(self._clean) if isinstance(ended, RawReply) else None
+        text = outcome.message if reply is None else reply.body.decode()
+        self.errors[position] = text
+        if reply is not None and self.ignore_error and self.ignore_error(text):
             raise _IgnoredError
         if outcome.is_limit:
             self._cool(outcome)

@@ -144,7 +144,7 @@ def judge_line(
         if is_success:  # an error beside an answer, which may be billed
             kind = kind if kind in OF_THE_KEY else OutcomeKind.UNKNOWN
             return replace(told, kind=kind or told.kind, status=result.status), None
-        error = {"code": result.code, "message": result.message}
+        error = {"code": told.code, "message": told.message}
         body = body if b'"error"' in body else json.dumps({"error": error}).encode()
     if is_success and not parse_object(body):
         told = replace(told, code="no_answer", message="the line has a status and no answer")
@@ -172,5 +172,6 @@ def line_cost_usd(
     usage = in_batch(usage)
     cost_usd = prices.cost_usd(model, usage, deployment)
     if cost_usd is None and usage is not None:
-        cost_usd = prices.cost_usd(str((parse_object(body) or {}).get("model")), usage)
+        named = str((parse_object(body) or {}).get("model"))[:_LONGEST_CODE]
+        cost_usd = prices.cost_usd(named, usage)
     return cost_usd

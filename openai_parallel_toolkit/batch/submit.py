@@ -24,6 +24,7 @@ from ..transport import SendFault
 from .judgement import PASSING, BatchEnd, blame_of
 from .options import Waiting
 from .service import (
+    BAD_ID,
     MARK,
     BatchService,
     RemoteBatch,
@@ -176,9 +177,9 @@ class Submitter:
         try:
             return await self._make(batch, service, is_doubtful)
         except ServiceRefusal as refusal:
-            is_blame = blame_of(refusal.outcome) is not None
+            is_last = refusal.outcome.kind not in PASSING or refusal.outcome.code == BAD_ID
             if not _lost_file(refusal, self.store.reload(batch)) and (
-                is_blame or refusal.outcome.kind not in PASSING
+                is_last or blame_of(refusal.outcome) is not None
             ):
                 raise NotMade(refusal.outcome) from refusal
             raise

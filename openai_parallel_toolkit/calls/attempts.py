@@ -167,15 +167,16 @@ def ask(
         outcome = with_told_limit(outcome, ended)
         history.reply = None
         if reply is None and isinstance(ended, RawReply):
-            history.reply = ended.cleaned(clean)
+            history.reply = ended.as_refusal(clean)
         if reply is not None:
             assert isinstance(ended, RawReply)
+            ended = ended.as_kept(clean)
             reply = replace(
                 reply,
                 model=reply.model or request.model,
                 cost_usd=outcome.cost_usd,
                 body=ended.body,
-                headers=ended.kept_headers,
+                headers=ended.headers,
             )
         outcome = yield End(lease, attempt_id, outcome, ended)
         if reply is not None:

@@ -39,13 +39,13 @@ def refused(error: RequestFailed) -> RawReply | None:
     if reply is None:
         said = {"message": error.message, "type": "", "param": None, "code": error.code or None}
         return RawReply(status=status, headers=_final({}), body=canonical_json({"error": said}))
-    return RawReply(status=status, headers=_final(reply.kept_headers), body=reply.body)
+    return RawReply(status=status, headers=_final(reply.headers), body=reply.body)
 
 
 def passed_on(reply: RawReply, clean: Clean) -> RawReply:
     """Return a reply that is not kept; `clean` takes secrets out of the provider's words."""
-    shown = reply.cleaned(clean) if reply.status >= 400 else reply
-    return RawReply(status=shown.status, headers=_final(shown.kept_headers), body=shown.body)
+    shown = reply.as_refusal(clean) if reply.status >= 400 else reply.as_kept(clean)
+    return RawReply(status=shown.status, headers=_final(shown.headers), body=shown.body)
 
 
 def _final(headers: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from .models import make_request
 from .responses import parse_object
 
 #: What stands before an API path: versions, and Azure's and Google's forms.
-_BASE = re.compile(r"(?:/[^/]+)*?(?:/(?:v\d+(?:alpha|beta)?\d*|openai|deployments/[^/]+))+(?=/)")
+_BASE = re.compile(r"\A(?:/[^/]+)*?(?:/(?:v\d+(?:alpha|beta)?\d*|openai|deployments/[^/]+))+(?=/)")
 #: What the lease decides, and what holds for one connection or one key alone.
 _NOT_CARRIED = frozenset(
     {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.clock import Clock
+from ..core.errors import JournalError, StorageError
 from ..core.loop_calls import LoopCalls
 from ..core.records import Lease, Need, Outcome, OutcomeKind, RawReply, Reply
 from ..keys.circuit import Outage
@@ -87,13 +88,15 @@ class CallDriver:
                     model=call.request.model,
                     max_cost_usd=lease.need.max_cost_usd,
                     done=done,
+                    reply_bytes=call.request.most_reply_bytes,
                 )
                 await durable
             context.stop.check()
-        except BaseException:
+        except BaseException as exc:
             outcome = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
             self.settle(attempts.End(lease, attempt_id, outcome), call)
-            if context.journal is not None and attempt_id:
+            is_refused = isinstance(exc, StorageError | JournalError)  # then nothing is claimed
+            if context.journal is not None and attempt_id and not is_refused:
                 context.journal.ended(attempt_id, outcome)
             raise
         return attempt_id
@@ -124,7 +127,7 @@ class CallDriver:
                 end.ended.body,
                 outcome.cost_usd,
                 done,
-                headers=end.ended.kept_headers,
+                headers=end.ended.headers,
             )
         elif journal is not None:
             journal.ended(end.attempt_id, outcome)

@@ -15,8 +15,15 @@ from typing import Any
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 #: Lines without a part of the reply: comments, fields beside `data`, words to keep a line open.
-_NO_DATA = re.compile(r":|(?:event|id|retry)(?::|$)|data: *(?:[A-Za-z][\w .-]*)?$")
+_NO_DATA = re.compile(r":|(?:event|id|retry)(?::|$)|data: *(?:[A-Za-z][\w .-]{0,80})?$")
 _DATA = re.compile(r"data: ?")
+#: How a stream begins: with a field, a comment or an object.
+_BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?[\s,]*(?:data|event|id|retry|:|\{)")
+_MOST_BEFORE = 65_536
+#: A longer stream has lines of at least so many characters on average, and values of twice as many.
+_FREE_LINES, _LEAST_LINE = 60_000, 64
+#: Values that are no objects.
+_MOST_OTHERS = 1_000
 _BETWEEN = re.compile(r"[\s,]*")
 _DECODER = json.JSONDecoder(strict=False)
 _DONE = "[DONE]"
@@ -31,6 +38,9 @@ _ENDS = frozenset({"response.completed", "response.failed", "response.incomplete
 
 def read_event_stream(body: bytes) -> dict[str, Any] | None:
     """Return the whole reply that a stream came to; None: it is no stream, or was cut."""
+    most_lines = _FREE_LINES + len(body) // _LEAST_LINE
+    if not _BEGINNING.match(body[:_MOST_BEFORE]) or body.count(b"\n") > most_lines:
+        return None
     try:
         values = list(_values(body.decode("utf-8-sig", "replace")))
         events = [value for value in values if isinstance(value, dict)]
@@ -46,7 +56,12 @@ def _values(text: str) -> Iterator[Any]:
     lines = (line for line in _LINE_END.split(text) if not _NO_DATA.match(line))
     data = "\n".join(_DATA.sub("", line, count=1) for line in lines)
     position = _next(data, 0)
+    left, others = (_FREE_LINES + len(data) // _LEAST_LINE) // 2, _MOST_OTHERS
     while position < len(data):
+        left -= 1
+        if left < 0 or others < 0:
+            yield None
+            return
         if data.startswith(_DONE, position):
             value, position = _DONE, position + len(_DONE)
         else:
@@ -56,6 +71,7 @@ def _values(text: str) -> Iterator[Any]:
                 yield None
                 return
         yield value
+        others -= not isinstance(value, dict)
         position = _next(data, position)
 
 

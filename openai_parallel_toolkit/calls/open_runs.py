@@ -101,10 +101,17 @@ class UnkeptCalls:
         model: str,
         max_cost_usd: Decimal | None,
         done: Done | None = None,
+        reply_bytes: int | None = None,
     ) -> int:
+        del reply_bytes  # the answer takes no room
         try:
             return self._journal.claim(
-                call, key_name=key_name, model=model, max_cost_usd=max_cost_usd, done=done
+                call,
+                key_name=key_name,
+                model=model,
+                max_cost_usd=max_cost_usd,
+                done=done,
+                reply_bytes=0,
             )
         except UsageError:  # closed
             if done is not None:

@@ -15,6 +15,7 @@ from ..core.errors import UsageError
 from ..core.records import Reply, Usage
 from .models import OpenAIModel, PayloadModel, wants_client
 from .pending_call import AnswerPolicy, CallContext, Keys, ModelCall
+from .refusals import Clean
 from .responses import read_answer
 from .run_context import Deliver
 from .structured import embedding, whole_text
@@ -48,13 +49,13 @@ class GenerateCall:
 
             openai_module.install()
             try:
-                return _as_reply(self._generate())
+                return _as_reply(self._generate(), self.context.clean)
             except StopIteration as exc:  # no future can carry it
                 raise RuntimeError("generate raised StopIteration") from exc
             except Exception as exc:
                 partial = openai_module.answer_in(exc)
                 if partial is not None:
-                    return _as_reply(partial)
+                    return _as_reply(partial, self.context.clean)
                 error = openai_module.explain(exc)
                 if error is None:
                     raise
@@ -119,12 +120,12 @@ def pending_call(
     return call_of(CallContext.find(keys, config_path, max_retries, journal), model)
 
 
-def _as_reply(value: Any) -> Reply:
+def _as_reply(value: Any, clean: Clean) -> Reply:
     """Return what `generate` returned as a reply: an answer of the openai package is read."""
     dump = getattr(value, "model_dump", None)
     raw = dump(warnings=False) if callable(dump) else {}
     path = _PATHS.get(str(raw.get("object"))) if isinstance(raw, Mapping) else None
-    found = read_answer(path, raw, clean=str) if path is not None else None
+    found = read_answer(path, raw, clean=clean) if path is not None else None
     if found is not None:
         return found
     text = value if isinstance(value, str) else ""

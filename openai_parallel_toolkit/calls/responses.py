@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..core.records import Reply, Usage
@@ -116,6 +117,9 @@ def read_answer(
     model, error, ending = raw.get("model"), error_in(raw), found.ending
     if ending not in GOOD_ENDINGS:
         ending = safe_words(ending, clean, _MOST_NAME)
+    usage = usage or read_usage(raw) or Usage()
+    if usage.service_tier:
+        usage = replace(usage, service_tier=safe_words(usage.service_tier, clean, _MOST_NAME))
     return Reply(
         text=found.text,
         finish_reason=ending,
@@ -123,7 +127,7 @@ def read_answer(
         trouble=""
         if error is None
         else safe_words(provider_words(error).message, clean, _MOST_WORDS),
-        usage=usage or read_usage(raw) or Usage(),
+        usage=usage,
         model=safe_words(model, clean, _MOST_NAME) if isinstance(model, str) else "",
         raw=raw,
     )

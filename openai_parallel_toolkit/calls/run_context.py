@@ -78,6 +78,7 @@ class AttemptJournal(Protocol):
         model: str,
         max_cost_usd: Decimal | None,
         done: Done | None = None,
+        reply_bytes: int | None = None,
     ) -> int:
         """An attempt is about to be sent."""
 

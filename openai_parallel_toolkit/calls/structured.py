@@ -25,6 +25,9 @@ _FENCE = re.compile(r"(?:```|~~~)[ \t]*\w*\s*")
 _DECODER = json.JSONDecoder()
 #: Mistakes of an answer that its error tells.
 _MOST_TOLD = 3
+_MOST_OF_REASON = 500
+#: In a longer text no JSON is looked for.
+_MOST_JSON_CHARS = 4_000_000
 
 
 def whole_text(reply: Reply, *, allow_incomplete: bool) -> str:
@@ -120,7 +123,7 @@ def json_part(text: str) -> str:
 
     What is JSON already is returned as it is, and so is what has fences around several.
     """
-    if _is_json(text):
+    if _is_json(text) or len(text) > _MOST_JSON_CHARS:
         return text
     said = _THOUGHTS.sub("", text, count=1).strip()
     found = list(_fenced(said))
@@ -216,4 +219,5 @@ def _reason(error: Exception) -> str:
     if mistakes is None:  # of the json module
         return f"not JSON ({error})" if isinstance(error, ValueError) else "nested too deeply"
     told = mistakes(include_input=False, include_url=False, include_context=False)[:_MOST_TOLD]
-    return "; ".join(f"{'.'.join(map(str, m['loc'])) or 'all'}: {m['msg']}" for m in told)
+    words = "; ".join(f"{'.'.join(map(str, m['loc'])) or 'all'}: {m['msg']}" for m in told)
+    return words[:_MOST_OF_REASON]

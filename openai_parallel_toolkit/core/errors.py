@@ -34,6 +34,7 @@ from decimal import Decimal
 from typing import Any
 
 from .records import OutcomeKind, RawReply
+from .text import visible
 
 
 @dataclass(eq=False, repr=False)
@@ -50,7 +51,7 @@ class ToolkitError(RuntimeError):
 
     def __post_init__(self) -> None:
         self.message = self.message or (type(self).__doc__ or "").partition("\n")[0].strip()
-        self.args = (self.message,)
+        self.args = (visible(self.message, keep="\n\t"),)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

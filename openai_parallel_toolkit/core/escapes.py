@@ -16,6 +16,7 @@ _ESCAPES = {
     "%": r"(?:%[0-9A-Fa-f]{2})+",
     "\\": r"(?:\\u[0-9A-Fa-f]{4})+|\\x[0-9A-Fa-f]{2}|\\[^ux]",
     "&": r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?",
+    "\n": r"[\r\n]+",  # folded, as e-mail folds Base64
 }
 _SINGLE = {mark: re.compile(pattern) for mark, pattern in _ESCAPES.items()}
 _ANY = re.compile("|".join(_ESCAPES.values()))
@@ -88,6 +89,8 @@ def _meaning(escape: str) -> str:
         return unquote(escape, errors="surrogateescape")
     if escape[0] == "&":
         return html.unescape(escape)
+    if escape[0] in "\r\n":
+        return ""
     if escape[1] == "u":
         return str(json.loads(f'"{escape}"'))
     if escape[1] == "x":

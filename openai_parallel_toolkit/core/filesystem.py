@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from .errors import StorageError, ToolkitError, UnsafePath
 from .open_file_limit import is_out_of_room
 
+#: The disk is full, a quota is, or a file is as large as it may be.
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of the disk itself: the next file would fare no better.
-DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+DISK_ERRNOS = FULL_ERRNOS | {errno.EIO, errno.EROFS}
 #: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
 NETWORK_KINDS = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",
@@ -176,12 +178,19 @@ def storage_error(exc: OSError, path: str) -> StorageError:
     )
 
 
+def named_in(exc: OSError, otherwise: str) -> str:
+    """Return the path that an error names, the later one of two; else `otherwise`."""
+    name = exc.filename2 or exc.filename
+    return os.fsdecode(name) if isinstance(name, str | bytes) else otherwise
+
+
 @contextmanager
 def storage_errors(path: str) -> Iterator[None]:
+    """Raise an OSError as StorageError; `path` is told where the error names none."""
     try:
         yield
     except OSError as exc:
-        raise storage_error(exc, path) from exc
+        raise storage_error(exc, named_in(exc, path)) from exc
 
 
 def is_disk_trouble(error: BaseException) -> bool:
@@ -194,7 +203,7 @@ def is_disk_trouble(error: BaseException) -> bool:
 def as_toolkit_error(error: BaseException, path: str) -> ToolkitError:
     """Return an OSError as StorageError, and a ToolkitError as it is; anything else is raised."""
     if isinstance(error, OSError):
-        return storage_error(error, path)
+        return storage_error(error, named_in(error, path))
     if isinstance(error, ToolkitError):
         return error
     raise error

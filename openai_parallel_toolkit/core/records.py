@@ -9,13 +9,17 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from .redaction import Secret
+from .redaction import Secret, safe_head, safe_words
 
 #: For keys on Azure that name no version; a plain version, not a preview. Source:
 #: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle (read 2026-11).
 AZURE_API_VERSION = "2024-10-21"
+#: What surrounds the text of a reply, and bytes of a token at most, as a rule.
+_REPLY_BASE_BYTES, _BYTES_A_TOKEN = 4_096, 8
 #: Headers that are kept with an answer.
 _KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai-version")
+#: Characters that are kept of each, and of the body of a refusal.
+_MOST_OF_HEADER, _MOST_OF_REFUSAL = 200, 65_536
 
 
 class OutcomeKind(str, Enum):
@@ -112,6 +116,13 @@ class Request:
     #: Whether it asks for replies that are spoken.
     wants_audio: bool = False
 
+    @property
+    def most_reply_bytes(self) -> int | None:
+        """About the most bytes that come back, where the body limits the replies' tokens."""
+        if not self.reply_limit_tokens or self.wants_audio:
+            return None
+        return _REPLY_BASE_BYTES + _BYTES_A_TOKEN * self.reply_limit_tokens * self.choices
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallId:
@@ -161,16 +172,23 @@ class RawReply:
     headers: Mapping[str, str]
     body: bytes
 
-    @property
-    def kept_headers(self) -> dict[str, str]:
-        """Those that are kept with an answer."""
-        return {name: self.headers[name] for name in _KEPT_HEADERS if name in self.headers}
+    def as_kept(self, clean: Callable[[str], str]) -> RawReply:
+        """Return an answer with those of its headers that are kept, which `clean` makes safe."""
+        headers = {
+            name: safe_words(self.headers[name], clean, _MOST_OF_HEADER)
+            for name in _KEPT_HEADERS
+            if name in self.headers
+        }
+        return RawReply(status=self.status, headers=headers, body=self.body)
 
-    def cleaned(self, clean: Callable[[str], str]) -> RawReply:
+    def as_refusal(self, clean: Callable[[str], str]) -> RawReply:
         """Return what may be shown of a refusal."""
-        text = clean(self.body.decode("utf-8", "replace"))
-        headers = {name: clean(value) for name, value in self.kept_headers.items()}
-        return RawReply(status=self.status, headers=headers, body=text.encode("utf-8", "replace"))
+        kept = self.as_kept(clean)
+        body = self.body[: 4 * _MOST_OF_REFUSAL].decode("utf-8", "replace")
+        text = safe_head(body, clean, _MOST_OF_REFUSAL)
+        return RawReply(
+            status=kept.status, headers=kept.headers, body=text.encode("utf-8", "replace")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,23 +58,31 @@ class Secret:
         """Return the value, for the header that carries it and nothing else."""
         return self.__value
 
+    @property
+    def least_chars(self) -> int:
+        """How long a text is at least that shows it."""
+        return min((len(one.text) for one in self._spelled()), default=0)
+
     def places_in(self, text: str) -> list[tuple[int, int]]:
         """Return begin and end of each place where a text shows it, plainly or in Base64.
 
         Args:
             text: in lower case, as `_LOWER` makes it.
         """
-        self.__spellings = self.__spellings or tuple(
-            one._replace(text=one.text.translate(_LOWER)) for one in _spellings(self.__value)
-        )
         places = []
-        for spelling, before, after in [one for one in self.__spellings if one.text in text]:
+        for spelling, before, after in [one for one in self._spelled() if one.text in text]:
             at = text.find(spelling)
             while at >= 0:
                 end = at + len(spelling)
                 places.append((max(0, at - before), min(len(text), end + after)))
                 at = text.find(spelling, end)
         return places
+
+    def _spelled(self) -> tuple[_Spelling, ...]:
+        self.__spellings = self.__spellings or tuple(
+            one._replace(text=one.text.translate(_LOWER)) for one in _spellings(self.__value)
+        )
+        return self.__spellings
 
     def fingerprint(self, salt: bytes) -> str:
         """Return 8 hex digits that recognise the value under `salt` and tell nothing of it."""
@@ -105,17 +113,13 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._secrets = tuple(secrets)
+        self._least_chars = min((one.least_chars for one in self._secrets), default=0)
 
     def clean(self, text: str) -> str:
         """Return a text without secrets: also as URLs, JSON, HTML and Base64 spell them."""
-        places = [
-            (*reading.origin(*place), secret.name)
-            for reading in readings(text)
-            for lower in (reading.text.translate(_LOWER),)
-            for secret in self._secrets
-            for place in secret.places_in(lower)
-        ]
-        places.sort(key=lambda place: (place[0], -place[1]))
+        if not text:
+            return text
+        places = self._places(text) if len(text) >= self._least_chars else []
         parts: list[str] = []
         clean_to = 0
         for begin, end, name in places:
@@ -126,6 +130,17 @@ class Redactor:
         for pattern, mask in _PATTERNS:
             text = pattern.sub(mask, text)
         return text
+
+    def _places(self, text: str) -> list[tuple[int, int, str]]:
+        """Return begin, end and name of each secret that a text shows, in their order."""
+        places = [
+            (*reading.origin(*place), secret.name)
+            for reading in readings(text)
+            for lower in (reading.text.translate(_LOWER),)
+            for secret in self._secrets
+            for place in secret.places_in(lower)
+        ]
+        return sorted(places, key=lambda place: (place[0], -place[1]))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Make a log record safe in place: cleaned, bounded, in one line; always lets it pass."""
@@ -150,11 +165,16 @@ def safe_words(text: str, clean: Callable[[str], str], most: int, *, keep: str =
         most: characters.
         keep: characters that may steer it nevertheless.
     """
+    return visible(safe_head(text, clean, most), keep=keep)[:most]
+
+
+def safe_head(text: str, clean: Callable[[str], str], most: int) -> str:
+    """Return the beginning of a text, at most so many characters, without secrets."""
     head = text[: most + _LONGEST_SPELLING]
     shown = clean(head)
     if len(head) < len(text):  # its end may be a part of a secret
         shown = shown[:-_LONGEST_SPELLING]
-    return visible(shown[:most], keep=keep)[:most]
+    return shown[:most]
 
 
 def _below(lines: str) -> str:
@@ -181,14 +201,15 @@ def _spellings(value: str) -> Iterator[_Spelling]:
             yield shown._replace(text=shown.text.translate(_URL_SAFE))
 
 
-_CARELESS_LOGGERS = ("openai", "httpx", "httpx2", "httpcore", "httpcore2")
+_PACKAGE = __package__.partition(".")[0]
+_GUARDED_LOGGERS = (_PACKAGE, "openai", "httpx", "httpx2", "httpcore", "httpcore2")
 
 
 @contextlib.contextmanager
 def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
     """Clean what this package and the HTTP libraries log, and append it to `log_file` if given."""
-    package = logging.getLogger(__package__.partition(".")[0])
-    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _CARELESS_LOGGERS]
+    package = logging.getLogger(_PACKAGE)
+    names = [n for n in logging.root.manager.loggerDict if n.split(".")[0] in _GUARDED_LOGGERS]
     guarded = [logging.getLogger(name) for name in names]
     for logger in guarded:
         logger.addFilter(redactor)
@@ -197,7 +218,7 @@ def guarded_logs(redactor: Redactor, log_file: str | None) -> Iterator[None]:
     if log_file is not None:
         handler = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        handler.addFilter(redactor)
+        handler.addFilter(redactor)  # some loggers are made later
         package.setLevel(min(package.getEffectiveLevel(), logging.INFO))
         package.addHandler(handler)
     try:

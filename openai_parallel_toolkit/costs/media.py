@@ -44,7 +44,7 @@ _CONTENT = ("url", "image_url", "audio_url", "video_url", "data", "file_data", "
 #: Fields whose text is base64 without an address's beginning.
 _PLAIN = ("data", "file_data", "result")
 _DATA_URL = re.compile(r"data:([^;,]*)[^,]*,", re.IGNORECASE)
-_PAGES = re.compile(rb"/Count\s+(\d{1,5})\b|/Linearized\b[^>]*?/N\s+(\d{1,5})\b")
+_PAGES = re.compile(rb"/Count\s+(\d{1,5})\b|/Linearized\b[^>]{0,300}?/N\s+(\d{1,5})\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

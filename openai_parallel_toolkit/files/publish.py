@@ -7,7 +7,6 @@ moved; the folders go to the disk; *done* is committed. A crash in between is fi
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,7 +22,6 @@ from ..core.filesystem import (
     check_relative,
     digest,
     is_disk_trouble,
-    storage_error,
 )
 from ..core.open_file_limit import is_out_of_room
 from ..core.records import OutputFile
@@ -227,12 +225,7 @@ class _Batch:
                 self.fail(file, exc)
 
     def fail(self, file: Finished, error: BaseException) -> None:
-        self.errors.setdefault(file.file_id, as_toolkit_error(error, _path_of(error, file.path)))
-
-
-def _path_of(error: BaseException, path: str) -> str:
-    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
-    return os.fsdecode(name) if isinstance(name, (str, bytes)) else path
+        self.errors.setdefault(file.file_id, as_toolkit_error(error, file.path))
 
 
 def roll_forward(journal: OutputJournal, staging: Staging, tree: OutputTree) -> None:
@@ -264,7 +257,7 @@ def _is_finished(outputs: Sequence[OutputFile], staging: Staging, tree: OutputTr
         return False
     except OSError as exc:
         if is_disk_trouble(exc):
-            raise storage_error(exc, exc.filename or tree.root) from exc
+            raise as_toolkit_error(exc, tree.root) from exc
         return False
     return True
 

@@ -58,10 +58,11 @@ class RunLock:
             raise storage_error(exc, self._path) from exc
 
     def release(self) -> None:
-        """Give the lock back."""
-        with suppress(FileNotFoundError):
+        """Give the lock back; what is left to say who held it does no harm."""
+        with suppress(OSError):
             os.unlink(self._holder)
-        self._lock.release()
+        with suppress(OSError):
+            self._lock.release()
 
     def holder(self) -> RunLocked | None:
         """Return who holds the lock now; None: nobody does.

@@ -1,23 +1,22 @@
-"""The state folder on the disk: private files, a reserve for the last answers, what went wrong."""
+"""The state folder on the disk: private files, and what went wrong."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
-from ..core.filesystem import closing_fd, sync
+from ..core.filesystem import FULL_ERRNOS, closing_fd, sync
 
-logger = logging.getLogger(__name__)
-
-#: Bytes set aside so that answers in flight can still be kept when the disk is full.
-RESERVE_BYTES = 4 * 1024 * 1024
 _PRIVATE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MEND = "mend the disk or the permissions"
+_ADVICE = {
+    **dict.fromkeys(FULL_ERRNOS, "free some space"),
+    errno.EFBIG: "allow larger files (`ulimit -f`, or another file system)",
+}
 #: What calls into SQLite raise when the file is at fault; the second where a text is damaged.
 FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
@@ -39,45 +38,6 @@ def make_private(folder: str, name: str) -> str:
     except OSError as error:
         raise refused(error.errno or errno.EIO, path) from error
     return path
-
-
-class DiskReserve:
-    """A file of real blocks that is given up when the disk is full."""
-
-    def __init__(self, folder: str, size_bytes: int = RESERVE_BYTES) -> None:
-        self._path = os.path.join(folder, "reserve")
-        self._size_bytes = size_bytes
-
-    def fill(self) -> None:
-        """Set the blocks aside, unless they are; without room the run starts without a reserve."""
-        try:
-            with closing_fd(os.open(self._path, _PRIVATE, 0o600)) as fd:
-                if os.fstat(fd).st_blocks * 512 < self._size_bytes:
-                    _allocate(fd, self._size_bytes)
-        except OSError as error:
-            logger.warning(
-                "no room to set aside %d bytes beside the journal: %s",
-                self._size_bytes,
-                os.strerror(error.errno or errno.EIO),
-                extra={"action": "no_reserve"},
-            )
-            self.free()
-
-    def free(self) -> bool:
-        """Give the blocks back; tells whether there were any."""
-        try:
-            os.unlink(self._path)
-        except OSError:
-            return False
-        return True
-
-
-def _allocate(fd: int, size_bytes: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(fd, 0, size_bytes)
-        return
-    while size_bytes > 0:
-        size_bytes -= os.write(fd, bytes(size_bytes))
 
 
 def is_of_the_disk(error: BaseException) -> bool:
@@ -103,7 +63,7 @@ def explain(error: Exception, path: str) -> ToolkitError:
     if code == _NO_SUCH_TABLE or not is_operational:
         return damaged(path)
     # SQLite keeps the errno to itself, and Python 3.10 the code too: the disk is asked.
-    cause = _CAUSES.get(code) or _probe(os.path.dirname(path)) or errno.EIO
+    cause = _CAUSES.get(code) or _probe(path) or errno.EIO
     return refused(cause, path)
 
 
@@ -118,7 +78,7 @@ def damaged(path: str) -> JournalError:
 
 def refused(number: int, path: str) -> StorageError:
     """Return the error for a write that the disk refused, with what to do."""
-    advice = "free some space" if number in _FULL else "mend the disk or the permissions"
+    advice = _ADVICE.get(number, _MEND)
     return StorageError(
         f"The journal {path} cannot be written: {os.strerror(number)}. Nothing more is sent; "
         f"{advice}, then run again: what was kept is not paid for twice.",
@@ -127,20 +87,28 @@ def refused(number: int, path: str) -> StorageError:
     )
 
 
-def is_full(error: ToolkitError) -> bool:
-    """Tell whether freeing space would help."""
-    return isinstance(error, StorageError) and error.errno in _FULL
+def no_room(number: int, path: str) -> StorageError:
+    """Return the error for an answer that could not be kept, so that it is not asked for."""
+    return StorageError(
+        f"There is no room beside the journal {path} for an answer: {os.strerror(number)}. "
+        f"Nothing is sent; {_ADVICE.get(number, _MEND)}, then run again.",
+        errno=number,
+        path=path,
+    )
 
 
-def _probe(folder: str) -> int | None:
-    path = os.path.join(folder, "probe")
+def _probe(path: str) -> int | None:
+    """Return why the files of a journal cannot grow; None: they can."""
+    sizes = [os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name)]
+    probe = os.path.join(os.path.dirname(path), "probe")
     try:
-        with closing_fd(os.open(path, _PRIVATE, 0o600)) as fd:
+        with closing_fd(os.open(probe, _PRIVATE, 0o600)) as fd:
             os.write(fd, bytes(65536))
+            os.pwrite(fd, b"\0", max(sizes, default=0) + 65536)  # a file may be large enough
             os.fsync(fd)
     except OSError as error:
         return error.errno
     finally:
         with suppress(OSError):  # the answer is what counts
-            os.unlink(path)
+            os.unlink(probe)
     return None

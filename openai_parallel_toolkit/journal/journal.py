@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -19,9 +20,10 @@ from ..core.filesystem import path_bytes
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
-from .disk import DiskReserve, damaged, faults_told, make_private
+from .disk import damaged, faults_told, make_private, refused
 from .operations import Claimed, Ended, FileDone, Intent, NewFile, statements
 from .queries import JournalQueries, totals
+from .reserve import DiskReserve
 from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
@@ -81,14 +83,15 @@ class Journal(JournalQueries):
         The caller holds the run lock: one process writes.
         """
         path = make_private(state_folder, FILE_NAME)
-        reserve = DiskReserve(state_folder)
-        with ExitStack() as stack:
-            with faults_told(path):
+        with ExitStack() as stack, faults_told(path):
+            try:
+                reserve = stack.enter_context(closing(DiskReserve(state_folder)))
                 writing = stack.enter_context(closing(connect(path)))
                 prepare(writing, path, created_wall_s=clock.wall_s())
                 reading = stack.enter_context(closing(connect(path)))
-            reserve.fill()
-            journal = cls(writing, reading, path, reserve, clock)
+                journal = cls(writing, reading, path, reserve, clock)
+            except OSError as error:
+                raise refused(error.errno or errno.EIO, path) from error
             stack.pop_all()
         return journal
 
@@ -262,15 +265,20 @@ class Journal(JournalQueries):
         model: str,
         max_cost_usd: Decimal | None,
         done: Done | None = None,
+        reply_bytes: int | None = None,
     ) -> int:
         """An attempt is about to be sent; return its id. It may be sent once `done` is told None.
 
-        What it can cost is None when the price is not known.
+        Args:
+            max_cost_usd: what it can cost; None: the price is not known.
+            done: told late where the disk has no room yet for the answer, besides those in flight.
+            reply_bytes: the most that the answer has; None: not known; 0: it is not kept.
         """
         attempt_id, wall_s = next(self._attempt_ids), self._clock.wall_s()
-        self._writer.put(
-            Claimed(attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s), done
+        claim = Claimed(
+            attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s, reply_bytes
         )
+        self._writer.put(claim, done)
         return attempt_id
 
     def answered(
@@ -337,6 +345,10 @@ class Journal(JournalQueries):
     def trouble(self) -> ToolkitError | None:
         """The first fault of the disk: send nothing more; None: there was none."""
         return self._writer.trouble
+
+    def on_trouble(self, tell: Callable[[ToolkitError], object]) -> None:
+        """Have `tell` called with the first fault of the disk, from the journal's thread."""
+        self._writer.on_trouble = tell
 
     def flush(self) -> None:
         """Wait until all that was queued is settled, as `Writer.flush`; not from a `done`."""

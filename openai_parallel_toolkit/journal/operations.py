@@ -44,6 +44,8 @@ class Claimed(NamedTuple):
     model: str
     max_cost_usd: Decimal | None
     started_wall_s: float
+    #: The most that the answer has; None: not known; 0: it is not kept, or can be fetched again.
+    reply_bytes: int | None = 0
 
 
 class Ended(NamedTuple):
@@ -118,6 +120,12 @@ def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
     _insert(db, "INSERT INTO endings VALUES {} ON CONFLICT DO NOTHING", rows)
     rows = [_answer_row(one, *one.answer) for one in endings if one.answer]
     _insert(db, "INSERT INTO answers VALUES {} ON CONFLICT DO NOTHING", rows)
+
+
+def claimed(db: sqlite3.Connection, endings: Sequence[Ended]) -> list[Ended]:
+    """Return the endings of attempts that the journal knows."""
+    query = "SELECT 1 FROM attempts WHERE id = ?"
+    return [one for one in endings if db.execute(query, (one.attempt_id,)).fetchone()]
 
 
 def _ending_row(ending: Ended) -> tuple[Any, ...]:

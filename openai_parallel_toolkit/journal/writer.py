@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from itertools import groupby
-from typing import TypeAlias, cast
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, groupby
+from typing import Any, TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, StorageError, ToolkitError, UsageError
+from ..core.text import counted
 from . import operations
-from .disk import DiskReserve, explain, is_full, is_of_the_disk
+from .disk import explain, is_of_the_disk, no_room
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
+from .reserve import STEP_BYTES, AnswersInFlight, DiskReserve
 from .schema import transaction
 from .tallies import StagedTallies, Tallies
 
@@ -21,22 +23,37 @@ logger = logging.getLogger(__name__)
 
 #: Told from the writer's thread: None when the write is durable, otherwise why it is not.
 Done: TypeAlias = Callable[[BaseException | None], None]
-#: None as operation: only the callback, which then says that all before it is settled.
-_Queued: TypeAlias = tuple[Operation | None, Done | None]
+#: What is written together or not at all; nothing: the callback says that all before is settled.
+_Queued: TypeAlias = tuple[Sequence[Operation], Done | None]
 
 
 class Writer:
     """Takes operations from any thread and commits them in batches, in the order they came.
 
+    Before a claim is committed, there is room in the reserve for every answer that may come; while
+    there is none, claims wait. Once the disk has refused, claims are refused, and answers that
+    cannot be committed are kept in the reserve until they can.
+
     One lock, that of `_arrived`, guards `_queue`, `_is_asleep`, `_is_closed` and the errors. The
-    connection and the tallies belong to the writer's thread.
+    connection, the reserve and the tallies belong to the writer's thread.
     """
 
     def __init__(self, db: sqlite3.Connection, path: str, reserve: DiskReserve) -> None:
+        """Start the thread, with the answers that the reserve holds committed."""
         self._db = db
         self._path = path
         self._reserve = reserve
         self._tallies = Tallies()
+        self._in_flight = AnswersInFlight()
+        self._take_in()
+        reserve.grow(STEP_BYTES, is_lone=False)
+        #: Claims for whose answers there is no room yet.
+        self._waiting: list[_Queued] = []
+        #: Whether the disk has refused, and no claim was let in since.
+        self._is_shut = False
+        self._has_told = False
+        #: Told the first fault of the disk, once.
+        self.on_trouble: Callable[[ToolkitError], object] | None = None
         self._arrived = threading.Condition(threading.Lock())
         self._queue: list[_Queued] = []
         self._is_asleep = False
@@ -51,17 +68,16 @@ class Writer:
         """The first fault of the disk; None: there was none."""
         return self._trouble
 
-    def put(self, operation: Operation | None, done: Done | None = None) -> None:
+    def put(self, operation: Operation, done: Done | None = None) -> None:
         """Queue an operation and return at once."""
-        self.put_together([operation], done)
+        self.put_together((operation,), done)
 
-    def put_together(self, group: Sequence[Operation | None], done: Done | None) -> None:
-        """Queue operations for one commit and return at once; `done` is told of the last."""
+    def put_together(self, group: Sequence[Operation], done: Done | None) -> None:
+        """Queue operations that are written together or not at all, and return at once."""
         with self._arrived:
             if self._is_closed:
-                raise UsageError("The journal is closed; open it again to write.")
-            self._queue += [(operation, None) for operation in group[:-1]]
-            self._queue.append((group[-1], done))
+                raise _closed()
+            self._queue.append((group, done))
             if self._is_asleep:
                 self._is_asleep = False
                 self._arrived.notify()
@@ -73,7 +89,7 @@ class Writer:
             ToolkitError: the first write that the disk refused or that nobody was told of.
         """
         settled = threading.Event()
-        self.put(None, lambda _: settled.set())
+        self.put_together((), lambda _: settled.set())
         settled.wait()
         self._raise_lost()
 
@@ -93,7 +109,16 @@ class Writer:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._write(batch)
+            self._write(self._admitted(batch))
+            while self._waiting and (freed := self._admitted(())):
+                self._write(freed)
+        for waiting in self._waiting:
+            self._tell([waiting], _closed())
+        self._settle_reserve()
+        try:
+            self._reserve.close()
+        except OSError as error:
+            logger.debug("the reserve was not closed: %s", error)
 
     def _next_batch(self) -> list[_Queued]:
         """Return all that is queued, waiting for something; empty: the journal is closed."""
@@ -105,31 +130,131 @@ class Writer:
             batch, self._queue = self._queue, []
             return batch
 
+    def _admitted(self, batch: Sequence[_Queued]) -> list[_Queued]:
+        """Return what may be written now: all but the claims that wait, or that are refused."""
+        queue, self._waiting = [*self._waiting, *batch], []
+        ended = {op.attempt_id for op in _operations(batch) if type(op) is Ended}
+        admitted: list[_Queued] = []
+        for queued in queue:
+            claims = [op for op in queued[0] if type(op) is Claimed]
+            if not claims or claims[0].attempt_id in ended:  # it is not sent any more
+                admitted.append(queued)
+            elif self._is_shut and not self._is_mended():
+                self._tell([queued], self._trouble)
+            elif not self._waiting and self._has_room(claims):
+                admitted.append(queued)
+            elif len(self._in_flight):
+                self._waiting.append(queued)
+            else:
+                self._shut(no_room(self._reserve.cause, self._path))
+                self._tell([queued], self._trouble)
+        return admitted
+
+    def _has_room(self, claims: Sequence[Claimed]) -> bool:
+        """Count claims in; False: there is no room for what they may bring."""
+        in_flight = len(self._in_flight)
+        for claim in claims:
+            self._in_flight.begin(claim)
+        if self._reserve.grow(self._in_flight.room_bytes(), is_lone=not in_flight):
+            return True
+        for claim in claims:
+            self._in_flight.end(claim.attempt_id)
+        if not self._has_told and in_flight:
+            self._has_told = True
+            logger.warning(
+                "the disk has room for the answers of no more than %s at a time; free some space "
+                "under %s, and more are sent",
+                counted(in_flight, "request"),
+                self._path,
+                extra={"action": "small_reserve"},
+            )
+        return False
+
     def _write(self, batch: Sequence[_Queued]) -> None:
         try:
-            self._commit([operation for operation, _ in batch if operation is not None])
+            self._commit(list(_operations(batch)))
         except Exception as error:  # noqa: BLE001 - told to those who wait for the write
             self._refused(batch, error)
         else:
+            self._let_go(batch, Ended)
+            if not self._is_shut:  # they may be larger than was thought
+                self._reserve.grow(self._in_flight.room_bytes(), is_lone=False)
             self._tell(batch, None)
 
     def _refused(self, batch: Sequence[_Queued], error: Exception) -> None:
         if isinstance(error, sqlite3.Error) and is_of_the_disk(error):
             fault = explain(error, self._path)
             fault.__cause__ = error
-            with self._arrived:
-                self._trouble = self._trouble or fault
-            # The reserve is there once, so this comes back here at most once.
-            if is_full(fault) and self._reserve.free():
-                self._write(batch)
-            else:
-                self._tell(batch, fault)
+            self._shut(fault)
+            came = [queued for queued in batch if self._is_of_flight(queued[0])]
+            rest = [queued for queued in batch if not self._is_of_flight(queued[0])]
+            is_kept = self._keep([cast(Ended, operation) for operation in _operations(came)])
+            self._let_go(batch, Ended, Claimed)
+            if not len(self._in_flight):
+                self._settle_reserve()
+            self._tell(came, None if is_kept else fault)
+            self._tell(rest, fault)
         elif len(batch) == 1:
+            self._let_go(batch, Ended, Claimed)
             self._tell(batch, error)
         else:
             # One of them cannot be written; the others shall not suffer for it.
             for queued in batch:
                 self._write([queued])
+
+    def _shut(self, fault: ToolkitError) -> None:
+        """Let no more claims in, and say so at once."""
+        self._is_shut = True
+        with self._arrived:
+            is_first, self._trouble = self._trouble is None, self._trouble or fault
+        if is_first and self.on_trouble is not None:
+            self._call(self.on_trouble, fault)
+
+    def _is_mended(self) -> bool:
+        """Whether the disk takes all that is to be kept again; then claims may go on."""
+        if not len(self._in_flight) and self._settle_reserve():
+            self._is_shut = not self._reserve.grow(STEP_BYTES, is_lone=False)
+        return not self._is_shut
+
+    def _is_of_flight(self, group: Sequence[Operation]) -> bool:
+        return all(type(op) is Ended and op.attempt_id in self._in_flight for op in group)
+
+    def _keep(self, endings: Sequence[Ended]) -> bool:
+        """Write what came into the reserve; tells whether it is there."""
+        try:
+            self._reserve.keep(endings)
+        except OSError as error:
+            logger.warning("the reserve cannot be written to: %s", error)
+            return False
+        return True
+
+    def _let_go(self, batch: Sequence[_Queued], *kinds: type[Ended | Claimed]) -> None:
+        """Count out the attempts that have ended, or were never begun."""
+        for operation in _operations(batch):
+            if isinstance(operation, kinds):
+                answer = operation.answer if isinstance(operation, Ended) else None
+                self._in_flight.end(operation.attempt_id, answer and answer[1])
+
+    def _settle_reserve(self) -> bool:
+        """Bring what the reserve holds into the journal; False: it stays where it is for now."""
+        try:
+            self._take_in()
+        except (OSError, sqlite3.Error) as error:
+            logger.debug("the answers stay in the reserve: %s", error)
+            return False
+        return True
+
+    def _take_in(self) -> None:
+        """Bring what the reserve holds into the journal, in the room that is left of it."""
+        endings = self._reserve.kept()
+        self._reserve.leave_only_answers()
+        if not endings:
+            return
+        with transaction(self._db):
+            staged = self._tallies.stage(self._db, (), operations.claimed(self._db, endings))
+            operations.insert_endings(self._db, endings)
+        self._tallies.apply(staged)
+        self._reserve.empty()
 
     def _commit(self, batch: Sequence[Operation]) -> None:
         if not batch:
@@ -164,15 +289,15 @@ class Writer:
                     cast(Change, change)(self._db)
 
     def _tell(self, batch: Sequence[_Queued], error: BaseException | None) -> None:
-        for operation, done in batch:
+        for group, done in batch:
             is_fault = isinstance(error, StorageError | JournalError)
-            if is_fault or (error is not None and done is None):
+            if group and (is_fault or (error is not None and done is None)):
                 with self._arrived:
                     self._lost = self._lost or error
             if done is not None:
-                self._call(done, None if operation is None else error)
+                self._call(done, error if group else None)
 
-    def _call(self, done: Done, error: BaseException | None) -> None:
+    def _call(self, done: Callable[[Any], object], error: BaseException | None) -> None:
         try:
             done(error)
         except Exception as raised:
@@ -181,3 +306,11 @@ class Writer:
                 logger.exception("a callback of the journal raised", extra={"action": "callback"})
             with self._arrived:
                 self._lost = self._lost or raised
+
+
+def _operations(batch: Iterable[_Queued]) -> Iterable[Operation]:
+    return chain.from_iterable(group for group, _ in batch)
+
+
+def _closed() -> UsageError:
+    return UsageError("The journal is closed; open it again to write.")

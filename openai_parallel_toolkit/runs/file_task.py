@@ -213,8 +213,8 @@ class FileRunner:
         if error is None or file_calls.is_unwound or isinstance(error, HookUnwound):
             return
         if is_disk_trouble(error):  # the next file would fare no better
-            place = getattr(error, "filename", None) or self._session.layout.output_root
-            self._session.stop.close(as_toolkit_error(error, str(place)))
+            root = self._session.layout.output_root
+            self._session.stop.close(as_toolkit_error(error, root))
             return
         behind = error_behind(error)
         is_own = not (isinstance(behind, RequestFailed) and behind.outcome is OutcomeKind.UNSENT)
@@ -253,7 +253,10 @@ class FileRunner:
         most = self._max_file_attempts if is_own else None
         self._journal.failed(file_id, note, max_file_attempts=most)
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
-        self._results.add_failed(path, note)
+        try:
+            self._results.add_failed(path, note)
+        except OSError as exc:
+            self._session.stop.close(as_toolkit_error(exc, self._session.failures_path))
 
     def abandon(self, task: FileTask, note: FailureNote) -> bool:
         """Give up on a file whose hook hangs: record it, and ignore whatever it still does.

@@ -62,7 +62,7 @@ def open_bar(name: str, *, total: int, unit: str, already: int = 0) -> Any:
     # A terminal that does not know its width would get no bar at all.
     knows_width = shutil.get_terminal_size((0, 0)).columns > 0
     return tqdm(
-        desc=name,
+        desc=visible(name),
         total=total,
         initial=already,
         unit=unit,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
 from ..calls.sender import Sender
 from ..core.errors import ConfigError, ToolkitError
-from ..core.filesystem import as_toolkit_error, storage_error
+from ..core.filesystem import as_toolkit_error
 from ..core.open_file_limit import make_room
 from ..core.text import counted
 from ..files.common_files import write_common_files
@@ -130,21 +130,27 @@ class FolderRun:
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.signals, OpenRun.opened(run):
-            self._work_through()
-            self._write_common_files()
+            with self._stopping():
+                self._work_through()
+            with self._stopping():
+                self._write_common_files()
             summary = self._summary()
             session.end(summary)
         return session.hand_over(summary)
 
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Have what goes wrong with the disk or the journal stop the run, which has a summary."""
+        try:
+            yield
+        except (ToolkitError, OSError) as exc:
+            self._session.stop.close(as_toolkit_error(exc, self._session.layout.output_root))
+
     def _write_common_files(self) -> None:
         session = self._session
-        if session.journal.trouble is not None:
-            return
-        try:
+        if session.journal.trouble is None:
             force = self._options.force
             write_common_files(session.journal, session.staging, session.tree, force=force)
-        except (ToolkitError, OSError) as exc:
-            session.stop.close(as_toolkit_error(exc, session.layout.output_root))
 
     def _work_through(self) -> None:
         options, plan, batch_mode = self._options, self._plan, self._batch_mode
@@ -209,7 +215,7 @@ class FolderRun:
     def _on_trouble(self, error: BaseException) -> None:
         """Stop for what went wrong outside of hooks."""
         if isinstance(error, OSError):
-            error = storage_error(error, str(error.filename or self._session.layout.output_root))
+            error = as_toolkit_error(error, self._session.layout.output_root)
         self._session.stop.close(error)
 
     def _look(self) -> None:

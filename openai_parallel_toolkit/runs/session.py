@@ -16,7 +16,7 @@ from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.errors import RunStopped, ToolkitError
-from ..core.filesystem import storage_errors
+from ..core.filesystem import as_toolkit_error, storage_errors
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
@@ -87,11 +87,13 @@ class RunSession:
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
-        with ExitStack() as stack:
+        try:
             with storage_errors(self._log_file or ""):
-                stack.enter_context(guarded_logs(self.keys.redactor, self._log_file))
-            self._open(stack)
-            self._stack = stack.pop_all()
+                self._stack.enter_context(guarded_logs(self.keys.redactor, self._log_file))
+            self._open(self._stack)
+        except BaseException as exc:
+            self.__exit__(type(exc), exc, exc.__traceback__)
+            raise
         return self
 
     def __exit__(
@@ -100,14 +102,19 @@ class RunSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._stack.__exit__(kind, error, trace)
-        except ToolkitError:
-            if error is None:  # else what is under way goes on: it was first, and has the summary
-                raise
+        """Let go of everything; what goes wrong there never hides `error`, which was first."""
+        with storage_errors(self.state_folder):
+            try:
+                self._stack.__exit__(kind, error, trace)
+            except (OSError, ToolkitError):
+                if error is None:
+                    raise
+            if isinstance(error, OSError):
+                raise error
 
     def _open(self, stack: ExitStack) -> None:
         self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
+        self.journal.on_trouble(self.stop.close)
         self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         stack.callback(self.keys.on_drop(self._remember_drop))
         #: What the calls of the run share.
@@ -143,11 +150,9 @@ class RunSession:
     # While work is under way
 
     def look(self) -> None:
-        """Stop the run when a signal came or the journal's disk refused."""
+        """Stop the run when a signal came; the journal stops it when its disk refuses."""
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
-        if self.journal.trouble is not None:
-            self.stop.close(self.journal.trouble)
 
     def is_grace_over(self) -> bool:
         """Whether the run is told to stop, and what is under way has had its time."""
@@ -234,6 +239,8 @@ class RunSession:
             ToolkitError: what stopped the run; its `summary` tells how far it came.
         """
         reason = self.stop.reason
+        if isinstance(reason, OSError):
+            reason = as_toolkit_error(reason, self.state_folder)
         if self.signals.received is not None:
             self.say(str(summary))
             raise RunStopped(128 + self.signals.received, summary)

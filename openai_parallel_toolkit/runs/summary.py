@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.records import KeyStatus
-from ..core.text import brief, counted, duration
+from ..core.text import brief, counted, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
 
@@ -46,7 +46,7 @@ class Summary(ABC):
         return f"{', '.join(told)} in {duration(self.seconds)}.{stopped}"
 
     def __str__(self) -> str:
-        return "\n".join(self.lines())
+        return "\n".join(map(visible, self.lines()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

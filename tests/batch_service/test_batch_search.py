@@ -19,7 +19,7 @@ DAY_S = 86_400
 def remote(id, *, file="file_1", token=None, status="in_progress", created=10 * DAY_S):
     metadata = {} if token is None else {MARK: token}
     fields = {"id": id, "status": status, "input_file_id": file, "metadata": metadata}
-    return batch_from({**fields, "created_at": created})
+    return batch_from({**fields, "created_at": created}, str)
 
 
 class Service:

@@ -373,3 +373,105 @@ def test_prices_may_have_those_of_the_cache_of_audio_and_of_service_tiers(tmp_pa
     )
     with pytest.raises(ConfigError, match=r"prices\.m\.tiers\.x: has no field input"):
         load_settings(path)
+
+
+@pytest.fixture
+def told(tmp_path, caplog):
+    """Load what lies in a folder and return what is warned of."""
+
+    def told(files, *, env=None, mode=0o600, **more):
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(mode)
+        caplog.clear()
+        load_settings(env=env or {}, cwd=tmp_path, **more)
+        assert CANARY not in caplog.text
+        return {record.action: record.getMessage() for record in caplog.records}
+
+    return told
+
+
+KEY_LINE, BASE_LINE = f"OPENAI_API_KEY={CANARY}\n", "OPENAI_BASE_URL=https://elsewhere.test/v1\n"
+READABLE, ELSEWHERE = "config_readable_by_others", "keys_go_elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("files", "more"),
+    [
+        ({".env": KEY_LINE}, {}),
+        (
+            {".env": KEY_LINE, "c.json": '{"api_keys": ["env:OPENAI_API_KEY"]}'},
+            {"config_path": "c.json"},
+        ),
+        (
+            {".env": f"MY={CANARY}", "c.json": '{"api_keys": [{"key": "env:MY"}]}'},
+            {"config_path": "c.json"},
+        ),
+        (
+            {".env": f"AZURE_OPENAI_API_KEY={CANARY}\nAZURE_OPENAI_ENDPOINT=https://a.test"},
+            {"azure_first": True},
+        ),
+    ],
+)
+def test_a_dotenv_with_keys_that_others_can_read_is_told(told, tmp_path, files, more):
+    assert f"chmod 600 {tmp_path / '.env'}" in told(files, mode=0o644, **more)[READABLE]
+    assert told(files, **more) == {}
+
+
+def test_a_dotenv_without_the_keys_that_are_used_may_be_read_by_others(told):
+    assert told({".env": "OTHER=1\n"}, mode=0o644, env={"OPENAI_API_KEY": CANARY}) == {}
+    assert told({".env": KEY_LINE}, mode=0o644, env={"OPENAI_API_KEY": CANARY}) == {}
+
+
+IN_ENV = {"OPENAI_API_KEY": CANARY}
+BASE_IN_ENV = {"OPENAI_BASE_URL": "https://elsewhere.test/v1"}
+CONFIG = {"config_path": "c.json"}
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "key_home"),
+    [
+        ({".env": BASE_LINE}, {"env": IN_ENV}, "the environment"),
+        ({".env": KEY_LINE}, {"env": BASE_IN_ENV}, ".env"),
+        ({".env": BASE_LINE}, {"api_keys": [CANARY]}, "the program"),
+        ({}, {"api_keys": [CANARY], "env": BASE_IN_ENV}, "the program"),
+        ({".env": BASE_LINE, "c.json": f'{{"api_keys": ["{CANARY}"]}}'}, CONFIG, "c.json"),
+        (
+            {"c.json": '{"api_base": "https://elsewhere.test/v1"}'},
+            {"api_keys": [CANARY], **CONFIG},
+            "the program",
+        ),
+        (
+            {".env": "AZURE_OPENAI_ENDPOINT=https://elsewhere.test"},
+            {"env": {"AZURE_OPENAI_API_KEY": CANARY}},
+            "the environment",
+        ),
+    ],
+)
+def test_it_is_told_where_keys_go_when_the_address_is_said_elsewhere(told, files, more, key_home):
+    said = told(files, **more)[ELSEWHERE]
+    assert "https://elsewhere.test" in said
+    assert re.search(rf"keys from \S*{re.escape(key_home)} go to", said)
+
+
+@pytest.mark.parametrize(
+    ("files", "more"),
+    [
+        ({".env": KEY_LINE + BASE_LINE}, {}),
+        ({}, {"env": {**IN_ENV, **BASE_IN_ENV}}),
+        ({".env": KEY_LINE}, {}),
+        ({}, {"api_keys": [CANARY]}),
+        (
+            {
+                "c.json": '{"api_keys": ["env:OPENAI_API_KEY"], "api_base": "https://elsewhere.test"}'
+            },
+            {"env": {**IN_ENV, **BASE_IN_ENV}, **CONFIG},
+        ),
+        (
+            {"c.json": f'{{"api_keys": [{{"key": "{CANARY}", "api_base": "https://own.test"}}]}}'},
+            {"env": BASE_IN_ENV, **CONFIG},
+        ),
+    ],
+)
+def test_keys_and_address_from_one_place_need_no_word(told, files, more):
+    assert told(files, **more) == {}

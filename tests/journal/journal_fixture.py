@@ -23,6 +23,7 @@ OK = Outcome(
     usage=Usage(prompt_tokens=10, completion_tokens=5, cached_tokens=2),
 )
 UNKNOWN = Outcome(kind=OutcomeKind.UNKNOWN, code="cut")
+UNSENT = Outcome(kind=OutcomeKind.UNSENT, code="stopped")
 BUSY = Outcome(kind=OutcomeKind.BUSY, status=429, message="slow down")
 NOTE = FailureNote(kind="ValueError", message="bad input", trace="line 1")
 FILE = "journal.sqlite3"
@@ -36,9 +37,9 @@ def call(file_id, what="a", k=0, attempt_try=0):
     return CallId(file_id=file_id, hash=hash_of(what), k=k, attempt_try=attempt_try)
 
 
-def claim(journal, call_id, most="0.01", key="key-1", model="m", done=None):
+def claim(journal, call_id, most="0.01", key="key-1", model="m", done=None, **how):
     most = None if most is None else Decimal(most)
-    return journal.claim(call_id, key_name=key, model=model, max_cost_usd=most, done=done)
+    return journal.claim(call_id, key_name=key, model=model, max_cost_usd=most, done=done, **how)
 
 
 def answer(journal, call_id, body=b'{"a": 1}', cost="0.001", **how):
@@ -56,10 +57,10 @@ def bodies(journal, file_id):
     return {key: stored.body() for key, stored in journal.answers(file_id).items()}
 
 
-def copy_of(state, to):
+def copy_of(state, to, also=()):
     """Copy the files as a kill at this moment would leave them."""
     os.makedirs(to)
-    for name in (FILE, f"{FILE}-wal"):
+    for name in (FILE, f"{FILE}-wal", *also):
         if os.path.exists(os.path.join(state, name)):
             shutil.copyfile(os.path.join(state, name), os.path.join(to, name))
     return str(to)
@@ -75,6 +76,10 @@ class Told:
     def __call__(self, error):
         self.error = error
         self._called.set()
+
+    @property
+    def is_told(self):
+        return self._called.is_set()
 
     def wait(self):
         assert self._called.wait(40)

@@ -2,15 +2,20 @@
 
 import errno
 import os
+import resource
 import sqlite3
+from contextlib import suppress
+from decimal import Decimal
 
 import pytest
-from journal_fixture import OK, Told, answer, bodies, call, claim
+from journal_fixture import OK, UNKNOWN, UNSENT, Told, bodies, call, claim, copy_of
 from small_disk import small_disk
 
 from openai_parallel_toolkit.core.errors import StorageError
 from openai_parallel_toolkit.journal import Journal, JournalReader
 from openai_parallel_toolkit.journal.schema import connect as real_connect
+
+MEGABYTE = 1024 * 1024
 
 
 class Disk:
@@ -98,47 +103,156 @@ def test_on_a_full_disk_the_reserve_takes_the_answers_in_flight(disk, open_journ
     assert [one.wait() for one in told] == [None] * 100
     assert journal.trouble.errno == errno.ENOSPC
     assert "free some space" in str(journal.trouble)
-    assert not os.path.exists(os.path.join(folder, "reserve"))
+    assert len(bodies(journal, file.id)) == 100
+    assert os.path.getsize(os.path.join(folder, "reserve")) == 0
     journal.close()
+    assert not os.path.exists(os.path.join(folder, "reserve"))
     disk.enlarge()
     again = open_journal(folder)
     assert len(bodies(again, file.id)) == 100
     assert os.path.getsize(os.path.join(folder, "reserve")) == 4 * 1024 * 1024
 
 
-def test_on_a_disk_that_stays_full_nothing_is_claimed_that_is_not_there(disk, open_journal):
-    folder = str(disk.path / "state")
+def begun(open_journal, folder, count, **how):
+    """A journal with attempts in flight: itself, the file's id, and what each claim was told."""
     journal = open_journal(folder)
     journal.begin_run("v1")
     file = journal.file("a.txt")
-    attempts = [claim(journal, call(file.id, n)) for n in range(40)]
-    journal.flush()
-    disk.fill()
-    kept = []
-    for n, attempt in enumerate(attempts):
-        told = Told()
-        journal.answered(attempt, call(file.id, n), OK, os.urandom(400_000), None, told)
-        error = told.wait()
-        assert error is None or error.errno == errno.ENOSPC
-        kept += [call(file.id, n).hash] * (error is None)
-    assert 0 < len(kept) < 40
-    with pytest.raises(StorageError) as raised:
-        journal.close()
-    assert raised.value is journal.trouble  # and not a later fault, of which nobody has heard
-    disk.enlarge()
-    again = open_journal(folder)
-    assert sorted(hash for hash, _, _ in bodies(again, file.id)) == sorted(kept)
+    told = [Told() for _ in range(count)]
+    attempts = [claim(journal, call(file.id, n), done=one, **how) for n, one in enumerate(told)]
+    with suppress(StorageError):
+        journal.flush()
+    return journal, file.id, attempts, told
 
 
-def test_a_disk_without_room_for_the_reserve_says_so_and_works(disk, open_journal, caplog):
-    disk.fill(leave_bytes=3 * 1024 * 1024)
+def test_what_nobody_else_can_take_holds_the_answers_until_there_is_room(disk, open_journal):
     folder = str(disk.path / "state")
-    journal = open_journal(folder)
-    journal.begin_run("v1")
-    answer(journal, call(journal.file("a.txt").id))
+    journal, file_id, attempts, _ = begun(open_journal, folder, 41)
+    disk.fill_greedily()
+    told = [Told() for _ in range(40)]
+    answers = [os.urandom(size) for size in range(1_000, 40_000, 1_000)]
+    for n, body in enumerate(answers):
+        kept = {} if n else {"headers": {"content-type": "text/plain"}}
+        journal.answered(attempts[n], call(file_id, n), OK, body, Decimal(n), told[n], **kept)
+    journal.ended(attempts[39], UNKNOWN, None, told[39])
+    assert [one.wait() for one in told] == [None] * 40
+    assert bodies(journal, file_id) == {}
+    as_killed = copy_of(folder, disk.path.parent / "as-killed", also=["reserve"])
+    journal.close()
+    refusing = Disk()
+    refusing.failures = 1
+    with pytest.raises(StorageError):
+        Journal.open(as_killed, connect=refusing.connect)
+    for place in (folder, as_killed):
+        again = open_journal(place)
+        found = again.answers(file_id)
+        assert [found[call(file_id, n).hash, 0, 0].body() for n in range(39)] == answers
+        assert found[call(file_id, 0).hash, 0, 0].headers == {"content-type": "text/plain"}
+        figures = again.totals().all_runs
+        assert (figures.answered, figures.unknown, figures.unanswered) == (39, 1, 1)
+        assert figures.cost_usd == sum(range(39))
+        again.close()
+        assert not os.path.exists(os.path.join(place, "reserve"))
+
+
+def test_once_the_disk_has_refused_nothing_more_is_claimed(disk, open_journal):
+    folder = str(disk.path / "state")
+    journal, file_id, attempts, _ = begun(open_journal, folder, 5)
+    heard = Told()
+    journal.on_trouble(heard)
+    disk.fill()
+    told, late = Told(), []
+    journal.answered(attempts[0], call(file_id, 0), OK, os.urandom(500_000), None, told)
+    assert told.wait() is None
+    assert heard.wait() is journal.trouble
+    for n in range(20):
+        late.append(Told())
+        claim(journal, call(file_id, f"late {n}"), done=late[-1])
+    assert {one.wait() for one in late} == {journal.trouble}
+    for n, attempt in enumerate(attempts[1:], 1):
+        told = Told()
+        journal.answered(attempt, call(file_id, n), OK, b"in flight", None, told)
+        assert told.wait() is None
+    assert len(bodies(journal, file_id)) == 5
+    disk.enlarge()
+    told = Told()
+    claim(journal, call(file_id, "there is room"), done=told)
+    assert told.wait() is None
+
+
+def test_claims_wait_until_there_is_room_for_what_they_may_bring(disk, open_journal, caplog):
+    folder = str(disk.path / "state")
+    journal, file_id, attempts, told = begun(open_journal, folder, 9, reply_bytes=1_000_000)
+    admitted = [one.is_told for one in told]
+    assert admitted == sorted(admitted, reverse=True)  # in the order in which they came
+    assert 1 < sum(admitted) < 9
+    assert "no more than" in caplog.text
+    for n, attempt in enumerate(attempts):
+        assert told[n].wait() is None
+        journal.answered(attempt, call(file_id, n), OK, b"small", None)
     journal.flush()
-    assert "no room" in caplog.text
-    assert not os.path.exists(os.path.join(folder, "reserve"))
+    assert journal.trouble is None
+    assert journal.totals().all_runs.answered == 9
+
+
+def test_a_claim_that_waits_and_is_given_up_is_an_attempt_that_was_not_sent(disk, open_journal):
+    folder = str(disk.path / "state")
+    journal, _, attempts, told = begun(open_journal, folder, 9, reply_bytes=1_000_000)
+    journal.ended(attempts[-1], UNSENT)
+    assert told[-1].wait() is None
+    assert not told[-2].is_told
+    with JournalReader(folder) as reader:
+        endings = [attempt.ending for attempt in reader.file("a.txt").attempts]
+    assert [ending.kind for ending in endings if ending] == [UNSENT.kind]
+    assert len(endings) < 9
+
+
+def test_an_answer_that_there_can_be_no_room_for_is_not_asked_for(disk, open_journal):
+    journal, _, _, [told] = begun(open_journal, str(disk.path / "state"), 1, reply_bytes=9_000_000)
+    assert isinstance(told.wait(), StorageError)
+    assert told.error.errno == errno.ENOSPC
+    assert "Nothing is sent" in str(told.error)
+    assert journal.trouble is told.error
+
+
+def test_the_room_grows_with_what_is_on_the_way_and_with_the_answers_that_came(state, open_journal):
+    reserve = os.path.join(state, "reserve")
+    journal, file_id, attempts, _ = begun(open_journal, state, 100)
+    assert os.path.getsize(reserve) == 4 * MEGABYTE
+    journal.answered(attempts[0], call(file_id), OK, bytes(100_000), None)
+    journal.flush()
+    assert os.path.getsize(reserve) == 20 * MEGABYTE  # for 99 that are twice as large at most
+    journal.close()
+    assert not os.path.exists(reserve)
+
+
+def test_a_disk_with_little_room_has_a_smaller_reserve(disk, open_journal):
+    disk.fill(leave_bytes=3 * MEGABYTE)
+    journal, file_id, attempts, told = begun(open_journal, str(disk.path / "state"), 10)
+    assert [one.wait() for one in told] == [None] * 10
+    for n, attempt in enumerate(attempts):
+        journal.answered(attempt, call(file_id, n), OK, b"{}", None)
+    journal.flush()
+    assert 0 < os.path.getsize(disk.path / "state" / "reserve") < 2 * MEGABYTE
+
+
+def test_a_file_that_may_not_grow_is_a_full_disk(state, open_journal):
+    journal, file_id, attempts, _ = begun(open_journal, state, 120)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * MEGABYTE, hard))
+    try:
+        told = [Told() for _ in attempts]
+        for n, attempt in enumerate(attempts):
+            journal.answered(attempt, call(file_id, n), OK, os.urandom(80_000), None, told[n])
+            if n % 10 == 9:
+                assert [one.wait() for one in told[n - 9 : n + 1]] == [None] * 10
+        assert journal.trouble.errno == errno.EFBIG
+        assert "ulimit -f" in str(journal.trouble)
+        with suppress(StorageError):
+            journal.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(bodies(open_journal(state), file_id)) == 120
 
 
 def test_a_state_folder_that_cannot_be_made_is_a_storage_error(tmp_path):

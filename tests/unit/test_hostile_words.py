@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import base64
-import html
+import itertools
 import json
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
+import pydantic
 import pytest
+from hostile import HOSTILE, SPELLINGS, cpu_s
 
 from openai_parallel_toolkit.batch.judgement import judge_line
-from openai_parallel_toolkit.batch.service import ResultLine
+from openai_parallel_toolkit.batch.service import ResultLine, read_result
+from openai_parallel_toolkit.batch.service.objects import batch_from
 from openai_parallel_toolkit.calls.classify import classify
-from openai_parallel_toolkit.core.records import RawReply
+from openai_parallel_toolkit.calls.event_stream import read_event_stream
+from openai_parallel_toolkit.calls.model_parameters import ModelParameters
+from openai_parallel_toolkit.calls.rate_hints import rate_hints, retry_after_s, told_limit
+from openai_parallel_toolkit.calls.structured import form_of, json_part
+from openai_parallel_toolkit.calls.usage import read_usage
+from openai_parallel_toolkit.core.errors import InvalidAnswer
+from openai_parallel_toolkit.core.records import RawReply, Reply, Usage
 from openai_parallel_toolkit.core.redaction import Redactor, Secret, guarded_logs, safe_words
 
 KEY = "sk-proj-cAnary/0123+456789=abcdef"
 REDACTOR = Redactor([Secret(KEY, "key-1")])
 CHAT = "/chat/completions"
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "plain": str,
-    "base64": lambda text: base64.b64encode(text.encode()).decode(),
-    "url": lambda text: quote(text, safe=""),
-    "json": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
-    "html": lambda text: html.escape("".join(f"&#x{ord(char):x};" for char in text)),
-    "upper case": str.upper,
-}
-HOSTILE = "\x1b[2J\x07\x9b31m\u202e\u2028\r\n2026-11-27 00:00:00 ERROR forged"
-
-
-def cpu_s(work: Callable[[], object]) -> float:
-    """Return the least CPU seconds of this thread in three goes: others' garbage is not counted."""
-    goes = []
-    for _ in range(3):
-        since_s = time.thread_time()
-        work()
-        goes.append(time.thread_time() - since_s)
-    return min(goes)
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
@@ -93,6 +82,75 @@ def test_ten_megabytes_of_anything_are_read_in_no_time(bit: str) -> None:
     assert len(safe_words(text, REDACTOR.clean, 2_000)) <= 2_000
     assert cpu_s(lambda: classify(reply, CHAT, wall_s=0, clean=REDACTOR.clean)) < 0.1
     assert cpu_s(lambda: safe_words(text, REDACTOR.clean, 2_000)) < 0.1
+
+
+class Form(pydantic.BaseModel):
+    a: int
+
+
+def read_as_form(text: str) -> None:
+    form = form_of(Form)
+    assert form is not None
+    reply = Reply(text=text, finish_reason="stop", usage=Usage(), model="m", raw={})
+    with pytest.raises(InvalidAnswer) as caught:
+        form.read(reply)
+    assert len(str(caught.value)) < 2_000
+
+
+def judge(text: str, status: int) -> None:
+    line = ResultLine(
+        custom_id="1", status=status, body=b"{}", code=text, message=text, request_id=text
+    )
+    judge_line(line, CHAT, wall_s=0, clean=REDACTOR.clean)
+
+
+def tell_failure(text: str) -> None:
+    error = ValueError(text)
+    frames = "".join(traceback.format_exception(error))
+    assert len(safe_words(str(error), REDACTOR.clean, 2_000)) <= 2_000
+    assert len(safe_words(frames, REDACTOR.clean, 8_000, keep="\n")) <= 8_000
+
+
+#: What reads a server's words, or a hook's: texts and bytes.
+READERS: dict[str, Callable[[str, bytes], object]] = {
+    "answer": lambda _, body: classify(
+        RawReply(status=200, headers={}, body=body), CHAT, wall_s=0, clean=REDACTOR.clean
+    ),
+    "refusal": lambda text, body: RawReply(
+        status=400, headers={"x-request-id": text}, body=body
+    ).as_refusal(REDACTOR.clean),
+    "events": lambda _, body: read_event_stream(b"data: " + body),
+    "batch line": lambda _, body: read_result(body),
+    "batch answer": lambda text, _: judge(text, 200),
+    "batch refusal": lambda text, _: judge(text, 400),
+    "batch": lambda text, _: batch_from({"id": text, "status": text}, REDACTOR.clean),
+    "json": lambda text, _: json_part(text),
+    "form": lambda text, _: read_as_form(text),
+    "usage": lambda text, _: read_usage({"usage": {"prompt_tokens": text}, "service_tier": text}),
+    "hints": lambda text, _: rate_hints({"x-ratelimit-limit-requests": text}, 0),
+    "waiting": lambda text, body: retry_after_s({"x-ratelimit-reset-requests": text}, 0, body),
+    "limits": lambda text, _: told_limit(text),
+    "parameters": lambda _, body: ModelParameters().learn(CHAT, "m", body),
+    "failure": lambda text, _: tell_failure(text),
+}
+
+
+BITS = ("a.", "{", "[", "{\n", '"', "1,", "{}", "data: {}\n\n", "```{\n")
+#: Good JSON by the million is work, and so are lines for the traceback module.
+WORK = {("events", "{}"), ("answer", "{}"), *(("failure", bit) for bit in BITS if "\n" in bit)}
+
+
+@pytest.mark.parametrize(
+    ("name", "bit"), [one for one in itertools.product(READERS, BITS) if one not in WORK]
+)
+def test_ten_megabytes_are_read_in_no_time(name: str, bit: str) -> None:
+    read = READERS[name]
+    text = bit * (10_000_000 // len(bit))
+    body = text.encode()
+    since_s = time.thread_time()
+    read(text, body)
+    if time.thread_time() - since_s >= 0.1:  # once may be chance
+        assert cpu_s(lambda: read(text, body)) < 0.1
 
 
 def test_codes_and_types_of_a_megabyte_are_kept_short() -> None:

@@ -19,6 +19,11 @@ CHAT = {
 }
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 512
+    daemon_threads = True
+
+
 class Provider:
     """What is asked of it, and under which key."""
 
@@ -59,8 +64,7 @@ def provider(answer):
         def log_message(self, *args):
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         given.url = f"http://127.0.0.1:{server.server_address[1]}/v1"

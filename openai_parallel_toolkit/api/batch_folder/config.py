@@ -21,7 +21,7 @@ from ...files.stores import Store, is_remote
 from ...files.stores.urls import local_path
 from ...keys.config import Settings, load_settings
 from ...keys.config.fields import Field, Origin
-from ...keys.config.file import read_json, with_dotenv
+from ...keys.config.file import Variables, read_json
 from .accelerator import read_accelerator
 from .places import Place, Places
 from .settings import FolderSettings, filled, flag, whole_number
@@ -98,7 +98,7 @@ def _told(config_path: str | None, env: Mapping[str, str]) -> dict[str, Any]:
     config_path = config_path or env.get(VARIABLE) or None
     if config_path is None:
         return {"keys": load_settings(env=env)}
-    origin = Origin(name=config_path, env=with_dotenv(env, [os.path.dirname(config_path), "."]))
+    origin = Origin(name=config_path, env=Variables(env, [os.path.dirname(config_path), "."]))
     whole = read_json(config_path, origin, absent=INIT)
     fields = whole.entries()
     if "AOAI_config" in fields or "storage_config" in fields:

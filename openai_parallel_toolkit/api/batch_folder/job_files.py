@@ -155,6 +155,7 @@ class JobFiles(Door):
                 judge,
                 output_path=self._own(job, "output.jsonl"),
                 error_path=self._own(job, "error.jsonl"),
+                clean=self.clean,
                 prices=self.prices,
                 model=job.model,
             )

@@ -17,12 +17,14 @@ from typing import Any, BinaryIO
 from ...batch.judgement import line_cost_usd
 from ...batch.service import ResultLine, read_result
 from ...calls.models import make_request
+from ...calls.refusals import Clean
 from ...calls.responses import parse_object
 from ...calls.usage import read_usage
 from ...core.errors import UsageError
 from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import PriceBook
 from .job import LineFigures
+from .safe_lines import safe_line
 
 _MARK = b"\xef\xbb\xbf"
 #: How often a line is asked again that may be billed and whose answer is not known.
@@ -126,6 +128,7 @@ def write_results(
     *,
     output_path: str,
     error_path: str,
+    clean: Clean,
     prices: PriceBook,
     model: str,
 ) -> LineFigures:
@@ -135,6 +138,7 @@ def write_results(
     out and counted.
 
     Args:
+        clean: takes secrets out of what is no answer.
         model: of all lines.
     """
     waiting = {custom_id for _, custom_id in input_lines(input_path)}
@@ -147,7 +151,7 @@ def write_results(
                     unmatched.add(result.custom_id)
                 elif result.custom_id in waiting and judge(result)[1] is not None:
                     waiting.discard(result.custom_id)
-                    output.write(line)
+                    output.write(safe_line(line, result, clean, is_answer=True))
                     figures = _counted(figures, result, prices, model)
     failed = len(waiting)
     with _unless_empty(error_path) as errors:
@@ -155,7 +159,7 @@ def write_results(
             for line, result in results_of(files.output, files.error):
                 if result.custom_id in waiting:
                     waiting.discard(result.custom_id)
-                    errors.write(line)
+                    errors.write(safe_line(line, result, clean, is_answer=False))
         rest = rounds[-1].rest
         told = {"code": rest.code, "message": rest.message}
         for custom_id in sorted(waiting):

@@ -1,6 +1,7 @@
 """The Batch API: files, batches and the lines inside them."""
 
 from .client import (
+    BAD_ID,
     MARK,
     BatchService,
     ServiceRefusal,
@@ -18,6 +19,7 @@ from .objects import (
 )
 
 __all__ = [
+    "BAD_ID",
     "MARK",
     "BatchIssue",
     "BatchService",

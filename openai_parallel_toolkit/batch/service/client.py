@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
 
@@ -37,6 +38,8 @@ _CONFLICT = 409
 _LONGEST_ASKED_S = 600.0
 #: The name in a batch's metadata under which its token stands.
 MARK = "openai_parallel_toolkit"
+#: The code of a refusal of ours: what was made cannot be asked for.
+BAD_ID = "bad_id"
 _MISSING = frozenset({400, 404})
 _LONGEST_PARAM = 100
 _FILE_PARAMS = frozenset({"file", "file_id", "input_file", "input_file_id"})
@@ -78,6 +81,8 @@ class BatchService:
         self._believed_s = min(waiting.patience.believed_s, self._patience_s)
         self._waits: dict[object, str] = {}
         self._clean = Redactor([lease.secret]).clean
+        self._file = partial(file_from, clean=self._clean)
+        self._batch = partial(batch_from, clean=self._clean)
 
     @property
     def waits(self) -> str:
@@ -101,21 +106,21 @@ class BatchService:
             StorageError: it cannot be read.
         """
         upload = Upload(name=name, path=path, fields={"purpose": "batch"})
-        return await self._once(_exchange("POST", "files", upload=upload), file_from)
+        return await self._once(_exchange("POST", "files", upload=upload), _made(self._file))
 
     async def import_file(self, name: str, url: str) -> RemoteFile:
         """Have Azure fetch a file from a URL by itself; it is ready when its status says so."""
         asked = {"filename": name, "purpose": "batch", "content_url": url}
         exchange = _exchange("POST", "files", "import", body=canonical_json(asked))
-        return await self._once(exchange, file_from)
+        return await self._once(exchange, _made(self._file))
 
     async def file(self, file_id: str) -> RemoteFile:
         """Return how a file stands."""
-        return await self._repeat(_exchange("GET", "files", file_id), file_from, file_id)
+        return await self._repeat(_exchange("GET", "files", file_id), self._file, file_id)
 
     async def files(self) -> list[RemoteFile]:
         """Return the files for batches, and those that batches wrote where the provider mixes."""
-        return [file async for file in self._pages("files", {"purpose": "batch"}, file_from)]
+        return [file async for file in self._pages("files", {"purpose": "batch"}, self._file)]
 
     async def download(self, file_id: str, path: str) -> int:
         """Write a file's content to `path`, whole or not at all, and return its size in bytes.
@@ -169,13 +174,13 @@ class BatchService:
             return isinstance(trouble, ServiceRefusal) and trouble.misses(input_file_id)
 
         return await self._retry(
-            lambda: self._once(exchange, batch_from),
+            lambda: self._once(exchange, _made(self._batch)),
             lambda trouble: self._believed_s if is_early(trouble) else 0.0,
         )
 
     async def batch(self, batch_id: str) -> RemoteBatch:
         """Return how a batch stands."""
-        return await self._repeat(_exchange("GET", "batches", batch_id), batch_from, batch_id)
+        return await self._repeat(_exchange("GET", "batches", batch_id), self._batch, batch_id)
 
     async def whole_batch(self, remote: RemoteBatch) -> RemoteBatch:
         """Return a batch that is over once it names the files that its counts promise."""
@@ -188,7 +193,7 @@ class BatchService:
 
     def batches(self) -> AsyncGenerator[RemoteBatch, None]:
         """Yield all batches, newest first."""
-        return self._pages("batches", {"limit": "100"}, batch_from)
+        return self._pages("batches", {"limit": "100"}, self._batch)
 
     async def cancel(self, batch_id: str) -> RemoteBatch:
         """Ask that a batch be stopped, and return how it stands; one that is over stays as it is.
@@ -197,7 +202,7 @@ class BatchService:
         """
         try:
             exchange = _exchange("POST", "batches", batch_id, "cancel")
-            return await self._repeat(exchange, batch_from)
+            return await self._repeat(exchange, self._batch)
         except ServiceRefusal as refusal:
             if refusal.outcome.status not in {400, _CONFLICT}:
                 raise
@@ -318,6 +323,19 @@ def asked_pause_s(trouble: Trouble) -> float | None:
 def _whole_file(path: str) -> Iterator[BinaryIO]:
     with storage_errors(path), atomic_file(path) as part, open(part, "w+b") as file:
         yield file
+
+
+def _made(read: Callable[[Any], _Read | None]) -> Callable[[Any], _Read | None]:
+    """Have an id refused for good that is told and cannot be kept: the next would be like it."""
+
+    def read_made(raw: Mapping[str, Any]) -> _Read | None:
+        found = read(raw)
+        if found is None and isinstance(raw.get("id"), str) and raw["id"]:
+            told = "what was made has an id that cannot be kept: it holds a secret or is no word"
+            raise ServiceRefusal(Outcome(kind=OutcomeKind.UNKNOWN, code=BAD_ID, message=told))
+        return found
+
+    return read_made
 
 
 def _is_success(reply: RawReply) -> bool:

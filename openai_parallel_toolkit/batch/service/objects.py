@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...calls.refusals import Clean
 from ...calls.responses import parse_object
 from ...core.records import Lease
+from ...core.redaction import safe_words
 from ...transport.target import is_azure
 
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+_LONGEST_ID = 500
 _ENDS = ("completed_at", "failed_at", "expired_at", "cancelled_at")
 
 
@@ -99,12 +102,12 @@ class ResultLine:
     request_id: str = ""
 
 
-def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
+def file_from(raw: Mapping[str, Any], clean: Clean) -> RemoteFile | None:
     """Return the file that a reply describes; None: it describes none."""
-    if not _text(raw, "id"):
+    if not _id(raw, "id", clean):
         return None
     return RemoteFile(
-        id=_text(raw, "id"),
+        id=_id(raw, "id", clean),
         name=_text(raw, "filename"),
         size_bytes=_count(raw, "bytes"),
         status=_text(raw, "status"),
@@ -112,20 +115,23 @@ def file_from(raw: Mapping[str, Any]) -> RemoteFile | None:
     )
 
 
-def batch_from(raw: Mapping[str, Any]) -> RemoteBatch | None:
-    """Return the batch that a reply describes; None: it describes none."""
-    if not (_text(raw, "id") and _text(raw, "status")):
+def batch_from(raw: Mapping[str, Any], clean: Clean) -> RemoteBatch | None:
+    """Return the batch that a reply describes; None: it describes none.
+
+    An id of a file that cannot be one, by `_id`, counts as not told.
+    """
+    if not (_id(raw, "id", clean) and _text(raw, "status")):
         return None
     counts, metadata, errors = (_object(raw, n) for n in ("request_counts", "metadata", "errors"))
     issues = errors.get("data")
     ends = [end for end in (_count(raw, name) for name in _ENDS) if end]
     return RemoteBatch(
-        id=_text(raw, "id"),
+        id=_id(raw, "id", clean),
         status=_text(raw, "status"),
         endpoint=_text(raw, "endpoint"),
-        input_file_id=_text(raw, "input_file_id"),
-        output_file_id=_text(raw, "output_file_id") or None,
-        error_file_id=_text(raw, "error_file_id") or None,
+        input_file_id=_id(raw, "input_file_id", clean),
+        output_file_id=_id(raw, "output_file_id", clean) or None,
+        error_file_id=_id(raw, "error_file_id", clean) or None,
         total=_count(counts, "total"),
         completed=_count(counts, "completed"),
         failed=_count(counts, "failed"),
@@ -189,6 +195,12 @@ def _error_words(raw: Any) -> tuple[str, str] | None:
 def _text(raw: Mapping[str, Any], name: str) -> str:
     value = raw.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _id(raw: Mapping[str, Any], name: str, clean: Clean) -> str:
+    """Return an id, which is kept and shown; "": none, or one that holds a secret or is no word."""
+    text = _text(raw, name)
+    return text if text.isprintable() and safe_words(text, clean, _LONGEST_ID) == text else ""
 
 
 def _count(raw: Mapping[str, Any], name: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from ...core.errors import StorageError, UnsafePath
 from ...core.filesystem import check_relative
-from ...core.redaction import Redactor, Secret
+from ...core.redaction import Redactor, Secret, safe_words
 from .base import Store, StoredObject
 from .urls import RemotePlace
 
@@ -48,7 +48,7 @@ class Cleaner:
     def words(self, error: BaseException) -> str:
         """Return the kind of an error and its first line."""
         first = next(iter(str(error).splitlines()), "")
-        clean = _PARTS.sub(r"\1=[secret]", self._redactor.clean(first))[:_MOST_CHARS]
+        clean = _PARTS.sub(r"\1=[secret]", safe_words(first, self._redactor.clean, _MOST_CHARS))
         return f"{type(error).__name__}: {clean}" if clean else type(error).__name__
 
 

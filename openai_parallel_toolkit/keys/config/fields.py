@@ -29,7 +29,7 @@ _KINDS = {
 }
 #: What examples and templates put where a key belongs.
 _PLACEHOLDER = re.compile(
-    r"<.*>|\.\.\.|…|not-a-key|^(?:sk-)?[x*]{3,}$|^(?:sk-)?your[-_ ]?|^(?:api[-_ ]?)?key$",
+    r"<[^<>]*>|\.\.\.|…|not-a-key|^(?:sk-)?[x*]{3,}$|^(?:sk-)?your[-_ ]?|^(?:api[-_ ]?)?key$",
     re.IGNORECASE,
 )
 
@@ -103,6 +103,11 @@ class Field:
     def is_from_env(self) -> bool:
         return isinstance(self.value, str) and self.value.startswith(_ENV)
 
+    @property
+    def variable(self) -> str:
+        """The variable of the environment that it is read from; "": none."""
+        return self.value[len(_ENV) :].strip() if self.is_from_env else ""
+
     def items(self) -> Iterator[Field]:
         """Yield the items of a list."""
         if not isinstance(self.value, list):
@@ -139,20 +144,19 @@ class Field:
         return text
 
     def _from_env(self) -> str:
-        name = self.value[len(_ENV) :].strip()
-        if name in self.origin.env:
-            return self.origin.env[name]
+        if self.variable in self.origin.env:
+            return self.origin.env[self.variable]
         raise self.error(self._unset())
 
     def unfilled(self) -> str:
         """Return why no key stands here yet, as in an example or a template; "": one does."""
-        if self.is_from_env and self.value[len(_ENV) :].strip() not in self.origin.env:
+        if self.is_from_env and self.variable not in self.origin.env:
             return self._unset()
         text = self.text() if isinstance(self.value, str) and self.value.strip() else ""
         return "is a placeholder; put your own key there" if _PLACEHOLDER.search(text) else ""
 
     def _unset(self) -> str:
-        name = self.value[len(_ENV) :].strip()
+        name = self.variable
         shown = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else "this name"
         return f"the environment has no {shown}; set it, or write it into .env"
 

@@ -102,19 +102,31 @@ def warn_if_others_can_read(path: str, name: str) -> None:
         )
 
 
-def with_dotenv(env: Mapping[str, str], folders: Iterable[str]) -> Mapping[str, str]:
-    """Return `env` completed from the `.env` files in `folders`; what comes first wins.
+class Variables(dict[str, str]):
+    """The environment, completed from `.env` files; what comes first wins."""
 
-    Raises:
-        ConfigError: a `.env` file is there and cannot be read.
-    """
-    merged = dict(env)
-    for folder in folders:
-        path = os.path.join(folder, ".env")
-        if os.path.isfile(path):
-            for name, value in _read_dotenv(path).items():
-                merged.setdefault(name, value)
-    return merged
+    def __init__(self, env: Mapping[str, str], folders: Iterable[str]) -> None:
+        """Read the `.env` files in `folders`.
+
+        Raises:
+            ConfigError: one is there and cannot be read.
+        """
+        super().__init__(env)
+        self._files: dict[str, str] = {}
+        for folder in folders:
+            path = os.path.normpath(os.path.join(folder, ".env"))
+            for name, value in (_read_dotenv(path) if os.path.isfile(path) else {}).items():
+                if name not in self:
+                    self[name], self._files[name] = value, path
+
+    def home(self, name: str) -> str:
+        """Return where a variable is set, for messages."""
+        return self._files.get(name, "the environment")
+
+    def warn_of_readers(self, names: Iterable[str]) -> None:
+        """Warn of each `.env` with a key that other users can read; `names` are those of keys."""
+        for path in sorted({self._files[name] for name in names if name in self._files}):
+            warn_if_others_can_read(path, path)
 
 
 def _read_dotenv(path: str) -> dict[str, str]:

@@ -16,13 +16,17 @@ from ...core.records import AZURE_API_VERSION
 from ...core.redaction import Secret
 from ...costs.model_price import ModelPrice
 from .fields import Field, Mistakes, Origin
-from .file import read_json, warn_if_others_can_read, with_dotenv
+from .file import Variables, read_json, warn_if_others_can_read
 from .keys import APIKey, GivenKey, read_keys
 
 logger = logging.getLogger(__name__)
 
 _Value = TypeVar("_Value")
 _FIELDS = ("api_keys", "api_base", "proxy", "prices")
+_OPENAI_KEYS = ("OPENAI_API_KEYS", "OPENAI_API_KEY")
+_AZURE_NAMES = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
+_BASE_URL = "OPENAI_BASE_URL"
+_PROGRAM = "the program"
 DEFAULT_API_BASE = "https://api.openai.com/v1"
 #: USD per million tokens of a model, or of one of its service tiers.
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
@@ -45,7 +49,7 @@ class Settings:
     #: By model.
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     #: Where it comes from, for messages.
-    source: str = "the program"
+    source: str = _PROGRAM
 
 
 def load_settings(
@@ -70,7 +74,7 @@ def load_settings(
         ConfigError: something is missing or wrong; names the file and the field, never a value.
     """
     folder = os.fspath(cwd)
-    variables = with_dotenv(env, [folder])
+    variables = Variables(env, [folder])
     if config_path is None and api_keys is None:
         found = _from_env(variables, azure_first=azure_first)
         if found is not None:
@@ -81,7 +85,9 @@ def load_settings(
     if config_path is not None:
         return _from_file(os.fspath(config_path), api_keys, env, folder)
     settings = Settings(api_keys=(), api_base=_env_base(variables))
-    return replace(settings, api_keys=more_keys(settings, api_keys or (), env=variables))
+    settings = replace(settings, api_keys=more_keys(settings, api_keys or (), env=variables))
+    _tell_where_keys_go(settings, settings.source, variables.home(_BASE_URL), _BASE_URL)
+    return settings
 
 
 def more_keys(
@@ -92,7 +98,7 @@ def more_keys(
     Raises:
         ConfigError: a key cannot be used, or its name is taken.
     """
-    origin = Origin(name="the program", env=env)
+    origin = Origin(name=_PROGRAM, env=env)
     listed = list(given) if isinstance(given, list | tuple) else given
     keys = read_keys(Field(listed, "api_keys", origin), taken=settings.api_keys)
     _check_azure(replace(settings, api_keys=keys), origin)
@@ -104,7 +110,7 @@ def _from_file(
     shown: str, api_keys: Sequence[GivenKey] | None, env: Mapping[str, str], folder: str
 ) -> Settings:
     path = os.path.join(folder, shown)
-    variables = with_dotenv(env, [os.path.dirname(path), folder])
+    variables = Variables(env, [os.path.dirname(path), folder])
     origin = Origin(name=shown, env=variables)
     whole, mistakes = read_json(path, origin), Mistakes()
     fields = whole.entries()
@@ -137,8 +143,16 @@ def _from_file(
         settings = replace(settings, api_keys=more_keys(settings, api_keys, env=variables))
     _check_azure(settings, origin)
     _tell_repairs(origin)
-    if _holds_a_secret(fields):
+    secrets = _secrets_of(fields)
+    if not all(secret.is_from_env for secret in secrets):
         warn_if_others_can_read(path, shown)
+    variables.warn_of_readers(secret.variable for secret in secrets)
+    has_base = "api_base" in fields
+    base_home, base_name = (
+        (shown, "api_base") if has_base else (variables.home(_BASE_URL), _BASE_URL)
+    )
+    key_home = shown if api_keys is None else _PROGRAM
+    _tell_where_keys_go(settings, key_home, base_home, base_name)
     return settings
 
 
@@ -155,25 +169,48 @@ def _read_price(entry: Field) -> ModelPrice:
     return ModelPrice(**{"output_usd": Decimal(0), **price})
 
 
-def _holds_a_secret(fields: Mapping[str, Field]) -> bool:
+def _secrets_of(fields: Mapping[str, Field]) -> list[Field]:
+    """Return the keys, and the proxy if there is one."""
     keys = fields["api_keys"].items() if "api_keys" in fields else ()
     found = [key.entries()["key"] if isinstance(key.value, dict) else key for key in keys]
     if "proxy" in fields:
         found.append(fields["proxy"])
-    return not all(secret.is_from_env for secret in found)
+    return found
 
 
-def _from_env(variables: Mapping[str, str], *, azure_first: bool) -> Settings | None:
+def _tell_where_keys_go(settings: Settings, key_home: str, base_home: str, base_name: str) -> None:
+    """Say to which address keys go that do not come from where the address comes from."""
+    is_elsewhere = key_home != base_home and settings.api_base != DEFAULT_API_BASE
+    if is_elsewhere and not all(key.api_base for key in settings.api_keys):
+        logger.warning(
+            "keys from %s go to %s, which %s says (%s); if this is not meant, give both in one "
+            "place",
+            key_home,
+            settings.api_base,
+            base_home,
+            base_name,
+            extra={"action": "keys_go_elsewhere"},
+        )
+
+
+def _from_env(variables: Variables, *, azure_first: bool) -> Settings | None:
     origin = Origin(name="the environment", env=variables)
-    readers = [_openai_from_env, _azure_from_env]
-    found = filter(None, (read(origin) for read in (reversed(readers) if azure_first else readers)))
-    settings = next(found, None)
-    _tell_repairs(origin)
-    return settings
+    readers = {_openai_from_env: (*_OPENAI_KEYS, _BASE_URL), _azure_from_env: _AZURE_NAMES}
+    for read in reversed(readers) if azure_first else readers:
+        settings = read(origin)
+        if settings is not None:
+            *key_names, base_name = readers[read]
+            used = next(name for name in key_names if variables.get(name, "").strip(" ,\n\t\r"))
+            _tell_repairs(origin)
+            variables.warn_of_readers([used])
+            homes = variables.home(used), variables.home(base_name)
+            _tell_where_keys_go(settings, *homes, base_name)
+            return settings
+    return None
 
 
 def _openai_from_env(origin: Origin) -> Settings | None:
-    for name in ("OPENAI_API_KEYS", "OPENAI_API_KEY"):
+    for name in _OPENAI_KEYS:
         parts = re.split(r"[,\n]", origin.env.get(name, ""))
         listed = [part.strip() for part in parts if part.strip()]
         if listed:
@@ -185,10 +222,7 @@ def _openai_from_env(origin: Origin) -> Settings | None:
 def _azure_from_env(origin: Origin) -> Settings | None:
     if not origin.env.get("AZURE_OPENAI_API_KEY", "").strip():
         return None
-    key, endpoint = (
-        Field(f"env:{name}", name, origin)
-        for name in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
-    )
+    key, endpoint = (Field(f"env:{name}", name, origin) for name in _AZURE_NAMES)
     if not origin.env.get("AZURE_OPENAI_ENDPOINT", "").strip():
         raise endpoint.error(
             "is missing beside AZURE_OPENAI_API_KEY; set it to https://<resource>.openai.azure.com"
@@ -203,10 +237,10 @@ def _azure_from_env(origin: Origin) -> Settings | None:
 
 
 def _env_base(variables: Mapping[str, str]) -> str:
-    url = variables.get("OPENAI_BASE_URL", "")
+    url = variables.get(_BASE_URL, "")
     if not url.strip():
         return DEFAULT_API_BASE
-    return Field(url, "OPENAI_BASE_URL", Origin(name="the environment", env=variables)).api_base()
+    return Field(url, _BASE_URL, Origin(name="the environment", env=variables)).api_base()
 
 
 def _check_azure(settings: Settings, origin: Origin) -> None:
