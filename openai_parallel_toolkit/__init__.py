@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .api.api_queue import ApiQueue
     from .api.append import append_line
     from .api.batch_folder import BatchFolder, BatchFolderSummary
+    from .api.current_file import CurrentFile, current_file
     from .api.openai_client import async_openai_client, openai_client
     from .api.request import (
         CarryingPool,
@@ -60,23 +61,24 @@ if TYPE_CHECKING:
 #: that importing the package costs nothing.
 _HOMES = (
     "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
-    "transport", "keys", "api.append", "api.request", "api.requester", "api.api_queue",
-    "batch", "runs.estimate", "api.toolkit", "api.batch_folder", "api.openai_client",
+    "transport", "keys", "api.append", "api.current_file", "api.request", "api.requester",
+    "api.api_queue", "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
+    "api.openai_client",
 )  # fmt: skip
 
 __version__ = "2.0.0"
 __all__ = [
     "APIKeyManager", "APIPlayer", "APIRequester", "APIRequestor", "ApiQueue",
     "AsyncDurableTransport", "BatchFolder", "BatchFolderSummary", "BatchOptions",
-    "BudgetExceeded", "CarryingPool", "ChatModel", "ConfigError", "DurableTransport",
+    "BudgetExceeded", "CarryingPool", "ChatModel", "ConfigError", "CurrentFile", "DurableTransport",
     "EmbeddingModel", "Estimate", "FakeTransport", "FilesFailed", "Gpt35Turbo",
     "IncompleteAnswer", "InvalidAnswer", "JournalError", "LeaseTimeout", "NoUsableKey",
     "OpenAIModel", "OutcomeUnknown", "OutputConflict", "ParallelToolkit", "Reply",
     "RequestFailed", "RequestRejected", "ResponsesModel", "RunLocked", "RunStopped", "RunSummary",
     "ScanError", "SharedOutput", "StorageError", "ToolkitError", "UnsafePath", "Usage",
     "UsageError", "amulti_process_one", "append_line", "arequest_openai_api", "arequest_reply",
-    "async_openai_client", "multi_process_one", "num_tokens_from_string", "openai_client",
-    "request_openai_api", "request_reply", "split_string_by_tokens",
+    "async_openai_client", "current_file", "multi_process_one", "num_tokens_from_string",
+    "openai_client", "request_openai_api", "request_reply", "split_string_by_tokens",
 ]  # fmt: skip
 
 

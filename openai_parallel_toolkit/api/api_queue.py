@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import itertools
-import json
-import logging
 import random
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,33 +14,21 @@ from urllib.parse import urlsplit
 
 from ..calls import attempts
 from ..calls.driver import CallDriver
-from ..calls.models import make_request
 from ..calls.open_runs import OpenRun
-from ..calls.responses import KNOWN_PATHS
 from ..calls.run_context import RunContext, StopToken, SubmittedCall
 from ..core.clock import Clock, SystemClock
-from ..core.errors import ConfigError, NoUsableKey, ToolkitError, UsageError
+from ..core.errors import ConfigError, NoUsableKey
 from ..core.loop_calls import LoopCalls
-from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply, Request
+from ..core.records import CallId, Lease, Need, Outcome, OutcomeKind, RawReply
 from ..core.redaction import Redactor, Secret
-from ..core.text import counted, duration
 from ..costs.prices import KnownModel, PriceBook
-from ..costs.tokens import num_tokens_from_string
-from ..keys.bucket import SlidingWindow
 from ..transport import Transport
 from ..transport.http import EndpointTransport
-
-logger = logging.getLogger(__name__)
+from .queue_pace import QueuePace
+from .ready_requests import MaskedHeaders, ReadyRequests
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_IN_FLIGHT = 500
-#: What counting may take, a vocabulary's download included; then the estimates stand.
-_COUNTING_S = 30.0
-#: Where the server does not say how long to wait after a 429.
-_PAUSE_S = 5.0
-#: These headers are no secret, and a shorter word stands in too many texts to mask it.
-_PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
-_SHORTEST_SECRET = 8
 
 
 class ApiQueue:
@@ -94,14 +78,7 @@ class ApiQueue:
         self.request_jsons = list(request_jsons)
         self.ignore_error = ignore_error
         self.rate_limit, self.max_retries = rate_limit, max_retries
-        self._path = _path_of(url)
-        self._requests = [
-            make_request(self._path, str(body.get("model", "")), dict(body))
-            for body in request_jsons
-        ]
-        for n, request in enumerate(self._requests):
-            if request.prompt_tokens > rate_limit:
-                self._requests[n] = self._fitting(n, _counted(request, request_jsons[n]))
+        self._requests = ReadyRequests(url, self.request_jsons, rate_limit)
         count = len(self._requests)
         #: Responses in the order of the requests; None: not there yet.
         self.out: list[dict[str, Any] | None] = [None] * count
@@ -111,8 +88,10 @@ class ApiQueue:
         self.tries: list[int] = [0] * count
         #: The tasks of the requests that are under way, by position.
         self.api_jobs: dict[int, asyncio.Task[dict[str, Any]]] = {}
+        self._clock, self._sleep = clock or SystemClock(), sleep
+        self._chance = chance or random.Random()
+        self._clean = Redactor(self.headers.secrets()).clean
         secrets = {name: Secret(value, name) for name, value in headers.items()}
-        self._is_counted = False
         self._transport: Callable[[], Transport]
         self._transport = lambda: transport or EndpointTransport(url, secrets)
         self._driver: CallDriver | None = None
@@ -120,17 +99,11 @@ class ApiQueue:
         policy = attempts.Policy(max_retries=max_retries, max_unknown=max_retries)
         #: Its stop token is closed by what ends the run, and made anew for the next.
         self._context = RunContext(policy=policy, prices=_NoPrices({}))
-        self._clock = clock or SystemClock()
-        self._chance = chance or random.Random()
-        self._clean = Redactor(_secrets_in(headers)).clean
         self._address = urlsplit(url).hostname or ""
-        self._sleep = sleep
-        self._window = SlidingWindow(rate_limit)
-        self._cool_until_s = self._clock.now_s()
+        self._pace = QueuePace(rate_limit, self._address, self._clock)
         self._lease_ids = itertools.count(1)
         self._due = deque(range(count))
-        #: Positions that hold tokens of the window, and those that are being sent.
-        self._booked: set[int] = set()
+        #: Positions of those that are being sent.
         self._sending: set[int] = set()
         self._moved, self._start = asyncio.Event(), asyncio.Lock()
 
@@ -161,7 +134,7 @@ class ApiQueue:
             ConfigError: a run with max_cost is on, which could not count this.
         """
         _refuse_under_a_cap()
-        await self._count()
+        await self._requests.count(self._due)
         try:
             while self._due and self._context.stop.reason is None:
                 self.submit_jobs()
@@ -180,10 +153,10 @@ class ApiQueue:
     def submit_jobs(self) -> None:
         """Start as many requests as the limit allows now, and return."""
         while self._due and len(self.api_jobs) < _MOST_IN_FLIGHT:
-            if self._wait_s(self._due[0]) > 0:
+            if self._pace.wait_s(self._requests[self._due[0]]) > 0:
                 return
             position = self._due.popleft()
-            self._book(position)
+            self._pace.hold(position, self._requests[position])
             response = self._response(position)
             task = self.api_jobs[position] = asyncio.get_running_loop().create_task(response)
             task.add_done_callback(functools.partial(self._ended, position))
@@ -203,41 +176,11 @@ class ApiQueue:
             self._context = replace(self._context, stop=StopToken())
             raise failure
 
-    async def _count(self) -> None:
-        """Have the tokens of what waits counted, once, without holding up the event loop."""
-        if self._is_counted or not self._due:
-            return
-        self._is_counted = True
-        waiting = list(self._due)
-        future, settle = LoopCalls(asyncio.get_running_loop()).future()
-        requests, bodies = self._requests, self.request_jsons
-
-        def count() -> None:
-            settle([_counted(requests[n], bodies[n]) for n in waiting])
-
-        threading.Thread(target=count, name="count tokens", daemon=True).start()
-        try:
-            found = await asyncio.wait_for(future, _COUNTING_S)
-        except asyncio.TimeoutError:
-            return
-        for n, request in zip(waiting, found, strict=True):
-            if n not in self.api_jobs:
-                self._requests[n] = self._fitting(n, request)
-
-    def _fitting(self, position: int, request: Request) -> Request:
-        if request.prompt_tokens > self.rate_limit:
-            raise UsageError(
-                f"request {position} has about {request.prompt_tokens:,} tokens, more than a "
-                f"minute's rate_limit of {self.rate_limit:,.0f}; shorten it or raise rate_limit",
-                position=position,
-            )
-        return request
-
     async def _change(self) -> None:
         """Wait until another request may start, or a job has ended."""
         self._moved.clear()
         waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._moved.wait())]
-        wait_s = self._wait_s(self._due[0])
+        wait_s = self._pace.wait_s(self._requests[self._due[0]])
         if wait_s > 0:
             waits.append(asyncio.ensure_future(self._sleep(wait_s)))
         try:
@@ -248,9 +191,7 @@ class ApiQueue:
 
     def _ended(self, position: int, task: asyncio.Task[dict[str, Any]]) -> None:
         del self.api_jobs[position]
-        if position in self._booked:
-            self._booked.discard(position)
-            self._window.release(self._requests[position].prompt_tokens)
+        self._pace.release(position)
         failure = None if task.cancelled() else task.exception()
         if failure is None and not task.cancelled():
             self.out[position] = task.result()
@@ -288,22 +229,20 @@ class ApiQueue:
         try:
             return dict((await self._driver.reply(call)).raw)
         except _IgnoredError:
-            return copy.deepcopy(dict(_EMPTY[self._path]))
+            return self._requests.empty_answer()
 
     async def _admit(self, need: Need, call: SubmittedCall) -> Lease:
         """Wait for the limit, if there is no place booked, and use the place."""
         position = call.id.k
-        while position not in self._booked:
-            wait_s = self._wait_s(position)
+        while not self._pace.holds(position):
+            wait_s = self._pace.wait_s(self._requests[position])
             if wait_s > 0:
                 await self._sleep(wait_s)
             else:
-                self._book(position)
+                self._pace.hold(position, self._requests[position])
         async with self._start:  # one at a time, so that other tasks run in between
             await asyncio.sleep(0)
-        now_s = self._clock.now_s()
-        self._booked.discard(position)
-        self._window.sent(call.request.prompt_tokens, now_s)
+        now_s = self._pace.sent(position)
         self._sending.add(position)
         return Lease(
             id=next(self._lease_ids),
@@ -331,7 +270,7 @@ class ApiQueue:
         if reply is not None and self.ignore_error and self.ignore_error(text):
             raise _IgnoredError
         if outcome.is_limit:
-            self._cool(outcome)
+            self._pace.cool(outcome, len(self._due) + len(self.api_jobs))
             outcome = replace(outcome, is_limit=is_announced)  # else an error like any other
         if call.context.stop.reason is not None:
             raise call.context.stop.reason
@@ -341,29 +280,6 @@ class ApiQueue:
                 f"{outcome.code}): {outcome.message}"
             )
         return outcome
-
-    def _cool(self, outcome: Outcome) -> None:
-        """Send nothing for a while, as the server asks, or for some seconds."""
-        now_s = self._clock.now_s()
-        pause_s = min(outcome.retry_after_s or _PAUSE_S, attempts.LONGEST_PAUSE_S)
-        if outcome.retry_after_s and now_s >= self._cool_until_s:
-            logger.warning(
-                "%s is limited: nothing is sent for %s, as the server asks (%s waiting)",
-                self._address,
-                duration(pause_s),
-                counted(len(self._due) + len(self.api_jobs), "request"),
-                extra={"action": "limited"},
-            )
-        self._cool_until_s = max(self._cool_until_s, now_s + pause_s)
-
-    def _wait_s(self, position: int) -> float:
-        now_s = self._clock.now_s()
-        tokens = self._requests[position].prompt_tokens
-        return max(self._window.ready_s(tokens, now_s), self._cool_until_s) - now_s
-
-    def _book(self, position: int) -> None:
-        self._booked.add(position)
-        self._window.hold(self._requests[position].prompt_tokens)
 
 
 class _IgnoredError(Exception):
@@ -387,59 +303,3 @@ class _NoPrices(PriceBook):
     def _model(self, name: str) -> KnownModel:
         del name
         return KnownModel()
-
-
-class MaskedHeaders(dict[str, str]):
-    """Headers whose values do not show themselves."""
-
-    def __repr__(self) -> str:
-        return repr({name: f"[{name}]" for name in self})
-
-
-#: What stands in for an error that is ignored, by the end of the URL's path.
-_EMPTY: Mapping[str, Mapping[str, Any]] = {
-    "/chat/completions": {
-        "object": "chat.completion",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": ""},
-                "finish_reason": "content_filter",
-            }
-        ],
-    },
-    "/completions": {
-        "object": "text_completion",
-        "choices": [{"index": 0, "text": "", "finish_reason": "content_filter"}],
-    },
-    "/embeddings": {"object": "list", "data": []},
-    "/moderations": {"results": []},
-    "/responses": {"object": "response", "status": "incomplete", "output": []},
-}
-
-
-def _path_of(url: str) -> str:
-    """Return by which API's rules the answers are read; a chat's where the URL names none."""
-    path = urlsplit(url).path.rstrip("/")
-    return next((known for known in KNOWN_PATHS if path.endswith(known)), "/chat/completions")
-
-
-def _counted(request: Request, body: Mapping[str, Any]) -> Request:
-    """Return a request with its tokens counted, or as it is where that cannot be done."""
-    if request.media is not None:  # base64 is no text
-        return request
-    try:
-        text = json.dumps(body, ensure_ascii=False)
-        return replace(request, prompt_tokens=num_tokens_from_string(text, request.model))
-    except (ToolkitError, ImportError):
-        return request
-
-
-def _secrets_in(headers: Mapping[str, str]) -> list[Secret]:
-    """Return what must be masked, without the "Bearer" before it."""
-    return [
-        Secret(word, name)
-        for name, value in headers.items()
-        for word in value.split()
-        if name.lower() not in _PLAIN_HEADERS and len(word) >= _SHORTEST_SECRET
-    ]

@@ -11,12 +11,7 @@ from typing import Any
 
 import openai
 
-from ..calls.durable_transport import (
-    AsyncDurableTransport,
-    DurableTransport,
-    async_client_over,
-    client_over,
-)
+from ..calls.durable_transport import AsyncDurableTransport, DurableTransport, client_over
 from ..calls.pending_call import Keys
 
 
@@ -41,7 +36,8 @@ def openai_client(
         options: of the client's class, such as `timeout`.
     """
     transport = DurableTransport(keys, config_path, max_retries, journal=journal)
-    return client_over(transport, azure=azure, **options)
+    client: openai.OpenAI = client_over(transport, azure=azure, **options)
+    return client
 
 
 def async_openai_client(
@@ -55,4 +51,5 @@ def async_openai_client(
 ) -> openai.AsyncOpenAI:
     """Do what `openai_client` does for async code: return an `openai.AsyncOpenAI`."""
     transport = AsyncDurableTransport(keys, config_path, max_retries, journal=journal)
-    return async_client_over(transport, azure=azure, **options)
+    client: openai.AsyncOpenAI = client_over(transport, azure=azure, **options)
+    return client

@@ -19,6 +19,7 @@ from ..core.errors import RequestFailed, UsageError
 from ..core.records import Reply
 
 OnError = Literal["raise", "none"]
+_SUPPRESSED: dict[OnError, tuple[type[Exception], ...]] = {"raise": (), "none": (RequestFailed,)}
 _Args = ParamSpec("_Args")
 _Value = TypeVar("_Value")
 
@@ -65,15 +66,11 @@ def request_openai_api(
         RunLocked: another process has the journal open.
     """
     policy = _policy(allow_incomplete, max_validation_retries)
-    try:
+    with contextlib.suppress(*_SUPPRESSED[on_error]):
         call = pending_call(openai_model, keys, config_path, max_retries, journal)
         while not call.accepts(call.ask(), policy):
             pass
-    except RequestFailed:
-        if on_error == "none":
-            return None
-        raise
-    return call.value
+        return call.value
 
 
 async def arequest_openai_api(
@@ -89,15 +86,11 @@ async def arequest_openai_api(
 ) -> Any:
     """Do what `request_openai_api` does without blocking the event loop."""
     policy = _policy(allow_incomplete, max_validation_retries)
-    try:
+    with contextlib.suppress(*_SUPPRESSED[on_error]):
         call = pending_call(openai_model, keys, config_path, max_retries, journal)
         while not call.accepts(await call.ask_async(), policy):
             pass
-    except RequestFailed:
-        if on_error == "none":
-            return None
-        raise
-    return call.value
+        return call.value
 
 
 def request_reply(

@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
 from ..calls.admission import RateLimiter
 from ..calls.attempts import Policy
 from ..calls.call_list import ModelCalls
 from ..calls.file_calls import FileCalls, current_file_calls
-from ..calls.models import ChatModel
 from ..calls.open_runs import outside_files
 from ..calls.pending_call import AnswerPolicy, CallContext, ModelCall
-from ..calls.responses import is_worth_keeping
 from ..calls.run_context import StopToken
 from ..calls.sender import Sender
-from ..calls.structured import json_part, whole_text
 from ..core.clock import Clock
 from ..core.errors import (
     BudgetExceeded,
     ConfigError,
     HookUnwound,
-    InvalidAnswer,
     NoUsableKey,
     RequestFailed,
     RunStopping,
 )
-from ..core.records import Reply
 from ..costs.budget import Budget
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
 from ..keys.config.keys import GivenKey
 from ..runs.progress import is_watched, open_bar
 from ..transport import Transport
+from .listed_prompt import MOST_JSON_ANSWERS, JsonOutput, Messages, Prompt, last_user_text
 from .request import CarryingPool
 
 logger = logging.getLogger(__name__)
 
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
-_MOST_JSON_ANSWERS = 3
-#: How a prompt shows an object whose one field is the answer: {"content": ...}, in either quotes.
-_CONTENT_FORM = re.compile(
-    r"""\{\s*(["'])content\1\s*:\s*("[^"]*"|'[^']*'|[^,{}]*)\s*\}""", re.IGNORECASE
-)
-
-Messages = Sequence[Mapping[str, Any]]
 
 
 class APIRequester:
@@ -73,7 +60,7 @@ class APIRequester:
         token_rate_limit: float | None = None,
         max_workers: int | None = None,
         budget: Decimal | float | str | None = None,
-        json_output: bool | Literal["content"] | None = None,
+        json_output: JsonOutput = None,
         max_retries: int = 5,
         progress: bool = True,
         azure: bool = True,
@@ -154,7 +141,7 @@ class APIRequester:
         is_own = getattr(self.get_response, "__func__", None) is not APIRequester.get_response
         contents = (self._called if is_own else self._answered)(message_sequences)
         return [
-            {"input": _last_user_text(messages), "content": content}
+            {"input": last_user_text(messages), "content": content}
             for messages, content in zip(message_sequences, contents, strict=True)
         ]
 
@@ -187,8 +174,8 @@ class APIRequester:
         context = self._call_context()
         calls = ModelCalls(
             context,
-            AnswerPolicy(max_validation_retries=_MOST_JSON_ANSWERS - 1),
-            [_Prompt(self, messages) for messages in message_sequences],
+            AnswerPolicy(max_validation_retries=MOST_JSON_ANSWERS - 1),
+            [self._prompt(messages) for messages in message_sequences],
             self.max_workers,
         )
         for error in calls.errors.values():
@@ -245,6 +232,10 @@ class APIRequester:
         _tell(errors, len(tasks))
         return contents
 
+    def _prompt(self, messages: Messages) -> Prompt:
+        given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return Prompt(self.model_name, messages, self.json_output, {**given, **self.parameters})
+
     def _bar(self, total: int) -> Any:
         if not (self.progress and total > 1 and is_watched()):
             return nullcontext()
@@ -283,42 +274,6 @@ class APIRequester:
 APIRequestor = APIPlayer = APIRequester
 
 
-class _Prompt(ChatModel):
-    """One prompt of a list; of an answer that was cut, what came is taken."""
-
-    def __init__(self, owner: APIRequester, messages: Messages) -> None:
-        self._json = owner.json_output
-        form: dict[str, Any] = {}
-        if self._json is None and _asks_for_content(messages):
-            self._json, form = "content", {"response_format": {"type": "json_object"}}
-        given = {"temperature": owner.temperature, "max_tokens": owner.max_tokens}
-        super().__init__(owner.model_name, messages, **{**form, **given, **owner.parameters})
-
-    def _read(self, reply: Reply, *, allow_incomplete: bool) -> Any:
-        text = whole_text(reply, allow_incomplete=allow_incomplete or is_worth_keeping(reply))
-        if not self._json:
-            return text
-        try:
-            value = json.loads(json_part(text))
-            return value["content"] if self._json == "content" else value
-        except (ValueError, RecursionError, LookupError, TypeError) as exc:
-            wanted = 'JSON with the field "content"' if self._json == "content" else "JSON"
-            raise InvalidAnswer(
-                f"no answer of {_MOST_JSON_ANSWERS} was {wanted}; ask for it in the prompt, or "
-                'give response_format={"type": "json_object"}',
-                text=text,
-                reason=f"{type(exc).__name__}: {exc}",
-                attempts=_MOST_JSON_ANSWERS,
-            ) from exc
-
-
-def _asks_for_content(messages: Messages) -> bool:
-    """Tell whether the system prompt asks for JSON of the form {"content": ...} and no other."""
-    said = [m.get("content") for m in messages if m.get("role") in {"system", "developer"}]
-    text = "\n".join(content for content in said if isinstance(content, str))
-    return "json" in text.lower() and _CONTENT_FORM.search(text) is not None
-
-
 def _is_keyless(error: BaseException | None) -> bool:
     """Tell whether a later run asks again for what failed: in a hook, it fails the file."""
     return isinstance(error, NoUsableKey)
@@ -333,12 +288,3 @@ def _tell(errors: Sequence[BaseException], total: int) -> None:
             errors[0],
             extra={"action": "prompts_failed"},
         )
-
-
-def _last_user_text(messages: Messages) -> str:
-    """Return the text of the last message of the user; "" when there is none."""
-    said = [message.get("content") for message in messages if message.get("role") == "user"]
-    content = said[-1] if said else ""
-    parts = content if isinstance(content, list) else [{"text": content}]
-    texts = [part.get("text") for part in parts if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))

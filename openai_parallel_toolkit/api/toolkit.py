@@ -13,7 +13,7 @@ from ..core.settings import options_of
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
-from ..runs.options import FailOnError, Mode, OutputNames, RunOptions
+from ..runs.options import FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
 from ..runs.run import run_folder
 from ..runs.summary import RunSummary
 from ..transport import Transport
@@ -54,6 +54,8 @@ class ParallelToolkit:
         max_file_attempts: int = 3,
         retry_failed: bool = False,
         force: bool = False,
+        on_changed_input: OnChangedInput = "skip",
+        check_prompts: bool = True,
         dry_run: bool = False,
         progress: bool = True,
         grace_s: float = 30.0,
@@ -100,6 +102,10 @@ class ParallelToolkit:
                 the kept one; all other answers are reused.
             force: work on every file, whatever exists. Answers that were paid for are reused; those
                 that were cut, empty or failed are asked for again, as in every later run.
+            on_changed_input: "redo" works again on finished files whose input was changed since;
+                "skip" tells how many there are.
+            check_prompts: before the run, try process_input and process_data on a few finished
+                files, without sending, and tell when they would ask something else now.
             dry_run: run process_input and process_data without sending; tells what would be.
             progress: draw a bar and print the summary.
             grace_s: seconds that requests in flight get after Ctrl-C.

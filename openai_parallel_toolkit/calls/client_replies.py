@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from ..core.errors import RequestFailed
 from ..core.records import OutcomeKind, RawReply, Reply, Request, canonical_json
-from .client_requests import wants_stream, wants_usage
+from ..transport.base import HttpExchange
+from .client_requests import stream_options
 from .event_writer import write_event_stream
 from .refusals import Clean
 
@@ -16,16 +17,24 @@ _EVENT_BEGINNINGS = (b"data:", b"event:", b"id:", b":")
 _STATUS_OF = {OutcomeKind.REJECTED: 400, OutcomeKind.BUSY: 503}
 
 
-def answered(reply: Reply, request: Request) -> RawReply:
-    """Return an answer as it came, or as events where these were asked for and did not come."""
-    body, headers = reply.body, dict(reply.headers)
+def given_back(came: Reply | RawReply, asked: Request | HttpExchange, clean: Clean) -> RawReply:
+    """Return what came as it came, or as events where these were asked for and did not come.
+
+    Args:
+        clean: takes secrets out of the words of a refusal.
+    """
+    if isinstance(came, RawReply):
+        shown = came.as_refusal(clean) if came.status >= 400 else came.as_kept(clean)
+        return RawReply(status=shown.status, headers=_final(shown.headers), body=shown.body)
+    body, headers = came.body, dict(came.headers)
+    options = stream_options(asked) if isinstance(asked, Request) else None
     came_in_events = body.lstrip().startswith(_EVENT_BEGINNINGS)
-    if wants_stream(request) and not came_in_events:
-        with_usage = wants_usage(request)
-        body = write_event_stream(request.path, reply.raw, with_usage=with_usage)
+    if options is not None and not came_in_events:
+        with_usage = options.get("include_usage") is True
+        body = write_event_stream(asked.path, came.raw, with_usage=with_usage)
         headers["content-type"] = _EVENTS
-    elif came_in_events and reply.raw and not wants_stream(request):
-        body, headers["content-type"] = canonical_json(reply.raw), "application/json"
+    elif options is None and came_in_events and came.raw:
+        body, headers["content-type"] = canonical_json(came.raw), "application/json"
     return RawReply(status=200, headers=_final(headers), body=body)
 
 
@@ -40,12 +49,6 @@ def refused(error: RequestFailed) -> RawReply | None:
         said = {"message": error.message, "type": "", "param": None, "code": error.code or None}
         return RawReply(status=status, headers=_final({}), body=canonical_json({"error": said}))
     return RawReply(status=status, headers=_final(reply.headers), body=reply.body)
-
-
-def passed_on(reply: RawReply, clean: Clean) -> RawReply:
-    """Return a reply that is not kept; `clean` takes secrets out of the provider's words."""
-    shown = reply.as_refusal(clean) if reply.status >= 400 else reply.as_kept(clean)
-    return RawReply(status=shown.status, headers=_final(shown.headers), body=shown.body)
 
 
 def _final(headers: Mapping[str, str]) -> dict[str, str]:

@@ -71,41 +71,43 @@ def read_client_request(
     content_type = headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     payload = parse_object(body) if kind == "application/json" else None
-    is_form = kind == "multipart/form-data"
-    if method != "POST" or not (payload is not None or is_form):
-        return _exchange(method, below, asked, carried, body, content_type)
+    if method != "POST" or (payload is None and kind != "multipart/form-data"):
+        return HttpExchange(
+            method=cast(Method, method),
+            path=below,
+            query=dict(asked),
+            body=body or None,
+            content_type=content_type,
+            headers=carried,
+        )
     identified = below + "".join(f"&{name}={value}" for name, value in asked)
-    if payload is not None:
-        request = _json_request(identified, payload)
-    else:
-        request = _form_request(identified, content_type, body)
+    request = (
+        _form_request(identified, content_type, body)
+        if payload is None
+        else _json_request(identified, payload)
+    )
     return replace(request, path=below, query=asked, headers=carried)
 
 
-def wants_stream(request: Request) -> bool:
-    """Tell whether the answer is to come in events."""
-    return b'"stream":true' in request.body and _fields(request).get("stream") is True
-
-
-def wants_usage(request: Request) -> bool:
-    """Tell whether the last event is to tell the tokens."""
-    options = _fields(request).get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
+def stream_options(request: Request) -> dict[str, Any] | None:
+    """Return with what options the answer is to come in events; None: in one piece."""
+    if b'"stream":true' not in request.body:
+        return None
+    fields = parse_object(request.body) or {}
+    options = fields.get("stream_options")
+    given = options if isinstance(options, dict) else {}
+    return given if fields.get("stream") is True else None
 
 
 def asked_whole(request: Request) -> Request:
     """Return the same request for an answer in one piece."""
     if b'"stream' not in request.body:
         return request
-    fields = _fields(request)
+    fields = parse_object(request.body) or {}
     if not fields.keys() & _STREAMING:
         return request
     whole = {name: value for name, value in fields.items() if name not in _STREAMING}
     return replace(request, body=canonical_json(whole))
-
-
-def _fields(request: Request) -> dict[str, Any]:
-    return parse_object(request.body) or {}
 
 
 def _json_request(path: str, payload: dict[str, Any]) -> Request:
@@ -135,24 +137,6 @@ def _form_request(path: str, content_type: str, body: bytes) -> Request:
         prompt_tokens=len(body) // _BYTES_A_TOKEN,
         reply_tokens=DEFAULT_REPLY_TOKENS,
         content_type=content_type,
-    )
-
-
-def _exchange(
-    method: str,
-    path: str,
-    query: tuple[tuple[str, str], ...],
-    headers: tuple[tuple[str, str], ...],
-    body: bytes,
-    content_type: str,
-) -> HttpExchange:
-    return HttpExchange(
-        method=cast(Method, method),
-        path=path,
-        query=dict(query),
-        body=body or None,
-        content_type=content_type,
-        headers=headers,
     )
 
 

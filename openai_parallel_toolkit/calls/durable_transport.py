@@ -5,6 +5,7 @@ They serve clients of httpx2 and of httpx, such as those of the openai package.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -14,26 +15,18 @@ from typing import Any
 
 import openai
 
-from ..core.errors import RESPONSE_EXTENSION, RequestFailed, ToolkitError
+from ..core.errors import RESPONSE_EXTENSION, RequestFailed, ToolkitError, error_behind
 from ..core.records import AZURE_API_VERSION, OutcomeKind, RawReply, Request
 from ..transport.base import HttpExchange, SendFault
 from ..transport.openai_http import httpx
-from .client_replies import answered, passed_on, refused
+from .client_replies import given_back, refused
 from .client_requests import read_client_request
 from .pending_call import CallContext, Keys
 
-#: Every request goes to the address of its key instead.
-_BASE_URL = "https://api.openai.com/v1"
 PLACEHOLDER_KEY = "replaced-by-the-leased-key"
-_OPTIONS: dict[str, Any] = {"api_key": PLACEHOLDER_KEY, "base_url": _BASE_URL, "max_retries": 0}
-_AZURE_OPTIONS: dict[str, Any] = {
-    "api_key": PLACEHOLDER_KEY,
-    "azure_endpoint": "https://azure.invalid",
-    "api_version": AZURE_API_VERSION,
-    "max_retries": 0,
-}
-
-
+#: Every request goes to the address of its key instead.
+_OPTIONS = {"base_url": "https://api.openai.com/v1"}
+_AZURE_OPTIONS = {"azure_endpoint": "https://azure.invalid", "api_version": AZURE_API_VERSION}
 #: What the last request of this thread or task ended in, where no reply came of it.
 _raised: ContextVar[Exception | None] = ContextVar("raised", default=None)
 
@@ -52,7 +45,7 @@ class _Door:
         """Take arguments as those of `request_openai_api`."""
         self._where = (keys, config_path, max_retries, journal)
 
-    def _asked(self, request: Any) -> tuple[CallContext, Request | HttpExchange]:
+    def _asked(self, request: httpx.Request) -> tuple[CallContext, Request | HttpExchange]:
         url = request.url
         asked = read_client_request(
             request.method,
@@ -87,9 +80,8 @@ class DurableTransport(_Door, httpx.BaseTransport):
         with _sent_once(request):
             context, asked = self._asked(request)
             try:
-                if isinstance(asked, HttpExchange):
-                    return _passed_on(context, context.exchange(asked), request)
-                return _response(answered(context.ask(context.pending(asked)), asked), request)
+                came = context.send(asked)
+                return _response(given_back(came, asked, context.clean), request)
             except (RequestFailed, SendFault) as error:
                 return _refused(error, request)
 
@@ -103,10 +95,8 @@ class AsyncDurableTransport(_Door, httpx.AsyncBaseTransport):
         with _sent_once(request):
             context, asked = self._asked(request)
             try:
-                if isinstance(asked, HttpExchange):
-                    return _passed_on(context, await context.exchange_async(asked), request)
-                reply = await context.ask_async(context.pending(asked))
-                return _response(answered(reply, asked), request)
+                came = await context.send_async(asked)
+                return _response(given_back(came, asked, context.clean), request)
             except (RequestFailed, SendFault) as error:
                 return _refused(error, request)
 
@@ -126,79 +116,77 @@ def _sent_once(request: httpx.Request) -> Iterator[None]:
 
 
 class _Plain:
-    """Raises errors of ours as they are, which openai 2 wraps into its own."""
+    """Raises errors of the toolkit as they are."""
 
     def request(self, *args: Any, **options: Any) -> Any:
-        try:
+        with _explained():
             return super().request(*args, **options)  # type: ignore[misc]
-        except openai.APIConnectionError as exc:
-            raise _plain(exc) from exc.__cause__
 
 
 class _AsyncPlain:
+    """Does so for async code."""
+
     async def request(self, *args: Any, **options: Any) -> Any:
-        try:
+        with _explained():
             return await super().request(*args, **options)  # type: ignore[misc]
-        except openai.APIConnectionError as exc:
-            raise _plain(exc) from exc.__cause__
 
 
-class _OpenAI(_Plain, openai.OpenAI):
-    pass
-
-
-class _AzureOpenAI(_Plain, openai.AzureOpenAI):
-    pass
-
-
-class _AsyncOpenAI(_AsyncPlain, openai.AsyncOpenAI):
-    pass
-
-
-class _AsyncAzureOpenAI(_AsyncPlain, openai.AsyncAzureOpenAI):
-    pass
-
-
-def _plain(exc: openai.APIConnectionError) -> Exception:
-    cause = exc.__cause__
-    return cause if isinstance(cause, ToolkitError) else exc
+_CLIENTS: dict[bool, Any] = {
+    False: (_Plain, httpx.Client, openai.OpenAI, openai.AzureOpenAI),
+    True: (_AsyncPlain, httpx.AsyncClient, openai.AsyncOpenAI, openai.AsyncAzureOpenAI),
+}
 
 
 def client_over(
-    transport: DurableTransport, *, azure: bool = False, **options: Any
-) -> openai.OpenAI:
+    transport: DurableTransport | AsyncDurableTransport, *, azure: bool = False, **options: Any
+) -> Any:
     """Return a client of the openai package that sends through `transport` and never retries."""
-    http = httpx.Client(transport=transport, trust_env=False)
-    if azure:
-        return _AzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
-    return _OpenAI(http_client=http, **{**_OPTIONS, **options})
+    plain, http, *kinds = _CLIENTS[isinstance(transport, AsyncDurableTransport)]
+    given = {
+        "api_key": PLACEHOLDER_KEY,
+        "max_retries": 0,
+        "http_client": http(transport=transport, trust_env=False),
+        **(_AZURE_OPTIONS if azure else _OPTIONS),
+        **options,
+    }
+    return _class_of(plain, kinds[azure])(**given)
 
 
-def async_client_over(
-    transport: AsyncDurableTransport, *, azure: bool = False, **options: Any
-) -> openai.AsyncOpenAI:
-    """Do what `client_over` does for async code."""
-    http = httpx.AsyncClient(transport=transport, trust_env=False)
-    if azure:
-        return _AsyncAzureOpenAI(http_client=http, **{**_AZURE_OPTIONS, **options})
-    return _AsyncOpenAI(http_client=http, **{**_OPTIONS, **options})
+@functools.cache
+def _class_of(plain: type, kind: type) -> type:
+    return type(kind.__name__, (plain, kind), {})
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise errors of the toolkit, which openai 2 wraps, as they are; add our words to a refusal.
+
+    Those say what to do, such as to mend api_base.
+    """
+    try:
+        yield
+    except openai.APIConnectionError as exc:
+        if isinstance(exc.__cause__, ToolkitError):
+            raise exc.__cause__ from exc.__cause__.__cause__
+        raise
+    except openai.APIStatusError as exc:
+        ours = error_behind(exc)
+        if ours is not None and sys.version_info >= (3, 11):
+            exc.add_note(str(ours))
+        raise
 
 
 def _response(
     reply: RawReply, request: httpx.Request, error: Exception | None = None
 ) -> httpx.Response:
-    made: httpx.Response = _library_of(request).Response(
+    response: httpx.Response = _library_of(request).Response(
         reply.status,
         headers=reply.headers,
         content=reply.body,
         request=request,
-        extensions={RESPONSE_EXTENSION: error} if error is not None else {},
+        extensions={} if error is None else {RESPONSE_EXTENSION: error},
     )
-    return made
-
-
-def _passed_on(context: CallContext, reply: RawReply, request: httpx.Request) -> httpx.Response:
-    return _response(passed_on(reply, context.clean), request)
+    return response
 
 
 def _refused(error: RequestFailed | SendFault, request: httpx.Request) -> httpx.Response:
@@ -206,10 +194,9 @@ def _refused(error: RequestFailed | SendFault, request: httpx.Request) -> httpx.
     reply = refused(error) if isinstance(error, RequestFailed) else None
     if reply is not None:
         return _response(reply, request, error)
-    is_unsent = getattr(error, "outcome", None) is OutcomeKind.UNSENT
-    is_unsent |= getattr(error, "kind", None) == "unsent"
+    kinds = {getattr(error, "outcome", None), getattr(error, "kind", None)}
     library = _library_of(request)
-    kind = library.ConnectError if is_unsent else library.ReadError
+    kind = library.ConnectError if kinds & {OutcomeKind.UNSENT, "unsent"} else library.ReadError
     raise kind(str(error), request=request) from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import (
@@ -21,14 +22,17 @@ from ..core.errors import (
     StorageError,
     UsageError,
 )
-from ..core.records import CallId, Reply, Request
+from ..core.records import CallId, RawReply, Reply, Request
 from ..costs.budget import Budget
+from ..files.match import Layout
 from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
 from .run_context import RunContext
 from .sender import Sender
 from .usage import read_usage, served
 
+#: What comes of what was asked: a reply, read or as it came.
+Came = TypeVar("Came", Reply, RawReply)
 #: What a file's calls were answered, by (hash, k, try).
 Answers = Mapping[tuple[str, int, int], AnswerRecord]
 #: The calls of the file that the running code works on; None: it works on no file.
@@ -47,6 +51,8 @@ class FileCalls:
     file_id: int = 0
     #: The input that the hooks work on; "": the calls belong to no file.
     path: str = ""
+    #: Where inputs and outputs lie; None: it is no file of a folder.
+    layout: Layout | None = None
     #: What the journal held for the file when this began.
     answers: Answers = field(default_factory=dict)
     #: Tells whether an earlier run met the answer of an attempt; all that have a number did.
@@ -131,13 +137,18 @@ class FileCalls:
             is_earlier=self.is_earlier(stored.attempt_id),
         )
 
+    def asked(self) -> Mapping[str, int]:
+        """Return how often each request was asked for, by its hash."""
+        with self._lock:
+            return dict(self._asked)
+
     def has_asked(self, mark: bytes) -> bool:
         """Return whether a request whose hash begins with these bytes was asked for."""
         beginning = mark.hex()
         with self._lock:
             return any(hash.startswith(beginning) for hash in self._asked)
 
-    def received(self, result: Reply | BaseException, budget: Budget | None) -> Reply:
+    def received(self, result: Came | BaseException, budget: Budget | None) -> Came:
         """Hand on a reply, or raise what came instead of one.
 
         In a file's hooks, what stops the whole run stops it now and unwinds the hooks, so that a

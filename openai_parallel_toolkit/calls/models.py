@@ -221,7 +221,10 @@ def request_of(model: PayloadModel) -> Request:
     payload = model.payload()
     name = payload.get("model") if isinstance(payload, dict) else None
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{type(model).__name__}.payload() must be a dict with a model name")
+        raise UsageError(
+            f"{type(model).__name__}.payload() must be a dict with a model name; "
+            f"its model is of type {type(name).__name__}"
+        )
     if payload.get("stream"):
         raise UsageError("leave stream out: an answer is handed on when it is whole")
     return make_request(model.path, name, payload)

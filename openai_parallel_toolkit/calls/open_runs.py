@@ -6,10 +6,10 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..core.errors import UsageError
 from ..core.records import CallId, Outcome
@@ -93,29 +93,12 @@ class UnkeptCalls:
     def __init__(self, journal: AttemptJournal) -> None:
         self._journal = journal
 
-    def claim(
-        self,
-        call: CallId,
-        *,
-        key_name: str,
-        model: str,
-        max_cost_usd: Decimal | None,
-        done: Done | None = None,
-        reply_bytes: int | None = None,
-    ) -> int:
-        del reply_bytes  # the answer takes no room
+    def claim(self, call: CallId, *, done: Done | None = None, **told: Any) -> int:
+        told["reply_bytes"] = 0  # the answer takes no room
         try:
-            return self._journal.claim(
-                call,
-                key_name=key_name,
-                model=model,
-                max_cost_usd=max_cost_usd,
-                done=done,
-                reply_bytes=0,
-            )
+            return self._journal.claim(call, done=done, **told)
         except UsageError:  # closed
-            if done is not None:
-                done(None)
+            _tell(done)
             return 0
 
     def answered(
@@ -126,10 +109,9 @@ class UnkeptCalls:
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
+        **told: Any,
     ) -> None:
-        del call, body, headers
+        del call, body, told
         self.ended(attempt_id, outcome, cost_usd, done)
 
     def ended(
@@ -143,5 +125,9 @@ class UnkeptCalls:
             if attempt_id:
                 self._journal.ended(attempt_id, outcome, cost_usd, done)
                 return
-        if done is not None:
-            done(None)
+        _tell(done)
+
+
+def _tell(done: Done | None) -> None:
+    if done is not None:
+        done(None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.machinery
 import importlib.util
 import logging
 import sys
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from ..core.errors import UsageError
 
@@ -29,18 +29,13 @@ class _OnImport(MetaPathFinder):
     So whoever imports `openai_module`, or what that imports, imports openai first.
     """
 
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None = None,
-        target: ModuleType | None = None,
-    ) -> importlib.machinery.ModuleSpec | None:
-        del path, target
+    def find_spec(self, fullname: str, *place: object) -> ModuleSpec | None:
+        del place
         if fullname != "openai":
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        loader = spec.loader if spec is not None else None
+        loader: Any = None if spec is None else spec.loader
         if loader is not None:
             execute = loader.exec_module
 
@@ -48,7 +43,7 @@ class _OnImport(MetaPathFinder):
                 execute(module)
                 _install()
 
-            loader.exec_module = execute_and_install  # type: ignore[method-assign]
+            loader.exec_module = execute_and_install
         return spec
 
 

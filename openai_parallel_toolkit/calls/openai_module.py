@@ -10,7 +10,7 @@ from typing import Any
 
 import openai
 
-from ..core.errors import ToolkitError, UsageError, error_behind
+from ..core.errors import UsageError, error_behind
 from ..transport.openai_http import httpx
 from .durable_transport import PLACEHOLDER_KEY, DurableTransport
 from .pending_call import is_asked_here
@@ -82,21 +82,24 @@ def install() -> None:
 
 
 def answer_in(exc: Exception) -> Any:
-    """Return the completion that openai's parser found too short to parse; None: it is none."""
+    """Return the completion that openai's parser found too short to parse; None: it is none.
+
+    Raises:
+        ToolkitError: the error of ours that stands behind it, or what to write instead of a call
+            that the package has removed.
+    """
     if isinstance(exc, (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError)):
         return getattr(exc, "completion", None)
+    is_theirs = isinstance(exc, openai.OpenAIError)
+    # By its name: the class is private to the package.
+    is_removed = is_theirs and type(exc).__name__ == "APIRemovedInV1"
+    ours = _advice(exc) if is_removed else error_behind(exc) if is_theirs else None
+    if ours is not None:
+        raise ours from exc
     return None
 
 
-def explain(exc: Exception) -> ToolkitError | None:
-    """Return the error of ours behind one of openai's, or advice; None: it is something else.
-
-    Advice is there for a call that the package has removed.
-    """
-    if not isinstance(exc, openai.OpenAIError):
-        return None
-    if type(exc).__name__ != "APIRemovedInV1":  # by name: the class is private to the package
-        return error_behind(exc)
+def _advice(exc: Exception) -> UsageError:
     removed = _removed_name(exc)
     replacement = _REPLACEMENTS.get(removed, _CHAT)
     return UsageError(

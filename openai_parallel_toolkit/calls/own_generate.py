@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import os
@@ -49,24 +48,19 @@ class GenerateCall:
 
             openai_module.install()
             try:
-                return _as_reply(self._generate(), self.context.clean)
+                generated = self.model.generate(*self._arguments())
             except StopIteration as exc:  # no future can carry it
                 raise RuntimeError("generate raised StopIteration") from exc
             except Exception as exc:
-                partial = openai_module.answer_in(exc)
-                if partial is not None:
-                    return _as_reply(partial, self.context.clean)
-                error = openai_module.explain(exc)
-                if error is None:
+                generated = openai_module.answer_in(exc)
+                if generated is None:
                     raise
-                raise error from exc
+            return _as_reply(generated, self.context.clean)
 
     async def ask_async(self) -> Reply:
         """Do what `ask` does without blocking the event loop."""
-        loop_calls = self.context.sender.loop_calls_to(asyncio.get_running_loop())
-        future, deliver = loop_calls.future()
-        self.start(deliver)
-        return self.context.received(await future)
+        reply: Reply = await self.context.wait_async(self.start)
+        return reply
 
     def start(self, deliver: Deliver) -> None:
         """Have `deliver` get what comes of it, from a thread of its own in this context.
@@ -81,15 +75,13 @@ class GenerateCall:
         self.value = _value(reply, allow_incomplete=policy.allow_incomplete)
         return True
 
-    def _generate(self) -> Any:
+    def _arguments(self) -> list[Any]:
         from .durable_transport import DurableTransport, client_over
 
         if not wants_client(self.model):
-            return self.model.generate()
-        client = self.context.sender.resource(
-            "generate's client", lambda: client_over(DurableTransport())
-        )
-        return self.model.generate(client)
+            return []
+        make = functools.partial(client_over, DurableTransport())
+        return [self.context.sender.resource("generate's client", make)]
 
     def _end(self, deliver: Deliver) -> None:
         try:

@@ -6,19 +6,26 @@ import asyncio
 import dataclasses
 import os
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ..core.errors import HookUnwound, IncompleteAnswer, InvalidAnswer
+from ..core.errors import (
+    HookUnwound,
+    IncompleteAnswer,
+    InvalidAnswer,
+    RunStopping,
+    UsageError,
+)
 from ..core.records import CallId, RawReply, Reply, Request
 from ..keys import APIKeyManager, default_manager, manager_of
 from ..keys.config.keys import GivenKey
 from ..transport.base import HttpExchange
 from .call_cache import CallCache
-from .file_calls import FileCalls, current_file_calls
+from .file_calls import Came, FileCalls, current_file_calls
 from .models import PayloadModel, request_of
 from .open_runs import OpenRun, outside_files
 from .refusals import Clean
@@ -154,25 +161,11 @@ class CallContext:
     def ask(self, call: PendingCall) -> Reply:
         """Return the reply to a call, blocking."""
         self.file_calls.refuse_on_own_loop("arequest_openai_api")
-        replayed = self._replay(call)
-        if replayed is not None:
-            return replayed
-        answered: queue.SimpleQueue[Reply | BaseException] = queue.SimpleQueue()
-        with self.file_calls.in_call():
-            self._submit(call, answered.put)
-            result = answered.get()
-        return self.received(result)
+        return self._replay(call) or self._wait(partial(self._submit, call))
 
     async def ask_async(self, call: PendingCall) -> Reply:
         """Return the reply to a call without blocking the event loop."""
-        replayed = self._replay(call)
-        if replayed is not None:
-            return replayed
-        future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
-        with self.file_calls.in_call():
-            self._submit(call, deliver)
-            result = await future
-        return self.received(result)
+        return self._replay(call) or await self.wait_async(partial(self._submit, call))
 
     def start(self, call: PendingCall, deliver: Deliver) -> None:
         """Have `deliver` get what comes of a call, now or later, and return."""
@@ -186,32 +179,46 @@ class CallContext:
         else:
             self._submit(call, deliver)
 
-    def received(self, result: Reply | BaseException) -> Reply:
-        """Hand on the reply, or raise what came instead; see `FileCalls.received`."""
-        return self.file_calls.received(result, self.run_context.budget)
-
-    def exchange(self, exchange: HttpExchange) -> RawReply:
-        """Return the reply to what is not kept, blocking."""
+    def send(self, asked: Request | HttpExchange) -> Reply | RawReply:
+        """Return the reply to what a client of the user's own sends, blocking."""
+        if isinstance(asked, Request):
+            return self.ask(self.pending(asked))
         self.file_calls.refuse_on_own_loop("the async client")
-        self.file_calls.admit_exchange()
-        ended: queue.SimpleQueue[RawReply | BaseException] = queue.SimpleQueue()
-        with self.file_calls.in_call():
-            self.sender.pass_on(exchange, self.run_context, ended.put)
-            result = ended.get()
-        if isinstance(result, BaseException):
-            raise result
-        return result
+        reply: RawReply = self._wait(partial(self._pass_on, asked))
+        return reply
 
-    async def exchange_async(self, exchange: HttpExchange) -> RawReply:
-        """Return the reply to what is not kept without blocking the event loop."""
-        self.file_calls.admit_exchange()
+    async def send_async(self, asked: Request | HttpExchange) -> Reply | RawReply:
+        """Do what `send` does without blocking the event loop."""
+        if isinstance(asked, Request):
+            return await self.ask_async(self.pending(asked))
+        reply: RawReply = await self.wait_async(partial(self._pass_on, asked))
+        return reply
+
+    async def wait_async(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
+        """Return what is delivered by what `begin` begins, without blocking the event loop."""
         future, deliver = self.sender.loop_calls_to(asyncio.get_running_loop()).future()
         with self.file_calls.in_call():
-            self.sender.pass_on(exchange, self.run_context, deliver)
-            result: RawReply | BaseException = await future
-        if isinstance(result, BaseException):
-            raise result
-        return result
+            begin(deliver)
+            result = await future
+        return self.received(result)
+
+    def received(self, result: Came | BaseException) -> Came:
+        """Hand on a reply, or raise what came instead; see `FileCalls.received`."""
+        has_run = self.file_calls.path or self.run_context.stop.reason is not None
+        if isinstance(result, RunStopping) and not has_run:
+            raise UsageError(
+                "the key manager was closed while an answer was on its way, which may be billed; "
+                "make a new one"
+            )
+        return self.file_calls.received(result, self.run_context.budget)
+
+    def _wait(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
+        """Do what `wait_async` does, blocking."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self.file_calls.in_call():
+            begin(ended.put)
+            result = ended.get()
+        return self.received(result)
 
     def _replay(self, call: PendingCall) -> Reply | None:
         """Return the kept answer to a call; one to be bought anew is passed over."""
@@ -221,6 +228,10 @@ class CallContext:
             if not (is_bad and self.file_calls.renews):
                 return reply
             call.next_try()
+
+    def _pass_on(self, exchange: HttpExchange, deliver: Callable[[Any], object]) -> None:
+        self.file_calls.admit_exchange()
+        self.sender.pass_on(exchange, self.run_context, deliver)
 
     def _submit(self, call: PendingCall, deliver: Deliver) -> None:
         submitted = SubmittedCall(request=call.request, id=call.id, context=self.run_context)

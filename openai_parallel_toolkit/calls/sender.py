@@ -69,6 +69,7 @@ class Sender:
         self._resources: dict[str, Any] = {}
         self._resources_lock = threading.Lock()
         self._pid = os.getpid()
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
         self._thread.start()
 
@@ -101,7 +102,7 @@ class Sender:
         """Send a call; its reply or error is delivered once, on the sender's thread."""
         if self._pid != os.getpid():
             raise UsageError("a forked process cannot use its parent's keys; make an APIKeyManager")
-        self._calls.post(self._start, self._driver.reply, (call,), deliver)
+        self._begin(self._driver.reply, (call,), deliver)
 
     def pass_on(
         self,
@@ -110,7 +111,7 @@ class Sender:
         deliver: Callable[[RawReply | BaseException], object],
     ) -> None:
         """Send what is no call; its reply or error is delivered as `submit` does."""
-        self._calls.post(self._start, self._exchanges.run, (exchange, context), deliver)
+        self._begin(self._exchanges.run, (exchange, context), deliver)
 
     def close(self) -> None:
         """Cancel what is under way, close the connections and resources, end the thread."""
@@ -127,13 +128,26 @@ class Sender:
         self._loop.run_forever()
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
+        self._calls.run_posted()  # those who came meanwhile are told
 
     async def _shut_down(self) -> None:
+        self._is_closing = True
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._driver.transport.close()
         await self._loop.shutdown_default_executor()
+
+    def _begin(
+        self,
+        work: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        deliver: Callable[[Any], object],
+    ) -> None:
+        try:
+            self._calls.post(self._start, work, args, deliver)
+        except RuntimeError as exc:
+            raise _closed() from exc
 
     def _start(
         self,
@@ -141,6 +155,9 @@ class Sender:
         args: tuple[Any, ...],
         deliver: Callable[[Any], object],
     ) -> None:
+        if self._is_closing:
+            deliver(_closed())
+            return
         task = self._loop.create_task(self._reply(work(*args), deliver))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -150,3 +167,7 @@ class Sender:
             deliver(await coming)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
             deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)
+
+
+def _closed() -> UsageError:
+    return UsageError("what sends under these keys was closed; make a new APIKeyManager")

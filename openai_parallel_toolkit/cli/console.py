@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 from ..core.errors import RunStopped, StorageError, ToolkitError
 from ..core.redaction import Redactor
 from ..core.text import visible
+from ..runs.notices import IN_SUMMARY
 
 _SummaryT = TypeVar("_SummaryT", bound=Any)
 
@@ -124,6 +125,8 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if logging.root.handlers or sys.stderr is None:
             return  # the hooks' module shows logs in a way of its own
+        if getattr(record, "action", "") == IN_SUMMARY:
+            return  # it is printed
         line = f"{PROGRAM}: {record.levelname.lower()}: {self.format(record)}"
         bar = sys.modules.get("tqdm")
         try:

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from ..core.errors import RunStopped, ToolkitError
+from ..core.filesystem import REFUSAL_ERRNOS, named_in, storage_error
 from ..core.redaction import Redactor, safe_words
 from . import console
 from .exits import EXIT_CODES, MISTAKE, code_of
@@ -57,8 +58,11 @@ def dispatch(argv: Sequence[str]) -> int:
         arguments = _parser(argv).parse_args(argv)
         return int(arguments.run(arguments))
     except BaseException as exc:  # noqa: BLE001 - this is where every error ends
-        _tell(exc)
-        return code_of(exc)
+        error: BaseException = exc
+        if isinstance(exc, OSError) and exc.errno in REFUSAL_ERRNOS:
+            error = storage_error(exc, named_in(exc, "the disk"))
+        _tell(error)
+        return code_of(error)
 
 
 def _tell(error: BaseException) -> None:

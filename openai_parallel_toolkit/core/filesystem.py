@@ -24,6 +24,8 @@ from .open_file_limit import is_out_of_room
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 #: Errors of the disk itself: the next file would fare no better.
 DISK_ERRNOS = FULL_ERRNOS | {errno.EIO, errno.EROFS}
+#: The system refuses; that is no fault of the program.
+REFUSAL_ERRNOS = DISK_ERRNOS | {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM}
 #: File systems that other hosts write to as well, where locks and SQLite cannot be trusted.
 NETWORK_KINDS = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph",
@@ -69,10 +71,16 @@ class Files:
         os.rename(source, name, dst_dir_fd=folder.fd)
 
 
-def digest(path: str, *, starts_writing: bool = False) -> Digest:
+def digest(
+    path: str,
+    *,
+    starts_writing: bool = False,
+    see: Callable[[bytes], object] | None = None,
+) -> Digest:
     """Return a regular file's size in bytes and the hex SHA-256 of its content.
 
     Args:
+        see: is shown the content, piece by piece.
         starts_writing: have the system begin to bring it to the disk, without waiting. Files that
             are synced together afterwards then share one commit of the file system: measured on
             ext4, 0.02 ms of CPU each instead of 0.06.
@@ -86,6 +94,8 @@ def digest(path: str, *, starts_writing: bool = False) -> Digest:
         while chunk := os.read(fd, _CHUNK_BYTES):
             size_bytes += len(chunk)
             seen.update(chunk)
+            if see is not None:
+                see(chunk)
         if starts_writing and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return size_bytes, seen.hexdigest()
@@ -249,7 +259,7 @@ def atomic_file(
         yield part
         (replace_durably if is_durable else os.replace)(part, path)
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # as a rule it is not there; what was raised before counts
             os.unlink(part)
 
 
@@ -298,10 +308,10 @@ def is_case_insensitive(folder: str) -> bool:
     path = os.path.join(folder, probe)
     with storage_errors(folder):
         os.close(os.open(path, _EMPTY | os.O_EXCL, 0o600))
-    try:
-        return os.path.lexists(os.path.join(folder, probe.upper()))
-    finally:
-        os.unlink(path)
+        try:
+            return os.path.lexists(os.path.join(folder, probe.upper()))
+        finally:
+            os.unlink(path)
 
 
 def name_key(folder: str) -> Callable[[str], str]:

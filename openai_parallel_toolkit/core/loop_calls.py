@@ -25,11 +25,15 @@ class LoopCalls:
         self._is_called = False
 
     def post(self, action: Callable[..., object], *args: Any) -> None:
-        """Have the loop call `action(*args)` soon; any thread may."""
+        """Have the loop call `action(*args)` soon; any thread may. RuntimeError: it is closed."""
         self._posted.append((action, args))
         if not self._is_called:
             self._is_called = True
-            self.loop.call_soon_threadsafe(self._run)
+            try:
+                self.loop.call_soon_threadsafe(self.run_posted)
+            except RuntimeError:
+                self._is_called = False  # so that the next is told, too
+                raise
 
     def future(self) -> tuple[asyncio.Future[Any], Callable[..., None]]:
         """Return a future of the loop and what settles it: see `settle_future`; any thread may.
@@ -49,7 +53,8 @@ class LoopCalls:
         future, settle = self.future()
         return future, lambda error: settle(None, error)
 
-    def _run(self) -> None:
+    def run_posted(self) -> None:
+        """Call what was posted; called by the loop, and once by what closed it."""
         self._is_called = False
         posted = self._posted
         while posted:

@@ -360,8 +360,12 @@ class OutputFile:
     #: Below the output folder.
     final: str
     size_bytes: int
-    #: Hex SHA-256 of the content.
+    #: Hex SHA-256 of the content; "": not known.
     sha256: str
+    #: Whether it holds nothing, or white space alone.
+    is_blank: bool = False
+    #: Whether it holds the name of the folder in which it waited until it was whole.
+    names_staging: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

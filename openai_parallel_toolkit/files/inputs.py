@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 
 from ..core.errors import ScanError
-from ..core.filesystem import identity
+from ..core.filesystem import closing_fd, identity
+
+#: Larger inputs are known by size and time alone: reading them twice would be felt.
+_MOST_HASHED_BYTES = 64 * 1_048_576
+_PIECE_BYTES = 1_048_576
+_HASH_CHARACTERS = 16
+_THEN_HASH = ":"
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 #: "linked" is a link to a folder, "special" what is neither file nor folder, "own" the toolkit's.
 Kind = Literal["file", "folder", "linked", "special", "own"]
@@ -19,7 +28,7 @@ class LocalCopy(NamedTuple):
     """An input on the local disk."""
 
     path: str
-    #: Of these bytes; None: to be taken from the file when it is open.
+    #: Of these bytes; None: `signature_of_open` gives it.
     signature: str | None
 
 
@@ -60,6 +69,17 @@ class Inputs(ABC):
         """
         del path, signature
         return True  # of a copy
+
+    @abstractmethod
+    def signature(self, path: str) -> str | None:
+        """Return what an input looks like, without reading it; None: that cannot be told."""
+
+    @abstractmethod
+    def signature_of_same(self, path: str, signature: str) -> str | None:
+        """Return how an input looks now if it holds what it held under a signature; None: no.
+
+        One that looks as before is not read, and one that cannot be looked at is taken for it.
+        """
 
 
 class LocalInputs(Inputs):
@@ -107,12 +127,32 @@ class LocalInputs(Inputs):
             seen = os.stat(os.path.join(self._root, path))
         except FileNotFoundError:
             return False
-        if signature_of(seen) != signature:
+        if signature_of(seen) != signature.partition(_THEN_HASH)[0]:
             raise ScanError(
                 f"{path} was changed while it was worked on; run again to work on it as it is",
                 path=path,
             )
         return True
+
+    def signature(self, path: str) -> str | None:
+        try:
+            return signature_of(os.stat(self._root + "/" + path))
+        except OSError:  # its own run will tell
+            return None
+
+    def signature_of_same(self, path: str, signature: str) -> str | None:
+        look, _, hash = signature.partition(_THEN_HASH)
+        now = self.signature(path)
+        if now is None or now == look:
+            return signature
+        if not hash or now.partition("-")[0] != look.partition("-")[0]:
+            return None
+        try:
+            with closing_fd(os.open(os.path.join(self._root, path), _READ)) as fd:
+                fresh = signature_of_open(fd)
+        except OSError:
+            return signature
+        return fresh if fresh.partition(_THEN_HASH)[2] == hash else None
 
     def _kind(self, entry: os.DirEntry[str]) -> Kind:
         try:
@@ -133,3 +173,19 @@ class LocalInputs(Inputs):
 def signature_of(seen: os.stat_result) -> str:
     """Return what changes when a file is written to."""
     return f"{seen.st_size}-{seen.st_mtime_ns}"
+
+
+def signature_of_open(fd: int) -> str:
+    """Return that of an open file, with a hash of its content if it is not too large.
+
+    With the hash, a file that was only touched is known again.
+    """
+    seen = os.fstat(fd)
+    look = signature_of(seen)
+    if not stat.S_ISREG(seen.st_mode) or seen.st_size > _MOST_HASHED_BYTES:
+        return look
+    digest, at = hashlib.sha256(), 0
+    while at < seen.st_size and (piece := os.pread(fd, _PIECE_BYTES, at)):
+        digest.update(piece)
+        at += len(piece)
+    return f"{look}{_THEN_HASH}{digest.hexdigest()[:_HASH_CHARACTERS]}"

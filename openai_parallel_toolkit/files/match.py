@@ -70,6 +70,8 @@ class Selection:
     force: bool = False
     #: How many files to work on; None: all that are due.
     file_count: int | None = None
+    #: Whether files whose input was changed since they were done are due: "redo"; or "skip".
+    on_changed_input: str = "skip"
 
     def wants(self, path: str) -> bool:
         """Whether the file at this relative path is an input."""

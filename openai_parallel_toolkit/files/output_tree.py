@@ -22,6 +22,14 @@ class StagedMove(NamedTuple):
     owner: int
 
 
+class SeenOutput(NamedTuple):
+    """An output as it lies there."""
+
+    size_bytes: int
+    #: When it was written or got its name; infinite: not known.
+    since_wall_s: float
+
+
 class OutputTree:
     """The output folder and what may be written in it."""
 
@@ -52,6 +60,14 @@ class OutputTree:
             return False
         self._refuse_closed(seen, final)
         return True
+
+    def seen(self, final: str) -> SeenOutput | None:
+        """Return what the file system says of an output; None: it is not there."""
+        try:
+            seen = os.lstat(self.path_of(final))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return SeenOutput(seen.st_size, seen.st_ctime)
 
     def names_in(self, folder: str) -> Iterator[str]:
         """Yield the names of what a folder ("" is the root) holds, other folders left out."""

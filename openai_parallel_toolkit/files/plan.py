@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from .remarks import Remarks
 
 _CHUNK_BYTES = 65_536
 _BUFFER_BYTES = 1_048_576
@@ -71,6 +73,8 @@ class Plan:
     #: What a person should know, one sentence each.
     notes: tuple[str, ...]
     spool: Spool
+    #: Of those that are not due; what comes of the others is added to them.
+    remarks: Remarks = field(default_factory=Remarks)
 
     def due(self) -> Iterator[DueFile]:
         """Yield the due files, always in the same order."""

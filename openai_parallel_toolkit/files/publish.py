@@ -46,6 +46,8 @@ class Finished:
     hooks_version: str
     #: Of the input as it was read; None: not known.
     input_signature: str | None
+    #: Lines that were added to common files.
+    lines: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -64,6 +66,9 @@ class Publisher:
     on_done: Callable[[Finished], None]
     #: Called when the outputs could not be published, on the publisher's thread.
     on_failed: Callable[[Finished, ToolkitError], None]
+    #: Called instead of that when all of them are there, made by no run that the journal knows;
+    #: None: that is a failure as well.
+    on_found: Callable[[Finished], None] | None = None
     #: Whether outputs that the journal does not know may be replaced.
     force: bool = False
     #: Gives equal results for names that the file system takes for the same.
@@ -125,12 +130,22 @@ class Publisher:
             self._end(file, batch.errors.get(file.file_id))
 
     def _check(self, claims: dict[str, int], file: Finished) -> None:
+        found = []
         for output in file.outputs:
             check_relative(output.final)
             claimed = claims.setdefault(self.key(output.final), file.file_id)
-            self._check_owner(file, output.final, claimed)
+            if self._is_there_unowned(file, output.final, claimed) and not self.force:
+                found.append(output.final)
+        if found:
+            # Where names are not told apart, it may be another input's after all.
+            is_all = len(found) == len(file.outputs) and self.key is str
+            raise (_OutputsFound if is_all else OutputConflict)(
+                f"{file.path!r} wrote {found[0]!r}, but a file of that name is there that no run "
+                "made; move it away, or pass force=True to replace it.",
+                path=found[0],
+            )
 
-    def _check_owner(self, file: Finished, final: str, claimed: int) -> None:
+    def _is_there_unowned(self, file: Finished, final: str, claimed: int) -> bool:
         """Refuse an output of another input's; the journal looks again as it takes the intent."""
         is_there = self.tree.holds(final)
         owner = self.journal.owner_of_output(final) if is_there else None
@@ -141,12 +156,7 @@ class Publisher:
                     "its own name, or add lines to one that all share with append_line.",
                     path=final,
                 )
-        if is_there and owner is None and not self.force:
-            raise OutputConflict(
-                f"{file.path!r} wrote {final!r}, but a file of that name is there that no run "
-                "made; move it away, or pass force=True to replace it.",
-                path=final,
-            )
+        return is_there and owner is None
 
     def _intend(self, file: Finished, done: Done) -> None:
         # Without outputs as well: what an earlier run wrote is then no longer expected.
@@ -195,6 +205,9 @@ class Publisher:
         if error is None:
             self.on_done(file)
             return
+        if isinstance(error, _OutputsFound) and self.on_found is not None:
+            self.on_found(file)
+            return
         if self.trouble is None and concerns_all(error):
             self.trouble = error
         self.on_failed(file, error)
@@ -203,6 +216,10 @@ class Publisher:
 def concerns_all(error: BaseException) -> bool:
     """Whether no file can be published any more, so that this one did not fail."""
     return is_disk_trouble(error) or is_out_of_room(error) or isinstance(error, JournalError)
+
+
+class _OutputsFound(OutputConflict):
+    """All outputs of a file are there, and no run that is known has made them."""
 
 
 class _Batch:

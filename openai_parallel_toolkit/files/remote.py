@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import tempfile
@@ -20,7 +21,7 @@ from ..core.filesystem import (
 )
 from ..core.text import counted
 from .inputs import Inputs, Kind, LocalCopy
-from .output_tree import OutputTree, StagedMove
+from .output_tree import OutputTree, SeenOutput, StagedMove
 from .spill import SpillDatabase
 from .stores import Store, StoredObject
 
@@ -47,11 +48,19 @@ class Listing:
 
     def add(self, path: str, size_bytes: int = 0) -> None:
         """Take in one more file."""
-        self._spill.put([(_key(_FILE, path_bytes(path)), size_bytes)])
+        self._spill.put([(_key(_FILE, path_bytes(path)), f"{size_bytes} ")])
 
     def size_bytes(self, path: str) -> int | None:
         """Return a file's size; None: there is no such file."""
-        found: int | None = self._spill.get(_key(_FILE, path_bytes(path)))
+        found = self._found(path)
+        return None if found is None else int(found.partition(" ")[0])
+
+    def signature(self, path: str) -> str | None:
+        """Return what changes when a file is written to; None: it is not known."""
+        return (self._found(path) or "").partition(" ")[2] or None
+
+    def _found(self, path: str) -> str | None:
+        found: str | None = self._spill.get(_key(_FILE, path_bytes(path)))
         return found
 
     def files(self, folder: str) -> Iterator[str]:
@@ -66,7 +75,7 @@ class Listing:
         """Give the disk space back."""
         self._spill.close()
 
-    def _entries(self, found: Iterable[StoredObject]) -> Iterator[tuple[bytes, int | None]]:
+    def _entries(self, found: Iterable[StoredObject]) -> Iterator[tuple[bytes, str | None]]:
         last = b""
         for file in found:
             try:
@@ -75,7 +84,7 @@ class Listing:
                 self.odd_example = self.odd_example or file.path
                 self.odd_count += 1
                 continue
-            yield _key(_FILE, path), file.size_bytes
+            yield _key(_FILE, path), f"{file.size_bytes} {file.signature}"
             folder = path.rpartition(b"/")[0]
             if folder != last:
                 last = folder
@@ -128,6 +137,12 @@ class RemoteInputs(Inputs):
     def size_bytes(self, path: str) -> int:
         return self._listing.size_bytes(path) or 0
 
+    def signature(self, path: str) -> str | None:
+        return self._listing.signature(path)
+
+    def signature_of_same(self, path: str, signature: str) -> str | None:
+        return signature if self.signature(path) in (None, signature) else None
+
     def close(self) -> None:
         """Give the disk space back."""
         self._listing.close()
@@ -161,6 +176,10 @@ class RemoteTree(OutputTree):
 
     def names_in(self, folder: str) -> Iterator[str]:
         return self._listing.files(folder)
+
+    def seen(self, final: str) -> SeenOutput | None:
+        size_bytes = self._listing.size_bytes(final)
+        return None if size_bytes is None else SeenOutput(size_bytes, math.inf)
 
     def put_in_place(self, moves: Sequence[StagedMove]) -> dict[int, Exception]:
         errors: dict[int, Exception] = {}

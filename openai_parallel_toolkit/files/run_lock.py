@@ -54,14 +54,17 @@ class RunLock:
         except Timeout as exc:
             raise self._locked() from exc
         except OSError as exc:
-            self._lock.release()
+            self._let_go()
             raise storage_error(exc, self._path) from exc
 
     def release(self) -> None:
         """Give the lock back; what is left to say who held it does no harm."""
         with suppress(OSError):
             os.unlink(self._holder)
-        with suppress(OSError):
+        self._let_go()
+
+    def _let_go(self) -> None:
+        with suppress(OSError):  # the kernel takes it back at the latest when the process ends
             self._lock.release()
 
     def holder(self) -> RunLocked | None:

@@ -9,29 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
-from ..core.records import FileState
 from .inputs import Inputs, Kind
 from .match import Layout, Selection
 from .output_tree import OutputTree
 from .plan import Plan, Spool
 from .spill import IN_MEMORY, Names, SpillDatabase
+from .verdicts import Record, States, Verdicts, names_there
 
 #: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
 _NAME_BYTES = 255
 _EXTENSION_BYTES = 5
-
-#: Name below the folder, state, and the outputs that were recorded for it.
-Record = tuple[str, FileState, tuple[str, ...]]
-
-
-class States(Protocol):
-    """What a scan asks of the journal."""
-
-    def records_in(self, folder: str) -> Iterable[Record]:
-        """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
 
 
 def scan(
@@ -61,7 +50,10 @@ def scan(
     """
     spill, spool = SpillDatabase(state_folder), Spool(state_folder)
     try:
-        return _Scan(layout, selection, inputs, outputs, states, key, spill, spool, in_memory).run()
+        verdicts = Verdicts(selection, states, inputs, outputs, key)
+        return _Scan(
+            layout, selection, inputs, outputs, states, verdicts, key, spill, spool, in_memory
+        ).run()
     except BaseException:
         spool.close()
         raise
@@ -76,6 +68,7 @@ class _Scan:
     _inputs: Inputs
     _outputs: OutputTree
     _states: States
+    _verdicts: Verdicts
     _key: Callable[[str], str]
     _spill: SpillDatabase
     _spool: Spool
@@ -117,6 +110,7 @@ class _Scan:
             aside=counts["aside"],
             special=counts["special"],
             notes=(*self._notes(), *self._inputs.notes),
+            remarks=self._verdicts.remarks,
             spool=self._spool,
         )
 
@@ -166,14 +160,15 @@ class _Scan:
         made_safe = False
         records = iter(self._states.records_in(folder))
         with self._names() as existing, self._names() as claims:
-            for name in map(self._key, self._outputs.names_in(folder)):
-                existing.add(name)
-                existing.add(f"/{os.path.splitext(name)[0]}")  # no name has a slash
+            names_there(existing, self._outputs.names_in(folder), self._key)
             for name, record in _joined(inputs, records):
                 path = _join(folder, name)
                 stem = self._layout.stem(name)
                 self._claim(claims, stem, path, "files")
-                verdict = self._verdict(folder, stem, record, existing)
+                verdict = self._verdicts.of(path, stem, record, existing)
+                if verdict == "due" and self._counts["due"] == self._selection.file_count:
+                    self._counts["later"] += 1
+                    continue
                 self._counts[verdict] += 1
                 if verdict != "due":
                     continue
@@ -183,33 +178,6 @@ class _Scan:
                 if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
                     self._note("long", path)
                 self._spool.add(path, is_known=record is not None)
-
-    def _verdict(self, folder: str, stem: str, record: Record | None, existing: Names) -> str:
-        state = None if record is None else record[1]
-        if self._selection.force:
-            return self._due()
-        if state is FileState.DONE and record is not None:
-            whole = all(self._is_there(folder, final, existing) for final in record[2])
-            return "done" if whole else self._due()
-        if state is FileState.ASIDE and not self._selection.retry_failed:
-            return "aside"
-        if state is None and self._is_taken(stem, existing):
-            return "existing"
-        return self._due()
-
-    def _due(self) -> str:
-        limit = self._selection.file_count
-        return "due" if limit is None or self._counts["due"] < limit else "later"
-
-    def _is_there(self, folder: str, final: str, existing: Names) -> bool:
-        parent, name = os.path.split(final)
-        if parent == folder:
-            return self._key(name) in existing
-        return self._outputs.holds(final)
-
-    def _is_taken(self, stem: str, existing: Names) -> bool:
-        key = self._key(stem)
-        return key in existing or f"/{key}" in existing
 
     def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
         other = claims.add(self._key(name), path)

@@ -116,7 +116,7 @@ class Names:
 
     def add(self, name: str, value: str = "") -> str | None:
         """Add a name unless it is there; return the value it has already, None if it was new."""
-        old = self._found(name)
+        old = self.get(name)
         if old is None:
             self._near[name] = value
             if len(self._near) > self._in_memory:
@@ -124,7 +124,7 @@ class Names:
         return old
 
     def __contains__(self, name: str) -> bool:
-        return self._found(name) is not None
+        return self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         if not self._is_spilled:
@@ -143,7 +143,8 @@ class Names:
         self._near.clear()
         self._is_spilled = True
 
-    def _found(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
+        """Return the value of a name; None: it is not there."""
         if not self._is_spilled or name in self._near:
             return self._near.get(name)
         kept = self._spill.get(self._prefix + path_bytes(name))

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _OWN_NAME = ".openai_parallel_toolkit-staging"
 _OUTPUT = "output"
+_TOKEN_BYTES = 6
 
 
 class Staging:
@@ -38,7 +39,8 @@ class Staging:
         self.output_root = os.path.realpath(output_root)
         self.root = private_folder(self._root_of(os.path.realpath(state_folder)))
         self._output_name = os.path.basename(self.output_root) or _OUTPUT
-        self._run = secrets.token_hex(4)
+        #: Part of every staged path that no other text holds.
+        self.token = secrets.token_hex(_TOKEN_BYTES)
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         #: By their outputs' folder: paths, and when they were made.
@@ -59,10 +61,11 @@ class Staging:
             parent=parent,
             path_without_ext=os.path.join(base, without_ext),
             give_back=self._give_back,
+            token=self.token,
         )
 
     def _make(self, parent: str) -> tuple[str, int]:
-        path = os.path.join(self.root, f"{self._run}-{next(self._numbers)}")
+        path = os.path.join(self.root, f"{self.token}-{next(self._numbers)}")
         os.mkdir(path, 0o700)
         os.makedirs(os.path.join(path, self._output_name, parent))
         return path, os.stat(path).st_mtime_ns
@@ -110,6 +113,8 @@ class StagedFolder:
     #: What `process_output` is given.
     path_without_ext: str
     give_back: Callable[[StagedFolder], None]
+    #: Part of `path` that no other text holds.
+    token: str
     #: Whether all outputs lie where the next execution's will.
     is_flat: bool = False
 
@@ -146,10 +151,31 @@ class StagedFolder:
             logger.warning("%s is left for the next start to remove: %s", self.path, exc)
 
     def _read(self, path: str) -> OutputFile:
-        size_bytes, sha256 = digest(path, starts_writing=True)
+        look = _ContentLook(os.fsencode(self.token))
+        size_bytes, sha256 = digest(path, starts_writing=True, see=look.see)
         root = os.path.dirname(self.path)
-        staged, final = path[len(root) + 1 :], path[len(self.base) + 1 :]
-        return OutputFile(staged=staged, final=final, size_bytes=size_bytes, sha256=sha256)
+        return OutputFile(
+            staged=path[len(root) + 1 :],
+            final=path[len(self.base) + 1 :],
+            size_bytes=size_bytes,
+            sha256=sha256,
+            is_blank=look.is_blank,
+            names_staging=look.names_staging,
+        )
+
+
+class _ContentLook:
+    """What is worth telling of an output's content."""
+
+    def __init__(self, token: bytes) -> None:
+        self.is_blank = True
+        self.names_staging = False
+        self._token = token
+
+    def see(self, piece: bytes) -> None:
+        """Take in the next piece."""
+        self.is_blank = self.is_blank and piece.isspace()
+        self.names_staging = self.names_staging or self._token in piece
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -200,11 +200,43 @@ class Journal(JournalQueries):
         forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
         self._writer.put(statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows)))
 
+    def keep_lines(self, name: str, lines: bytes) -> None:
+        """These lines of a common file are of files that count as done; durable on return."""
+        self._write("INSERT OR REPLACE INTO appended VALUES (0, ?, ?)", path_bytes(name), lines)
+        self.flush()
+
     def own_output(self, final: str, owner: int) -> None:
         """Note whose an output is that no intent lists; durable on return."""
         values = (owner, path_bytes(final))
-        self._write("INSERT OR REPLACE INTO outputs VALUES (?, x'', ?, 0, '', 1)", *values)
+        self._write("INSERT OR REPLACE INTO outputs VALUES (?, x'', ?, 0, '', 1, 0)", *values)
         self.flush()
+
+    def count_as_done(
+        self, path: str, outputs: Sequence[OutputFile], signature: str | None
+    ) -> None:
+        """The file is DONE: its outputs are there, and no run that is known of made them."""
+        place = split(path)
+        facts = (signature, self._clock.wall_s())
+        finals = [
+            (path_bytes(one.final), one.size_bytes, one.sha256, one.is_blank, *place)
+            for one in outputs
+        ]
+        with self._lock:
+            file_id = next(self._file_ids)  # for one that is not known yet
+        self._writer.put(
+            statements(
+                (_COUNT_AS_DONE, [(file_id, *place, *facts)]),
+                (_FORGET_OUTPUTS, [place]),
+                (_FORGET_LINES, [place]),
+                (_HAS_FOUND, [()]),
+                (_ADD_OUTPUTS, finals),
+            )
+        )
+
+    def renew_signature(self, file_id: int, signature: str) -> None:
+        """The input of a file that is DONE looks so now, and holds what it held."""
+        change = "UPDATE files SET input_signature = ? WHERE id = ? AND state = 'done'"
+        self._write(change, signature, file_id)
 
     def failed(self, file_id: int, note: FailureNote, max_file_attempts: int | None) -> None:
         """The hooks raised: the file is FAILED, or ASIDE after so many runs in which they did.
@@ -361,6 +393,27 @@ class Journal(JournalQueries):
         finally:
             super().close()
             self._writing.close()
+
+
+_COUNT_AS_DONE = (
+    "INSERT INTO files (id, folder, name, state, hooks_version, input_signature, changed_wall_s) "
+    "VALUES (?, ?, ?, 'done', '', ?, ?) ON CONFLICT (folder, name) DO UPDATE SET state = 'done', "
+    "failed_runs = 0, failed_run_id = NULL, is_suspect = 0, failure_kind = NULL, "
+    "failure_message = NULL, failure_trace = NULL, hooks_version = '', "
+    "input_signature = excluded.input_signature, changed_wall_s = excluded.changed_wall_s"
+)
+_FORGET_OUTPUTS = (
+    "UPDATE outputs SET is_current = 0 "
+    "WHERE file_id = (SELECT id FROM files WHERE folder = ? AND name = ?)"
+)
+_FORGET_LINES = (
+    "DELETE FROM appended WHERE file_id = (SELECT id FROM files WHERE folder = ? AND name = ?)"
+)
+_HAS_FOUND = "INSERT INTO meta VALUES ('has_found', 1) ON CONFLICT DO NOTHING"
+_ADD_OUTPUTS = (
+    "INSERT INTO outputs SELECT id, x'', ?, ?, ?, 1, ? FROM files WHERE folder = ? AND name = ? "
+    "ON CONFLICT (final) DO UPDATE SET is_current = 1 WHERE file_id = excluded.file_id"
+)
 
 
 def _kept(note: FailureNote) -> tuple[str, str, str]:

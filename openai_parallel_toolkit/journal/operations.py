@@ -189,7 +189,7 @@ def write_done(db: sqlite3.Connection, done: Sequence[FileDone]) -> None:
 
 def _output_row(file_id: int, output: OutputFile) -> tuple[Any, ...]:
     staged, final = path_bytes(output.staged), path_bytes(output.final)
-    return file_id, staged, final, output.size_bytes, output.sha256, 1
+    return file_id, staged, final, output.size_bytes, output.sha256, 1, output.is_blank
 
 
 def _check_owners(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:

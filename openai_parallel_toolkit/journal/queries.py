@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -17,11 +17,12 @@ from .batch_rows import BatchCounts, BatchRecord, BatchStage, Told
 from .columns import figures_facts, join, split
 from .disk import damaged, faults_told
 from .operations import identity
-from .rows import AnswerRecord, FileRecord, RunRecord, RunTotals
+from .rows import AnswerRecord, FileRecord, KeptRequest, RunRecord, RunTotals
 
 #: Files that are read at a time where there may be millions.
 PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
+_FILE_COLUMNS = 8
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
@@ -110,21 +111,79 @@ class JournalQueries:
 
     def made_by_other_hooks(self, hooks_version: str) -> Iterator[FileRecord]:
         """Yield the files that hooks of another version finished; its own are not read."""
-        query = "SELECT DISTINCT hooks_version FROM runs WHERE hooks_version <> ?"
-        for other in self.rows(query, (hooks_version,)):
+        for other in self._other_hooks(hooks_version):
             yield from self._by_id("state = 'done' AND hooks_version = ?", other)
+
+    def count_made_by_other_hooks(self, hooks_version: str) -> int:
+        """Return how many they are, without reading them."""
+        query = "SELECT count(*) FROM files WHERE state = 'done' AND hooks_version = ?"
+        return sum(self.one(query, *other) for other in self._other_hooks(hooks_version))
+
+    def _other_hooks(self, hooks_version: str) -> list[tuple[str]]:
+        query = "SELECT DISTINCT hooks_version FROM runs WHERE hooks_version <> ?"
+        return self.rows(query, (hooks_version,))
+
+    def count_done(self) -> int:
+        """Return how many files are done."""
+        return self.one("SELECT files FROM standings WHERE state = 'done'") or 0
+
+    def asked_about(self, at: float) -> FileRecord | None:
+        """Return the finished file that a request was made for, at a share of all requests.
+
+        None: that file is not done, or nothing was ever asked.
+        """
+        # In one query SQLite would read them all.
+        queries = "SELECT min(id) FROM attempts", "SELECT max(id) FROM attempts"
+        low, high = map(self.one, queries)
+        if low is None:
+            return None
+        query = "SELECT file_id FROM attempts WHERE id >= ? ORDER BY id LIMIT 1"
+        file_id = self.one(query, low + int((high - low) * at))
+        return next(iter(self._files("id = ? AND state = 'done'", (file_id,))), None)
+
+    def requests_of(self, file_id: int) -> dict[tuple[str, int], KeptRequest]:
+        """Return what was asked for a file, by hash and k, the oldest first."""
+        query = (
+            "SELECT hash, k, run_id, model, prompt_tokens, completion_tokens, cached_tokens "
+            "FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
+            "WHERE file_id = ? ORDER BY id"
+        )
+        found: dict[tuple[str, int], KeptRequest] = {}
+        for hash, k, *facts in self.rows(query, (file_id,)):
+            found[hash.hex(), k] = KeptRequest(*facts)
+        return found
+
+    def last_wall_s(self) -> float:
+        """Return the newest time that is noted of a run, a request or its end; 0: none is."""
+        newest = (
+            "SELECT max(coalesce(ended_wall_s, started_wall_s)) FROM runs",
+            "SELECT started_wall_s FROM attempts ORDER BY id DESC LIMIT 1",
+            "SELECT ended_wall_s FROM endings ORDER BY attempt_id DESC LIMIT 1",
+        )
+        return max(self.one(query) or 0.0 for query in newest)
+
+    def some_done(self) -> list[FileRecord]:
+        """Return the files that were finished last, at most a few hundred of them."""
+        where = "id > (SELECT max(id) - ? FROM files) AND state = 'done'"
+        return self._files(where, (PAGE,))
 
     def outputs(self, file_id: int) -> tuple[OutputFile, ...]:
         """Return the outputs that the last intent of a file listed."""
         rows = self.rows(
-            "SELECT staged, final, size_bytes, sha256 FROM outputs "
+            "SELECT staged, final, size_bytes, sha256, is_blank FROM outputs "
             "WHERE file_id = ? AND is_current ORDER BY final",
             (file_id,),
         )
         with self.understood():
             return tuple(
-                OutputFile(staged=path_text(s), final=path_text(f), size_bytes=size, sha256=sha256)
-                for s, f, size, sha256 in rows
+                OutputFile(
+                    staged=path_text(staged),
+                    final=path_text(final),
+                    size_bytes=size_bytes,
+                    sha256=sha256,
+                    is_blank=bool(is_blank),
+                )
+                for staged, final, size_bytes, sha256, is_blank in rows
             )
 
     def owner_of_output(self, final: str) -> int | None:
@@ -150,6 +209,15 @@ class JournalQueries:
             yield from (lines for _, _, lines in page)
             last = page[-1][:2]
 
+    def kept_lines(self, name: str) -> bytes:
+        """Return lines of a common file that are of files which count as done."""
+        query = "SELECT lines FROM appended WHERE name = ? AND file_id = 0"
+        return bytes(self.one(query, path_bytes(name)) or b"")
+
+    def has_found(self) -> bool:
+        """Return whether files ever counted as done by outputs that no known run had made."""
+        return self.one("SELECT 1 FROM meta WHERE key = 'has_found'") is not None
+
     def _by_id(self, condition: str, values: Sequence[Any] = ()) -> Iterator[FileRecord]:
         last = 0
         while page := self._page(condition, values, "id", last):
@@ -164,13 +232,16 @@ class JournalQueries:
 
     def _files(self, where: str, values: Sequence[Any], order: str = "id") -> list[FileRecord]:
         rows = self.rows(
-            f"SELECT found.*, outputs.final FROM (SELECT {_COLUMNS} FROM files WHERE {where}) "  # noqa: S608
+            f"SELECT found.*, outputs.final, outputs.is_blank, outputs.final IS NULL AND "  # noqa: S608
+            "NOT EXISTS (SELECT 1 FROM appended WHERE appended.file_id = found.id) "
+            f"FROM (SELECT {_COLUMNS} FROM files WHERE {where}) "
             "AS found LEFT JOIN outputs ON outputs.file_id = found.id AND outputs.is_current "
             f"ORDER BY found.{order}, outputs.final",
             values,
         )
         with self.understood():
-            return [_file(file, group) for file, group in groupby(rows, lambda row: row[:-1])]
+            grouped = groupby(rows, lambda row: row[:_FILE_COLUMNS])
+            return [_file(file, [row[_FILE_COLUMNS:] for row in group]) for file, group in grouped]
 
     # Calls, batches, keys
 
@@ -237,7 +308,7 @@ def totals(rows: Sequence[tuple[int, str, str, Figures]], run_id: int) -> RunTot
     )
 
 
-def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
+def _file(columns: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> FileRecord:
     file_id, folder, name, state, failed_runs, is_suspect, hooks_version, signature = columns
     return FileRecord(
         id=file_id,
@@ -247,7 +318,9 @@ def _file(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> FileRecord:
         is_suspect=bool(is_suspect),
         hooks_version=hooks_version,
         input_signature=signature,
-        finals=tuple(path_text(row[-1]) for row in rows if row[-1] is not None),
+        finals=tuple(path_text(final) for final, *_ in outputs if final is not None),
+        blank_outputs=sum(is_blank or 0 for _, is_blank, _ in outputs),
+        wrote_nothing=any(wrote_nothing for *_, wrote_nothing in outputs),
     )
 
 

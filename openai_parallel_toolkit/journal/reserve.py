@@ -108,6 +108,14 @@ class AnswersInFlight:
             model.limited_bytes += change * min(claim.reply_bytes, _MOST_BYTES)
 
 
+def set_aside_bytes(folder: str) -> int:
+    """Return what a state folder's reserve takes, which a run that died may have left."""
+    try:
+        return os.lstat(os.path.join(folder, NAME)).st_blocks * 512
+    except OSError:
+        return 0
+
+
 class DiskReserve:
     """The file of a state folder; used by one thread at a time. Its methods raise OSError."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from ..core.errors import JournalError
-from ..core.records import FailureNote, FileState, OutcomeKind, OutputFile
+from ..core.records import FailureNote, FileState, OutcomeKind, OutputFile, Usage
 from ..costs.figures import Figures
 from .batch_rows import BatchCounts
 
@@ -35,6 +35,10 @@ class FileRecord:
     input_signature: str | None = None
     #: Final paths that its last intent listed, below the output folder.
     finals: tuple[str, ...] = ()
+    #: How many of them hold nothing but white space.
+    blank_outputs: int = 0
+    #: Whether there are none, and no line was added to a common file.
+    wrote_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,29 @@ class AnswerRecord:
                 attempt_id=self.attempt_id,
             )
         return zlib.decompress(self.stored) if self.encoding == ZLIB else self.stored
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRequest:
+    """A request that was made for a file, as its last attempt came out."""
+
+    run_id: int
+    model: str
+    #: None: not known, or it was not answered.
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What its answer used; None: not known."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens or 0,
+        )
 
 
 def is_whole(stored: object, crc: object) -> bool:

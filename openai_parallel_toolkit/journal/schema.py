@@ -126,8 +126,14 @@ _STEP_4 = (
 #: What a user's own client gets back with an answer: headers, one a line.
 _STEP_5 = ("ALTER TABLE answers ADD COLUMN headers TEXT NOT NULL DEFAULT ''",)
 
+#: Which outputs hold nothing but white space.
+_STEP_6 = (
+    "ALTER TABLE outputs ADD COLUMN is_blank INTEGER NOT NULL DEFAULT 0",
+    "UPDATE outputs SET is_blank = 1 WHERE size_bytes = 0 AND sha256 <> ''",
+)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6)
 VERSION = len(STEPS)
 
 

@@ -130,8 +130,11 @@ class Writer:
             batch, self._queue = self._queue, []
             return batch
 
-    def _admitted(self, batch: Sequence[_Queued]) -> list[_Queued]:
+    def _admitted(self, batch: Sequence[_Queued]) -> Sequence[_Queued]:
         """Return what may be written now: all but the claims that wait, or that are refused."""
+        claims = [op for op in _operations(batch) if type(op) is Claimed]
+        if not (self._waiting or self._is_shut) and self._has_room(claims):
+            return batch
         queue, self._waiting = [*self._waiting, *batch], []
         ended = {op.attempt_id for op in _operations(batch) if type(op) is Ended}
         admitted: list[_Queued] = []
@@ -152,10 +155,13 @@ class Writer:
 
     def _has_room(self, claims: Sequence[Claimed]) -> bool:
         """Count claims in; False: there is no room for what they may bring."""
+        if not claims:
+            return True
         in_flight = len(self._in_flight)
         for claim in claims:
             self._in_flight.begin(claim)
-        if self._reserve.grow(self._in_flight.room_bytes(), is_lone=not in_flight):
+        is_lone = not in_flight and len(claims) == 1
+        if self._reserve.grow(self._in_flight.room_bytes(), is_lone=is_lone):
             return True
         for claim in claims:
             self._in_flight.end(claim.attempt_id)
@@ -176,7 +182,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - told to those who wait for the write
             self._refused(batch, error)
         else:
-            self._let_go(batch, Ended)
+            self._let_go(batch)
             if not self._is_shut:  # they may be larger than was thought
                 self._reserve.grow(self._in_flight.room_bytes(), is_lone=False)
             self._tell(batch, None)
@@ -189,13 +195,13 @@ class Writer:
             came = [queued for queued in batch if self._is_of_flight(queued[0])]
             rest = [queued for queued in batch if not self._is_of_flight(queued[0])]
             is_kept = self._keep([cast(Ended, operation) for operation in _operations(came)])
-            self._let_go(batch, Ended, Claimed)
+            self._let_go(batch, is_refused=True)
             if not len(self._in_flight):
                 self._settle_reserve()
             self._tell(came, None if is_kept else fault)
             self._tell(rest, fault)
         elif len(batch) == 1:
-            self._let_go(batch, Ended, Claimed)
+            self._let_go(batch, is_refused=True)
             self._tell(batch, error)
         else:
             # One of them cannot be written; the others shall not suffer for it.
@@ -211,9 +217,15 @@ class Writer:
             self._call(self.on_trouble, fault)
 
     def _is_mended(self) -> bool:
-        """Whether the disk takes all that is to be kept again; then claims may go on."""
-        if not len(self._in_flight) and self._settle_reserve():
+        """Whether claims may go on, because the disk takes everything again.
+
+        Never where somebody was told of the trouble, and stops for it.
+        """
+        if self.on_trouble is None and not len(self._in_flight) and self._settle_reserve():
             self._is_shut = not self._reserve.grow(STEP_BYTES, is_lone=False)
+        if not self._is_shut:
+            with self._arrived:
+                self._trouble = self._lost = None
         return not self._is_shut
 
     def _is_of_flight(self, group: Sequence[Operation]) -> bool:
@@ -228,12 +240,14 @@ class Writer:
             return False
         return True
 
-    def _let_go(self, batch: Sequence[_Queued], *kinds: type[Ended | Claimed]) -> None:
-        """Count out the attempts that have ended, or were never begun."""
+    def _let_go(self, batch: Sequence[_Queued], *, is_refused: bool = False) -> None:
+        """Count out the attempts that have ended; of what was refused, those that were begun."""
         for operation in _operations(batch):
-            if isinstance(operation, kinds):
-                answer = operation.answer if isinstance(operation, Ended) else None
+            if type(operation) is Ended:
+                answer = operation.answer
                 self._in_flight.end(operation.attempt_id, answer and answer[1])
+            elif is_refused and type(operation) is Claimed:
+                self._in_flight.end(operation.attempt_id)
 
     def _settle_reserve(self) -> bool:
         """Bring what the reserve holds into the journal; False: it stays where it is for now."""

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..calls.file_calls import current_file_calls
 from ..core.loop_calls import LoopCalls
-from ..transport import new_event_loop
 from .file_task import FileTask
 from .workers import Workers
 
@@ -32,7 +31,7 @@ class AsyncWorkers(Workers):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._loop = new_event_loop()
+        self._loop = self._runner.hooks.take_loop()
         self._side = SideThreads(self._loop, min(_SIDE_THREADS, self._count))
         self._thread = threading.Thread(target=self._run, name="hook-loop", daemon=True)
         self._tasks: dict[int, asyncio.Task[None]] = {}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -16,18 +15,13 @@ from ..calls.sender import Sender
 from ..core.errors import NotAnsweredYet
 from ..core.records import CallId, Request
 from ..core.redaction import safe_words
-from ..core.text import counted
-from ..costs.figures import COST_UNKNOWN, usd_sum
+from ..costs.figures import usd_sum
 from ..files.plan import Plan
 from .folder_session import FolderSession
 from .hooks import Hooks
-from .options import RunOptions
 from .summary import RunSummary
 
 logger = logging.getLogger(__name__)
-
-#: Finished files that are looked at when the hooks were edited.
-_SAMPLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +29,10 @@ class PlannedCalls:
     """What one file's hooks would have sent at their next step."""
 
     requests: tuple[Request, ...]
+    #: Those whose answers would be kept for the file, with hash and k.
+    kept: tuple[tuple[tuple[str, int], Request], ...]
+    #: How often each request was asked for, answered ones included, by its hash.
+    asked: Mapping[str, int]
     #: What the hooks raised besides; None: nothing.
     error: BaseException | None = None
 
@@ -53,7 +51,7 @@ def dry_run(
     """
     failed = calls = tokens = 0
     cost_usd: Decimal | None = Decimal(0)
-    with _nothing_sent(session, sender) as run:
+    with nothing_sent(session, sender) as run:
         for path, _ in plan.due():
             would = planned_calls(path, hooks, session, sender, run=run)
             if planned is not None:
@@ -77,51 +75,12 @@ def dry_run(
     )
 
 
-def warn_of_changed_prompts(
-    options: RunOptions, hooks: Hooks, session: FolderSession, sender: Sender
-) -> None:
-    """Say so when finished files were made by other hooks that would now ask something else.
-
-    A sample of them is run without sending; nothing is bought.
-    """
-    if options.force:
-        return
-    others = session.journal.made_by_other_hooks(hooks.version)
-    sample = [record.path for record in itertools.islice(others, _SAMPLE)]
-    with _nothing_sent(session, sender) as run:
-        planned = [planned_calls(path, hooks, session, sender, run=run) for path in sample]
-    changed = [would for would in planned if would.requests]
-    if changed:
-        total = len(sample) + sum(1 for _ in others)
-        logger.warning("%s", _changed_words(changed, len(sample), total, session))
-
-
 @contextlib.contextmanager
-def _nothing_sent(session: FolderSession, sender: Sender) -> Iterator[OpenRun]:
+def nothing_sent(session: FolderSession, sender: Sender) -> Iterator[OpenRun]:
     """Have what threads of the hooks' own ask be theirs as well, and not be sent."""
     run = OpenRun(sender, RunContext(prices=session.prices))
     with OpenRun.opened(run):
         yield run
-
-
-def _changed_words(
-    changed: Sequence[PlannedCalls], looked_at: int, total: int, session: FolderSession
-) -> str:
-    requests = [request for would in changed for request in would.requests]
-    files = round(total * len(changed) / looked_at)
-    calls = max(files, round(total * len(requests) / looked_at))
-    seen = session.journal.by_model()
-    told = {model: f for model, f in seen.items() if f.tokens}
-    replies = {model: f.completion_tokens // f.answered for model, f in told.items()}
-    usd = usd_sum(session.prices.likely_cost_usd(r, replies.get(r.model)) for r in requests)
-    price = COST_UNKNOWN
-    if usd is not None:
-        price = f"about ${usd * total / looked_at:.4f} if their replies are as long as before"
-    return (
-        f"the hooks were edited: about {files:,} of {counted(total, 'finished file')} would now "
-        f"ask something else (about {counted(calls, 'call')} or more, {price}). They stay as "
-        "they are; force=True (--force) works on them again and pays for what changed."
-    )
 
 
 def planned_calls(
@@ -144,16 +103,19 @@ def planned_calls(
         record = session.journal.known(path)
         answers = session.journal.answers(record.id) if record is not None else {}
     requests: list[Request] = []
+    kept: list[tuple[tuple[str, int], Request]] = []
 
     def note(call_id: CallId, request: Request) -> NotAnsweredYet:
-        del call_id
         requests.append(request)
+        if current_file_calls.get() is file_calls:  # else a thread of the hooks' own asks
+            kept.append(((call_id.hash, call_id.k), request))
         return NotAnsweredYet()
 
     file_calls = FileCalls(
         sender=sender,
         context=RunContext(prices=session.prices),
         path=path,
+        layout=session.layout,
         answers=answers,
         absent=note,
         is_dry=run is not None,
@@ -172,4 +134,6 @@ def planned_calls(
         error = None if file_calls.is_unwound else exc
     finally:
         current_file_calls.reset(token)
-    return PlannedCalls(requests=tuple(requests), error=error)
+    return PlannedCalls(
+        requests=tuple(requests), kept=tuple(kept), asked=file_calls.asked(), error=error
+    )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..calls.file_calls import FileCalls, current_file_calls
@@ -17,10 +17,12 @@ from ..core.errors import HookUnwound, RequestFailed, RunStopping, ToolkitError,
 from ..core.filesystem import as_toolkit_error, is_disk_trouble
 from ..core.records import FailureNote, FileState, OutcomeKind
 from ..core.redaction import safe_words
-from ..files.inputs import signature_of
+from ..files.inputs import signature_of_open
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
+from ..files.remarks import FOUND_OUTPUTS
 from ..files.staging import StagedFolder
+from ..files.verdicts import found_outputs
 from .folder_session import FolderSession
 from .hooks import Hooks
 from .options import RunOptions
@@ -30,6 +32,11 @@ from .suspension import BatchSuspension, PendingRequests
 logger = logging.getLogger(__name__)
 
 _TRACE_FRAMES = 6
+#: Behind an error that names where outputs wait until they are whole.
+_ABOUT_STAGING = (
+    " (output_file_without_ext is the whole path of a place where outputs wait: write below it as "
+    "it is, and build other names from those of current_file())"
+)
 #: Files whose outputs may wait to be moved into place.
 _MOST_UNPUBLISHED = 1_000
 
@@ -90,9 +97,12 @@ class FileRunner:
             session.journal,
             on_done=self._on_published,
             on_failed=self._on_not_published,
+            on_found=self._on_found,
             force=options.force,
             key=session.name_key,
         )
+        #: How outputs end that were there, after their inputs' names.
+        self._found_ends: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._tasks: set[FileTask] = set()
         # Hooks that are faster than the disk wait here.
@@ -138,6 +148,7 @@ class FileRunner:
             context=self._session.context,
             file_id=record.id,
             path=path,
+            layout=self._session.layout,
             answers=self._journal.answers(record.id) if due.is_known else {},
             is_earlier=self._journal.is_earlier,
             absent=asks,
@@ -156,7 +167,7 @@ class FileRunner:
             with task.file_calls.in_call():  # no hook runs while it comes from afar
                 found = stack.enter_context(self._session.inputs.local_copy(task.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
-            task.signature = found.signature or signature_of(os.fstat(file.fileno()))
+            task.signature = found.signature or signature_of_open(file.fileno())
             return self.hooks.process_input(file)
 
     def write(self, task: FileTask, result: Any) -> None:
@@ -181,13 +192,43 @@ class FileRunner:
                 outputs=outputs,
                 hooks_version=self.hooks.version,
                 input_signature=task.signature,
+                lines=tuple(line for _, line in file_calls.appended),
             )
         )
         task.staged = None
 
     def _on_published(self, file: Finished) -> None:
-        del file
         self._room.release()
+        self._results.add_remarks(file, self._session.staging.token)
+        self._results.add_done()
+
+    def _on_found(self, file: Finished) -> None:
+        """Count a file as done by outputs that are there."""
+        self._room.release()
+        finals = [output.final for output in file.outputs]
+        base = self._session.layout.without_ext(file.path)
+        # Another set each time: those who look have no lock.
+        ends = (final.removeprefix(base) for final in finals if final.startswith(base))
+        self._found_ends = self._found_ends.union(ends)
+        self._count_found(file.path, finals, file.input_signature)
+
+    def is_found(self, path: str) -> bool:
+        """Whether a file's outputs are there, as those of others in this run turned out to be."""
+        session = self._session
+        base = session.layout.without_ext(path)
+        finals = [
+            base + end
+            for end in self._found_ends
+            if session.tree.holds(base + end) and not self._journal.owner_of_output(base + end)
+        ]
+        if finals:
+            self._count_found(path, finals, session.inputs.signature(path))
+        return bool(finals)
+
+    def _count_found(self, path: str, finals: Sequence[str], signature: str | None) -> None:
+        self._results.remarks.add(FOUND_OUTPUTS, path)
+        outputs = found_outputs(self._session.tree, finals)
+        self._session.count_as_done(path, outputs, signature)
         self._results.add_done()
 
     def _on_not_published(self, file: Finished, error: ToolkitError) -> None:
@@ -250,6 +291,8 @@ class FileRunner:
 
     def _fail(self, path: str, file_id: int, note: FailureNote, *, is_own: bool = True) -> None:
         """Record a file's failure; one that is not its own does not put it aside."""
+        if self._session.staging.token in note.message:
+            note = replace(note, message=note.message + _ABOUT_STAGING)
         most = self._max_file_attempts if is_own else None
         self._journal.failed(file_id, note, max_file_attempts=most)
         logger.info("%s failed: %s: %s", path, note.kind, note.message)

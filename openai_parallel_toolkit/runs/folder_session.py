@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
-from ..core.records import FailureNote, FileState
+from ..core.records import FailureNote, FileState, OutputFile
 from ..core.text import counted
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
@@ -21,7 +21,9 @@ from ..files.run_folders import open_inputs, open_outputs
 from ..files.run_lock import state_folder_of
 from ..files.scan import scan
 from ..files.staging import Staging
+from ..files.verdicts import Record
 from ..journal import FileRecord
+from ..journal.reserve import set_aside_bytes
 from ..keys import APIKeyManager
 from .options import RunOptions
 from .session import RunSession
@@ -29,6 +31,10 @@ from .session import RunSession
 logger = logging.getLogger(__name__)
 
 FAILURES_FILE = "failures.jsonl"
+#: Endings of outputs that are looked for.
+_MOST_SUFFIXES = 8
+#: Notes of a scan that may wait for the journal.
+_MOST_QUEUED = 10_000
 
 _REFUSE_BELOW_BYTES = 16 * 1024 * 1024
 _WARN_BELOW_BYTES = 512 * 1024 * 1024
@@ -58,6 +64,9 @@ class FolderSession(RunSession):
         self._hooks_version = ""
         #: Files that hooks of another version had put aside.
         self._edited = 0
+        self._is_dry = options.dry_run
+        #: Notes of the scan for the journal.
+        self._queued = 0
         #: Files that may have killed the last run; each runs alone.
         self.suspects: list[str] = []
 
@@ -71,7 +80,7 @@ class FolderSession(RunSession):
                 self.layout.output_url,
                 self.state_folder,
             )
-        _make_folder(self.layout.output_root)
+        _make_folder(self.layout.output_root, self.state_folder)
         super()._open(stack)
         self.staging = Staging(self.layout.output_root, self.state_folder)
         stack.callback(self.staging.close)
@@ -113,15 +122,59 @@ class FolderSession(RunSession):
         outputs = () if record is None else self.journal.outputs(record.id)
         return self.layout.output_at(outputs[0].final) if len(outputs) == 1 else ""
 
-    def records_in(self, folder: str) -> Iterator[tuple[str, FileState, tuple[str, ...]]]:
-        """Yield name, state and outputs of the files in a folder that were ever started."""
+    def records_in(self, folder: str) -> Iterator[Record]:
+        """Yield what is known of the files in a folder that were ever started."""
         for record in self.journal.files_in(folder):
             state = record.state
             if state is FileState.ASIDE and record.hooks_version not in (None, self._hooks_version):
                 state = FileState.FAILED
                 self._edited += 1
             if state is not None:
-                yield posixpath.basename(record.path), state, record.finals
+                yield Record(
+                    name=posixpath.basename(record.path),
+                    state=state,
+                    finals=record.finals,
+                    id=record.id,
+                    signature=record.input_signature,
+                    blank_outputs=record.blank_outputs,
+                    wrote_nothing=record.wrote_nothing,
+                )
+
+    def owner_of_output(self, final: str) -> int | None:
+        """Return the id of the file whose intents listed this output; None: nobody's."""
+        return self.journal.owner_of_output(final)
+
+    def last_wall_s(self) -> float:
+        """Return the newest time that the journal knows of; 0: it is new."""
+        return self.journal.last_wall_s()
+
+    def suffixes(self) -> set[str]:
+        """Return what hooks added to the path they were given, where `splitext` cannot tell."""
+        ends = set()
+        for record in self.journal.some_done():
+            base = self.layout.without_ext(record.path)
+            for final in record.finals:
+                if final.startswith(base) and os.path.splitext(final)[0] != base:
+                    ends.add(final[len(base) :])
+        return set(sorted(ends)[:_MOST_SUFFIXES])
+
+    def count_as_done(self, path: str, outputs: list[OutputFile], signature: str | None) -> None:
+        """Note that a file is done: its outputs are there, made by no run that is known."""
+        if not self._is_dry:
+            self.journal.count_as_done(path, outputs, signature)
+            self._queued_one()
+
+    def renew_signature(self, file_id: int, signature: str) -> None:
+        """Note that the unchanged input of a file that is done looks otherwise now."""
+        if not self._is_dry:
+            self.journal.renew_signature(file_id, signature)
+            self._queued_one()
+
+    def _queued_one(self) -> None:
+        """Let the journal's writer keep up with a scan of millions."""
+        self._queued += 1
+        if self._queued % _MOST_QUEUED == 0:
+            self.journal.flush()
 
     def _find_suspects(self) -> None:
         """Find the files that may have killed the last run, and put aside the one that did.
@@ -157,7 +210,7 @@ class FolderSession(RunSession):
         logger.warning("%s is put aside: %s", record.path, note.message)
 
 
-def _make_folder(output_root: str) -> None:
+def _make_folder(output_root: str, state_folder: str) -> None:
     try:
         os.makedirs(output_root, exist_ok=True)
     except OSError as exc:
@@ -166,7 +219,7 @@ def _make_folder(output_root: str) -> None:
             errno=exc.errno,
             path=exc.filename,
         ) from exc
-    free = free_bytes(output_root)
+    free = free_bytes(output_root) + set_aside_bytes(state_folder)
     if free < _REFUSE_BELOW_BYTES:
         raise StorageError(
             f"only {free:,} bytes are free under {output_root}; free some space first",

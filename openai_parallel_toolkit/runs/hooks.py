@@ -6,17 +6,23 @@ import asyncio
 import contextvars
 import hashlib
 import inspect
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import IO, Any
 
 from ..core.errors import UsageError
+from ..transport import new_event_loop
 
 _NAMES = ("process_input", "process_data", "process_output")
 
 
 class Hooks:
-    """The three hooks of a subclass, checked and ready to be called."""
+    """The three hooks of a subclass, checked and ready to be called.
+
+    One lock guards which event loop `finish` may use.
+    """
 
     def __init__(self, toolkit: object, base: type, *, binary: bool, encoding: str) -> None:
         """Take the hooks from `toolkit`.
@@ -36,6 +42,9 @@ class Hooks:
                 raise UsageError(f"{owner.__name__}.{name} may not be async; process_data may")
         self.is_async = inspect.iscoroutinefunction(self.process_data)
         self.version = _version(owner)
+        self._lock = threading.Lock()
+        self._idle_loop: asyncio.AbstractEventLoop | None = None
+        self._is_taken = False
         self._binary = binary
         self._encoding = encoding
 
@@ -43,13 +52,62 @@ class Hooks:
         """Return what process_data gave, running it to its end when it is async."""
         if not self.is_async:
             return result
-        context = contextvars.copy_context()
-        with ThreadPoolExecutor(1) as pool:  # this thread may run a loop, as in a notebook
-            return pool.submit(context.run, asyncio.run, result).result()
+        with self._lock:
+            loop, self._idle_loop = self._idle_loop, None
+        loop = loop or new_event_loop()
+        try:
+            if not _is_in_loop():
+                return loop.run_until_complete(result)
+            run = partial(contextvars.copy_context().run, loop.run_until_complete, result)
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(run).result()
+        finally:
+            self._give_back(loop)
+
+    def take_loop(self) -> asyncio.AbstractEventLoop:
+        """Return an event loop for async hooks, which is the caller's from now on.
+
+        It is the one that `finish` used, if it did: what hooks keep may belong to it.
+        """
+        with self._lock:
+            loop, self._idle_loop, self._is_taken = self._idle_loop, None, True
+        return loop or new_event_loop()
+
+    def _give_back(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            is_kept = not self._is_taken and self._idle_loop is None
+            if is_kept:
+                self._idle_loop = loop
+        if not is_kept:
+            _shut(loop)
+
+    def close(self) -> None:
+        """Let go of the event loop that nobody took."""
+        with self._lock:
+            loop, self._idle_loop, self._is_taken = self._idle_loop, None, False
+        if loop is not None:
+            _shut(loop)
 
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""
         return open(path, "rb") if self._binary else open(path, encoding=self._encoding)
+
+
+def _is_in_loop() -> bool:
+    """Whether this thread runs an event loop, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _shut(loop: asyncio.AbstractEventLoop) -> None:
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+    loop.close()
 
 
 def _version(owner: type) -> str:

@@ -29,6 +29,7 @@ from ..core.settings import (
 
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
+OnChangedInput = Literal["skip", "redo"]
 #: False: failures never stop a run; True: the first one does; a share below 1; or a count.
 FailOnError = bool | float | int
 _PartT = TypeVar("_PartT")
@@ -121,6 +122,12 @@ class RunOptions(CommonOptions):
     force: bool = _which(
         FLAG, False, "also files that are done; answers are reused, but for those of no use"
     )
+    on_changed_input: OnChangedInput = setting(
+        choice("skip", "redo"),
+        "skip",
+        "tell of files whose input was changed since they were done, or work on them",
+        group="which files",
+    )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
     #: Ten times the number of CPUs: the threads mostly wait.
     num_threads: int = setting(
@@ -143,6 +150,9 @@ class RunOptions(CommonOptions):
         COUNT, 10, "how often a file may wait for answers, in batch mode"
     )
     batch: BatchOptions = setting(ANY, BatchOptions)
+    check_prompts: bool = setting(
+        FLAG, True, "do not try the hooks on a few finished files, to see whether prompts changed"
+    )
     dry_run: bool = setting(FLAG, False, "tell what would be done and asked; nothing is sent")
     binary: bool = setting(FLAG, False, "open inputs as binary files")
     encoding: str = setting(_ENCODING, "utf-8", "of text inputs (utf-8)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections import Counter
@@ -14,6 +15,10 @@ from ..calls.run_context import StopToken
 from ..core.errors import FilesFailed
 from ..core.records import FailureNote
 from ..core.text import counted
+from ..files.output_tree import OutputTree
+from ..files.publish import Finished
+from ..files.remarks import BLANK_OUTPUTS, STAGING_NAMES, STRAY_OUTPUTS, WROTE_NOTHING, Remarks
+from ..journal import Journal
 from .options import RunOptions
 
 #: Of a reason, as it is shown; and how many different ones are counted.
@@ -78,8 +83,14 @@ class FileResults:
     One lock guards the counts and the list of failures.
     """
 
-    def __init__(self, failures_path: str, stop: StopToken, options: RunOptions, due: int) -> None:
+    def __init__(
+        self, failures_path: str, stop: StopToken, options: RunOptions, due: int, remarks: Remarks
+    ) -> None:
         """Begin to count; `due` files are to be worked on."""
+        self.remarks = remarks
+        #: Files of this run.
+        self._wrote_nothing = 0
+        self._log_file = options.log_file and os.path.realpath(options.log_file)
         self.failures = FailuresFile(failures_path, mode=0o600)
         self._stop = stop
         self._fail_on_error = options.fail_on_error
@@ -91,6 +102,28 @@ class FileResults:
         """Count a file whose outputs are in their places."""
         with self._lock:
             self._done += 1
+
+    def add_remarks(self, file: Finished, token: str) -> None:
+        """Remark on what is odd about what a file's hooks wrote; `token` is that of the staging."""
+        outputs, path = file.outputs, file.path
+        self._wrote_nothing += not outputs and not file.lines
+        self.remarks.add(WROTE_NOTHING, path, not outputs and not file.lines)
+        self.remarks.add(BLANK_OUTPUTS, path, sum(output.is_blank for output in outputs))
+        names = [output.names_staging for output in outputs]
+        names += [token in line for line in file.lines]
+        self.remarks.add(STAGING_NAMES, path, sum(names))
+
+    def remark_strays(self, tree: OutputTree, journal: Journal) -> None:
+        """Remark on files that hooks which wrote no output have written past the toolkit."""
+        run = journal.last_run()
+        if not self._wrote_nothing or run is None:
+            return
+        for name in tree.names_in(""):
+            seen = tree.seen(name)
+            is_new = seen is not None and run.started_wall_s <= seen.since_wall_s < math.inf
+            is_own = name.startswith(".") or tree.path_of(name) == self._log_file
+            if is_new and not is_own and journal.owner_of_output(name) is None:
+                self.remarks.add(STRAY_OUTPUTS, name)
 
     def add_failed(self, path: str, note: FailureNote) -> None:
         """Count and list a file that failed."""

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
@@ -17,19 +18,22 @@ from ..core.text import counted
 from ..files.common_files import write_common_files
 from ..files.match import Selection
 from ..files.plan import DueFile, Plan
+from ..files.remarks import FOUND_OUTPUTS
 from ..files.run_folders import lay_out
 from ..journal.batch_rows import BatchCounts
 from ..keys import APIKeyManager
 from ..transport import Transport
 from .async_workers import AsyncWorkers
 from .batch_mode import BatchMode
-from .dry_run import dry_run, warn_of_changed_prompts
+from .dry_run import dry_run
 from .file_task import FileRunner
 from .folder_session import FolderSession
 from .hang_watchdog import HangWatchdog
 from .hooks import Hooks
+from .notices import IN_SUMMARY, Notices
 from .options import RunOptions
 from .progress import make_display
+from .prompt_check import count_changed_prompts
 from .results import FileResults
 from .sample import Sample
 from .summary import RunSummary
@@ -78,16 +82,22 @@ def run_folder(
         if transport is not None:
             sender = stack.enter_context(closing(Sender(keys, transport=transport)))
         openai_import.make_durable()
+        stack.callback(hooks.close)
+        changed_prompts = count_changed_prompts(options, hooks, session, sender)
         if options.dry_run:
             planned = None if sample is None else sample.planned
-            summary = dry_run(hooks, session, plan, sender, planned)
+            notices = Notices.of(plan.remarks, changed_prompts=changed_prompts)
+            summary = replace(dry_run(hooks, session, plan, sender, planned), notices=notices)
         else:
-            warn_of_changed_prompts(options, hooks, session, sender)
-            summary = FolderRun(options, hooks, session, sender, plan).work()
+            run = FolderRun(options, hooks, session, sender, plan, changed_prompts=changed_prompts)
+            summary = run.work()
     if sample is None:
         session.say(str(summary))
-        if summary.aside and not options.progress:
-            logger.warning("%s", summary.aside_words())
+        if not options.progress:
+            for line in summary.notices.lines():
+                logger.warning("%s", line, extra={"action": IN_SUMMARY})
+            if summary.aside:
+                logger.warning("%s", summary.aside_words())
     return summary
 
 
@@ -95,8 +105,17 @@ class FolderRun:
     """Works a plan through, and tells what came of it."""
 
     def __init__(
-        self, options: RunOptions, hooks: Hooks, session: FolderSession, sender: Sender, plan: Plan
+        self,
+        options: RunOptions,
+        hooks: Hooks,
+        session: FolderSession,
+        sender: Sender,
+        plan: Plan,
+        *,
+        changed_prompts: int = 0,
     ) -> None:
+        """Prepare; about so many finished files would ask something else now."""
+        self._changed_prompts = changed_prompts
         self._options = options
         self._hooks = hooks
         self._session = session
@@ -107,7 +126,9 @@ class FolderRun:
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
             self._batch_mode = BatchMode(options, hooks, session, sender)
-        self._results = FileResults(session.failures_path, session.stop, options, plan.due_count)
+        self._results = FileResults(
+            session.failures_path, session.stop, options, plan.due_count, plan.remarks
+        )
         self._files = FileRunner(
             options,
             hooks,
@@ -150,7 +171,15 @@ class FolderRun:
         session = self._session
         if session.journal.trouble is None:
             force = self._options.force
-            write_common_files(session.journal, session.staging, session.tree, force=force)
+            is_old_copy = self._results.remarks.count(FOUND_OUTPUTS) > 0
+            session.journal.flush()  # what was found is noted
+            write_common_files(
+                session.journal,
+                session.staging,
+                session.tree,
+                force=force,
+                is_old_copy=is_old_copy,
+            )
 
     def _work_through(self) -> None:
         options, plan, batch_mode = self._options, self._plan, self._batch_mode
@@ -165,7 +194,7 @@ class FolderRun:
                 alone = (file for file in plan.due() if file.path in suspects)
                 self._see_through(alone, 1, is_alone=True)
             count = self._fitting(max(1, min(options.num_threads, plan.due_count)))
-            self._see_through((file for file in plan.due() if file.path not in suspects), count)
+            self._see_through(self._others(suspects), count)
             if batch_mode is not None:
                 batch_mode.work_off(
                     lambda ready: self._see_through(iter(ready), min(count, len(ready))),
@@ -177,6 +206,11 @@ class FolderRun:
             self._files.close()
             self._look()
             self._display.close()
+
+    def _others(self, suspects: set[str]) -> Iterator[DueFile]:
+        for file in self._plan.due():
+            if file.path not in suspects and not self._files.is_found(file.path):
+                yield file
 
     def _see_through(self, files: Iterator[DueFile], count: int, *, is_alone: bool = False) -> None:
         session = self._session
@@ -233,6 +267,7 @@ class FolderRun:
 
     def _summary(self) -> RunSummary:
         session, plan, failures = self._session, self._plan, self._results.failures
+        self._results.remark_strays(session.tree, session.journal)
         done, failed = self._results.counts()
         remote = (
             BatchCounts() if self._batch_mode is None else self._batch_mode.scheduler.batch_counts()
@@ -251,6 +286,7 @@ class FolderRun:
             output_file=session.only_output() if done or plan.skipped_done else "",
             failures_path=failures.path if failed else "",
             failures_mostly=failures.mostly(),
+            notices=Notices.of(plan.remarks, changed_prompts=self._changed_prompts),
             funds=session.funds,
             batches_left=remote.batches,
             batch_calls_left=remote.in_batches,

@@ -12,6 +12,7 @@ from ..core.records import KeyStatus
 from ..core.text import brief, counted, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
+from .notices import Notices
 
 #: Why a run stopped, where the error follows that says it in full.
 SEE_THE_ERROR = "see the error."
@@ -134,6 +135,8 @@ class RunSummary(CallsSummary):
     would_send_tokens: int = 0
     #: The most that they can cost; None: a price is not known, or it was no dry run.
     would_cost_usd: Decimal | None = None
+    #: What to know of the files that are done.
+    notices: Notices = field(default_factory=Notices)
     #: Batches that go on at the provider, for the next run to take in.
     batches_left: int = 0
     #: Calls in them.
@@ -141,7 +144,11 @@ class RunSummary(CallsSummary):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values; money as text, null where it is not known."""
-        return {**CallsSummary.as_dict(self), "keys": [self._key_dict(key) for key in self.keys]}
+        return {
+            **CallsSummary.as_dict(self),
+            "keys": [self._key_dict(key) for key in self.keys],
+            "notices": self.notices.as_dict(),
+        }
 
     def _key_dict(self, key: KeyStatus) -> dict[str, Any]:
         told = {"name": key.name, "state": key.state, "reason": key.reason, "sent": 0}
@@ -158,6 +165,7 @@ class RunSummary(CallsSummary):
             (self.aside, "put aside"),
             (self.left, "left"),
         )
+        yield from self.notices.lines()
         if self.would_send is not None:
             yield self._would_words(self.would_send)
             return

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from calls_fixture import CallFixture
+from toolkit_fixture import ToolkitFixture, openai_as_found
 
 
 @pytest.fixture
@@ -11,18 +11,11 @@ def fixture(tmp_path, monkeypatch):
     """A folder, and whatever simulators and keys a test makes over it."""
     monkeypatch.chdir(tmp_path)
     with contextlib.ExitStack() as stack:
-        yield CallFixture(tmp_path, stack)
+        yield ToolkitFixture(tmp_path, stack)
 
 
 @pytest.fixture
 def openai_module():
     """The openai package, put back as it was after the test."""
-    import openai
-
-    before = openai.api_key, openai.max_retries
-    yield openai
-    if openai.http_client is not None:
-        openai.http_client.close()
-    openai.http_client = openai.base_url = None
-    openai.api_key, openai.max_retries = before
-    openai._reset_client()
+    with openai_as_found() as openai:
+        yield openai

@@ -5,7 +5,7 @@ import json
 import struct
 
 import pytest
-from calls_fixture import Hooks
+from toolkit_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calls_fixture import STATE, Hooks
+from toolkit_fixture import STATE, Hooks
 
 from openai_parallel_toolkit import (
     EmbeddingModel,

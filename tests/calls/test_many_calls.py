@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from calls_fixture import Hooks
+from toolkit_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,
@@ -100,6 +100,13 @@ def test_further_items_fill_the_remaining_parameters_in_the_order_of_the_signatu
     assert multi_process_one([("p", "c", 2)], Noted, keys=keys, tone="shrill") == [
         ["c", "p", "shrill", 2, None]
     ]
+
+
+def test_an_item_that_ends_up_as_the_model_is_told_as_that(fixture):
+    sim = fixture.simulate()
+    with pytest.raises(UsageError, match="its model is of type float"):
+        multi_process_one([("p", "c", 0.5)], Gpt35Turbo, keys=fixture.keys(sim), temperature=0.7)
+    assert sim.ledger.hits() == 0
 
 
 @pytest.mark.parametrize("name", ["prompt", "content"])

@@ -3,7 +3,7 @@
 import contextvars
 
 import pytest
-from calls_fixture import Hooks
+from toolkit_fixture import Hooks
 
 from openai_parallel_toolkit import CarryingPool, Gpt35Turbo, request_openai_api
 

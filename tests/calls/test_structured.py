@@ -8,11 +8,11 @@ from typing import ClassVar, Generic, TypeVar
 
 import pydantic
 import pytest
-from calls_fixture import Hooks
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib._parsing._completions import type_to_response_format_param
 from openai.lib._pydantic import to_strict_json_schema
+from toolkit_fixture import Hooks
 
 from openai_parallel_toolkit import (
     ChatModel,

@@ -1,5 +1,7 @@
 """Hooks whose two calls and two outputs touch all that a run has on the disk."""
 
+import os
+
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, append_line, request_openai_api
 
 
@@ -13,11 +15,7 @@ class Failing(ParallelToolkit):
     def process_output(self, data, output_file_without_ext):
         append_line("all.txt", data[0])
         for end in (".txt", "/part.md"):
-            with self._open(output_file_without_ext + end) as out:
+            path = output_file_without_ext + end
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as out:
                 out.write("\n".join(data))
-
-    def _open(self, path):
-        import os
-
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "w")

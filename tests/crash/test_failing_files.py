@@ -1,13 +1,15 @@
 """The N-th file operation of a run fails, for every N: it says so, and a rerun loses nothing.
 
 A shim in C makes the system's own operations fail, SQLite's as well; without a compiler there are
-only those of Python. With --full every N is tried, else a few that are spread over the run.
+only those of Python. With --full every N is tried for `run`, every fifth for the others; else a few
+that are spread over the run.
 """
 
 import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from openai_parallel_toolkit.simulator import Simulator
 
 HERE = Path(__file__).parent
 FILES, CALLS, THREADS = 4, 8, 2
-STATE = ".openai_parallel_toolkit"
+STATES = {".openai_parallel_toolkit", "answers.jsonl.state"}
 #: What fails, and whether it does so once or for good.
 FAULTS = {
     "EIO once": (errno.EIO, READS | WRITES, 1),
@@ -32,8 +34,10 @@ FAULTS = {
     "EMFILE once": (errno.EMFILE, OPENS, 1),
     "EMFILE for good": (errno.EMFILE, OPENS, 0),
 }
-#: In the quick form, about so many operations of a run are made to fail.
-QUICK = {"python": 3, "system": 6}
+#: Of which every operation is made to fail with --full, and of which every fifth.
+JOBS = {"run": 1, "prompts": 5, "batch": 5, "batch folder": 5}
+READING = {name: [name] for name in ("status", "failures", "prune", "repair")}
+_BEYOND = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +75,26 @@ class Failing:
         self._child.wait(20)
         self._child.stdout.close()
 
-    def run(self, folder, at=0, fault=(0, 0, 0)):
+    def _command(self, job, folder):
+        if job in READING:
+            return [*READING[job], folder / "out"]
+        if job == "batch folder":
+            places = [folder / "in" / "batches", folder / "out", folder / "errors"]
+            return ["batch", *places, "--config", self._config, "--no-progress"]
+        if job == "prompts":
+            words = [folder / "in" / "lines.jsonl", folder / "out" / "answers.jsonl"]
+            options = ["--max-workers", THREADS, "--config", self._config, "--no-progress"]
+            return ["prompts", *words, "--model", "gpt-3.5-turbo", *options]
+        words = [HERE / "failing_hooks.py", folder / "in", folder / "out"]
+        mode = "batch" if job == "batch" else "live"
+        options = ["--pattern", "*.txt", "--config", self._config, "--no-progress"]
+        return ["run", *words, "--threads", THREADS, "--mode", mode, *options]
+
+    def run(self, job, folder, at=0, fault=(0, 0, 0)):
         """Run the command; return its exit status and how many operations it counted."""
-        hooks = HERE / "failing_hooks.py"
-        options = ["--config", str(self._config), "--threads", str(THREADS), "--no-progress"]
         number, kinds, times = fault
         asked = {
-            "argv": ["run", str(hooks), str(folder / "in"), str(folder / "out"), *options],
+            "argv": list(map(str, self._command(job, folder))),
             "folder": str(folder),
             "at": at,
             "times": times,
@@ -90,69 +107,136 @@ class Failing:
         told = json.loads(self._child.stdout.readline())
         return told["status"], told["counted"]
 
-    def problems(self, at, fault):
+    def problems(self, job, at, fault):
         """Make one operation fail, and run again; return whether one did, and what was wrong."""
         folder = self._root / f"at-{at}"
-        (folder / "in").mkdir(parents=True)
-        for n in range(FILES):
-            (folder / "in" / f"{n}.txt").write_text(f"The file number {n} of lap {at}.")
+        write_inputs(folder, at)
         before = self._sim.ledger.billed()
-        status, counted = self.run(folder, at, fault)
+        status, counted = self.run(job, folder, at, fault)
         words = self.log.read_text()
         wrong = [f"status {status}"] if status not in (0, 1, 2, 3, 5) else []
         wrong += ["a traceback"] if "Traceback" in words else []
-        again, _ = self.run(folder)
+        again, _ = self.run(job, folder)
         if again == 1:  # what the first one had counted as failed is tried again
-            again, _ = self.run(folder)
+            again, _ = self.run(job, folder)
         wrong += [f"then status {again}: {self.log.read_text()}"] if again else []
-        wrong += [] if outputs(folder) == EXPECTED else [f"outputs {sorted(outputs(folder))}"]
+        wrong += [f"outputs {names}"] if (names := outputs(folder)) != EXPECTED[job] else []
         excess = self._sim.ledger.billed() - before - CALLS
         wrong += [f"{excess} bought beyond need"] if not 0 <= excess <= doubt(folder) else []
         shutil.rmtree(folder)
         return counted >= at, [f"{one} ({words.strip()[-2000:]})" for one in wrong]
 
+    def counted(self, job, fault):
+        """Return how many operations there are that may fail."""
+        folder = self._root / "counted"
+        write_inputs(folder, 0)
+        _, counted = self.run(job, folder, _BEYOND, fault)
+        shutil.rmtree(folder)
+        return counted
 
-EXPECTED = {"all.txt", *(f"{n}{end}" for n in range(FILES) for end in (".txt", "/part.md"))}
+
+def write_inputs(folder, lap):
+    (folder / "in").mkdir(parents=True)
+    (folder / "out").mkdir()
+    for n in range(FILES):
+        (folder / "in" / f"{n}.txt").write_text(f"The file number {n} of lap {lap}.")
+    (folder / "in" / "batches").mkdir()
+    lines = (json.dumps(batch_line(n, lap)) for n in range(CALLS))
+    (folder / "in" / "batches" / "lines.jsonl").write_text("\n".join(lines))
+    prompts = (json.dumps({"prompt": f"Line {n} of lap {lap}."}) for n in range(CALLS))
+    (folder / "in" / "lines.jsonl").write_text("\n".join(prompts))
+
+
+def batch_line(n, lap):
+    message = {"role": "user", "content": f"Line {n} of lap {lap}, in a batch."}
+    return {
+        "custom_id": f"line-{n}",
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": "gpt-3.5-turbo", "messages": [message]},
+    }
+
+
+OF_FOLDER = {"all.txt", *(f"{n}{end}" for n in range(FILES) for end in (".txt", "/part.md"))}
+OF_BATCHES = {f"lines/lines{end}" for end in (".jsonl", "_output.jsonl", "_metadata.json")}
+EXPECTED = {
+    "run": OF_FOLDER,
+    "batch": OF_FOLDER,
+    "prompts": {"answers.jsonl"},
+    "batch folder": OF_BATCHES,
+}
 
 
 def outputs(folder):
-    """Names of the outputs that are there, and not empty."""
+    """Names of the outputs that are there, and not empty; without times."""
     out = folder / "out"
-    found = (path for path in out.rglob("*") if path.is_file() and STATE not in path.parts)
-    return {str(path.relative_to(out)) for path in found if path.stat().st_size}
+    found = (path for path in out.rglob("*") if path.is_file() and not STATES & {*path.parts})
+    names = (str(path.relative_to(out)) for path in found if path.stat().st_size)
+    return {re.sub(r"_[-0-9T]+Z", "", name) for name in names}
 
 
 def doubt(folder):
     """How many calls may have been paid for and not kept: at most those in flight."""
-    with JournalReader(str(folder / "out" / STATE)) as reader:
+    state = next(path for name in STATES if (path := folder / "out" / name).exists())
+    with JournalReader(str(state)) as reader:
         return min(THREADS, reader.status().totals.all_runs.unanswered)
 
 
-def sweep(failing, fault, ats):
+@pytest.fixture(params=["Python's", "the system's"])
+def failing(request, tmp_path):
+    whose = request.param == "the system's"
+    shim = request.getfixturevalue("shim") if whose else None
+    with Simulator(seed=3, batch_seconds=0.0) as sim:
+        failing = Failing(tmp_path, sim, shim)
+        yield failing
+        failing.close()
+
+
+def few(failing):
+    """Yield a case of each fault, each at another place of a run and in turn in another job."""
+    jobs, counted = itertools.cycle(JOBS), {}
+    for place, (name, fault) in enumerate(FAULTS.items(), 1):
+        job, kinds = next(jobs), fault[1]
+        if (job, kinds) not in counted:
+            counted[job, kinds] = failing.counted(job, fault)
+            assert counted[job, kinds] > 10
+        yield job, name, [1 + counted[job, kinds] * place // (len(FAULTS) + 1)]
+
+
+def every():
+    for job, step in JOBS.items():
+        for name in FAULTS:
+            yield job, name, itertools.count(1, step)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(6 * 3600)
+def test_whatever_fails_is_told_and_a_rerun_loses_nothing(request, failing):
     found = {}
-    for at in ats:
-        has_failed, wrong = failing.problems(at, fault)
-        if not has_failed:
-            return found, at
-        if wrong:
-            found[at] = wrong
-    return found, None
+    for job, name, places in every() if request.config.getoption("--full") else few(failing):
+        for at in places:
+            has_failed, found[job, name, at] = failing.problems(job, at, FAULTS[name])
+            if not has_failed:
+                break
+    wrong = [f"{case}: {why}" for case, whys in found.items() for why in whys]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.crash
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("whose", QUICK)
-@pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_is_told_and_a_rerun_loses_nothing(tmp_path, request, whose, fault):
-    shim = request.getfixturevalue("shim") if whose == "system" else None
-    with Simulator(seed=3) as sim:
-        failing = Failing(tmp_path, sim, shim)
-        try:
-            if request.config.getoption("--full"):
-                found, end = sweep(failing, FAULTS[fault], itertools.count(1))
-                assert end > 20
-            else:
-                found, _ = sweep(failing, FAULTS[fault], itertools.count(1))
-        finally:
-            failing.close()
-    assert not found, "\n".join(f"at {at}: {why}" for at, whys in found.items() for why in whys)
+def test_commands_that_look_at_a_run_tell_what_fails(request, failing, tmp_path):
+    is_full = request.config.getoption("--full")
+    folder, found = tmp_path / "folder", {}
+    write_inputs(folder, 0)
+    assert failing.run("run", folder)[0] == 0
+    for command in READING:
+        status, counted = failing.run(command, folder, _BEYOND, FAULTS["EIO once"])
+        assert status == 0
+        for at in range(1, counted + 1) if is_full else [counted // 2]:
+            for name in ("EIO once", "EMFILE once"):
+                status, _ = failing.run(command, folder, at, FAULTS[name])
+                words = failing.log.read_text()
+                if status not in (0, 5) or "Traceback" in words:
+                    found[command, name, at] = f"status {status}: {words[-2000:]}"
+    assert not found, "\n".join(f"{case}: {why}" for case, why in found.items())
+    assert failing.run("status", folder)[0] == 0

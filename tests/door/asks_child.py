@@ -1,7 +1,9 @@
 """A program whose hooks ask in every way that a door has, one after the other."""
 
 import sys
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))  # of what folders of tests share
 from door_asks import DOORS
 from openai_asks import asking
 

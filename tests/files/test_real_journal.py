@@ -5,6 +5,7 @@ import os
 import pytest
 from work_fixture import WorkFixture
 
+from openai_parallel_toolkit.files.verdicts import Record
 from openai_parallel_toolkit.journal import Journal
 
 NASTY = [
@@ -25,6 +26,9 @@ class RealJournal:
     def __init__(self, folder):
         self.journal = Journal.open(folder)
 
+    def suffixes(self):
+        return ()
+
     def __getattr__(self, name):
         return getattr(self.journal, name)
 
@@ -34,7 +38,7 @@ class RealJournal:
     def records_in(self, folder):
         for record in self.journal.files_in(folder):
             if record.state is not None:
-                yield os.path.basename(record.path), record.state, record.finals
+                yield Record(os.path.basename(record.path), record.state, record.finals)
 
 
 @pytest.fixture

@@ -155,16 +155,18 @@ def test_what_nobody_else_can_take_holds_the_answers_until_there_is_room(disk, o
         assert not os.path.exists(os.path.join(place, "reserve"))
 
 
-def test_once_the_disk_has_refused_nothing_more_is_claimed(disk, open_journal):
+@pytest.mark.parametrize("stops", [True, False])
+def test_once_the_disk_has_refused_nothing_more_is_claimed(disk, open_journal, stops):
     folder = str(disk.path / "state")
     journal, file_id, attempts, _ = begun(open_journal, folder, 5)
     heard = Told()
-    journal.on_trouble(heard)
+    if stops:
+        journal.on_trouble(heard)
     disk.fill()
     told, late = Told(), []
     journal.answered(attempts[0], call(file_id, 0), OK, os.urandom(500_000), None, told)
     assert told.wait() is None
-    assert heard.wait() is journal.trouble
+    assert not stops or heard.wait() is journal.trouble
     for n in range(20):
         late.append(Told())
         claim(journal, call(file_id, f"late {n}"), done=late[-1])
@@ -177,7 +179,8 @@ def test_once_the_disk_has_refused_nothing_more_is_claimed(disk, open_journal):
     disk.enlarge()
     told = Told()
     claim(journal, call(file_id, "there is room"), done=told)
-    assert told.wait() is None
+    assert told.wait() is (journal.trouble if stops else None)
+    assert (journal.trouble is not None) == stops
 
 
 def test_claims_wait_until_there_is_room_for_what_they_may_bring(disk, open_journal, caplog):

@@ -1,6 +1,8 @@
 """A file of prompts gives a file of answers in its order, and nothing is paid for twice."""
 
 import json
+import os
+import shutil
 import time
 from decimal import Decimal
 
@@ -378,3 +380,38 @@ def test_vectors_are_as_many_as_the_texts_in_their_order(fixture, rows, embeddin
     (found,) = fixture.lines()
     assert found.get("embedding") == embedding
     assert ("error" in found) == (embedding is None)
+
+
+@pytest.mark.parametrize("format", ["flat", "cookbook", "batch"])
+def test_after_the_journal_was_lost_or_put_back_the_answers_that_are_there_count(fixture, format):
+    sim = fixture.simulate()
+    fixture.write("one", {"id": "two", "prompt": "2"}).run(output_format=format)
+    copy = fixture.root / "copy"
+    shutil.copytree(fixture.state, copy)
+    fixture.write("one", {"id": "two", "prompt": "2"}, "three").run(output_format=format)
+    before, billed = fixture.output.read_bytes(), sim.ledger.billed("good")
+    for way in ("put back", "lost"):
+        shutil.rmtree(fixture.state)
+        if way == "put back":
+            shutil.copytree(copy, fixture.state)
+        for _ in range(2):
+            assert fixture.run(output_format=format).was_done
+    assert (fixture.output.read_bytes(), sim.ledger.billed("good")) == (before, billed)
+    fixture.write("one", {"id": "two", "prompt": "2"}, "four").run(output_format=format)
+    assert sim.ledger.billed("good") > billed
+
+
+def test_an_output_with_a_failed_line_or_of_an_older_input_does_not_count(fixture):
+    sim = fixture.simulate()
+    fixture.write("one", {"messages": 3}).run()
+    shutil.rmtree(fixture.state)
+    fixture.errors.unlink()
+    with pytest.raises(UsageError, match="there already"):
+        fixture.run()
+    fixture.output.unlink()
+    fixture.write("one").run()
+    shutil.rmtree(fixture.state)
+    os.utime(fixture.input, (time.time() + 5, time.time() + 5))
+    with pytest.raises(UsageError, match="there already"):
+        fixture.run()
+    assert sim.ledger.billed("good") == 2

@@ -2,6 +2,8 @@
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
@@ -35,6 +37,13 @@ class RunFixture:
 
     def run(self, kind=None, **settings):
         return self.toolkit(kind, **settings).run()
+
+    def signatures(self):
+        """What the journal keeps of every input's looks, by its name."""
+        journal = self.output / ".openai_parallel_toolkit" / "journal.sqlite3"
+        with closing(sqlite3.connect(journal)) as db:
+            rows = db.execute("SELECT name, input_signature FROM files")
+            return {name.decode(): signature for name, signature in rows}
 
     def outputs(self):
         """Every visible output by its relative path."""

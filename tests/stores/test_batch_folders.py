@@ -1,9 +1,12 @@
 """A BatchFolder from and to object stores, and by the Azure batch accelerator's own files."""
 
 import json
+import os
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +18,7 @@ from openai_parallel_toolkit.simulator import SimKey, Simulator
 sys.path.append(str(Path(__file__).parents[1] / "batch_folder"))
 from folder_fixture import QUICK, a_line
 
+REPOSITORY = Path(__file__).parents[2]
 LINES = [a_line(f"l{n}", f"text {n}", model="mine", url="/chat/completions") for n in range(3)]
 
 
@@ -64,55 +68,92 @@ def test_inputs_and_results_may_lie_in_object_stores(kind, other, new_place, tmp
     assert sim.files.stored() == []
 
 
-@pytest.mark.parametrize("download_to_local", [True, False])
-def test_the_accelerators_files_are_enough(
-    download_to_local, new_place, tmp_path, sim, servers_running, monkeypatch
-):
-    """Azurite asks everybody for a key, so that the service cannot read the inputs by itself."""
+@pytest.fixture
+def accelerator(new_place, tmp_path, sim, servers_running, monkeypatch):
+    """Three containers, an input in one, and the accelerator's files filled in, as APP_CONFIG says.
+
+    Azurite asks everybody for a key, so that the service cannot read the inputs by itself.
+    """
     urls = {name: new_place("abfs", own_bucket=True) for name in ("input", "processed", "error")}
     connection = servers_running.environment("abfs")["AZURE_STORAGE_CONNECTION_STRING"]
     fill(f"{urls['input']}/to do", tmp_path, {"a/b.jsonl": "\n".join(LINES)})
-    monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
-    files = {
-        "app_config.json": {
-            "AOAI_config": "AOAI_config.json",
-            "storage_config": "storage_config.json",
-            "batch_size": 10,
-            "download_to_local": download_to_local,
-            "local_download_path": str(tmp_path / "copies"),
-            "continuous_mode": False,
-            "count_tokens": True,
-        },
-        "AOAI_config.json": {
-            "aoai_key": "sim-azure",
-            "aoai_api_version": "2024-07-01-preview",
-            "aoai_endpoint": sim.azure_endpoint,
-            "aoai_deployment_name": "mine",
-            "batch_job_endpoint": "/chat/completions",
-            "completion_window": "24h",
-        },
-        "storage_config.json": {
-            "storage_account_name": "devaccount",
-            "storage_account_key": connection.partition("AccountKey=")[2].partition(";")[0],
-            **{f"{name}_filesystem_system_name": url[7:] for name, url in urls.items()},
-            "input_directory": "/to do",
-            "output_directory": "/",
-            "error_directory": "/",
-            "storage_connection_string": connection,
-        },
-    }
-    for name, told in files.items():
-        (tmp_path / name).write_text(json.dumps(told))
-        (tmp_path / name).chmod(0o600)
-    monkeypatch.setenv("APP_CONFIG", str(tmp_path / "app_config.json"))
+
+    def fill_in(**app):
+        files = {
+            "app_config.json": {
+                "AOAI_config": "AOAI_config.json",
+                "storage_config": "storage_config.json",
+                "batch_size": 10,
+                "continuous_mode": False,
+                **app,
+            },
+            "AOAI_config.json": {
+                "aoai_key": "sim-azure",
+                "aoai_api_version": "2024-07-01-preview",
+                "aoai_endpoint": sim.azure_endpoint,
+                "aoai_deployment_name": "mine",
+                "batch_job_endpoint": "/chat/completions",
+                "completion_window": "24h",
+            },
+            "storage_config.json": {
+                "storage_account_name": "devaccount",
+                "storage_account_key": connection.partition("AccountKey=")[2].partition(";")[0],
+                **{f"{name}_filesystem_system_name": url[7:] for name, url in urls.items()},
+                "input_directory": "/to do",
+                "output_directory": "/",
+                "error_directory": "/",
+                "storage_connection_string": connection,
+            },
+        }
+        for name, told in files.items():
+            (tmp_path / name).write_text(json.dumps(told))
+            (tmp_path / name).chmod(0o600)
+        monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING")
+        monkeypatch.setenv("APP_CONFIG", str(tmp_path / "app_config.json"))
+
+    def results():
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
+        assert held(urls["input"]) == {}
+        return sorted(path.rpartition("/")[2] for path in held(urls["processed"]))
+
+    return SimpleNamespace(fill_in=fill_in, results=results)
+
+
+@pytest.mark.parametrize("download_to_local", [True, False])
+def test_the_accelerators_files_are_enough(download_to_local, accelerator, tmp_path, sim):
+    accelerator.fill_in(
+        download_to_local=download_to_local,
+        local_download_path=str(tmp_path / "copies"),
+        count_tokens=True,
+    )
     summary = BatchFolder(progress=False, pace=QUICK).run()
     assert (summary.done, summary.lines_answered) == (1, 3)
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection)
-    assert held(urls["input"]) == {}
-    names = [path.rpartition("/")[2] for path in held(urls["processed"])]
-    assert sorted(names) == ["b.jsonl", "b_metadata.json", "b_output.jsonl"]
+    assert accelerator.results() == ["b.jsonl", "b_metadata.json", "b_output.jsonl"]
     posts = [row.path for row in sim.ledger.rows() if row.ordinal]
     assert ("/openai/files/import" in posts) is not download_to_local
+    assert sim.files.stored() == []
+
+
+def test_they_are_enough_for_the_command_with_what_its_template_leaves_open(
+    accelerator, tmp_path, sim
+):
+    accelerator.fill_in(
+        download_to_local=False,
+        local_download_path="<Local path for file downloads if enabled>",
+        count_tokens=False,
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_parallel_toolkit", "batch", "--no-progress"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert accelerator.results() == ["b.jsonl", "b_metadata.json", "b_output.jsonl"]
+    assert sim.ledger.billed() == len(LINES)
     assert sim.files.stored() == []
 
 

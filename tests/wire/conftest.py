@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from toolkit_fixture import openai_as_found
 from wire_fixture import WireFixture
 
 
@@ -17,12 +18,5 @@ def fixture(tmp_path, monkeypatch):
 @pytest.fixture
 def openai_module():
     """The openai package, put back as it was after the test."""
-    import openai
-
-    before = openai.api_key, openai.max_retries
-    yield openai
-    if openai.http_client is not None:
-        openai.http_client.close()
-    openai.http_client = openai.base_url = None
-    openai.api_key, openai.max_retries = before
-    openai._reset_client()
+    with openai_as_found() as openai:
+        yield openai

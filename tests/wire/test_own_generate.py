@@ -7,9 +7,11 @@ from wire_fixture import MODEL, Ask, question, until
 
 from openai_parallel_toolkit import (
     APIKeyManager,
+    Gpt35Turbo,
     IncompleteAnswer,
     OpenAIModel,
     arequest_openai_api,
+    multi_process_one,
     request_openai_api,
     request_reply,
 )
@@ -108,6 +110,25 @@ def test_whatever_generate_returns_is_handed_on(fixture):
         assert request_openai_api(Returns(value), keys) == value
     assert request_reply(Returns("text"), keys).text == "text"
     assert request_openai_api(Returns("  stripped\n"), keys) == "stripped"
+
+
+def test_a_built_in_model_that_overrides_generate_is_asked_by_it_in_lists_too(fixture):
+    class Shouting(Gpt35Turbo):
+        def generate(self):
+            import openai
+
+            messages = [{"role": "user", "content": self.content.upper()}]
+            return openai.chat.completions.create(
+                model="gpt-4", messages=messages, temperature=self.temperature
+            )
+
+    sim = fixture.simulate()
+    keys = APIKeyManager(config_path=fixture.configure(sim).config)
+    assert request_openai_api(Shouting("one", "two", 0.5), keys) == "ONE"
+    data = [("", "three"), ("", "four")]
+    assert multi_process_one(data, Shouting, keys=keys, temperature=0.5) == ["THREE", "FOUR"]
+    assert [row.model for row in sim.ledger.rows()] == ["gpt-4"] * 3
+    keys.close()
 
 
 @pytest.mark.parametrize("most", [None, 1], ids=["whole", "cut"])

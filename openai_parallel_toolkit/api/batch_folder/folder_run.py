@@ -187,7 +187,8 @@ class BatchFolderRun:
             machine = self._under_way.pop(task)
             error = None if task.cancelled() else task.exception()
             if error is None and machine.job.stage is JobStage.GONE:
-                self._finish(machine.job)
+                if not machine.was_in_place:
+                    self._finish(machine.job)
             elif isinstance(error, ToolkitError):
                 self._leave(machine.job, error)
             elif error is None or isinstance(error, RunStopping):

@@ -172,6 +172,16 @@ class JobFiles(Door):
         if os.path.exists(error):
             self._publish(job, rounds, self.places.error, error, "error")
 
+    def is_published(self, job: Job) -> bool:
+        """Whether a job that has yet to come to its results has them in place already.
+
+        No other job has its folder, so a run has put them there that the journal does not know.
+        """
+        if job.stage not in (JobStage.READY, JobStage.RUNNING, JobStage.COLLECTED):
+            return False
+        metadata = f"{job.folder}/{self._names(job).metadata}"
+        return any(store.exists(metadata) for store in (self.places.output, self.places.error))
+
     def take_input_away(self, job: Job) -> None:
         """Delete the input, now that it lies with its results; a new one of its name stays."""
         try:

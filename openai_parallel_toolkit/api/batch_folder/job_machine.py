@@ -13,6 +13,7 @@ earlier rounds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ from ...core.text import brief
 from ...journal.batch_rows import BatchRecord, BatchStage
 from .job import Job, JobStage, job_to_json
 from .job_files import JobFiles, with_finding
+
+logger = logging.getLogger(__name__)
 
 _Made = TypeVar("_Made")
 
@@ -85,6 +88,8 @@ class JobStateMachine:
     is_doubtful: bool
     #: What it waits for, in words; "": for nothing but its batch.
     waits: str = ""
+    #: Whether a run that the journal does not know has finished it.
+    was_in_place: bool = False
 
     def __post_init__(self) -> None:
         tracker = self.tracker
@@ -108,6 +113,15 @@ class JobStateMachine:
             RunStopping: the run is to stop.
         """
         self.files.jobs[self.job.id] = self.job
+        if self.is_doubtful and await in_thread(self.files.is_published, self.job):
+            logger.warning(
+                "%s: its results are in place, and the journal, perhaps an old copy, does not know "
+                "it; they count",
+                self.job.path,
+                extra={"action": "output_found", "file": self.job.path},
+            )
+            self.was_in_place = True
+            self.job = self.job.at(JobStage.PUBLISHED)
         while self.job.stage is not JobStage.GONE:
             job = await self._steps[self.job.stage](self.job)
             if job.stage is JobStage.GONE:

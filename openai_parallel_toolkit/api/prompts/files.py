@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Generator
+from contextlib import closing
+from itertools import zip_longest
 
 from ...core.errors import UsageError
 from ...core.records import FileState
@@ -12,6 +15,7 @@ from ...journal import FileRecord
 from ...journal.schema import FILE_NAME
 from .lines import Defaults, PromptLine, read_line
 from .options import PromptsOptions
+from .results import is_answer_to
 
 #: What stands for the file in the journal; its calls are shown under this name.
 LINES = "(lines)"
@@ -66,7 +70,28 @@ class Paths:
         self.errors = f"{self.output.removesuffix('.jsonl')}.errors.jsonl"
         self.state = os.path.abspath(options.state_path or f"{self.output}.state")
 
-    def check(self) -> None:
+    def holds_answers(self, source: PromptsFile, known_until_s: float) -> bool:
+        """Whether the output has an answer to each line of the input, made after a wall time.
+
+        That is so when the journal was lost or is an old copy.
+        """
+        try:
+            made_s = os.stat(self.output).st_ctime
+            is_new = made_s > max(known_until_s, os.stat(source.path).st_mtime)
+            return is_new and self._is_whole(source)
+        except (OSError, ValueError):
+            return False
+
+    def _is_whole(self, source: PromptsFile) -> bool:
+        format = self._options.output_format
+        with open(self.output, "rb") as output, closing(source.lines()) as lines:
+            pairs = zip_longest(lines, output)
+            return all(
+                line is not None and raw is not None and is_answer_to(format, line, json.loads(raw))
+                for line, raw in pairs
+            )
+
+    def check(self, source: PromptsFile) -> None:
         """Refuse to write over what is not ours.
 
         Raises:
@@ -78,6 +103,8 @@ class Paths:
         if os.path.isdir(self.output):
             raise UsageError(f"{self.output!r} is a folder; name a file in it")
         if os.path.exists(os.path.join(self.state, FILE_NAME)):
+            return
+        if not self._options.force and self.holds_answers(source, 0.0):
             return
         for path in (self.output, self.partial, self.errors):
             if os.path.exists(path) and os.path.getsize(path):

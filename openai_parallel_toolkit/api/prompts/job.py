@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, replace_durably, storage_errors
 from ...core.records import FailureNote
+from ...journal import FileRecord
 from ...keys import APIKeyManager
 from ...runs.progress import make_display
 from ...runs.session import RunSession
@@ -23,6 +25,8 @@ from .asking import TICK_S, Asking
 from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
 from .results import FailedLines
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,7 @@ class PromptsRun:
         """
         options, paths = self._options, self._paths
         self._source = PromptsFile(options.input_path, options.defaults)
-        paths.check()
+        paths.check(self._source)
         self._session = session = RunSession(
             paths.state,
             self._keys,
@@ -106,7 +110,7 @@ class PromptsRun:
         with session:
             self._signature = f"{self._source.signature()}:{options.output_format}"
             record = session.journal.file(LINES)
-            if paths.is_done(record, self._signature):
+            if paths.is_done(record, self._signature) or self._is_found(record):
                 return PromptsSummary(output_path=paths.output, was_done=True)
             self._limiter = RateLimiter(
                 rate_limit=options.rate_limit,
@@ -118,6 +122,21 @@ class PromptsRun:
             )
             with closing(sender):
                 return self._work(record.id, sender)
+
+    def _is_found(self, record: FileRecord) -> bool:
+        """Whether the output is there that a lost journal knew; from now on this one knows it."""
+        session, options = self._session, self._options
+        known_until_s = session.journal.last_wall_s()
+        if options.force or not self._paths.holds_answers(self._source, known_until_s):
+            return False
+        logger.warning(
+            "%s holds an answer to each line and no known run has made it: it counts as done",
+            self._paths.output,
+            extra={"action": "output_found"},
+        )
+        session.journal.done_file(record.id, options.version, self._signature)
+        session.journal.flush()
+        return True
 
     def _work(self, file_id: int, sender: Sender) -> PromptsSummary:
         """Ask, write, and note in the journal how it ended."""

@@ -111,6 +111,14 @@ _FORMATS: dict[str, Callable[[PromptLine, LineResult], Any]] = {
 FORMATS = tuple(_FORMATS)
 
 
+def is_answer_to(format: str, line: PromptLine, told: Any) -> bool:
+    """Whether a line of an output, read back, is the answer to a line of the input."""
+    if format == "cookbook":
+        return isinstance(told, list) and told[:1] == [line.body] and isinstance(told[1], dict)
+    name, value = ("line", line.number) if format == "flat" else ("id", f"line_{line.number}")
+    return isinstance(told, dict) and told.get(name) == value and told.get("error") is None
+
+
 def output_line(format: str, line: PromptLine, result: LineResult) -> bytes:
     """Return the line of the output for a line of the input."""
     return json_line(_FORMATS[format](line, result))

@@ -1,4 +1,4 @@
-"""Simulators, keys and hooks for tests of calls."""
+"""A folder of inputs, simulators, keys and hooks: what tests of calls and of the door share."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from openai_parallel_toolkit.simulator import SimKey, Simulator
 STATE = ".openai_parallel_toolkit"
 
 
-class CallFixture:
+class ToolkitFixture:
     """One test's folder; what it starts ends with it."""
 
     def __init__(self, root, stack):
@@ -36,11 +36,11 @@ class CallFixture:
 
     def inputs(self, count):
         for n in range(count):
-            (self.input / f"f{n:03}.txt").write_text(f"text of file {n}: the quick brown fox")
+            (self.input / f"f{n:03}.txt").write_text(f"text of file {n}")
         return self
 
     def run(self, kind, **settings):
-        settings = {"progress": False, "num_threads": 4, **settings}
+        settings = {"progress": False, "fail_on_error": False, "num_threads": 4, **settings}
         return kind(self.config, self.input, self.output, **settings).run()
 
     def outputs(self):
@@ -49,6 +49,23 @@ class CallFixture:
     def failures(self):
         path = self.output / STATE / "failures.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def openai_as_found():
+    """Put the openai package back as it was when the block ends."""
+    import openai
+
+    before = {name: getattr(openai, name) for name in ("api_key", "max_retries", "base_url")}
+    try:
+        yield openai
+    finally:
+        if openai.http_client is not None:
+            openai.http_client.close()
+        openai.http_client = None
+        for name, value in before.items():
+            setattr(openai, name, value)
+        openai._reset_client()
 
 
 class Hooks(ParallelToolkit):

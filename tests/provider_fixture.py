@@ -32,6 +32,8 @@ class Provider:
         self.answer = answer
         #: (key, body) of each request.
         self.seen = []
+        #: (path, headers) of each, the names in lower case; a proxy's paths are whole addresses.
+        self.heads = []
         self.url = ""
 
     def hits(self, key="", part=""):
@@ -52,6 +54,8 @@ def provider(answer):
             key = self.headers.get("authorization", "").removeprefix("Bearer ")
             body = self.rfile.read(length).decode()
             given.seen.append((key, body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            given.heads.append((self.path, headers))
             status, told = given.answer(key, body)
             kind = "text/html" if isinstance(told, str) else "application/json"
             raw = (told if isinstance(told, str) else json.dumps(told)).encode()
