@@ -6,8 +6,8 @@ Printed are the best of three lists through APIRequester, within its allowance a
 at a server that takes 0.186 s for a reply; and of how much later than on an idle loop a heartbeat
 comes while ApiQueue sends 500 requests; and the CPU of a call in this process: of the openai
 package's own async client, of the same client through the door, and of arequest_openai_api. A busy
-machine with two cores gave 0.25 s, 123 times as fast as one by one, and 38 ms; for the last three, in
-a ratio, 3.0, 2.8 and 1.0.
+machine with two cores gave 0.25 s, 123 times as fast as one by one, and 38 ms; for the last
+three, as a ratio, 3.0, 2.8 and 1.0.
 """
 
 from __future__ import annotations
