@@ -27,8 +27,6 @@ PLACEHOLDER_KEY = "replaced-by-the-leased-key"
 #: Every request goes to the address of its key instead.
 _OPTIONS = {"base_url": "https://api.openai.com/v1"}
 _AZURE_OPTIONS = {"azure_endpoint": "https://azure.invalid", "api_version": AZURE_API_VERSION}
-
-
 #: What the last request of this thread or task ended in, where no reply came of it.
 _raised: ContextVar[Exception | None] = ContextVar("raised", default=None)
 
@@ -48,15 +46,24 @@ class _Door:
         self._where = (keys, config_path, max_retries, journal)
 
     def _asked(self, request: httpx.Request) -> tuple[CallContext, Request | HttpExchange]:
-        url, headers = request.url, request.headers
+        url = request.url
         asked = read_client_request(
             request.method,
             url.path,
-            url.params.multi_items(),
-            {name.lower(): value for name, value in headers.items()},
+            url.params.multi_items() if url.query else (),
+            _lower_names(request.headers),
             request.content,
         )
         return CallContext.find(*self._where), asked
+
+
+def _lower_names(headers: httpx.Headers) -> dict[str, str]:
+    """Return headers by their names; their own `items` tells the encoding anew for each."""
+    encoding, found = headers.encoding, dict[str, str]()
+    for raw_name, raw_value in headers.raw:
+        name, value = raw_name.decode(encoding).lower(), raw_value.decode(encoding)
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 class DurableTransport(_Door, httpx.BaseTransport):

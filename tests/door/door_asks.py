@@ -3,6 +3,8 @@
 Each function imports its library, so that those who have it not can import this.
 """
 
+import asyncio
+
 from door_fixture import MODEL, recording, user
 from openai_asks import OPENAI_DOORS, Answer
 
@@ -67,7 +69,7 @@ async def _pydantic_ai_chat(text):
 
 
 def _pydantic_ai_sync(text):
-    return _agent("OpenAIChatModel").run_sync(text).output
+    return _loop_closed(lambda: _agent("OpenAIChatModel").run_sync(text).output)
 
 
 async def _pydantic_ai_output(text):
@@ -86,6 +88,17 @@ async def _pydantic_ai_responses(text):
 async def _pydantic_ai_responses_stream(text):
     async with _agent("OpenAIResponsesModel").run_stream(text) as result:
         return await result.get_output()
+
+
+def _loop_closed(run):
+    """Run what leaves an event loop of this thread open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return run()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def _chain(**options):
@@ -175,7 +188,8 @@ async def _agents_stream(text):
 def _agents_sync(text):
     from agents import Runner
 
-    return Runner.run_sync(_sdk_agent("OpenAIChatCompletionsModel"), text).final_output
+    agent = _sdk_agent("OpenAIChatCompletionsModel")
+    return _loop_closed(lambda: Runner.run_sync(agent, text).final_output)
 
 
 def _litellm(text):

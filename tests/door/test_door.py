@@ -1,6 +1,7 @@
 """What the openai package sends through the door: kept, replayed, refused, streamed, in batches."""
 
 import asyncio
+import gc
 import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,23 @@ def test_the_async_client_is_durable_too(door):
     assert door.outputs()["f001"] == [*(f"text of file 1, {n}" for n in range(5)), "text of file 1"]
     assert door.run(Asks, force=True).calls.sent == 0
     assert sim.ledger.billed() == 18
+
+
+def test_what_a_failed_async_hook_has_left_running_ends_with_the_run(door, caplog):
+    class Asks(Hooks):
+        async def process_data(self, data):
+            client = async_openai_client()
+            asks = [
+                client.chat.completions.create(model=MODEL, messages=user(f"{data} {word}"))
+                for word in ("slow", "refused")
+            ]
+            return await asyncio.gather(*asks)
+
+    faults = [Fault("slow", marker="slow", seconds=30), Fault("400", marker="refused")]
+    door.simulate(faults=faults)
+    assert door.inputs(1).run(Asks).failed == 1
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_blocking_client_in_an_async_hook_is_told(door):

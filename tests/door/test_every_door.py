@@ -135,7 +135,7 @@ def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(
     asked, child = sum(len(here(name, monkeypatch)) for name in names), []
 
     def on_post(row):
-        if row.ordinal == asked // 2:
+        if row.ordinal == (asked + 1) // 2:
             os.kill(child[0].pid, signal.SIGKILL)
 
     sim = door.simulate("a", "b", on_post=on_post)
