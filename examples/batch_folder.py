@@ -41,6 +41,7 @@ if __name__ == "__main__":
         input_path=HERE / "in",  # inputs are moved from here when they are done
         output_path=HERE / "results",
         error_path=HERE / "errors",
+        fail_on_error=False,  # what failed is shown below
     ).run()
     for path in sorted(HERE.glob("errors/*/*_error.jsonl")):
         print(path.name, path.read_text(), end="")

@@ -20,7 +20,7 @@ from decimal import Decimal
 
 from ..core.filesystem import free_bytes, sync
 from ..core.own_files import part_from_others
-from ..core.records import CallId, Outcome, OutcomeKind, Usage
+from ..core.records import MAX_REPLY_BYTES, CallId, Outcome, OutcomeKind, Usage
 from .columns import usd, whole
 from .operations import Claimed, Ended
 
@@ -32,8 +32,6 @@ STEP_BYTES = 4 * 1024 * 1024
 _UNKNOWN_BYTES, _ENOUGH_SEEN, _FEW_SEEN_MARGIN = 32 * 1024, 32, 2
 #: And from then on: the least, and how many times the largest.
 _LEAST_BYTES, _MARGIN = 16 * 1024, 4
-#: No reply is larger.
-_MOST_BYTES = 64 * 1024 * 1024
 #: For what is kept beside an answer.
 _BESIDES_BYTES = 1024
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -62,7 +60,7 @@ class _ModelAnswers:
         else:
             likely = max(_LEAST_BYTES, _MARGIN * largest)
         size_bytes = max(self.limited_bytes, self.limited * largest)
-        size_bytes += self.unlimited * min(likely, _MOST_BYTES)
+        size_bytes += self.unlimited * min(likely, MAX_REPLY_BYTES)
         return size_bytes + (self.limited + self.unlimited) * _BESIDES_BYTES
 
 
@@ -106,7 +104,7 @@ class AnswersInFlight:
             model.unlimited += change
         else:
             model.limited += change
-            model.limited_bytes += change * min(claim.reply_bytes, _MOST_BYTES)
+            model.limited_bytes += change * min(claim.reply_bytes, MAX_REPLY_BYTES)
 
 
 def set_aside_bytes(folder: str) -> int:

@@ -52,4 +52,5 @@ class Asks(ParallelToolkit):
 
 
 if __name__ == "__main__":
-    Asks(*sys.argv[1:4], progress=False, num_threads=1).run()
+    # Trying the prompts of finished files first would import it as well.
+    Asks(*sys.argv[1:4], progress=False, num_threads=1, check_prompts=False).run()
