@@ -14,6 +14,7 @@ from openai_parallel_toolkit import (
     Gpt35Turbo,
     IncompleteAnswer,
     InvalidAnswer,
+    NoUsableKey,
     OutcomeUnknown,
     RequestFailed,
     ResponsesModel,
@@ -278,6 +279,6 @@ def test_gpt35_turbo_has_what_it_was_made_of():
 def test_a_base_without_v1_is_told_as_that(fixture):
     sim = fixture.simulate()
     key = {"key": sim.keys[0].secret, "api_base": sim.url.removesuffix("/v1")}
-    with pytest.raises(RequestFailed, match="check api_base: it usually ends in /v1"):
+    with pytest.raises(NoUsableKey, match=r"check api_base \(it usually ends in /v1\)"):
         request_openai_api(Gpt35Turbo("hello"), keys=[key])
     assert sim.ledger.hits() == 1

@@ -15,12 +15,14 @@ from openai_parallel_toolkit import (
     APIKeyManager,
     APIRequester,
     CarryingPool,
+    NoUsableKey,
     OpenAIModel,
     UsageError,
     multi_process_one,
     openai_client,
     request_openai_api,
 )
+from openai_parallel_toolkit.simulator import Fault
 
 THREADS = 50
 ORGANISATION = {"OPENAI_ORG_ID": "org-other", "OPENAI_PROJECT_ID": "proj-other"}
@@ -164,10 +166,17 @@ def test_a_requester_that_was_closed_says_so_each_time(door):
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="notes of exceptions came with Python 3.11")
-def test_a_refusal_by_a_client_says_in_the_toolkits_words_what_to_mend(door):
+def test_a_refusal_by_a_client_says_in_the_toolkits_words_what_it_means(door):
+    door.simulate(faults=[Fault("400")])
+    with pytest.raises(openai.BadRequestError) as caught:
+        chat(openai_client(door.keys()), "text")
+    (note,) = caught.value.__notes__
+    assert "request was refused after 1 attempt" in note
+
+
+def test_a_base_without_v1_is_told_as_that_by_a_client_too(door):
     sim = door.simulate()
     key = {"key": sim.keys[0].secret, "api_base": sim.url.removesuffix("/v1")}
-    with closing(APIKeyManager([key])) as keys, pytest.raises(openai.NotFoundError) as caught:
+    with closing(APIKeyManager([key])) as keys, pytest.raises(NoUsableKey) as caught:
         chat(openai_client(keys), "text")
-    (note,) = caught.value.__notes__
-    assert "check api_base: it usually ends in /v1" in note
+    assert "check api_base (it usually ends in /v1)" in str(caught.value)

@@ -70,9 +70,16 @@ class Places:
     def run(self):
         keys = APIKeyManager(["any-text"])
         send = FakeTransport(lambda request, lease: "answer")
-        given = {"key_manager": keys, "transport": send, "progress": False}
+        given = {
+            "key_manager": keys,
+            "transport": send,
+            "progress": False,
+            "fail_on_error": False,
+        }
         try:
-            return Ask(None, self.root / "in", self.root / "out", fail_on_error=False, **given).run()
+            return Ask(
+                None, self.root / "in", self.root / "out", fail_on_error=False, **given
+            ).run()
         finally:
             keys.close()
 
