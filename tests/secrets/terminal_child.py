@@ -5,7 +5,7 @@ import sys
 from hooks import Mine
 from hostile import HOSTILE
 
-from openai_parallel_toolkit import APIKeyManager, APIRequester, ToolkitError
+from openai_parallel_toolkit import APIKeyManager, APIRequester, FilesFailed, ToolkitError
 from openai_parallel_toolkit.cli import console
 from openai_parallel_toolkit.cli.dispatch import dispatch
 
@@ -22,7 +22,10 @@ class Raising(Mine):
 def script():
     keys = APIKeyManager(config_path="live.config")
     toolkit = Raising(None, "in", f"out{STEER}", key_manager=keys, num_threads=2, max_retries=0)
-    print(toolkit.run())
+    try:
+        toolkit.run()
+    except FilesFailed as exc:
+        print(exc, exc.summary, sep="\n")
     asked = APIRequester(f"gpt{HOSTILE}", keys=keys, azure=False, max_retries=0)
     asked.get_responses_parallel(
         [[{"role": "user", "content": f"how={how}"}] for how in ("good", "broken")]

@@ -12,13 +12,17 @@ from hostile import SPELLINGS
 FOLDER = """\
 import json, sys
 
+from openai_parallel_toolkit import FilesFailed
 from openai_parallel_toolkit.api.batch_folder import BatchFolder, Pace
 
 quick = Pace(
     first_poll_s=0.02, longest_poll_s=0.1, first_limit_s=0.05, longest_limit_s=0.2, look_s=0.1,
     settle_s=0.05, listed_within_s=0.1, patience_s=1.0, grace_s=5.0,
 )
-print(BatchFolder(sys.argv[1], "in", "out", "err", progress=False, pace=quick).run())
+try:
+    BatchFolder(sys.argv[1], "in", "out", "err", progress=False, pace=quick).run()
+except FilesFailed as exc:
+    print(exc, exc.summary)
 """
 
 
@@ -122,6 +126,7 @@ def test_folders_of_batch_files(place, mode):
     place.configure("live.config", mode)
     place.write("folder.py", FOLDER)
     place.start("folder.py", "live.config")
+    assert "of 6 files 6 failed" in place.said
     place.give(
         ["batch", "failures", "err"],
         ["batch", "failures", "err", "--json"],

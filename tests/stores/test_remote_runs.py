@@ -110,21 +110,39 @@ def test_an_output_that_somebody_deleted_is_made_again_for_free(places, new_plac
     assert places.sim.ledger.billed() == 4
 
 
+class Elsewhere(Ask):
+    """Writes its two outputs where no name tells which input they are of."""
+
+    def process_output(self, data, output_file_without_ext):
+        folder = Path(output_file_without_ext).parent / "other"
+        folder.mkdir()
+        super().process_output(data, str(folder / "a"))
+
+
 def test_what_others_put_under_an_output_s_name_is_not_replaced(places, new_place):
     inputs, outputs = new_place("local"), new_place("abfs")
     places.fill(inputs, {"a.txt": "x"})
     places.fill(outputs, {"other/a.json": "not ours"})
-
-    class Elsewhere(Ask):
-        def process_output(self, data, output_file_without_ext):
-            folder = Path(output_file_without_ext).parent / "other"
-            folder.mkdir()
-            (folder / "a.json").write_text("ours")
-
     summary = places.run(inputs, outputs, Elsewhere)
     assert summary.failed == 1
     assert OutputConflict.__name__ in Path(summary.failures_path).read_text()
     assert texts(outputs) == {"other/a.json": "not ours"}
+
+
+def test_a_file_of_which_others_put_all_outputs_there_is_done_and_nothing_is_replaced(
+    places, new_place
+):
+    inputs, outputs = new_place("local"), new_place("abfs")
+    places.fill(inputs, {"a.txt": "x"})
+    theirs = {"other/a.json": "not ours", "other/a.txt": "nor this"}
+    places.fill(outputs, theirs)
+    summary = places.run(inputs, outputs, Elsewhere)
+    assert (summary.done, summary.failed, summary.notices.found_outputs) == (1, 0, 1)
+    assert texts(outputs) == theirs
+    paid = places.sim.ledger.billed()
+    again = places.run(inputs, outputs, Elsewhere)
+    assert (again.skipped, again.failed, again.left) == (1, 0, 0)
+    assert (texts(outputs), places.sim.ledger.billed()) == (theirs, paid)
 
 
 def test_one_object_is_an_input_and_a_name_with_an_extension_is_its_output(places, new_place):
