@@ -34,7 +34,7 @@ def start(*arguments):
 @pytest.mark.crash
 @pytest.mark.timeout(900)
 def test_killed_at_any_step_a_rerun_finishes_and_pays_nothing_twice(tmp_path, pytestconfig):
-    step = 1 if pytestconfig.getoption("--full") else 17
+    step = 1 if pytestconfig.getoption("--full") else 29
     faults = [
         Fault("400", path="#line", marker="poison"),
         Fault("429", path="#line", marker="stumble", times=1, per_payload=True),

@@ -25,7 +25,7 @@ def drive(*args):
 
 @pytest.mark.crash
 def test_a_kill_at_any_file_event_is_survived_and_so_is_a_second_one(tmp_path, request):
-    step = 1 if request.config.getoption("--full", default=False) else 4
+    step = 1 if request.config.getoption("--full", default=False) else 8
     assert drive("events", tmp_path, step) * step > 50
 
 

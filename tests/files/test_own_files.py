@@ -77,9 +77,7 @@ class Places:
             "fail_on_error": False,
         }
         try:
-            return Ask(
-                None, self.root / "in", self.root / "out", fail_on_error=False, **given
-            ).run()
+            return Ask(None, self.root / "in", self.root / "out", **given).run()
         finally:
             keys.close()
 

@@ -313,26 +313,29 @@ def test_uploads_that_are_refused_stop_the_run_and_nothing_is_paid_twice(places,
     assert billed <= places.sim.ledger.billed() == 80
 
 
-def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(tmp_path, new_place):
+def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(
+    tmp_path, new_place, request
+):
+    files = 80 if request.config.getoption("--full") else 24
     inputs, outputs, back = new_place("s3"), new_place("abfs"), new_place("s3")
     with Simulator([SimKey("good")], seed=7, latency=Latency(0.02)) as sim:
         places = RemoteFixture(tmp_path, sim)
-        places.fill(inputs, numbered(80))
-        for billed in (40, 160):
+        places.fill(inputs, numbered(files))
+        for billed in (files // 2, 2 * files):
             run_until(sim, billed, places.config, inputs, outputs)
         process = start(places.config, inputs, outputs)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-        assert sorted(texts(outputs)) == expected(numbered(80))
+        assert sorted(texts(outputs)) == expected(numbered(files))
         with JournalReader(state_folder_of(local_root(outputs))) as reader:
             lost = reader.status().totals.all_runs.unanswered
-        assert sim.ledger.billed() <= 160 + lost
+        assert sim.ledger.billed() <= 2 * files + lost
         again = places.run(inputs, outputs)
-        assert (again.done, again.skipped) == (0, 80)
+        assert (again.done, again.skipped) == (0, files)
         billed = sim.ledger.billed()
         summary = places.run(outputs, back, pattern="*.txt")
-        assert (summary.done, summary.failed) == (80, 0)
-        assert sim.ledger.billed() == billed + 160
+        assert (summary.done, summary.failed) == (files, 0)
+        assert sim.ledger.billed() == billed + 2 * files
 
 
 def start(*arguments):

@@ -66,9 +66,9 @@ def number_in(data):
 @pytest.mark.parametrize("is_async", [False, True], ids=["blocking", "async"])
 @pytest.mark.parametrize("model", [ThroughModule, ThroughClient])
 def test_fifty_threads_over_five_keys_each_send_under_the_key_lent_to_them(
-    fixture, model, is_async
+    fixture, model, is_async, request
 ):
-    files = 1_000
+    files = 1_000 if request.config.getoption("--full") else 200
     sim = fixture.simulate(*KEYS, latency=0.02)
     fixture.inputs(files).configure(sim)
     summary = fixture.run(asking(model, is_async=is_async), num_threads=50)

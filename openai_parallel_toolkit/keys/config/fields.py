@@ -34,6 +34,12 @@ _PLACEHOLDER = re.compile(
 )
 
 
+#: So few characters are no key.
+_NO_KEY_CHARS = 20
+#: Words, camelCase, numbers and versions, such as names of models have; keys are no such thing.
+_WORDS = re.compile(
+    r"(?:(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[0-9]+|[A-Za-z0-9]{1,8})(?:[_.:/ -]+|$))*"
+)
 _MOST_TOLD = 20
 _Value = TypeVar("_Value")
 
@@ -244,6 +250,9 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 
 def _shown(name: str) -> str:
-    # A key that slipped into the place of a name has digits or is long.
+    """Return the name of a field, unless it may be a key that slipped into its place, or coded."""
     is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:/ -]*", name) and len(name) <= 60
-    return name if is_plain and not name.startswith("sk-") else "(a name not shown)"
+    is_short = len(name) <= _NO_KEY_CHARS
+    if is_plain and not name.startswith("sk-") and (is_short or _WORDS.fullmatch(name)):
+        return name
+    return "(a name not shown)"
