@@ -135,6 +135,10 @@ class Redactor:
             text = pattern.sub(mask, text)
         return text
 
+    def finds_in(self, text: str) -> bool:
+        """Return whether a text shows a known secret, however it is spelled."""
+        return len(text) >= self._least_chars and bool(self._places(text))
+
     def _places(self, text: str) -> list[tuple[int, int, str]]:
         """Return begin, end and name of each secret that a text shows, in their order."""
         places = [

@@ -1,5 +1,6 @@
 """A configuration is read whole, mended where that is safe, or refused with its file and field."""
 
+import base64
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from openai_parallel_toolkit.keys.config.fields import Origin
 from openai_parallel_toolkit.keys.config.file import _parse
 
 CANARY = "sk-canary7c1f9e"
+CODED = base64.b64encode(CANARY.encode()).decode()
 EXAMPLE = Path(__file__).parents[2] / "config.example.json"
 
 
@@ -122,6 +124,13 @@ def test_dotenv_fills_the_gaps_of_the_environment(tmp_path):
         ({"api_keys": [{"key": CANARY, "rpm": 1, "max_requests_per_minute": 1}]}, "means the same"),
         ({"api_key": [CANARY]}, "unknown field 'api_key'; did you mean 'api_keys'?"),
         ({"api_keys": [{CANARY: 1}]}, "unknown field '(a name not shown)'"),
+        ({"api_keys": [{CODED: 1}]}, "unknown field '(a name not shown)'"),
+        ({"api_keys": [CANARY], "a" + "5b" * 16: 1}, "unknown field '(a name not shown)'"),
+        ({"api_keys": [CANARY], "prices": {CODED: {}}}, "prices.(a name not shown): has no"),
+        (
+            {"api_keys": [CANARY], "prices": {"gpt-4o-mini-2024-07-18": {}}},
+            "prices.gpt-4o-mini-2024-07-18: has no",
+        ),
         ({"api_keys": [CANARY + "é"]}, "api_keys[0]: has a character that is not ASCII"),
         ({"api_keys": [CANARY + " sk-b"]}, "api_keys[0]: has white space inside"),
         ({"api_keys": [CANARY + "\x00"]}, "api_keys[0]: has a control character"),
@@ -136,6 +145,11 @@ def test_dotenv_fills_the_gaps_of_the_environment(tmp_path):
             "api_keys[1]: has the name 'a' of api_keys[0]",
         ),
         ({"api_keys": [{"key": CANARY, "name": CANARY}]}, "api_keys[0].name: holds the key itself"),
+        ({"api_keys": [{"key": CANARY, "name": CODED}]}, "api_keys[0].name: holds the key itself"),
+        (
+            {"api_keys": [{"key": "mine", "name": CANARY + "-which-is-long"}]},
+            "api_keys[0].name: holds the key itself",
+        ),
         ({"api_keys": [{"key": CANARY, "name": "a\nb"}]}, "api_keys[0].name: expected one"),
         ({"api_keys": [CANARY], "api_base": "api.openai.com"}, "api_base: expected a URL"),
         ({"api_keys": [CANARY], "api_base": "https://"}, "api_base: expected a URL"),
@@ -166,6 +180,7 @@ def test_a_mistake_is_refused_with_file_and_field_and_without_the_key(load, conf
     assert message in text
     assert text.startswith("config.json: ")
     assert CANARY not in text
+    assert CODED not in text
     assert "canary" not in repr(vars(caught.value))
     assert caught.value.__context__ is None or CANARY not in repr(vars(caught.value.__context__))
 

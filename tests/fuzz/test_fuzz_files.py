@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fuzzing import JSON, KEY, NAMES, TEXTS, WORDS, dumped, error_of, search, shows_key
+from hostile import SPELLINGS
 from hypothesis import strategies as st
 
 from openai_parallel_toolkit import ParallelToolkit
@@ -28,9 +29,11 @@ def folder():
 
 
 def test_configurations(seconds, folder):
+    # Base64 of what stands nowhere else is a name like any other.
+    names = WORDS.filter(lambda word: word != SPELLINGS["base64"](KEY))
     keys = st.fixed_dictionaries(
-        {"key": st.just(KEY) | WORDS}, optional={"name": WORDS, "rpm": JSON}
-    )
+        {"key": st.just(KEY)}, optional={"name": WORDS, "rpm": JSON}
+    ) | st.fixed_dictionaries({"key": WORDS}, optional={"name": names, "rpm": JSON})
     configs = st.fixed_dictionaries(
         {"api_keys": st.lists(keys | st.just(KEY) | JSON, max_size=3) | JSON},
         optional={"api_base": WORDS, "proxy": WORDS, "prices": JSON},

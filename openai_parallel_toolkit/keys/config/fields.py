@@ -34,12 +34,12 @@ _PLACEHOLDER = re.compile(
 )
 
 
-#: So few characters are no key.
-_NO_KEY_CHARS = 20
+#: So few characters are no key, nor Base64 of one.
+_NO_KEY_CHARS = 15
+#: Keys of OpenAI's have more.
+_OPENAI_KEY_CHARS = 20
 #: Words, camelCase, numbers and versions, such as names of models have; keys are no such thing.
-_WORDS = re.compile(
-    r"(?:(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[0-9]+|[A-Za-z0-9]{1,8})(?:[_.:/ -]+|$))*"
-)
+_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[0-9]+|[A-Za-z0-9]{1,8})(?:[_.:/ -]+|$))*")
 _MOST_TOLD = 20
 _Value = TypeVar("_Value")
 
@@ -256,3 +256,8 @@ def _shown(name: str) -> str:
     if is_plain and not name.startswith("sk-") and (is_short or _WORDS.fullmatch(name)):
         return name
     return "(a name not shown)"
+
+
+def is_like_key(text: str) -> bool:
+    """Return whether a text begins as OpenAI's keys do, and is as long."""
+    return len(text) > _OPENAI_KEY_CHARS and text.lower().startswith("sk-")

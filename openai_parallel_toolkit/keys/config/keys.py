@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ...core.redaction import Secret
-from .fields import Field, Mistakes
+from ...core.redaction import Redactor, Secret
+from .fields import Field, Mistakes, is_like_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,13 +125,14 @@ def _read_key(entry: Field, default_name: str) -> APIKey:
     if "key" not in fields:
         raise entry.error("has no field key; put the key there")
     secret = fields.pop("key").key()
+    redactor = Redactor([Secret(secret)])
     given: dict[str, Any] = {}
     for name, field in fields.items():
         short = _SYNONYMS.get(name, name)
         if short in given or (short != name and short in fields):
             raise field.error(f"means the same as {short}; take one of them out")
         given[short] = value = _READERS[short](field)
-        if isinstance(value, str) and secret in value:
+        if isinstance(value, str) and (is_like_key(value) or redactor.finds_in(value)):
             raise field.error("holds the key itself; names are shown, so choose another")
     return _api_key(secret, given, default_name)
 
