@@ -77,6 +77,7 @@ class ModelPace:
         "_measured",
         "_wave",
         "_wave_s",
+        "answers_tell",
         "cool_until_s",
         "in_flight",
         "learned",
@@ -93,6 +94,8 @@ class ModelPace:
         self.window: float | None = None
         #: As the replies' headers tell them; None: they tell nothing.
         self.learned: ToldLimits | None = None
+        #: Whether answers tell limits, not refusals alone; None: there was none yet.
+        self.answers_tell: bool | None = None
         #: Clock time, seconds, of the last lease.
         self.lent_s = -math.inf
         #: Since when there were only limits, without a time to wait for; None: there are others.
@@ -139,7 +142,9 @@ class ModelPace:
             self._wave = newest_id
             self._limits_in_a_row += 1
             self._first_wave = self._first_wave or newest_id
-            self._slow_down(now_s, is_told=is_told(outcome.hints))
+            self._slow_down(
+                now_s, is_told=self.answers_tell is not False and is_told(outcome.hints)
+            )
         if told_s > 0:
             wait_s = min(told_s, LONGEST_STOP_S)
             self.window = 1.0 if told_s > LONGEST_STOP_S else self.window  # a trial
@@ -186,13 +191,19 @@ class ModelPace:
             self._measured.take(1, now_s)
         self.lent_s = now_s
 
-    def answered(self, lease_id: int) -> None:
-        """Widen the window a little; an answer to a request from after the wave ends the row."""
+    def answered(self, lease_id: int, *, tells: bool) -> None:
+        """Widen the window a little; an answer to a request from after the wave ends the row.
+
+        What refusals alone tell holds until then at the longest: nothing would ever correct it.
+        """
+        self.answers_tell = self.answers_tell or tells
         self.limited_since_s = None
         if self.window is not None:
             self.window += 1 / self.window
         if lease_id > self._wave:
             self._limits_in_a_row = 0
+            if not self.answers_tell:
+                self.learned = None
         self._answers += lease_id > self._first_wave
 
     def limited_for_s(self, now_s: float) -> float:
@@ -241,13 +252,16 @@ class Group:
     ) -> None:
         """Learn `requests` and `tokens` per minute from a reply's headers."""
         pace = self.paces[model]
+        if pace.answers_tell is False:
+            return
         pace.learned = pace.learned or ToldLimits()
         pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
 
-    def answered(self, need: Need, lease_id: int) -> None:
+    def answered(self, need: Need, lease_id: int, *, tells: bool) -> None:
+        """Take note of an answer; `tells`: its headers tell limits."""
         if self.whole.was_limited:
-            self.whole.answered(lease_id)
-        self.paces[need.model].answered(lease_id)
+            self.whole.answered(lease_id, tells=tells)
+        self.paces[need.model].answered(lease_id, tells=tells)
 
     def is_exceeded(self, need: Need, outcome: Outcome) -> bool:
         """Return whether the limit that refused `need` is one that it exceeds at any time."""

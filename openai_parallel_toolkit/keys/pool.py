@@ -159,7 +159,7 @@ class Pool:
         is_answer = kind.is_answer
         if is_answer:
             self._answers[need.model] += 1
-            state.group.answered(need, lease.id)
+            state.group.answered(need, lease.id, tells=outcome.hints is not None)
         elif kind is OutcomeKind.BUSY and not outcome.is_limit:
             # Overloaded: the others go first, though it stays open when it is the only one.
             queues.put_last(state)

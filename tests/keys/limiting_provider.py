@@ -87,6 +87,8 @@ class Provider:
     tokens: Limit | None = None
     #: "exact", "seconds" (rounded up), or "" for no headers; and of Retry-After.
     headers: str = "exact"
+    #: Whether answers have headers too, not refusals alone.
+    answers_tell: bool = True
     retry_after: str = "seconds"
     latency_s: Callable[[Random], float] = lambda random: random.uniform(0.1, 0.3)
     #: Tokens that an answer is counted with, when asked; None: those the client expects.
@@ -114,7 +116,8 @@ class Provider:
                 limit.take(amount, now_s)
         self.answered += 1
         usage = Usage(prompt_tokens=tokens, completion_tokens=0)
-        outcome = Outcome(kind=OutcomeKind.OK, status=200, usage=usage, hints=self._hints(now_s))
+        hints = self._hints(now_s) if self.answers_tell else None
+        outcome = Outcome(kind=OutcomeKind.OK, status=200, usage=usage, hints=hints)
         return self.latency_s(random), outcome
 
     def _told(self, form: str, seconds: float) -> float | None:

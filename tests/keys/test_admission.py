@@ -82,6 +82,26 @@ def test_without_headers_the_pace_is_what_came_through_between_two_limits(
     assert ran.share_limited <= 0.015
 
 
+@pytest.mark.parametrize("headers", ["exact", "seconds"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        lambda: FixedWindow(60, period_s=1),
+        lambda: Refilling(60, period_s=1),
+        lambda: Refilling(1500, burst=250),
+    ],
+)
+def test_what_refusals_alone_tell_does_not_slow_down_for_good(
+    limit: Callable[[], Refilling | FixedWindow], headers: str
+) -> None:
+    providers = [
+        Provider(requests=limit(), headers=headers, answers_tell=False) for _ in range(KEYS)
+    ]
+    ran = run_calls(providers, ENOUGH, at_once=100, until_s=40)
+    assert ran.answered >= 0.7 * KEYS * limit().allows(40)
+    assert ran.share_limited <= 0.02
+
+
 @given(
     replies=st.lists(
         st.tuples(
