@@ -27,6 +27,17 @@ class SmallDisk:
                 with contextlib.suppress(OSError):  # a part of it was taken just now
                     os.posix_fallocate(out.fileno(), size_bytes, seen.f_bavail * seen.f_frsize)
 
+    def move(self, path):
+        """Be at another place from now on, which is a new folder, and empty."""
+        seen = os.statvfs(self.path)
+        path.mkdir(mode=0o700, parents=True)
+        self.unmount()
+        self.path = path
+        self.mount(f"size={seen.f_blocks * seen.f_frsize},mode=700")
+
+    def unmount(self):
+        subprocess.run(["umount", "-l", str(self.path)], check=True, timeout=10)
+
     def enlarge(self, size_mb=64):
         self.mount(f"remount,size={size_mb}m")
 
@@ -62,4 +73,4 @@ def small_disk(path, size_mb=24):
     try:
         yield disk
     finally:
-        subprocess.run(["umount", "-l", str(path)], check=True, timeout=10)
+        disk.unmount()

@@ -21,10 +21,15 @@ class PromptFixture:
 
     def __init__(self, root, stack):
         self.root = root
-        self.input, self.output = root / "in.jsonl", root / "out.jsonl"
-        self.errors, self.partial = root / "out.errors.jsonl", root / "out.jsonl.partial"
+        self.input = root / "in.jsonl"
+        self.put_output(root)
         self.state = root / "out.jsonl.state"
         self._stack = stack
+
+    def put_output(self, folder):
+        """Have the output, and what stands beside it but the state, be in a folder."""
+        self.output, self.errors = folder / "out.jsonl", folder / "out.errors.jsonl"
+        self.partial = folder / "out.jsonl.partial"
 
     def simulate(self, *keys, seed=7, **settings):
         """Start a simulator that ends with the test."""

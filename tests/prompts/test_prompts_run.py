@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from small_disk import small_disk
 
 from openai_parallel_toolkit import FakeTransport
 from openai_parallel_toolkit.api.prompts import PromptsOptions
@@ -263,15 +264,21 @@ def test_an_input_that_changes_meanwhile_gives_no_output(fixture):
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_under_way(fixture):
     sim = fixture.simulate(latency=Latency(0.1, 0.5))
-    fixture.partial.symlink_to("/dev/full")
-    with pytest.raises(StorageError) as caught:
-        fixture.numbers(120).run(max_workers=8)
-    assert caught.value.exit_code == 5
-    asked = sim.ledger.billed()
-    assert asked < 120
-    assert fixture.figures().answered == asked
-    fixture.partial.unlink()
-    assert fixture.run().calls.replayed == asked
+    fixture.numbers(120)
+    with small_disk(fixture.root / "small-disk") as disk:
+        fixture.put_output(disk.path)
+        (disk.path / "others").write_text("x")
+        disk.fill()
+        with pytest.raises(StorageError) as caught:
+            fixture.run(max_workers=8, state_path=str(fixture.state))
+        assert caught.value.exit_code == 5
+        assert caught.value.path == str(fixture.partial)
+        asked = sim.ledger.billed()
+        assert asked < 120
+        assert fixture.figures().answered == asked
+        disk.enlarge()
+        assert fixture.run(state_path=str(fixture.state)).calls.replayed == asked
+        assert len(fixture.lines()) == 120
     assert sim.ledger.billed() == 120
 
 
