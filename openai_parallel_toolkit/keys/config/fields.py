@@ -38,8 +38,8 @@ _PLACEHOLDER = re.compile(
 _NO_KEY_CHARS = 15
 #: Keys of OpenAI's have more.
 _OPENAI_KEY_CHARS = 20
-#: Words, camelCase, numbers and versions, such as names of models have; keys are no such thing.
-_WORDS = re.compile(r"(?:(?:[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[0-9]+|[A-Za-z0-9]{1,8})(?:[_.:/ -]+|$))*")
+#: Pieces such as "8x22b" or "v3p1" are at most so long in names of models.
+_PIECE_CHARS = 8
 _MOST_TOLD = 20
 _Value = TypeVar("_Value")
 
@@ -252,10 +252,14 @@ def _unknown(name: str, known: Collection[str]) -> str:
 def _shown(name: str) -> str:
     """Return the name of a field, unless it may be a key that slipped into its place, or coded."""
     is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:/ -]*", name) and len(name) <= 60
-    is_short = len(name) <= _NO_KEY_CHARS
-    if is_plain and not name.startswith("sk-") and (is_short or _WORDS.fullmatch(name)):
-        return name
-    return "(a name not shown)"
+    is_safe = len(name) <= _NO_KEY_CHARS or all(map(_is_word, re.split(r"[_.:/ -]", name)))
+    return name if is_plain and is_safe and not name.startswith("sk-") else "(a name not shown)"
+
+
+def _is_word(piece: str) -> bool:
+    """Return whether this is a word, in camelCase perhaps, a number, or short."""
+    is_camel = piece.isalpha() and not re.search(r"[A-Z][A-Z]", piece)
+    return len(piece) <= _PIECE_CHARS or piece.isdecimal() or is_camel
 
 
 def is_like_key(text: str) -> bool:
