@@ -70,7 +70,7 @@ def kill_until_done(sim, config, source, target, expected, *, seed, most):
     A run lives until it has sent a chance number of up to `most` requests, and a moment more: by
     the clock alone, a slow machine would never come to an end.
     """
-    chance, kills, lost = random.Random(seed), 0, 0
+    chance, kills, lost = random.Random(seed), 0, unanswered(target)
     while True:
         enough = sim.ledger.hits() + chance.randint(0, most)
         child = start(config, source, target)
