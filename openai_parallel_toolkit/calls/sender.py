@@ -136,7 +136,8 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._run_task(start_lookup_threads(self._loop))
+        with suppress(OSError):  # whoever needs a name is told
+            self._loop.run_until_complete(start_lookup_threads(self._loop))
         self._loop.run_forever()
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
