@@ -136,9 +136,9 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        with suppress(OSError):  # whoever needs a name is told
-            self._loop.run_until_complete(start_lookup_threads(self._loop))
+        started = self._loop.create_task(start_lookup_threads(self._loop))
         self._loop.run_forever()
+        self._loop.run_until_complete(asyncio.wait([started]))  # uvloop tells when it is cancelled
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
         self._calls.run_posted()  # those who came meanwhile are told
