@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import sqlite3
+import threading
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -56,6 +58,13 @@ def copy(fixture, tmp_path):
     return Copy()
 
 
+def wait_for_file_times_after(wall_s, probe):
+    """File systems tell the time of a change by a clock that moves on every few milliseconds."""
+    probe.touch()
+    while probe.stat().st_ctime <= wall_s:
+        probe.touch()
+
+
 def check_settled(fixture, sim, kind, **settings):
     """A run more finds nothing to do, to pay or to tell; no output is touched."""
     billed, before = sim.ledger.billed("good"), fixture.outputs()
@@ -103,19 +112,24 @@ def test_files_that_the_old_journal_holds_as_failed_or_aside_count_as_well(fixtu
 def test_a_copy_that_was_taken_while_files_were_worked_on(fixture, sim, copy):
     """What was in progress in the copy and finished after it is neither paid nor made again."""
 
-    class Copies(Ask):
-        is_on = True
+    taking = threading.Lock()
 
+    class Copies(Ask):
         def process_output(self, data, output_file_without_ext):
-            if Copies.is_on and not copy.kept.exists():
-                copy.kept.mkdir()
-                source = sqlite3.connect(copy.state / "journal.sqlite3")
-                target = sqlite3.connect(copy.kept / "journal.sqlite3")
-                source.backup(target)
-                source.close()
-                target.close()
-                shutil.copy(copy.state / "open-files", copy.kept)
+            with taking:  # the others finish after it as well
+                if not copy.kept.exists():
+                    self.take()
             super().process_output(data, output_file_without_ext)
+
+        def take(self):
+            copy.kept.mkdir()
+            source = sqlite3.connect(copy.state / "journal.sqlite3")
+            target = sqlite3.connect(copy.kept / "journal.sqlite3")
+            source.backup(target)
+            source.close()
+            target.close()
+            shutil.copy(copy.state / "open-files", copy.kept)
+            wait_for_file_times_after(time.time(), copy.kept.parent / "probe")
 
     fixture.inputs(6).configure(sim).run(Copies, num_threads=3)
     before = fixture.outputs()
