@@ -68,6 +68,7 @@ class Turns:
             try:
                 self._calls.soon(self._let_run)
             except RuntimeError:  # the loop is closed
+                self._is_called = False
                 self._most = len(self._ready) + len(self._running)
                 self._admit()
 
@@ -93,7 +94,7 @@ class Turns:
             if self._ended == ended and self._running:
                 self._running.clear()
                 self._most, self._short = 2 * self._most, 0
-                self._admit()
+            self._admit()
             self._is_called = bool(self._ready)
             if self._is_called:
                 self._calls.loop.call_later(TURN_S, self._look, self._ended)

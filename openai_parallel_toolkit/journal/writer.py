@@ -21,7 +21,7 @@ from ..core.loop_calls import LoopCalls
 from ..core.text import counted
 from ..core.threads import start_thread
 from . import operations
-from .disk import explain, is_of_the_disk, no_room, refused
+from .disk import explain, is_of_the_disk, no_room
 from .log_sync import SyncedLog
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
 from .reserve import STEP_BYTES, AnswersInFlight, DiskReserve
@@ -93,7 +93,9 @@ class Writer:
         """Have what takes little time written on an event loop from now on."""
         self._loop = loop
 
-    def put(self, operation: Operation, done: Done | None = None, *, may_wait: bool = False) -> None:
+    def put(
+        self, operation: Operation, done: Done | None = None, *, may_wait: bool = False
+    ) -> None:
         """Queue an operation and return at once; `may_wait`: it goes along with the next one."""
         self.put_together((operation,), done, may_wait=may_wait)
 
