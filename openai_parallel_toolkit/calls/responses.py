@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..core.records import Reply, Request, Usage
 from ..core.redaction import safe_words
+from ..costs.model_price import STANDARD_TIERS
 from .event_stream import read_event_stream
 from .refusals import provider_words
 from .usage import read_usage
@@ -157,7 +158,7 @@ def reply_of(
     model, error, ending = raw.get("model"), found.error, found.ending
     if ending not in GOOD_ENDINGS:
         ending = safe_words(ending, clean, _MOST_NAME)
-    if usage is not None and usage.service_tier:
+    if usage is not None and usage.service_tier and usage.service_tier not in STANDARD_TIERS:
         usage = replace(usage, service_tier=safe_words(usage.service_tier, clean, _MOST_NAME))
     trouble = "" if error is None else provider_words(error).message
     return Reply(
