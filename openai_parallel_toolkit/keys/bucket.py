@@ -28,7 +28,9 @@ class TokenBucket:
         level, passed_s = self._level, now_s - self._at_s
         if passed_s > 0:
             level += passed_s * self.rate_per_s
-        return level if level < self.capacity else self.capacity
+        if level > self.capacity:
+            return self.capacity
+        return level
 
     def ready_s(self, amount: float, now_s: float) -> float:
         """Return when `amount` may be taken, `now_s` at the earliest.
@@ -46,10 +48,14 @@ class TokenBucket:
 
     def take(self, amount: float, now_s: float) -> None:
         """Take `amount`, or give it back when negative; never fills beyond the capacity."""
-        level = self.level(now_s) - amount
-        self._level = level if level < self.capacity else self.capacity
-        if now_s > self._at_s:
+        level, passed_s = self._level, now_s - self._at_s
+        if passed_s > 0:
+            level += passed_s * self.rate_per_s
             self._at_s = now_s
+        is_full = level > self.capacity
+        self._level = (self.capacity if is_full else level) - amount
+        if amount < 0 and self._level > self.capacity:
+            self._level = self.capacity
 
 
 class RateLimits:

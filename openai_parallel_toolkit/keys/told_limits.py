@@ -75,12 +75,10 @@ class ToldLimit(TokenBucket):
         super().__init__(limit, now_s)
         self._forget(limit)
 
-    def level(self, now_s: float) -> float:
-        return self.capacity if now_s >= self._ends_s else super().level(now_s)
-
     def ready_s(self, amount: float, now_s: float) -> float:
         if self.rate_per_s:  # of a window it has none
-            return super().ready_s(amount, now_s)
+            is_there = amount <= self._level and amount <= self.capacity
+            return now_s if is_there else super().ready_s(amount, now_s)
         if now_s >= self._ends_s:
             return now_s
         is_there = min(amount, self.capacity) <= self._level
@@ -93,7 +91,7 @@ class ToldLimit(TokenBucket):
             passed = (now_s - self._ends_s) // self._window_s
             self._ends_s += (passed + 1) * self._window_s
             self._level, self._is_new_window = self.capacity, True
-        super().take(amount, now_s)
+        TokenBucket.take(self, amount, now_s)
 
     def learn(self, limit: int, remaining: int | None, reset_s: float | None, now_s: float) -> None:
         """Take over what a reply said; it may only lower what is left.
@@ -102,13 +100,15 @@ class ToldLimit(TokenBucket):
             remaining: when it was written; None: it did not say.
             reset_s: seconds until all of it is there; None: it did not say.
         """
-        if limit != self.limit or now_s >= self._ends_s:
-            self.take(0, now_s)
         if limit != self.limit:
+            self.take(0, now_s)
             self._forget(limit)
+        elif now_s >= self._ends_s:
+            self.take(0, now_s)
         if remaining is None:
             return
-        remaining = limit if remaining > limit else max(remaining, 0)
+        if not 0 <= remaining <= limit:
+            remaining = 0 if remaining < 0 else limit
         is_due = now_s >= self._looked_s + _DOUBT_S or not self.rate_per_s
         if is_due and reset_s is not None and 0 <= reset_s < math.inf:
             self._looked_s = now_s
