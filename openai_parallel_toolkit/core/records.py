@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .redaction import Secret, safe_head, safe_words
 
@@ -289,8 +289,7 @@ class Need:
         return self.tokens - self.assumed_tokens
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
-class Lease:
+class Lease(NamedTuple):
     """The right to send one request under one key."""
 
     #: Counts up within one APIKeyManager.
@@ -300,14 +299,14 @@ class Lease:
     secret: Secret
     #: Base URL without a trailing slash, for example "https://api.openai.com/v1".
     api_base: str
-    #: Deployment in Azure's paths; None: not Azure, or the model's name.
-    azure_deployment: str | None = None
-    #: Azure's api-version; None: not Azure.
-    api_version: str | None = None
     #: What was set aside, given back or corrected at settle().
     need: Need
     #: Clock time, seconds, when it was given.
     since_s: float
+    #: Deployment in Azure's paths; None: not Azure, or the model's name.
+    azure_deployment: str | None = None
+    #: Azure's api-version; None: not Azure.
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
