@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .redaction import Secret, safe_head, safe_words
 
@@ -344,6 +344,25 @@ class FileState(str, Enum):
     FAILED = "failed"
     #: Failed too often, or killed the process: left alone until asked for.
     ASIDE = "aside"
+
+
+class Record(NamedTuple):
+    """What the journal says of an input to a scan; millions of them are made."""
+
+    #: Below its folder.
+    name: str
+    state: FileState
+    #: The outputs that were recorded for it.
+    finals: tuple[str, ...] = ()
+    id: int = 0
+    #: What the input looked like when it was done; None: not known.
+    signature: str | None = None
+    #: How many of its outputs hold nothing but white space.
+    blank_outputs: int = 0
+    #: Whether there are none, and no line was added to a common file.
+    wrote_nothing: bool = False
+    #: The hooks that brought it into its state; None: not known.
+    hooks_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
+from ..core.records import Record
 from .inputs import Inputs, Kind
 from .match import Layout, Selection
 from .output_tree import OutputTree
 from .plan import Plan, Spool
 from .spill import IN_MEMORY, Names, SpillDatabase
-from .verdicts import Record, States, Verdicts, names_there
+from .verdicts import FolderOutputs, States, Verdicts
 
 #: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
 _NAME_BYTES = 255
@@ -77,6 +78,8 @@ class _Scan:
     #: Kind of oddity -> the first path that has it.
     _examples: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
+    #: The last folder whose place among the outputs was looked at; None: none was.
+    _safe_folder: str | None = None
 
     def run(self) -> Plan:
         if self._layout.only is not None:
@@ -133,9 +136,13 @@ class _Scan:
             yield from (_join(folder, name) for name in folders)
 
     def _list(self, folder: str, inputs: Names, folders: Names) -> None:
+        wants_all, add = self._selection.wants_all, inputs.add
         with self._names() as alike, self._inputs.entries(folder) as entries:
             for name, kind in entries:
-                if name.startswith("."):
+                if name[0] == ".":
+                    continue
+                if wants_all and kind == "file":
+                    add(name)
                     continue
                 path = _join(folder, name)
                 if kind in ("folder", "linked", "own"):
@@ -157,37 +164,44 @@ class _Scan:
         return kind == "folder"
 
     def _decide(self, folder: str, inputs: Names) -> None:
-        made_safe = False
+        counts, key, stem_of, verdict_of = (
+            self._counts, self._key, self._layout.stem, self._verdicts.of
+        )  # fmt: skip
         records = iter(self._states.records_in(folder))
-        with self._names() as existing, self._names() as claims:
-            names_there(existing, self._outputs.names_in(folder), self._key)
+        with (
+            self._names() as existing,
+            self._names() as by_stem,
+            self._names() as claims,
+            self._inputs.same_in(folder) as same,
+        ):
+            outputs = FolderOutputs(folder, existing, by_stem, key)
+            outputs.fill(self._outputs.names_in(folder))
             for name, record in _joined(inputs, records):
-                path = _join(folder, name)
-                stem = self._layout.stem(name)
-                self._claim(claims, stem, path, "files")
-                verdict = self._verdicts.of(path, stem, record, existing)
-                if verdict == "due" and self._counts["due"] == self._selection.file_count:
-                    self._counts["later"] += 1
-                    continue
-                self._counts[verdict] += 1
+                path, stem = _join(folder, name), stem_of(name)
+                other = claims.add(key(stem), path)
+                if other is not None:
+                    raise _shared("files", other, path)
+                verdict = verdict_of(path, stem, record, outputs, same)
                 if verdict != "due":
-                    continue
-                if not made_safe:
-                    self._refuse_links(folder)
-                    made_safe = True
-                if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
-                    self._note("long", path)
-                self._spool.add(path, is_known=record is not None)
+                    counts[verdict] += 1
+                elif counts["due"] == self._selection.file_count:
+                    counts["later"] += 1
+                else:
+                    self._add_due(folder, path, stem, record)
+
+    def _add_due(self, folder: str, path: str, stem: str, record: Record | None) -> None:
+        self._counts["due"] += 1
+        if folder != self._safe_folder:
+            self._refuse_links(folder)
+            self._safe_folder = folder
+        if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
+            self._note("long", path)
+        self._spool.add(path, is_known=record is not None)
 
     def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
         other = claims.add(self._key(name), path)
-        if other is None:
-            return
-        way_out = "Set output_names='whole' or rename one" if what == "files" else "Rename one"
-        raise SharedOutput(
-            f"The {what} {other!r} and {path!r} would share one output. {way_out}.",
-            inputs=(other, path),
-        )
+        if other is not None:
+            raise _shared(what, other, path)
 
     def _refuse_links(self, folder: str) -> None:
         path = self._layout.output_root
@@ -222,6 +236,14 @@ _NOTES = {
     "linked": "{count} links to folders were not followed, first {example!r}.",
     "long": "{count} names may be too long once an extension is added, first {example!r}.",
 }
+
+
+def _shared(what: str, other: str, path: str) -> SharedOutput:
+    way_out = "Set output_names='whole' or rename one" if what == "files" else "Rename one"
+    return SharedOutput(
+        f"The {what} {other!r} and {path!r} would share one output. {way_out}.",
+        inputs=(other, path),
+    )
 
 
 def _join(folder: str, name: str) -> str:

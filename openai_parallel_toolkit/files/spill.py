@@ -116,15 +116,16 @@ class Names:
 
     def add(self, name: str, value: str = "") -> str | None:
         """Add a name unless it is there; return the value it has already, None if it was new."""
-        old = self.get(name)
+        near = self._near
+        old = self.get(name) if self._is_spilled else near.get(name)
         if old is None:
-            self._near[name] = value
-            if len(self._near) > self._in_memory:
+            near[name] = value
+            if len(near) > self._in_memory:
                 self._move_to_disk()
         return old
 
     def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+        return name in self._near or (self._is_spilled and self.get(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         if not self._is_spilled:

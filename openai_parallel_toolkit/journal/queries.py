@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from ..core.filesystem import path_bytes, path_text
-from ..core.records import CallId, FileState, OutputFile
+from ..core.records import CallId, FileState, OutputFile, Record
 from ..costs.figures import Figures
 from .batch_rows import BatchCounts, BatchRecord, BatchStage, Told
 from .columns import figures_facts, join, split
@@ -24,6 +25,19 @@ from .rows import AnswerRecord, FileRecord, KeptRequest, RunRecord, RunTotals
 PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
 _FILE_COLUMNS = 8
+#: Files that a scan reads at a time, and what is greater than all names.
+_SCANNED = 2_000
+_BEYOND_NAMES = b"\xff"
+#: A page is bounded by a name, and not by a count: then the index gives the order.
+_PAGE_END = "SELECT name FROM files WHERE folder = ? AND name > ? ORDER BY name LIMIT 1 OFFSET ?"
+_FILES_IN = (
+    "SELECT files.id, name, state, hooks_version, input_signature, final, is_blank, "
+    "final IS NULL AND NOT EXISTS (SELECT 1 FROM appended WHERE appended.file_id = files.id) "
+    "FROM files LEFT JOIN outputs ON outputs.file_id = files.id AND is_current "
+    "WHERE folder = ? AND name > ? AND name <= ? AND state IS NOT NULL ORDER BY folder, name"
+)
+_FIRST = itemgetter(0)
+_STATES = {state.value: state for state in FileState}
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
@@ -55,7 +69,7 @@ class JournalQueries:
         """Take values that cannot be what was written for the damage that they are."""
         try:
             yield
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, KeyError) as error:
             raise damaged(self.path) from error
 
     def close(self) -> None:
@@ -102,15 +116,19 @@ class JournalQueries:
         """Return where an input stands; None: nothing is known of it."""
         return next(iter(self._files("folder = ? AND name = ?", split(path))), None)
 
-    def files_in(self, folder: str) -> Iterator[FileRecord]:
+    def files_in(self, folder: str) -> Iterator[Record]:
         """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
 
         They come in the order in which Python sorts their names, a page at a time.
         """
-        condition, last = "folder = ? AND state IS NOT NULL", b""
-        while page := self._page(condition, (path_bytes(folder),), "name", last):
+        of, last = path_bytes(folder), b""
+        while last < _BEYOND_NAMES:
+            end = self.one(_PAGE_END, of, last, _SCANNED) or _BEYOND_NAMES
+            rows = self.rows(_FILES_IN, (of, last, end))
+            with self.understood():
+                page = [_record(list(group)) for _, group in groupby(rows, _FIRST)]
             yield from page
-            last = split(page[-1].path)[1]
+            last = end
 
     def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
         """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""
@@ -338,6 +356,19 @@ def _file(columns: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> FileRecor
         blank_outputs=sum(is_blank or 0 for _, is_blank, _ in outputs),
         wrote_nothing=any(wrote_nothing for *_, wrote_nothing in outputs),
     )
+
+
+def _record(rows: Sequence[Sequence[Any]]) -> Record:
+    """Return a file, of which there is a row for each output."""
+    file_id, name, state, hooks_version, signature, final, is_blank, wrote_nothing = rows[0]
+    finals: tuple[str, ...] = () if final is None else (path_text(final),)
+    if len(rows) > 1:
+        finals = tuple(path_text(row[5]) for row in rows)
+        is_blank = sum(row[6] for row in rows)
+    return Record(
+        path_text(name), _STATES[state], finals, file_id, signature, is_blank or 0,
+        bool(wrote_nothing), hooks_version,
+    )  # fmt: skip
 
 
 def answer_record(columns: Sequence[Any]) -> AnswerRecord:

@@ -6,8 +6,7 @@ import os
 
 from openai_parallel_toolkit.core.errors import StorageError
 from openai_parallel_toolkit.core.filesystem import Files
-from openai_parallel_toolkit.core.records import FileState, OutputFile
-from openai_parallel_toolkit.files.verdicts import Record
+from openai_parallel_toolkit.core.records import FileState, OutputFile, Record
 
 
 class FakeJournal:
