@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
 from ..core.records import Record
@@ -132,29 +132,38 @@ class _Scan:
         with self._names() as folders:
             with self._names() as inputs:
                 self._list(folder, inputs, folders)
+                self._refuse_shared(folder, inputs)
                 self._decide(folder, inputs)
             yield from (_join(folder, name) for name in folders)
 
     def _list(self, folder: str, inputs: Names, folders: Names) -> None:
-        wants_all, add = self._selection.wants_all, inputs.add
         with self._names() as alike, self._inputs.entries(folder) as entries:
-            for name, kind in entries:
-                if name[0] == ".":
-                    continue
-                if wants_all and kind == "file":
-                    add(name)
-                    continue
-                path = _join(folder, name)
-                if kind in ("folder", "linked", "own"):
-                    if self._enters(kind, path):
-                        self._claim(alike, name, path, "folders")
-                        folders.add(name)
-                elif not self._selection.wants(path):
-                    continue
-                elif kind == "file":
-                    inputs.add(name)
-                else:
-                    self._note("special", path)
+            inputs.extend(self._chosen(folder, entries, folders, alike))
+
+    def _chosen(
+        self, folder: str, entries: Iterable[tuple[str, Kind]], folders: Names, alike: Names
+    ) -> Iterator[str]:
+        """Yield the names of inputs, and take in those of folders."""
+        wants_all = self._selection.wants_all
+        for name, kind in entries:
+            if name[0] == ".":
+                continue
+            if wants_all and kind == "file":
+                yield name
+                continue
+            path = _join(folder, name)
+            if kind in ("folder", "linked", "own"):
+                if self._enters(kind, path):
+                    other = alike.add(self._key(name), path)
+                    if other is not None:
+                        raise _shared("folders", other, path)
+                    folders.add(name)
+            elif not self._selection.wants(path):
+                continue
+            elif kind == "file":
+                yield name
+            else:
+                self._note("special", path)
 
     def _enters(self, kind: Kind, path: str) -> bool:
         if not self._selection.recursive or self._selection.leaves_out(path):
@@ -164,24 +173,22 @@ class _Scan:
         return kind == "folder"
 
     def _decide(self, folder: str, inputs: Names) -> None:
-        counts, key, stem_of, verdict_of = (
-            self._counts, self._key, self._layout.stem, self._verdicts.of
-        )  # fmt: skip
+        counts = self._counts
         records = iter(self._states.records_in(folder))
         with (
             self._names() as existing,
             self._names() as by_stem,
-            self._names() as claims,
             self._inputs.same_in(folder) as same,
         ):
-            outputs = FolderOutputs(folder, existing, by_stem, key)
+            outputs = FolderOutputs(folder, existing, by_stem, self._key)
             outputs.fill(self._outputs.names_in(folder))
+            is_undisturbed = self._verdicts.undisturbed(outputs, same)
             for name, record in _joined(inputs, records):
-                path, stem = _join(folder, name), stem_of(name)
-                other = claims.add(key(stem), path)
-                if other is not None:
-                    raise _shared("files", other, path)
-                verdict = verdict_of(path, stem, record, outputs, same)
+                if record is not None and is_undisturbed(record):
+                    counts["done"] += 1
+                    continue
+                path, stem = _join(folder, name), self._layout.stem(name)
+                verdict = self._verdicts.of(path, stem, record, outputs, same)
                 if verdict != "due":
                     counts[verdict] += 1
                 elif counts["due"] == self._selection.file_count:
@@ -198,10 +205,17 @@ class _Scan:
             self._note("long", path)
         self._spool.add(path, is_known=record is not None)
 
-    def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
-        other = claims.add(self._key(name), path)
-        if other is not None:
-            raise _shared(what, other, path)
+    def _refuse_shared(self, folder: str, inputs: Names) -> None:
+        """Refuse inputs of a folder that would share an output."""
+        stems = list(map(self._key, map(self._layout.stem, islice(inputs, self._in_memory + 1))))
+        if len(set(stems)) == len(stems) <= self._in_memory:
+            return  # as a rule; else there are many, or two that share
+        with self._names() as claims:
+            for name in inputs:
+                path = _join(folder, name)
+                other = claims.add(self._key(self._layout.stem(name)), path)
+                if other is not None:
+                    raise _shared("files", other, path)
 
     def _refuse_links(self, folder: str) -> None:
         path = self._layout.output_root

@@ -26,6 +26,9 @@ class States(Protocol):
     def records_in(self, folder: str) -> Iterable[Record]:
         """Yield the files directly in a folder ("" is the root), as Python sorts their names."""
 
+    def is_let_go(self, record: Record) -> bool:
+        """Whether a file that was put aside is due again."""
+
     def owner_of_output(self, final: str) -> int | None:
         """Return the id of the file whose intents listed this output; None: nobody's."""
 
@@ -60,9 +63,11 @@ class FolderOutputs:
 
     def fill(self, names: Iterable[str]) -> None:
         """Take in the names."""
-        add, key = self.names.add, self._key
-        for name in names:
-            add(key(name), name)
+        if self._key is str:
+            self.names.extend(names)
+        else:
+            for name in names:
+                self.names.add(self._key(name), name)
 
     def called_after(self, stem: str) -> Iterator[str]:
         """Yield the outputs whose name without its extension is an input's, or all of it."""
@@ -71,7 +76,7 @@ class FolderOutputs:
         key = self._key(stem)
         found = self.names.get(key)
         if found is not None:
-            yield os.path.join(self.folder, found)
+            yield os.path.join(self.folder, found or key)
         for way in _ways(key):
             found = self._by_stem.get(way)
             if found is None:
@@ -127,6 +132,26 @@ class Verdicts:
         self._known_until_s = self._states.last_wall_s()
         self._suffixes = self._states.suffixes()
 
+    def undisturbed(self, outputs: FolderOutputs, same: Same) -> Callable[[Record], bool]:
+        """Return what tells whether a file of a folder is done as it was, with nothing to remark.
+
+        All that `of` asks of such a file, in a third of the time; of others it says no.
+        """
+        key, is_there = self._key, outputs.names.lookup()
+        above = f"{outputs.folder}/" if outputs.folder else ""
+        below, done, is_forced = len(above), FileState.DONE, self._selection.force
+
+        def is_undisturbed(record: Record) -> bool:
+            name, state, finals, _, signature, blank_outputs, wrote_nothing, _ = record
+            if state is not done or blank_outputs or wrote_nothing or is_forced:
+                return False
+            for final in finals:
+                if not (final.startswith(above) and is_there(key(final[below:]))):
+                    return False
+            return signature is None or same(name, signature) is signature
+
+        return is_undisturbed
+
     def of(
         self, path: str, stem: str, record: Record | None, outputs: FolderOutputs, same: Same
     ) -> Verdict:
@@ -145,8 +170,9 @@ class Verdicts:
             self._learn(path, unknown)
         if unknown or (called and record is None):
             return "existing"
-        is_aside = record is not None and record.state is FileState.ASIDE
-        return "aside" if is_aside and not self._selection.retry_failed else "due"
+        if record is None or record.state is not FileState.ASIDE or self._states.is_let_go(record):
+            return "due"
+        return "due" if self._selection.retry_failed else "aside"
 
     def _of_done(self, path: str, record: Record, same: Same) -> Verdict:
         signature = record.signature

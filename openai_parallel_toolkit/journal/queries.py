@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
+from itertools import chain, groupby
 from typing import Any
 
-from ..core.filesystem import path_bytes, path_text
+from ..core.filesystem import PATH_CODEC, path_bytes, path_text
 from ..core.records import CallId, FileState, OutputFile, Record
 from ..costs.figures import Figures
 from .batch_rows import BatchCounts, BatchRecord, BatchStage, Told
@@ -31,12 +30,11 @@ _BEYOND_NAMES = b"\xff"
 #: A page is bounded by a name, and not by a count: then the index gives the order.
 _PAGE_END = "SELECT name FROM files WHERE folder = ? AND name > ? ORDER BY name LIMIT 1 OFFSET ?"
 _FILES_IN = (
-    "SELECT files.id, name, state, hooks_version, input_signature, final, is_blank, "
-    "final IS NULL AND NOT EXISTS (SELECT 1 FROM appended WHERE appended.file_id = files.id) "
-    "FROM files LEFT JOIN outputs ON outputs.file_id = files.id AND is_current "
+    "SELECT name, state, final, files.id, input_signature, ifnull(is_blank, 0), "
+    "final IS NULL AND NOT EXISTS (SELECT 1 FROM appended WHERE appended.file_id = files.id), "
+    "hooks_version FROM files LEFT JOIN outputs ON outputs.file_id = files.id AND is_current "
     "WHERE folder = ? AND name > ? AND name <= ? AND state IS NOT NULL ORDER BY folder, name"
 )
-_FIRST = itemgetter(0)
 _STATES = {state.value: state for state in FileState}
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
@@ -126,8 +124,16 @@ class JournalQueries:
             end = self.one(_PAGE_END, of, last, _SCANNED) or _BEYOND_NAMES
             rows = self.rows(_FILES_IN, (of, last, end))
             with self.understood():
-                page = [_record(list(group)) for _, group in groupby(rows, _FIRST)]
-            yield from page
+                records = [
+                    Record(
+                        str(name, *PATH_CODEC),
+                        _STATES[state],
+                        () if final is None else (str(final, *PATH_CODEC),),
+                        *facts,
+                    )
+                    for name, state, final, *facts in rows
+                ]
+            yield from _one_each(records)
             last = end
 
     def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
@@ -358,17 +364,18 @@ def _file(columns: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> FileRecor
     )
 
 
-def _record(rows: Sequence[Sequence[Any]]) -> Record:
-    """Return a file, of which there is a row for each output."""
-    file_id, name, state, hooks_version, signature, final, is_blank, wrote_nothing = rows[0]
-    finals: tuple[str, ...] = () if final is None else (path_text(final),)
-    if len(rows) > 1:
-        finals = tuple(path_text(row[5]) for row in rows)
-        is_blank = sum(row[6] for row in rows)
-    return Record(
-        path_text(name), _STATES[state], finals, file_id, signature, is_blank or 0,
-        bool(wrote_nothing), hooks_version,
-    )  # fmt: skip
+def _one_each(records: Sequence[Record]) -> Iterable[Record]:
+    """Return one record for those of a file, of which each has one output."""
+    if len({record.id for record in records}) == len(records):
+        return records
+    files = (list(group) for _, group in groupby(records, lambda record: record.id))
+    return [
+        group[0]._replace(
+            finals=tuple(chain.from_iterable(record.finals for record in group)),
+            blank_outputs=sum(record.blank_outputs for record in group),
+        )
+        for group in files
+    ]
 
 
 def answer_record(columns: Sequence[Any]) -> AnswerRecord:

@@ -11,7 +11,7 @@ from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
 from ..core.logs import logger_of
-from ..core.records import FailureNote, FileState, OutputFile, Record
+from ..core.records import FailureNote, OutputFile, Record
 from ..core.text import counted
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
@@ -123,13 +123,13 @@ class FolderSession(RunSession):
 
     def records_in(self, folder: str) -> Iterator[Record]:
         """Yield what is known of the files in a folder that were ever started."""
-        for record in self.journal.files_in(folder):
-            is_aside = record.state is FileState.ASIDE
-            if is_aside and record.hooks_version not in (None, self._hooks_version):
-                self._edited += 1
-                yield record._replace(state=FileState.FAILED)
-            else:
-                yield record
+        return self.journal.files_in(folder)
+
+    def is_let_go(self, record: Record) -> bool:
+        """Whether a file that was put aside is due again: its hooks were edited since."""
+        is_edited = record.hooks_version not in (None, self._hooks_version)
+        self._edited += is_edited
+        return is_edited
 
     def owner_of_output(self, final: str) -> int | None:
         """Return the id of the file whose intents listed this output; None: nobody's."""
