@@ -349,6 +349,25 @@ class FileState(str, Enum):
     ASIDE = "aside"
 
 
+class Record(NamedTuple):
+    """What the journal says of an input to a scan; millions of them are made."""
+
+    #: Below its folder.
+    name: str
+    state: FileState
+    #: The outputs that were recorded for it.
+    finals: tuple[str, ...] = ()
+    id: int = 0
+    #: What the input looked like when it was done; None: not known.
+    signature: str | None = None
+    #: How many of its outputs hold nothing but white space.
+    blank_outputs: int = 0
+    #: Whether there are none, and no line was added to a common file.
+    wrote_nothing: bool = False
+    #: The hooks that brought it into its state; None: not known.
+    hooks_version: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureNote:
     """Why a file failed, for people and programs; holds no prompt and no answer."""
