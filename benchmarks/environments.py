@@ -20,16 +20,21 @@ def home():
 
 
 @functools.cache
-def made(package):
-    """The interpreter of an environment with a package, and its version; or None and why not."""
-    python = home() / package / "bin" / "python"
-    asked = f"from importlib import metadata; print(metadata.version({package!r}))"
-    steps = (
-        [sys.executable, "-m", "venv", str(home() / package)],
-        [str(python), "-m", "pip", "install", "--quiet", package],
-        [str(python), "-c", asked],
-    )
-    for step in steps[2:] if python.exists() else steps:
+def made(packages):
+    """The interpreter of an environment of packages and the first one's version; or None and why.
+
+    Args:
+        packages: names with spaces between.
+    """
+    first, folder = packages.split()[0], home() / packages.replace(" ", "-")
+    python = folder / "bin" / "python"
+    steps = [
+        [str(python), "-c", f"from importlib import metadata; print(metadata.version({first!r}))"]
+    ]
+    if not python.exists():
+        install = [str(python), "-m", "pip", "install", "--quiet", *packages.split()]
+        steps = [[sys.executable, "-m", "venv", str(folder)], install, *steps]
+    for step in steps:
         done = subprocess.run(step, check=False, capture_output=True, text=True)
         if done.returncode:
             return None, done.stderr.strip().splitlines()[-1]

@@ -11,12 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from measure import MODEL
-
-
-def messages(text):
-    return [{"role": "user", "content": text}]
-
+from measure import MODEL, at_a_time, body_of, messages
 
 # -- the openai package --------------------------------------------------------------------------
 
@@ -52,17 +47,15 @@ def openai_async(job, texts):
     ended = []
 
     async def main():
-        room = asyncio.Semaphore(job.at_once)
         async with openai.AsyncOpenAI(
             base_url=job.url, api_key=job.keys[0], max_retries=10
         ) as client:
 
             async def ask(text):
-                async with room:
-                    await client.chat.completions.create(model=MODEL, messages=messages(text))
-                    ended.append(time.monotonic())
+                await client.chat.completions.create(model=MODEL, messages=messages(text))
+                ended.append(time.monotonic())
 
-            await asyncio.gather(*map(ask, texts))
+            await at_a_time(job, texts, ask)
         return ended
 
     return lambda: asyncio.run(main())
@@ -94,9 +87,10 @@ def flexllm(job, texts):
     """flexllm: an endpoint for each key, its limits out of the way."""
     from flexllm import LLMClient
 
+    places = [{"base_url": job.url, "model": MODEL, "api_key": key} for key in job.keys]
     client = LLMClient(
-        endpoints=[{"base_url": job.url, "model": MODEL, "api_key": key} for key in job.keys],
-        concurrency_limit=job.at_once // len(job.keys),
+        **({"endpoints": places} if places[1:] else places[0]),
+        concurrency_limit=job.at_once // len(places),
         max_qps=job.rate_limit // 60,
         retry_times=10,
     )
@@ -121,10 +115,6 @@ def batchllm(job, texts):
 
 
 # -- the least that it takes ---------------------------------------------------------------------
-
-
-def body_of(text):
-    return json.dumps({"model": MODEL, "messages": messages(text)}).encode()
 
 
 class Bytes(asyncio.Protocol):

@@ -8,7 +8,7 @@ import json
 import os
 import time
 
-from measure import MODEL
+from measure import MODEL, at_a_time, messages
 
 
 def keys_of(job):
@@ -143,7 +143,7 @@ def requester(job, texts):
     """APIRequester.get_responses_parallel."""
     from openai_parallel_toolkit import APIRequester
 
-    lists = [[{"role": "user", "content": text}] for text in texts]
+    lists = list(map(messages, texts))
 
     def work():
         with APIRequester(
@@ -155,21 +155,6 @@ def requester(job, texts):
 
 
 # -- on a loop of one's own ----------------------------------------------------------------------
-
-
-def at_a_time(job, texts, ask):
-    """Ask for each text in a task of its own, so many at a time."""
-
-    async def all_of_them():
-        room = asyncio.Semaphore(job.at_once)
-
-        async def one(text):
-            async with room:
-                await ask(text)
-
-        await asyncio.gather(*map(one, texts))
-
-    return all_of_them()
 
 
 def arequests(job, texts):
@@ -192,8 +177,7 @@ def openai_door(job, texts):
             async with async_openai_client(keys) as client:
 
                 def ask(text):
-                    message = {"role": "user", "content": text}
-                    return client.chat.completions.create(model=MODEL, messages=[message])
+                    return client.chat.completions.create(model=MODEL, messages=messages(text))
 
                 await at_a_time(job, texts, ask)
 
@@ -205,7 +189,7 @@ def queue(job, texts):
     from openai_parallel_toolkit import ApiQueue
 
     headers = {"Authorization": f"Bearer {job.keys[0]}"}
-    bodies = [{"model": MODEL, "messages": [{"role": "user", "content": text}]} for text in texts]
+    bodies = [{"model": MODEL, "messages": messages(text)} for text in texts]
 
     async def main():
         queue = ApiQueue(f"{job.url}/chat/completions", headers, bodies, rate_limit=1e9)

@@ -14,11 +14,11 @@ _COMPARED = (CPU_OF_FIRST, RATE_OF_FIRST)
 class Table:
     """A section and its figures: by row and checkout, an entry a round, a text where it failed."""
 
-    def __init__(self, section, found):
+    def __init__(self, section, found, *, is_judged):
         self.section, self.found = section, found
         self.trees = list(dict.fromkeys(tree for _, tree in found))
         self.firsts = next(iter(found.values()))
-        self.wants = any(row.targets for row, _ in found) and not self.trees[1:]
+        self.wants = is_judged and any(row.targets for row, _ in found)
 
     def cells(self):
         """Its head, then a line for each row and checkout."""

@@ -28,7 +28,7 @@ import environments  # noqa: E402
 import ours  # noqa: E402
 import server  # noqa: E402
 from results import Table, bars, markdown, text  # noqa: E402
-from sections import CPU, PACE, PEERS, SECTIONS  # noqa: E402
+from sections import CPU, ENVIRONMENTS, PACE, SECTIONS  # noqa: E402
 
 TREE = os.environ.get("PYTHONPATH") or str(HERE.parent)
 
@@ -50,7 +50,8 @@ process alone, after a warm-up; switches are those of threads that wait. The ser
 
 def measured(tree, way, job):
     """Ask in a fresh process; its figures, or why there are none."""
-    python, told = environments.made(PEERS[way]) if way in PEERS else (sys.executable, "")
+    own = ENVIRONMENTS.get(way)
+    python, told = environments.made(own) if own else (sys.executable, "")
     if python is None:
         return f"cannot be installed: {told}"
     command = [python, str(HERE / "measure.py"), way, json.dumps(job)]
@@ -82,33 +83,38 @@ def asked(section, options, folder):
             job = {**sized(row.job, options.scale), "url": url, "folder": folder}
             return measured(tree, row.way, job)
 
-        for n in range(min(options.rounds, section.longest_rounds)):
+        for n in range(min(options.rounds, section.most_rounds)):
             order = turns if n % 2 == 0 else turns[::-1]
             for turn, figures in zip(order, pool.map(ask, order), strict=True):
                 found[turn].append(figures)
-    return Table(section, found)
+    return Table(section, found, is_judged=options.scale == 1)
 
 
 def trees_of(row, against):
     return [TREE, against] if against and hasattr(ours, row.way) else [TREE]
 
 
-def chosen(only, with_peers):
-    """The sections with the rows that are to be asked."""
-    homes = {row.key: section for section in reversed(SECTIONS) for row in section.rows}
-    named = {key: homes[key] for key in only if key in homes}
+def chosen(options):
+    """The sections with the rows that are to be asked, and the first for comparison."""
+    only, seen = set(filter(None, options.only.split(","))), set()
+    homes = {row.key: row for section in reversed(SECTIONS) for row in section.rows}
+    named = {homes[key] for key in only & homes.keys()}
     for section in SECTIONS:
-        first, *others = (row for row in section.rows if with_peers or row.way not in PEERS)
-        if only and section.key not in only:
-            if section not in named.values():
-                continue
-            others = [row for row in others if named.get(row.key) is section]
-        yield replace(section, rows=(first, *others))
+        rows = [r for r in section.rows if options.is_with_others or r.way not in ENVIRONMENTS]
+        if options.quick:
+            wanted = [row for row in rows if row.way not in seen]
+        elif only and section.key not in only:
+            wanted = [row for row in rows if row in named]
+        else:
+            wanted = rows
+        seen.update(row.way for row in wanted)
+        if wanted:
+            yield replace(section, rows=tuple(dict.fromkeys([rows[0], *wanted])))
 
 
 def write(tables, rounds):
     pace = next(table for table in tables if table.section.key == PACE.key)
-    versions = ((package, environments.made(package)) for package in PEERS.values())
+    versions = [(name.split()[0], environments.made(name)) for name in ENVIRONMENTS.values()]
     told = WORDS.format(
         rounds=rounds,
         server_us=min(f["server_us"] for figures in pace.found.values() for f in figures),
@@ -138,16 +144,16 @@ def parsed():
         options.rounds, options.scale = 1, 0.002
     options.scale = options.scale or (1.0 if options.is_whole else 0.2)
     options.side_by_side = 2 if options.quick else 1
+    options.is_with_others = not (options.quick or options.against)
     return options
 
 
 def main():
     options = parsed()
-    only = set(filter(None, options.only.split(",")))
     tables = []
     # Kept to the end: a file system that has just deleted thousands of files is a slower one.
     with tempfile.TemporaryDirectory() as folder:
-        for section in chosen(only, with_peers=not (options.quick or options.against)):
+        for section in chosen(options):
             tables.append(asked(section, options, folder))
             print(f"\n{section.title}", *text(tables[-1].cells()), sep="\n", flush=True)
             for failure in tables[-1].failures():

@@ -8,10 +8,11 @@ from __future__ import annotations
 import operator
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-#: Packages of others and the ways that they are asked by, each in an environment of its own.
+#: Ways of asking that are other packages', each with an environment of its own.
 PEERS = {"lm_deluge": "lm-deluge", "flexllm": "flexllm", "batchllm": "batchllm-ai"}
+ENVIRONMENTS = {**PEERS, "pyreqwest": "pyreqwest uvloop", "httpx2": "httpx2 uvloop"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Section:
     columns: tuple
     #: Options of the server.
     server: tuple = ()
-    longest_rounds: int = 99
+    most_rounds: int = 99
 
 
 def peers(**job):
@@ -232,6 +233,37 @@ SCRIPTS = Section(
     ("--latency", 0.186),
 )
 
+HELD_JOB = {"calls": 1000, "at_once": 1000, "latency_s": 5.0}
+HELD = Section(
+    "held",
+    "1,000 calls in flight",
+    (
+        openai_async(**HELD_JOB),
+        openai(**HELD_JOB),
+        Row("held-files", "files, 1,000 threads", "files", HELD_JOB, {PEAK: 250}),
+        Row("held-files-async", "files, async hooks", "files_async", HELD_JOB),
+        Row("held-transport", "this package's transport", "transport", HELD_JOB),
+    ),
+    (PEAK, CPU),
+    ("--latency", 5.0),
+    most_rounds=1,
+)
+
+CLIENT_CALLS = {"calls": 4000, "at_once": 100}
+CLIENTS = Section(
+    "clients",
+    "HTTP clients alone, 100 calls in flight",
+    (
+        Row("aiohttp", "aiohttp on uvloop", "aiohttp_on_uvloop", CLIENT_CALLS),
+        Row("aiohttp-asyncio", "aiohttp on asyncio", "aiohttp_on_asyncio", CLIENT_CALLS),
+        Row("httpx2", "httpx2 on uvloop", "httpx2", CLIENT_CALLS),
+        Row("pyreqwest", "pyreqwest on uvloop", "pyreqwest", CLIENT_CALLS),
+        Row("transport", "this package's transport", "transport", CLIENT_CALLS),
+    ),
+    (RATE, CPU, PEAK, CPU_OF_FIRST, RATE_OF_FIRST),
+)
+TLS_CLIENTS = replace(CLIENTS, key="tls", title=f"{CLIENTS.title}, over TLS", server=("--tls",))
+
 MEMORY = Section(
     "memory",
     "Memory: files, one call each, threads",
@@ -240,7 +272,19 @@ MEMORY = Section(
         Row("many", "100,000 files", "files", {"calls": 100_000}),
     ),
     (PEAK, GROWN, RATE, CPU),
-    longest_rounds=1,
+    most_rounds=1,
 )
 
-SECTIONS = (PACE, ASYNC, THREADS, LOW_LOAD, LIMITS, DEAD, SCRIPTS, MEMORY)
+SECTIONS = (
+    PACE,
+    ASYNC,
+    THREADS,
+    LOW_LOAD,
+    LIMITS,
+    DEAD,
+    SCRIPTS,
+    CLIENTS,
+    TLS_CLIENTS,
+    HELD,
+    MEMORY,
+)

@@ -1,6 +1,6 @@
 """A fast server of canned chat completions: an asyncio protocol on uvloop, in a process of its own.
 
-    python benchmarks/server.py [--latency S] [--per-minute N --burst N]
+    python benchmarks/server.py [--latency S] [--per-minute N --burst N] [--tls]
 
 Prints its URL. The key says how a request fares: `dead` is refused with 401, any other is answered,
 or limited with 429 and Retry-After when there is a limit. GET /count tells how often each was done.
@@ -13,6 +13,7 @@ import asyncio
 import collections
 import contextlib
 import json
+import math
 import ssl
 import subprocess
 import sys
@@ -101,7 +102,7 @@ class Answers:
         early_s, told = allowance.take()
         self.counts["limited" if early_s else "answered"] += 1
         if early_s:
-            after = f"retry-after-ms: {1000 * early_s:.0f}\r\nretry-after: {early_s:.3f}\r\n"
+            after = f"retry-after-ms: {1000 * early_s:.0f}\r\nretry-after: {math.ceil(early_s)}\r\n"
             return error("429 Too Many Requests", "rate_limit_exceeded", after)
         return head_of("200 OK", self.body, told) + self.body
 
@@ -130,23 +131,21 @@ class Connection(asyncio.Protocol):
                 self.transport.write(reply)
 
 
-def certificate(ca_file):
+def certificate():
     import trustme
 
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(ca_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
-async def serve(answers, ca_file):
-    loop, context = asyncio.get_running_loop(), certificate(ca_file) if ca_file else None
+async def serve(answers, *, tls):
+    loop, context = asyncio.get_running_loop(), certificate() if tls else None
     server = await loop.create_server(
         lambda: Connection(answers), "127.0.0.1", 0, backlog=4096, ssl=context
     )
     port = server.sockets[0].getsockname()[1]
-    print(f"{'https' if ca_file else 'http'}://127.0.0.1:{port}/v1", flush=True)
+    print(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1", flush=True)
     await server.serve_forever()
 
 
@@ -166,10 +165,10 @@ def main():
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that a reply takes")
     parser.add_argument("--per-minute", type=int, default=0, help="requests of a key; 0: any")
     parser.add_argument("--burst", type=int, default=1, help="of them at once")
-    parser.add_argument("--tls", default="", help="a file for its certificate's authority")
+    parser.add_argument("--tls", action="store_true", help="with a certificate that nobody knows")
     options = parser.parse_args()
     answers = Answers(options.latency, options.per_minute, options.burst)
-    uvloop.run(serve(answers, options.tls))
+    uvloop.run(serve(answers, tls=options.tls))
 
 
 if __name__ == "__main__":
