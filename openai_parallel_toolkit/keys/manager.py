@@ -258,8 +258,7 @@ class APIKeyManager:
             for one in added if is_current else ():
                 served += self._pool.add(one, self._clock.now_s())
                 self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, one))
-                # In place: filters that hold the redactor must know the new key as well.
-                self.redactor._secrets += (one.secret,)
+                self.redactor.add(one.secret)
             self._timer.set()
         wake(served)
         if not is_current:  # another thread added or removed one meanwhile
