@@ -161,7 +161,7 @@ async def aiohttp(base: str) -> AsyncIterator[Call]:
 
 @contextlib.asynccontextmanager
 async def package(base: str) -> AsyncIterator[Call]:
-    """aiohttp as the package uses it."""
+    """The package's own, over connections of its own."""
     from openai_parallel_toolkit.core.records import Lease, Need, Request
     from openai_parallel_toolkit.core.redaction import Secret
     from openai_parallel_toolkit.transport.http import HttpTransport
