@@ -850,7 +850,8 @@ def test_closing_ends_what_is_idle_and_what_is_under_way(sender: Sender) -> None
         return caught.value
 
     with RawServer(play) as server:
-        fault = sender.loop.run_until_complete(close_one(server.base))
+        closing = close_one(server.base)
+        fault = contextvars.Context().run(sender.loop.run_until_complete, closing)
         for thread in server._threads:
             thread.join(5)
         assert server.accepted == 2
