@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .redaction import Secret, safe_head, safe_words
 
@@ -294,8 +294,7 @@ class Need:
         return self.tokens - self.assumed_tokens
 
 
-@dataclass(slots=True, kw_only=True, unsafe_hash=True)
-class Lease:
+class Lease(NamedTuple):
     """The right to send one request under one key."""
 
     #: Counts up within one APIKeyManager.
@@ -305,14 +304,14 @@ class Lease:
     secret: Secret
     #: Base URL without a trailing slash, for example "https://api.openai.com/v1".
     api_base: str
-    #: Deployment in Azure's paths; None: not Azure, or the model's name.
-    azure_deployment: str | None = None
-    #: Azure's api-version; None: not Azure.
-    api_version: str | None = None
     #: What was set aside, given back or corrected at settle().
     need: Need
     #: Clock time, seconds, when it was given.
     since_s: float
+    #: Deployment in Azure's paths; None: not Azure, or the model's name.
+    azure_deployment: str | None = None
+    #: Azure's api-version; None: not Azure.
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,6 +352,25 @@ class FileState(str, Enum):
     FAILED = "failed"
     #: Failed too often, or killed the process: left alone until asked for.
     ASIDE = "aside"
+
+
+class Record(NamedTuple):
+    """What the journal says of an input to a scan; millions of them are made."""
+
+    #: Below its folder.
+    name: str
+    state: FileState
+    #: The outputs that were recorded for it.
+    finals: tuple[str, ...] = ()
+    id: int = 0
+    #: What the input looked like when it was done; None: not known.
+    signature: str | None = None
+    #: How many of its outputs hold nothing but white space.
+    blank_outputs: int = 0
+    #: Whether there are none, and no line was added to a common file.
+    wrote_nothing: bool = False
+    #: The hooks that brought it into its state; None: not known.
+    hooks_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
