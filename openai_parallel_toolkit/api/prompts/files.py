@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import zip_longest
+from typing import BinaryIO
 
 from ...core.errors import ScanError, UsageError
 from ...core.records import FileState
 from ...files.input_file import open_input
 from ...journal import FileRecord
 from ...journal.schema import FILE_NAME
-from .lines import Defaults, PromptLine, read_line
+from .lines import Defaults, PromptLine, is_blank, read_line
 from .options import PromptsOptions
 from .results import is_answer_to
 
@@ -45,18 +46,38 @@ class PromptsFile:
         with open_input(self.path) as file:
             return sum(1 for raw in file if raw.strip())
 
-    def lines(self) -> Generator[PromptLine, None, None]:
-        """Yield the lines that are not blank; close the iterator when it is not used up."""
-        with open_input(self.path) as file:
-            for number, raw in enumerate(file, 1):
-                line = read_line(number, raw, self._defaults)
-                if line is not None:
-                    yield line
+    def lines(self) -> PromptLines:
+        """Return the lines that are not blank; close the iterator when it is not used up."""
+        return PromptLines(open_input(self.path), self._defaults)
 
     def signature(self) -> str:
         """Return what tells whether the file was changed."""
         seen = os.stat(self.path)
         return f"{seen.st_size}:{seen.st_mtime_ns}"
+
+
+class PromptLines(Iterator[PromptLine]):
+    """The lines of an open file that are not blank."""
+
+    def __init__(self, file: BinaryIO, defaults: Defaults) -> None:
+        self._file = file
+        self._defaults = defaults
+        self._numbered = enumerate(file, 1)
+
+    def __next__(self) -> PromptLine:
+        """Return what the next line asks for."""
+        for number, raw in self._numbered:
+            line = read_line(number, raw, self._defaults)
+            if line is not None:
+                return line
+        raise StopIteration
+
+    def skip(self) -> bool:
+        """Pass over the next line without looking what it asks for; False: there is none."""
+        return any(not is_blank(number, raw) for number, raw in self._numbered)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Paths:
