@@ -193,6 +193,8 @@ class JobFiles(Door):
 
     def take_input_away(self, job: Job) -> None:
         """Delete the input, now that it lies with its results; a new one of its name stays."""
+        for store in (self.places.output, self.places.error):
+            store.clear_parts(job.folder)
         try:
             seen = self.places.input.stat(job.path)
         except FileNotFoundError:
