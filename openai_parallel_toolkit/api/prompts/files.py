@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import BinaryIO
 
 from ...core.errors import ScanError, UsageError
+from ...core.file_kinds import exists, is_folder, raise_unless_mistaken
 from ...core.records import FileState
 from ...files.input_file import open_input
 from ...journal import FileRecord
@@ -27,6 +28,7 @@ class PromptsFile:
 
     Raises:
         UsageError: it cannot be read.
+        StorageError: the disk refuses.
     """
 
     def __init__(self, path: str, defaults: Defaults) -> None:
@@ -35,6 +37,7 @@ class PromptsFile:
         try:
             open_input(path).close()
         except OSError as exc:
+            raise_unless_mistaken(exc, path)
             raise UsageError(f"{path!r}: {exc.strerror}; name a file of prompts") from exc
         except ScanError as exc:
             raise UsageError(
@@ -121,14 +124,14 @@ class Paths:
         input_path = self._options.input_path
         if os.path.realpath(input_path) in {self.output, self.errors, self.partial}:
             raise UsageError(f"{input_path!r} would be written over; name another output")
-        if os.path.isdir(self.output):
+        if is_folder(self.output):
             raise UsageError(f"{self.output!r} is a folder; name a file in it")
-        if os.path.exists(os.path.join(self.state, FILE_NAME)):
+        if exists(os.path.join(self.state, FILE_NAME)):
             return
         if not self._options.force and self.holds_answers(source, 0.0):
             return
         for path in (self.output, self.partial, self.errors):
-            if os.path.exists(path) and os.path.getsize(path):
+            if exists(path) and os.path.getsize(path):
                 raise UsageError(
                     f"{path!r} is there already and no run has begun there; move it away or name "
                     "another output"
@@ -148,4 +151,4 @@ class Paths:
                 "every line would be asked and paid again; name another output, or give --force "
                 "(force=True)"
             )
-        return record.input_signature == signature and os.path.exists(self.output)
+        return record.input_signature == signature and exists(self.output)
