@@ -165,10 +165,11 @@ class ThreadWorkers(Workers):
 
     def _work(self, slot: int) -> None:
         try:
-            while slot in self._live and not self._is_surplus():
-                if (due := self._queue.take()) is None:
-                    break
-                self._runner.run(slot, due, alone=self._queue.is_alone)
+            with self._runner.turns.taken():
+                while slot in self._live and not self._is_surplus():
+                    if (due := self._queue.take()) is None:
+                        break
+                    self._runner.run(slot, due, alone=self._queue.is_alone)
         except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
             self._on_trouble(exc)
         with self._lock:
