@@ -9,10 +9,8 @@ makes of it, on disk and sorted into folders. Needs the extra `test`.
 
 import asyncio
 import os
-import statistics
 import sys
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -20,6 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "stores")]
 
 import store_servers  # noqa: E402
+from measure import medians_s  # noqa: E402
 
 from openai_parallel_toolkit.files.remote import listing_of  # noqa: E402
 from openai_parallel_toolkit.files.stores import open_store  # noqa: E402
@@ -43,18 +42,15 @@ def fill(store, bucket):
     asyncio.run_coroutine_threadsafe(put_all(), fs.loop).result()
 
 
-def seconds(act):
-    start = time.perf_counter()
-    count = act()
-    assert count == OBJECTS, count
-    return time.perf_counter() - start
-
-
 def spool(store, folder):
     listing = listing_of(store, folder)
     count = sum(1 for d in listing.folders("") for _ in listing.files(d))
     listing.close()
     return count
+
+
+def listed(count):
+    assert count == OBJECTS, count
 
 
 def measure(kind, **options):
@@ -64,17 +60,13 @@ def measure(kind, **options):
         tempfile.TemporaryDirectory() as folder,
         closing(open_store(f"{kind}://bench/in", **options)) as store,
     ):
-        acts = {
-            "find": lambda: len(store._fs.find("bench/in")),
-            "list": lambda: sum(1 for _ in store.list()),
-            "listing": lambda: spool(store, folder),
+        works = {
+            "find": lambda: listed(len(store._fs.find("bench/in"))),
+            "list": lambda: listed(sum(1 for _ in store.list())),
+            "listing": lambda: listed(spool(store, folder)),
         }
-        acts["find"]()
-        times = {name: [] for name in acts}
-        for _ in range(ROUNDS):  # in turns, so that a busy moment of the machine meets all
-            for name, act in acts.items():
-                times[name].append(seconds(act))
-    medians = {name: statistics.median(found) for name, found in times.items()}
+        works["find"]()
+        medians = medians_s(works, ROUNDS)
     print(
         f"{kind:5} find {medians['find']:.2f} s, list {medians['list']:.2f} s "
         f"({medians['list'] / medians['find']:.2f} x), listing of a run {medians['listing']:.2f} s "

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
-import time
 
 import tiktoken
+from measure import medians_s
 
 from openai_parallel_toolkit import num_tokens_from_string, split_string_by_tokens
 
@@ -36,12 +35,6 @@ def prose(size):
     return "".join(parts)[:size]
 
 
-def seconds(work):
-    since_s = time.perf_counter()
-    work()
-    return time.perf_counter() - since_s
-
-
 def measure(name, text, model, rounds):
     encode = tiktoken.encoding_for_model(model).encode_ordinary
     works = {
@@ -51,15 +44,11 @@ def measure(name, text, model, rounds):
         "split, 1,000 tokens": lambda: split_string_by_tokens(text, 1000, ".", model=model),
         "split, 8,000 tokens": lambda: split_string_by_tokens(text, 8000, ".", model=model),
     }
-    times = {work: [] for work in works}
-    for _ in range(rounds):
-        for work, run in works.items():
-            times[work].append(seconds(run))
-    base_s = statistics.median(times["tiktoken, one pass"])
+    found = medians_s(works, rounds)
     print(f"{name}, {model}")
-    for work, found_s in times.items():
-        median_s = statistics.median(found_s)
-        print(f"  {work:20} {median_s:7.3f} s  {median_s / base_s:5.2f} x tiktoken")
+    for work, median_s in found.items():
+        times = median_s / found["tiktoken, one pass"]
+        print(f"  {work:20} {median_s:7.3f} s  {times:5.2f} x tiktoken")
 
 
 def main():

@@ -186,7 +186,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(fixture)
 
 
 def test_a_stuck_line_holds_nothing_up_and_memory_stays_small(fixture):
-    """What waits for its turn waits in the journal; see benchmarks/prompts.py for the long form."""
+    """What waits for its turn waits in the journal; see benchmarks/kills.py for the long form."""
     count = 3_000
     stuck = Fault("never", marker="number 0,", billed=False)
     sim = fixture.simulate(faults=[stuck])

@@ -1,6 +1,6 @@
-"""Measure `prompts` on a long file, one line of which is stuck for the whole run.
+"""Kill `prompts` on the way through a long file, one line of which is stuck for the whole run.
 
-    python benchmarks/prompts.py [--lines N]
+    python benchmarks/kills.py [--lines N]
 
 The first line gets no answer while all others are asked, so that all of them wait for their turn.
 The command is killed with SIGKILL on the way and once more when only the stuck line is open; a last
@@ -19,6 +19,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import Request, urlopen
+
+from measure import peak_mb
 
 from openai_parallel_toolkit.journal import JournalReader
 
@@ -57,14 +59,6 @@ def start(root):
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
 
 
-def peak_mb(process):
-    """Return the most memory that a live process had."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def killed_at(root, url, answers):
     """Run until the server has made so many answers, then kill; return peak memory and seconds."""
     since_s = time.monotonic()
@@ -74,7 +68,7 @@ def killed_at(root, url, answers):
         assert time.monotonic() - since_s < LONGEST_S
         time.sleep(0.5)
     time.sleep(1.0)  # the last answers reach the journal
-    found = peak_mb(process), time.monotonic() - since_s
+    found = peak_mb(process.pid), time.monotonic() - since_s
     process.kill()
     process.communicate()
     return found
@@ -85,7 +79,7 @@ def finished(root):
     since_s, peak = time.monotonic(), 0.0
     process = start(root)
     while process.poll() is None:
-        peak = max(peak, peak_mb(process))
+        peak = max(peak, peak_mb(process.pid))
         time.sleep(0.05)
     assert process.returncode == 0
     return peak, time.monotonic() - since_s, process.communicate()[0]
