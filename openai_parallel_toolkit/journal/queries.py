@@ -108,7 +108,8 @@ class JournalQueries:
         query = (
             "SELECT avg(completion_tokens > ?1 OR (completion_tokens * 1.1 >= ?1 "
             "AND lower(code) IN ('length', 'max_tokens', 'max_output_tokens'))) "
-            "FROM endings WHERE attempt_id > (SELECT max(attempt_id) FROM endings) - ?2 AND kind IN ('ok', 'unusable') AND completion_tokens > 0"
+            "FROM endings WHERE attempt_id > (SELECT max(attempt_id) FROM endings) - ?2 "
+            "AND kind IN ('ok', 'unusable') AND completion_tokens > 0"
         )
         return float(self.one(query, tokens, _NEWEST_ATTEMPTS) or 0)
 
