@@ -226,7 +226,7 @@ def signature_of_open(fd: int) -> str:
     if not stat.S_ISREG(seen.st_mode) or seen.st_size > _MOST_HASHED_BYTES:
         return look
     digest, at = hashlib.sha256(), 0
-    while at < seen.st_size and (piece := os.pread(fd, _PIECE_BYTES, at)):
+    while piece := os.pread(fd, min(_PIECE_BYTES, seen.st_size - at), at):
         digest.update(piece)
         at += len(piece)
     return f"{look}{_THEN_HASH}{digest.hexdigest()[:_HASH_CHARACTERS]}"
