@@ -58,9 +58,11 @@ setup(
     packages=find_packages(include=["openai_parallel_toolkit", "openai_parallel_toolkit.*"]),
     package_data={"openai_parallel_toolkit": ["py.typed"]},
     install_requires=[
+        "aiohappyeyeballs>=2.5",  # aiohttp brings it
         "aiohttp>=3.14.5",  # earlier ones misjudge a refusing proxy, 3.14.0 broke bodies
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
+        "httptools>=0.7.1",
         "multidict>=6.1",
         "openai>=2",  # brings httpx2, or httpx before version 3
         "pydantic>=2.10",
@@ -70,6 +72,7 @@ setup(
         "tqdm>=4.66",
         "truststore>=0.10",
         "uvloop>=0.20; sys_platform != 'win32'",
+        "yarl>=1.25.1",  # aiohttp brings it
     ],
     extras_require={
         "offline": OFFLINE,

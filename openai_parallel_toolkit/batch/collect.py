@@ -195,7 +195,7 @@ class CallLines(Door):
             if end.outcome.kind is OutcomeKind.UNSENT and batch.id not in self.counted:
                 continue
             need = Need(model=batch.model, tokens=0, max_cost_usd=end.sent.max_cost_usd)
-            self.context.tally.ended(replace(lease, need=need), end.outcome, end.cost_usd)
+            self.context.tally.ended(lease._replace(need=need), end.outcome, end.cost_usd)
 
     def _path(self, batch: BatchRecord, what: str) -> str:
         return os.path.join(self.folder, f"{batch.token}.{what}.jsonl")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.clock import Clock, backoff_s
 from ..core.errors import OutcomeUnknown, RequestFailed, RequestRejected
@@ -65,22 +65,19 @@ class Policy:
     limit_patience_s: float = 900.0
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(NamedTuple):
     """Wait for a key. Told: the Lease; or the Outage that has outlasted `deadline_s`."""
 
     need: Need
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Make it durable that this will be sent. Told: the attempt's id."""
 
     lease: Lease
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send it: the only step that costs money. Told: RawReply or SendFault."""
 
     request: Request
@@ -89,8 +86,7 @@ class Send:
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """Give the key back and record how an attempt ended, durably if it was answered.
 
     Told: the outcome, with the blame where it belongs.
@@ -100,11 +96,10 @@ class End:
     attempt_id: int
     outcome: Outcome
     #: What came; None: it was not sent, or a `generate` raised.
-    ended: RawReply | SendFault | None = None
+    ended: Reply | RawReply | SendFault | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Wait so many seconds. Told: nothing."""
 
     seconds: float
@@ -113,7 +108,7 @@ class Pause:
 Step = Admit | Claim | Send | End | Pause
 
 
-@dataclass
+@dataclass(slots=True)
 class _History:
     """What one call has been through in this run."""
 
@@ -125,7 +120,8 @@ class _History:
     spent_s: float = 0.0
     #: What came last, without secrets; None: no reply.
     reply: RawReply | None = None
-    limits: LimitHistory = field(default_factory=LimitHistory)
+    #: None: it was never limited.
+    limits: LimitHistory | None = None
 
 
 def ask(
@@ -163,24 +159,15 @@ def ask(
         history.attempts += 1
         bill = partial(_bill, request, prices, lease)
         wall_s = clock.wall_s()
-        outcome, reply = classify(ended, request.path, wall_s=wall_s, clean=clean, bill=bill)
-        outcome = with_told_limit(outcome, ended)
-        history.reply = None
-        if reply is None and isinstance(ended, RawReply):
-            history.reply = ended.as_refusal(clean)
+        outcome, reply = classify(
+            ended, request.path, wall_s=wall_s, clean=clean, bill=bill, model=request.model
+        )
         if reply is not None:
-            assert isinstance(ended, RawReply)
-            ended = ended.as_kept(clean)
-            reply = replace(
-                reply,
-                model=reply.model or request.model,
-                cost_usd=outcome.cost_usd,
-                body=ended.body,
-                headers=ended.headers,
-            )
-        outcome = yield End(lease, attempt_id, outcome, ended)
-        if reply is not None:
+            yield End(lease, attempt_id, outcome, reply)
             return reply
+        outcome = with_told_limit(outcome, ended)
+        history.reply = ended.as_refusal(clean) if isinstance(ended, RawReply) else None
+        outcome = yield End(lease, attempt_id, outcome, ended)
         if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
             continue
         if outcome.suspect is not None:  # another key may see it otherwise
@@ -225,6 +212,7 @@ def _need_after_limit(
         if outcome.is_too_large:
             raise _failure(RequestRejected, "is too large for the limit", refused, history)
         return need
+    history.limits = history.limits or LimitHistory()
     after = history.limits.next_need(need, outcome, outcome.standing, now_s, chance.random())
     if after is None:
         what = "was limited again and again while others passed (split it or raise the limit)"

@@ -47,6 +47,7 @@ class CallCache:
             journal = open_journal(state_folder_of(folder), stack, SystemClock())
             file_id = journal.file(CALLS).id
             journal.begin_run(hooks_version="")
+            journal.write_on(sender.calls)
             self.file_calls = FileCalls(
                 sender=sender,
                 context=dataclasses.replace(sender.untracked_context, journal=journal),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -15,6 +14,7 @@ from .models import OpenAIModel
 from .own_generate import GenerateCall, call_of
 from .pending_call import AnswerPolicy, CallContext, ModelCall
 from .run_context import Deliver
+from .turns import Arrivals
 
 _IDLE_S = 1.0
 _Numbered = tuple[int, "ModelCall | GenerateCall"]
@@ -102,13 +102,13 @@ class ModelCalls:
         """
         file_calls = self._call_context.file_calls
         file_calls.refuse_on_own_loop(instead)
-        arrived: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        arrived: Arrivals[_Arrival] = Arrivals(self._call_context.sender.turns)
         calls = self._list(arrived.put)
         with file_calls.in_call():
             while calls.begin():
                 try:
-                    self._take(calls, arrived.get(timeout=_IDLE_S), on_end)
-                except queue.Empty:
+                    self._take(calls, arrived.get(_IDLE_S), on_end)
+                except TimeoutError:
                     on_idle()
         self._check()
 

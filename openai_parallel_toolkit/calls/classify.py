@@ -9,8 +9,9 @@ from typing import Any
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..core.redaction import safe_words
 from ..transport.base import SendFault
+from .rate_hints import rate_hints
 from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
-from .responses import error_in, read_answer, read_raw, why_unusable
+from .responses import Found, error_in, find_answer, read_raw, reply_of, why_unusable
 from .usage import read_usage
 
 #: Says at what tier the usage of an answer was served, and what it cost.
@@ -27,8 +28,14 @@ def classify(
     wall_s: float,
     clean: Clean,
     bill: Bill = lambda usage: (usage, None),
+    model: str = "",
 ) -> tuple[Outcome, Reply | None]:
-    """Return what an attempt's end means, and the reply if it is an answer, usable or not."""
+    """Return what an attempt's end means, and the reply if it is an answer, usable or not.
+
+    Args:
+        clean: takes secrets out of the provider's words.
+        model: which one was asked.
+    """
     if isinstance(ended, SendFault):
         kind = OutcomeKind.UNSENT if ended.kind == "unsent" else OutcomeKind.UNKNOWN
         return Outcome(
@@ -40,27 +47,58 @@ def classify(
     if raw is None and is_web_page(ended):
         return web_page(ended, clean), None
     usage = None if raw is None else read_usage(raw)
-    found = None if raw is None else read_answer(path, raw, clean=clean, usage=usage)
-    is_whole = found is not None and found.is_whole
-    error = None if raw is None or is_whole else error_in(raw)
+    found = None if raw is None else find_answer(path, raw)
+    if found is None or not found.is_whole:
+        outcome = _without_answer(ended, raw, usage, found, wall_s=wall_s, clean=clean)
+        if outcome is not None:
+            return outcome, None
+    assert raw is not None
+    assert found is not None
+    billed, cost_usd = bill(usage)
+    kept = ended.as_kept(clean)
+    reply = reply_of(
+        *(found, raw, usage),
+        clean=clean,
+        asked_model=model,
+        cost_usd=cost_usd,
+        body=kept.body,
+        headers=kept.headers,
+    )
+    outcome = Outcome(
+        kind=OutcomeKind.OK if reply.is_whole else OutcomeKind.UNUSABLE,
+        status=ended.status,
+        code="" if reply.is_whole else why_unusable(reply),
+        message=reply.trouble,
+        hints=rate_hints(ended.headers, wall_s),
+        usage=billed,
+        cost_usd=cost_usd,
+        request_id=kept.headers.get("x-request-id", ""),
+    )
+    return outcome, reply
+
+
+def _without_answer(
+    ended: RawReply,
+    raw: Mapping[str, Any] | None,
+    usage: Usage | None,
+    found: Found | None,
+    *,
+    wall_s: float,
+    clean: Clean,
+) -> Outcome | None:
+    """Return what a reply with a good status and without a whole answer means; None: it has one."""
+    error = None if raw is None else error_in(raw)
     if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
         error = raw
     has_text = found is not None and found.text
     if error is not None and not (has_text or _counts_tokens(raw or {})):
-        return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean), None
-    if found is None:
-        what = "not_json" if raw is None else "no_answer"
-        message = f"status {ended.status} without a usable answer ({what})"
-        kind = OutcomeKind.UNKNOWN
-        return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s, clean=clean), None
-    usage, cost_usd = bill(usage)
-    kind, why = OutcomeKind.OK, ("", "")
-    if not found.is_whole:
-        kind, why = OutcomeKind.UNUSABLE, (why_unusable(found), found.trouble)
-    outcome = outcome_of(
-        ended, kind, *why, usage=usage, cost_usd=cost_usd, wall_s=wall_s, clean=clean
-    )
-    return outcome, found
+        return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean)
+    if found is not None:
+        return None
+    what = "not_json" if raw is None else "no_answer"
+    message = f"status {ended.status} without a usable answer ({what})"
+    kind = OutcomeKind.UNKNOWN
+    return outcome_of(ended, kind, what, message, usage=usage, wall_s=wall_s, clean=clean)
 
 
 def _counts_tokens(raw: Mapping[str, Any]) -> bool:

@@ -120,7 +120,7 @@ class CallDriver:
         outcome = self.settle(end, call)
         if journal is not None and outcome.kind.is_answer:
             durable, done = self.calls.durable()
-            assert isinstance(end.ended, RawReply)
+            assert isinstance(end.ended, Reply)
             journal.answered(
                 end.attempt_id,
                 call.id,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import queue
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +31,7 @@ from .refusals import Clean
 from .responses import may_grow
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
+from .turns import Arrivals
 
 Keys = APIKeyManager | Sequence[GivenKey]
 _current: ContextVar[CallContext | None] = ContextVar("current_call_context", default=None)
@@ -215,7 +215,7 @@ class CallContext:
 
     def _wait(self, begin: Callable[[Callable[[Any], object]], object]) -> Any:
         """Do what `wait_async` does, blocking."""
-        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        ended: Arrivals[Any] = Arrivals(self.sender.turns)
         with self.file_calls.in_call():
             begin(ended.put)
             result = ended.get()

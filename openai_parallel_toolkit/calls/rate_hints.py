@@ -130,7 +130,7 @@ def _wait_s(value: object, wall_s: float, *, is_ms: bool = False) -> float | Non
     """Return the seconds from now that a value tells: a number, a duration, or a time."""
     number = _number(value)
     if number is None and isinstance(value, str):
-        seconds = duration_s(value)
+        seconds = _span_s(value)
         seconds = _until_s(value, wall_s) if seconds is None else seconds
     elif number is None and isinstance(value, dict):  # a duration of protobuf, as an object
         seconds = _number(value.get("seconds"))
@@ -159,11 +159,10 @@ def _until_s(text: str, wall_s: float) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if isinstance(value, str) and len(value) > _MOST_CHARS:
-        return None
-    if isinstance(value, str) and value[-1:].isalpha():  # has a unit, or is not finite
+    if isinstance(value, str):
+        if len(value) > _MOST_CHARS or value[-1:].isalpha():  # has a unit, or is not finite
+            return None
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         number = float(value)
@@ -175,16 +174,20 @@ def _number(value: object) -> float | None:
 def duration_s(text: str | None) -> float | None:
     """Return the seconds in a duration such as "1m30.5s" or "12ms" or "7"; None: it is none."""
     plain = _number(text)
-    if plain is not None:
-        return max(0.0, plain)
-    text = (text or "").strip().lower()
-    parts = list(_PART.finditer(text)) if len(text) <= _MOST_CHARS else []
-    if not parts or "".join(part[0] for part in parts) != text:
+    return _span_s(text or "") if plain is None else max(0.0, plain)
+
+
+def _span_s(text: str) -> float | None:
+    """Return the seconds in a duration whose numbers have units; None: it is none."""
+    text = text.strip().lower() if len(text) <= _MOST_CHARS else ""
+    if not text or _PART.sub("", text):
         return None
-    units_s = [_UNITS_S.get(part[2]) or _UNITS_S.get(part[2].removesuffix("s")) for part in parts]
-    if None in units_s:
-        return None
-    total_s = sum(float(p[1]) * unit_s for p, unit_s in zip(parts, units_s, strict=True) if unit_s)
+    total_s = 0.0
+    for amount, unit in _PART.findall(text):
+        unit_s = _UNITS_S.get(unit) or _UNITS_S.get(unit.removesuffix("s"))
+        if unit_s is None:
+            return None
+        total_s += float(amount) * unit_s
     return total_s if math.isfinite(total_s) else None
 
 

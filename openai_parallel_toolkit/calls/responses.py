@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..core.records import Reply, Request, Usage
 from ..core.redaction import safe_words
+from ..costs.model_price import STANDARD_TIERS
 from .event_stream import read_event_stream
 from .refusals import provider_words
 from .usage import read_usage
@@ -64,14 +65,29 @@ _MOST_NAME = 200
 _BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")
 #: Kinds of parts that are the answer; others are thoughts, references, images.
 _TEXT_PARTS = frozenset({"text", "output_text"})
+_NO_USAGE = Usage()
 
 
-class _Found(NamedTuple):
+class _Read(NamedTuple):
+    """What a reply holds, by the rules of its path."""
+
     text: str
     #: "": it is not told.
     ending: str
     #: Whether there is anything to be used.
     is_there: bool
+
+
+class Found(NamedTuple):
+    """An answer, as the reply holds it."""
+
+    text: str
+    #: "": it is not told.
+    ending: str
+    #: What it says went wrong; None: nothing.
+    error: Any
+    #: Whether it ended well and holds something.
+    is_whole: bool
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -100,41 +116,60 @@ def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, An
     return raw
 
 
-def read_answer(
-    path: str,
-    raw: Mapping[str, Any],
-    *,
-    clean: Callable[[str], str],
-    usage: Usage | None = None,
-) -> Reply | None:
+def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str]) -> Reply | None:
     """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
-
-    Paths that are not known are answered by any object.
 
     Args:
         clean: takes secrets out of the provider's words.
-        usage: what `read_usage` found; None: nothing, or it was not asked.
     """
-    reader = _READERS.get(path, _read_anything)
-    found = reader(raw)
-    if found is None:
+    found = find_answer(path, raw)
+    return None if found is None else reply_of(found, raw, read_usage(raw), clean=clean)
+
+
+def find_answer(path: str, raw: Mapping[str, Any]) -> Found | None:
+    """Return the answer in a reply body to `path`; None: it holds none.
+
+    Paths that are not known are answered by any object.
+    """
+    read = _READERS.get(path, _read_anything)(raw)
+    if read is None:
         return None
-    model, error, ending = raw.get("model"), error_in(raw), found.ending
+    error = error_in(raw)
+    is_whole = read.is_there and error is None and _is_good(read.ending)
+    return Found(read.text, read.ending, error, is_whole)
+
+
+def reply_of(
+    found: Found,
+    raw: Mapping[str, Any],
+    usage: Usage | None,
+    *,
+    clean: Callable[[str], str],
+    asked_model: str = "",
+    **more: Any,
+) -> Reply:
+    """Return an answer as it is handed on, with the provider's words made safe.
+
+    Args:
+        usage: what `read_usage` found.
+        asked_model: stands for a model that the reply does not name.
+        more: further fields of the Reply.
+    """
+    model, error, ending = raw.get("model"), found.error, found.ending
     if ending not in GOOD_ENDINGS:
         ending = safe_words(ending, clean, _MOST_NAME)
-    usage = usage or read_usage(raw) or Usage()
-    if usage.service_tier:
+    if usage is not None and usage.service_tier and usage.service_tier not in STANDARD_TIERS:
         usage = replace(usage, service_tier=safe_words(usage.service_tier, clean, _MOST_NAME))
+    trouble = "" if error is None else provider_words(error).message
     return Reply(
         text=found.text,
         finish_reason=ending,
-        is_whole=found.is_there and _is_good(ending) and error is None,
-        trouble=""
-        if error is None
-        else safe_words(provider_words(error).message, clean, _MOST_WORDS),
-        usage=usage,
-        model=safe_words(model, clean, _MOST_NAME) if isinstance(model, str) else "",
+        is_whole=found.is_whole,
+        trouble=safe_words(trouble, clean, _MOST_WORDS),
+        usage=usage or _NO_USAGE,
+        model=safe_words(model if isinstance(model, str) else "", clean, _MOST_NAME) or asked_model,
         raw=raw,
+        **more,
     )
 
 
@@ -174,7 +209,7 @@ def _is_good(ending: str) -> bool:
     return not ending or ending.lower() in GOOD_ENDINGS
 
 
-def _read_choices(raw: Mapping[str, Any]) -> _Found | None:
+def _read_choices(raw: Mapping[str, Any]) -> _Read | None:
     """Read the first choice of a chat, or of a completion of the older API."""
     choices = raw.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
@@ -190,9 +225,9 @@ def _read_choices(raw: Mapping[str, Any]) -> _Found | None:
         text = _text_of(audio.get("transcript"))
     refusal = _text_of(message.get("refusal")) or _joined(content, "refusal")
     if refusal and not text:
-        return _Found(refusal, "refusal", is_there=True)
+        return _Read(refusal, "refusal", is_there=True)
     is_there = bool(text.strip()) or any(message.get(name) for name in _BESIDE_TEXT)
-    return _Found(text, ending, is_there)
+    return _Read(text, ending, is_there)
 
 
 def _text_of(content: Any) -> str:
@@ -228,19 +263,19 @@ def _joined(parts: Any, kind: str) -> str:
     return "".join(text for text in found if isinstance(text, str))
 
 
-def _read_embeddings(raw: Mapping[str, Any]) -> _Found | None:
-    return _Found("", "stop", is_there=True) if _has_list(raw, "data") else None
+def _read_embeddings(raw: Mapping[str, Any]) -> _Read | None:
+    return _Read("", "stop", is_there=True) if _has_list(raw, "data") else None
 
 
-def _read_moderations(raw: Mapping[str, Any]) -> _Found | None:
-    return _Found("", "stop", is_there=True) if _has_list(raw, "results") else None
+def _read_moderations(raw: Mapping[str, Any]) -> _Read | None:
+    return _Read("", "stop", is_there=True) if _has_list(raw, "results") else None
 
 
 def _has_list(raw: Mapping[str, Any], name: str) -> bool:
     return isinstance(raw.get(name), list) and bool(raw[name])
 
 
-def _read_responses(raw: Mapping[str, Any]) -> _Found | None:
+def _read_responses(raw: Mapping[str, Any]) -> _Read | None:
     output, status = raw.get("output"), raw.get("status")
     if not isinstance(output, list):
         return None
@@ -249,12 +284,12 @@ def _read_responses(raw: Mapping[str, Any]) -> _Found | None:
     text = "".join(map(_text_of, contents))
     refusal = "".join(_joined(content, "refusal") for content in contents)
     if refusal and not text:
-        return _Found(refusal, "refusal", is_there=True)
+        return _Read(refusal, "refusal", is_there=True)
     has_calls = any(str(item.get("type")).endswith("_call") for item in items)
     is_there = bool(text.strip()) or has_calls
     if status in ("failed", "cancelled") and not is_there:
         return None
-    return _Found(text, _response_ending(status, raw.get("incomplete_details")), is_there)
+    return _Read(text, _response_ending(status, raw.get("incomplete_details")), is_there)
 
 
 def _response_ending(status: Any, details: Any) -> str:
@@ -266,9 +301,9 @@ def _response_ending(status: Any, details: Any) -> str:
     return str(reason or status)
 
 
-def _read_anything(raw: Mapping[str, Any]) -> _Found | None:
+def _read_anything(raw: Mapping[str, Any]) -> _Read | None:
     value = raw.get("generated")
-    return _Found(value if isinstance(value, str) else "", _GENERATED, is_there=True)
+    return _Read(value if isinstance(value, str) else "", _GENERATED, is_there=True)
 
 
 _READERS = {

@@ -23,6 +23,7 @@ from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
+from .turns import Turns
 
 _ResourceT = TypeVar("_ResourceT")
 #: Its own, those that look names up, and the one that serves who waits for a key.
@@ -54,11 +55,13 @@ class Sender:
             keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
         )
         self._loop = new_event_loop()
-        self._calls = LoopCalls(self._loop)
-        admission = Admission(keys, self._calls, limiter)
+        self.calls = LoopCalls(self._loop)
+        #: Of the threads that wait for answers.
+        self.turns = Turns(self.calls)
+        admission = Admission(keys, self.calls, limiter)
         self._driver = CallDriver(
             transport=transport,
-            calls=self._calls,
+            calls=self.calls,
             admit=admission.admit,
             settle=admission.settle,
             pause=admission.pause,
@@ -127,7 +130,7 @@ class Sender:
     def close(self) -> None:
         """Cancel what is under way, close the connections and resources, end the thread."""
         if not self._loop.is_closed():
-            self._calls.post(self._loop.stop)
+            self.calls.post(self._loop.stop)
             self._thread.join(timeout=5)
         with self._resources_lock:
             resources, self._resources = self._resources, {}
@@ -141,7 +144,7 @@ class Sender:
         self._loop.run_until_complete(asyncio.wait([started]))  # uvloop tells when it is cancelled
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()
-        self._calls.run_posted()  # those who came meanwhile are told
+        self.calls.run_posted()  # those who came meanwhile are told
 
     async def _shut_down(self) -> None:
         self._is_closing = True
@@ -159,7 +162,7 @@ class Sender:
         deliver: Callable[[Any], object],
     ) -> None:
         try:
-            self._calls.post(self._start, work, args, deliver)
+            self.calls.post(self._start, work, args, deliver)
         except RuntimeError as exc:
             raise _closed() from exc
 

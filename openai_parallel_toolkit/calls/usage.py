@@ -86,6 +86,8 @@ def in_batch(usage: Usage | None) -> Usage | None:
 
 
 def _tier(told: str) -> str:
+    if told in STANDARD_TIERS:
+        return told
     return told[:_LONGEST_TIER].strip().lower().encode("ascii", "replace").decode()
 
 
@@ -151,8 +153,7 @@ def _count(names: tuple[str, ...], *places: Mapping[str, Any]) -> int | None:
     found = None
     for place in places:
         for name in names:
-            value = place.get(name)
-            if value is not None:
+            if name in place and (value := place[name]) is not None:
                 count = _whole(value)
                 found = found or count
     return found

@@ -72,6 +72,8 @@ def readings(text: str) -> Iterator[Reading]:
     first = reading = Reading(text)
     yield first
     marks = [mark for mark in _ESCAPES if mark in text]
+    if not marks:
+        return
     for mark in marks if len(marks) > 1 else ():
         yield first.deeper(_SINGLE[mark])
     for _ in range(_DEPTH):

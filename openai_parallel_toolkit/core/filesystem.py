@@ -34,6 +34,8 @@ NETWORK_KINDS = frozenset(
      "fuse.gcsfuse", "fuse.davfs2", "fuse.glusterfs", "fuse.ceph", "fuse.blobfuse2",
      "fuse.goofys", "fuse.curlftpfs", "fuse.juicefs"}
 )  # fmt: skip
+#: How paths are kept as bytes; see `path_bytes`.
+PATH_CODEC = "utf-8", "surrogatepass"
 #: Size in bytes and hex SHA-256.
 Digest = tuple[int, str]
 _CHUNK_BYTES = 1_048_576
@@ -166,12 +168,12 @@ def check_relative(path: str) -> str:
 
 def path_bytes(path: str) -> bytes:
     """Return a path, or a name, as bytes that sort as Python sorts the text; nothing is lost."""
-    return path.encode("utf-8", "surrogatepass")
+    return path.encode(*PATH_CODEC)
 
 
 def path_text(kept: bytes) -> str:
     """Return what `path_bytes` was given."""
-    return kept.decode("utf-8", "surrogatepass")
+    return kept.decode(*PATH_CODEC)
 
 
 def identity(seen: os.stat_result) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from .describe import describe
@@ -25,6 +26,8 @@ class LoopCalls:
         self.loop = loop
         self._posted: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._is_called = False
+        #: The thread that the loop runs on, once it has.
+        self._thread_id = 0
 
     def post(self, action: Callable[..., object], *args: Any) -> None:
         """Have the loop call `action(*args)` soon; any thread may. RuntimeError: it is closed."""
@@ -37,6 +40,13 @@ class LoopCalls:
                 self._is_called = False  # so that the next is told, too
                 raise
 
+    def soon(self, action: Callable[..., object], *args: Any) -> None:
+        """Have the loop call `action(*args)` behind what it is about to do; any thread may."""
+        if get_ident() == self._thread_id:
+            self.loop.call_soon(action, *args)
+        else:
+            self.post(action, *args)
+
     def future(self) -> tuple[asyncio.Future[Any], Callable[..., None]]:
         """Return a future of the loop and what settles it: see `settle_future`; any thread may.
 
@@ -46,7 +56,10 @@ class LoopCalls:
 
         def settle(value: Any = None, error: BaseException | None = None) -> None:
             with contextlib.suppress(RuntimeError):
-                self.post(settle_future, future, value, error)
+                if get_ident() == self._thread_id:
+                    settle_future(future, value, error)
+                else:
+                    self.post(settle_future, future, value, error)
 
         return future, settle
 
@@ -58,6 +71,7 @@ class LoopCalls:
     def run_posted(self) -> None:
         """Call what was posted; called by the loop, and once by what closed it."""
         self._is_called = False
+        self._thread_id = get_ident()
         posted = self._posted
         while posted:
             action, args = posted.popleft()

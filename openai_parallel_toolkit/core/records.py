@@ -1,4 +1,8 @@
-"""The data that packages hand each other: frozen, slotted, keyword-only. Money is Decimal, USD."""
+"""The data that packages hand each other: slotted, keyword-only. Money is Decimal, USD.
+
+All of it is read only. What is made anew for each call is not frozen besides: to freeze an object
+takes six times as long as to make it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .redaction import Secret, safe_head, safe_words
 
@@ -87,7 +91,7 @@ class Media:
         return Media(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Request:
     """What is asked of a provider, whichever key will carry it."""
 
@@ -128,7 +132,7 @@ class Request:
         return _REPLY_BASE_BYTES + _BYTES_A_TOKEN * self.reply_limit_tokens * self.choices
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class CallId:
     """Which durable call this is: (file, request hash, k-th equal call of its hooks, try)."""
 
@@ -169,7 +173,7 @@ class Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RawReply:
     """An HTTP reply as it came off the wire, whole."""
 
@@ -197,7 +201,7 @@ class RawReply:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class RateHints:
     """What a reply's headers say of the limits of the key's organisation; None: not said."""
 
@@ -223,7 +227,7 @@ class Standing:
     limited_for_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Outcome:
     """How one attempt ended, and what follows from it for the key."""
 
@@ -259,7 +263,7 @@ class Outcome:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Need:
     """What a request asks of a key before it may be sent."""
 
@@ -285,8 +289,7 @@ class Need:
         return self.tokens - self.assumed_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(NamedTuple):
     """The right to send one request under one key."""
 
     #: Counts up within one APIKeyManager.
@@ -296,14 +299,14 @@ class Lease:
     secret: Secret
     #: Base URL without a trailing slash, for example "https://api.openai.com/v1".
     api_base: str
-    #: Deployment in Azure's paths; None: not Azure, or the model's name.
-    azure_deployment: str | None = None
-    #: Azure's api-version; None: not Azure.
-    api_version: str | None = None
     #: What was set aside, given back or corrected at settle().
     need: Need
     #: Clock time, seconds, when it was given.
     since_s: float
+    #: Deployment in Azure's paths; None: not Azure, or the model's name.
+    azure_deployment: str | None = None
+    #: Azure's api-version; None: not Azure.
+    api_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +347,25 @@ class FileState(str, Enum):
     FAILED = "failed"
     #: Failed too often, or killed the process: left alone until asked for.
     ASIDE = "aside"
+
+
+class Record(NamedTuple):
+    """What the journal says of an input to a scan; millions of them are made."""
+
+    #: Below its folder.
+    name: str
+    state: FileState
+    #: The outputs that were recorded for it.
+    finals: tuple[str, ...] = ()
+    id: int = 0
+    #: What the input looked like when it was done; None: not known.
+    signature: str | None = None
+    #: How many of its outputs hold nothing but white space.
+    blank_outputs: int = 0
+    #: Whether there are none, and no line was added to a common file.
+    wrote_nothing: bool = False
+    #: The hooks that brought it into its state; None: not known.
+    hooks_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,17 @@ from .escapes import readings
 from .text import visible
 
 _MASK = "[secret]"
-#: Things that look like credentials, whoever they belong to.
+#: Things that look like credentials, whoever they belong to; each only where its mark stands in
+#: the text without case.
 _PATTERNS = (
-    (re.compile(r"(?i)\bsk-[A-Za-z0-9_\-*]{6,}"), _MASK),
-    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/\-]+=*"), rf"\1{_MASK}"),
-    (re.compile(r"(?i)\b((?:x-)?api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",;}]+"), rf"\1{_MASK}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\1{_MASK}@"),
+    ("sk-", re.compile(r"(?i)\bsk-[A-Za-z0-9_\-*]{6,}"), _MASK),
+    ("bearer", re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/\-]+=*"), rf"\1{_MASK}"),
+    (
+        "key",
+        re.compile(r"(?i)\b((?:x-)?api[-_]key['\"]?\s*[:=]\s*['\"]?)[^\s'\",;}]+"),
+        rf"\1{_MASK}",
+    ),
+    ("://", re.compile(r"(?i)\b([a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\1{_MASK}@"),
 )
 #: One that is shorter than six characters is masked as a part of its URL only.
 _PASSWORD_OF_URL = re.compile(r"(?i)[a-z][a-z0-9+.\-]*://[^/@:]*:([^/]{6,})@")
@@ -62,16 +67,15 @@ class Secret:
         """Return the same credential under another name."""
         return Secret(self.__value, name)
 
-    @property
-    def least_chars(self) -> int:
-        """How long a text is at least that shows it."""
-        return min((len(one.text) for one in self._spelled()), default=0)
+    def spelled_texts(self) -> Iterator[str]:
+        """Yield what a text holds, in lower case, that shows it."""
+        return (one.text for one in self._spelled())
 
     def places_in(self, text: str) -> list[tuple[int, int]]:
         """Return begin and end of each place where a text shows it, plainly or in Base64.
 
         Args:
-            text: in lower case, as `_LOWER` makes it.
+            text: in lower case, as `_lower` makes it.
         """
         places = []
         for spelling, before, after in [one for one in self._spelled() if one.text in text]:
@@ -84,7 +88,7 @@ class Secret:
 
     def _spelled(self) -> tuple[_Spelling, ...]:
         self.__spellings = self.__spellings or tuple(
-            one._replace(text=one.text.translate(_LOWER)) for one in _spellings(self.__value)
+            one._replace(text=_lower(one.text)) for one in _spellings(self.__value)
         )
         return self.__spellings
 
@@ -116,23 +120,26 @@ class Redactor:
     """Replaces known secrets and whatever looks like one; also a filter for log records."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        self._secrets = tuple(secrets)
-        self._least_chars = min((one.least_chars for one in self._secrets), default=0)
+        self._secrets: tuple[Secret, ...] = ()
+        #: What shows one of them, in lower case, and how long the shortest is.
+        self._spelled: tuple[str, ...] = ()
+        self._least_chars = 0
+        self.add(*secrets)
+
+    def add(self, *secrets: Secret) -> None:
+        """Know more secrets, wherever this is in use already."""
+        self._secrets += secrets
+        self._spelled += tuple(text for one in secrets for text in one.spelled_texts())
+        self._least_chars = min(map(len, self._spelled), default=0)
 
     def clean(self, text: str) -> str:
         """Return a text without secrets: also as URLs, JSON, HTML and Base64 spell them."""
-        if not text:
-            return text
-        places = self._places(text) if len(text) >= self._least_chars else []
-        parts: list[str] = []
-        clean_to = 0
-        for begin, end, name in places:
-            if begin >= clean_to:
-                parts += text[clean_to:begin], f"[{name}]"
-            clean_to = max(clean_to, end)
-        text = "".join([*parts, text[clean_to:]])
-        for pattern, mask in _PATTERNS:
-            text = pattern.sub(mask, text)
+        if len(text) >= self._least_chars and (places := self._places(text)):
+            text = _masked(text, places)
+        folded = text.casefold()
+        for mark, pattern, mask in _PATTERNS:
+            if mark in folded:
+                text = pattern.sub(mask, text)
         return text
 
     def finds_in(self, text: str) -> bool:
@@ -144,7 +151,8 @@ class Redactor:
         places = [
             (*reading.origin(*place), secret.name)
             for reading in readings(text)
-            for lower in (reading.text.translate(_LOWER),)
+            for lower in (_lower(reading.text),)
+            if any(map(lower.__contains__, self._spelled))
             for secret in self._secrets
             for place in secret.places_in(lower)
         ]
@@ -165,6 +173,16 @@ class Redactor:
         return True
 
 
+def _masked(text: str, places: Iterable[tuple[int, int, str]]) -> str:
+    parts: list[str] = []
+    clean_to = 0
+    for begin, end, name in places:
+        if begin >= clean_to:
+            parts += text[clean_to:begin], f"[{name}]"
+        clean_to = max(clean_to, end)
+    return "".join([*parts, text[clean_to:]])
+
+
 def safe_words(text: str, clean: Callable[[str], str], most: int, *, keep: str = "") -> str:
     """Return the beginning of what others said: without secrets and what steers a terminal.
 
@@ -173,7 +191,7 @@ def safe_words(text: str, clean: Callable[[str], str], most: int, *, keep: str =
         most: characters.
         keep: characters that may steer it nevertheless.
     """
-    return visible(safe_head(text, clean, most), keep=keep)[:most]
+    return visible(safe_head(text, clean, most), keep=keep)[:most] if text else ""
 
 
 def safe_head(text: str, clean: Callable[[str], str], most: int) -> str:
@@ -183,6 +201,11 @@ def safe_head(text: str, clean: Callable[[str], str], most: int) -> str:
     if len(head) < len(text):  # its end may be a part of a secret
         shown = shown[:-_LONGEST_SPELLING]
     return shown[:most]
+
+
+def _lower(text: str) -> str:
+    """Return a text of the same length in which letters of ASCII are small ones."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def _below(lines: str) -> str:

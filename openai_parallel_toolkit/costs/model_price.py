@@ -46,26 +46,32 @@ class ModelPrice:
             return self._cost_at(tier, replace(usage, service_tier=None))
         if self.long is not None and usage.prompt_tokens > (self.long_above_tokens or 0):
             return self.long.cost_usd(usage)
-        prompt, audio = usage.prompt_tokens, min(usage.audio_prompt_tokens, usage.prompt_tokens)
-        cached = min(usage.cached_tokens, prompt - audio)
-        written = min(usage.cache_write_tokens, prompt - audio - cached)
-        spoken = min(usage.audio_completion_tokens, usage.completion_tokens)
-        cached_usd, write_usd = self.cached_usd, self.cache_write_usd
-        parts = (
-            (prompt - audio - cached - written, self.input_usd),
-            (cached, self.input_usd if cached_usd is None else cached_usd),
-            (written, self.input_usd if write_usd is None else write_usd),
-            (audio, self.audio_input_usd),
-            (usage.completion_tokens - spoken, self.output_usd),
-            (spoken, self.audio_output_usd),
-        )
         total = Decimal(0)
-        for tokens, usd in parts:
+        for tokens, usd in self._parts(usage):
             if tokens:
                 if usd is None:
                     return None
                 total += tokens * usd
         return total / _MILLION
+
+    def _parts(self, usage: Usage) -> tuple[tuple[int, Decimal | None], ...]:
+        """Return the tokens that are charged alike, and what a million of them cost."""
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        audio, spoken = usage.audio_prompt_tokens, usage.audio_completion_tokens
+        if not (audio or spoken or usage.cached_tokens or usage.cache_write_tokens):
+            return (prompt, self.input_usd), (completion, self.output_usd)
+        audio, spoken = min(audio, prompt), min(spoken, completion)
+        cached = min(usage.cached_tokens, prompt - audio)
+        written = min(usage.cache_write_tokens, prompt - audio - cached)
+        cached_usd, write_usd = self.cached_usd, self.cache_write_usd
+        return (
+            (prompt - audio - cached - written, self.input_usd),
+            (cached, self.input_usd if cached_usd is None else cached_usd),
+            (written, self.input_usd if write_usd is None else write_usd),
+            (audio, self.audio_input_usd),
+            (completion - spoken, self.output_usd),
+            (spoken, self.audio_output_usd),
+        )
 
     def _cost_at(self, tier: str, usage: Usage) -> Decimal | None:
         if tier in self.tiers:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
 
 from ..core.records import Media, Request, Usage
 from .model_price import BATCH_TIER, ModelPrice
@@ -69,8 +68,10 @@ class PriceBook:
         """
         self._given = dict(prices)
         self._api_base = api_base
-        found = (_given_price(self._given, name) for name in deployments if name)
-        self._of_deployments = [price for price in found if price is not None]
+        self._of_deployment = {
+            name: _given_price(self._given, name) for name in deployments if name
+        }
+        self._of_deployments = [one for one in self._of_deployment.values() if one is not None]
         self._models: dict[str, KnownModel] = {}
         #: Longest replies that went beyond the limit of their request, by model.
         self._overruns: dict[str, int] = {}
@@ -86,7 +87,9 @@ class PriceBook:
 
         A deployment that served it counts at its own price, if the config has one.
         """
-        price = _given_price(self._given, deployment) if deployment else None
+        if deployment and deployment not in self._of_deployment:  # its key was added later
+            self._of_deployment[deployment] = _given_price(self._given, deployment)
+        price = self._of_deployment.get(deployment) if deployment else None
         price = price or self._model(model).price
         return None if price is None or usage is None else price.cost_usd(usage)
 
@@ -109,29 +112,28 @@ class PriceBook:
         media, model = request.media or _TEXT_ONLY, self._model(request.model)
         tokens = len(request.body) - media.size_bytes + media.most_tokens
         prompt_tokens = max(tokens, model.context_tokens) if media.documents else tokens
-        reply = self._reply(request, model)
-        usages = [
-            Usage(
-                prompt_tokens=prompt_tokens,
-                audio_prompt_tokens=media.most_audio_tokens,
-                service_tier=tier,
-                **reply,
-            )
-            for tier in ({BATCH_TIER} if is_batch else {"", request.service_tier})
-        ]
+        reply_tokens = self._reply_tokens(request, model)
+        usage = Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=reply_tokens,
+            audio_prompt_tokens=media.most_audio_tokens,
+            audio_completion_tokens=reply_tokens if request.wants_audio else 0,
+        )
+        tiers = {BATCH_TIER} if is_batch else {"", request.service_tier}
+        usages = [replace(usage, service_tier=tier) if tier else usage for tier in tiers]
         return _dearest([model.price, *self._of_deployments], usages)
 
     def likely_cost_usd(self, request: Request, reply_tokens: int | None = None) -> Decimal | None:
         """Return about what `request` costs; `reply_tokens` None: as many as can be."""
         media, model = request.media or _TEXT_ONLY, self._model(request.model)
-        reply = self._reply(request, model)
-        if reply_tokens is not None:
-            reply = {name: min(tokens, reply_tokens) for name, tokens in reply.items()}
+        most = self._reply_tokens(request, model)
+        reply_tokens = most if reply_tokens is None else min(most, reply_tokens)
         usage = Usage(
             prompt_tokens=request.prompt_tokens,
+            completion_tokens=reply_tokens,
             audio_prompt_tokens=min(media.most_audio_tokens, media.likely_tokens),
+            audio_completion_tokens=reply_tokens if request.wants_audio else 0,
             service_tier=request.service_tier,
-            **reply,
         )
         return self.cost_usd(request.model, usage)
 
@@ -151,16 +153,12 @@ class PriceBook:
             context_tokens=context or _LONGEST_CONTEXT_TOKENS,
         )
 
-    def _reply(self, request: Request, model: KnownModel) -> dict[str, Any]:
-        """Return the most tokens of the replies, as fields of Usage."""
+    def _reply_tokens(self, request: Request, model: KnownModel) -> int:
+        """Return the most tokens of the replies together."""
         limit = request.reply_limit_tokens
         if limit:
             limit = max(limit, self._overruns.get(request.model, 0))
-        tokens = (model.reply_tokens if limit is None else limit) * request.choices
-        return {
-            "completion_tokens": tokens,
-            "audio_completion_tokens": tokens if request.wants_audio else 0,
-        }
+        return (model.reply_tokens if limit is None else limit) * request.choices
 
 
 def _dearest(prices: Collection[ModelPrice | None], usages: Collection[Usage]) -> Decimal | None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,10 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 #: "linked" is a link to a folder, "special" what is neither file nor folder, "own" the toolkit's.
 Kind = Literal["file", "folder", "linked", "special", "own"]
+
+
+#: Told a name and a signature, says how that input looks now if it is the same, else None.
+Same = Callable[[str, str], "str | None"]
 
 
 class LocalCopy(NamedTuple):
@@ -47,6 +51,11 @@ class Inputs(ABC):
         Raises:
             ScanError: it cannot be read.
         """
+
+    @contextmanager
+    def same_in(self, folder: str) -> Iterator[Same]:
+        """Open a folder for the block, which gets `signature_of_same` by the names in it."""
+        yield lambda name, signature: self.signature_of_same(_join(folder, name), signature)
 
     @abstractmethod
     def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
@@ -109,6 +118,27 @@ class LocalInputs(Inputs):
             ) from exc
 
     @contextmanager
+    def same_in(self, folder: str) -> Iterator[Same]:
+        try:
+            fd = os.open(os.path.join(self._root, folder), _READ | os.O_DIRECTORY)
+        except OSError:  # none of its files can be looked at
+            yield lambda _, signature: signature
+            return
+
+        def same(name: str, signature: str) -> str | None:
+            try:
+                seen = os.stat(name, dir_fd=fd)
+            except OSError:  # its own run will tell
+                return signature
+            look = f"{seen.st_size}-{seen.st_mtime_ns}"  # as `signature_of`
+            if signature.partition(_THEN_HASH)[0] == look:
+                return signature
+            return self._fresh_signature(_join(folder, name), signature, look)
+
+        with closing_fd(fd):
+            yield same
+
+    @contextmanager
     def local_copy(self, path: str) -> Iterator[LocalCopy]:
         yield LocalCopy(os.path.join(self._root, path), None)
 
@@ -141,10 +171,13 @@ class LocalInputs(Inputs):
             return None
 
     def signature_of_same(self, path: str, signature: str) -> str | None:
-        look, _, hash = signature.partition(_THEN_HASH)
         now = self.signature(path)
-        if now is None or now == look:
+        if now is None or now == signature.partition(_THEN_HASH)[0]:
             return signature
+        return self._fresh_signature(path, signature, now)
+
+    def _fresh_signature(self, path: str, signature: str, now: str) -> str | None:
+        look, _, hash = signature.partition(_THEN_HASH)
         if not hash or now.partition("-")[0] != look.partition("-")[0]:
             return None
         try:
@@ -156,6 +189,8 @@ class LocalInputs(Inputs):
 
     def _kind(self, entry: os.DirEntry[str]) -> Kind:
         try:
+            if entry.is_file(follow_symlinks=False) and entry.name not in self._never_names:
+                return "file"
             if not entry.is_dir():
                 if entry.name in self._never_names and self._is_own(entry):
                     return "own"
@@ -168,6 +203,10 @@ class LocalInputs(Inputs):
 
     def _is_own(self, entry: os.DirEntry[str]) -> bool:
         return identity(entry.stat()) in self._never
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def signature_of(seen: os.stat_result) -> str:

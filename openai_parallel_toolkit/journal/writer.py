@@ -1,20 +1,28 @@
-"""One thread that writes for all others: whatever has gathered goes to the disk in one commit."""
+"""Writes for all threads: whatever has gathered goes to the disk in one commit.
+
+What takes little time is written on an event loop, if there is one; the disk is waited for on a
+thread. A callback is told that a write is durable when both have been.
+"""
 
 from __future__ import annotations
 
+import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain, groupby
 from typing import Any, TypeAlias, cast
 
 from ..core.checkpoint import checkpoint
 from ..core.errors import JournalError, OutOfResources, StorageError, ToolkitError, UsageError
 from ..core.logs import logger_of
+from ..core.loop_calls import LoopCalls
 from ..core.text import counted
 from ..core.threads import start_thread
 from . import operations
 from .disk import explain, is_of_the_disk, no_room
+from .log_sync import SyncedLog
 from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, Operation
 from .reserve import STEP_BYTES, AnswersInFlight, DiskReserve
 from .schema import transaction
@@ -25,8 +33,11 @@ logger = logger_of(__name__)
 #: After which nothing more can be kept.
 _FAULTS = (StorageError, JournalError, OutOfResources)
 _SPARE_BYTES = 8 * 1024 * 1024
+_PAGE_BYTES = 4_096
+#: What takes little time to write.
+_SHORT = frozenset({NewFile, Claimed, Ended, Intent, FileDone})
 
-#: Told from the writer's thread: None when the write is durable, otherwise why it is not.
+#: Told None when the write is durable, otherwise why it is not; on the thread that writes.
 Done: TypeAlias = Callable[[BaseException | None], None]
 #: What is written together or not at all; nothing: the callback says that all before is settled.
 _Queued: TypeAlias = tuple[Sequence[Operation], Done | None]
@@ -39,8 +50,8 @@ class Writer:
     there is none, claims wait. Once the disk has refused, claims are refused, and answers that
     cannot be committed are kept in the reserve until they can.
 
-    One lock, that of `_arrived`, guards `_queue`, `_is_asleep`, `_is_closed` and the errors. The
-    connection, the reserve and the tallies belong to the writer's thread.
+    One lock guards `_queue`, `_is_idle`, `_is_closed` and the errors. All else is touched by one
+    thread at a time: the writer's own, or that of the event loop.
     """
 
     def __init__(self, db: sqlite3.Connection, path: str, reserve: DiskReserve) -> None:
@@ -52,6 +63,7 @@ class Writer:
         #: Memory for the answers in flight when there is no more.
         self._spare = bytearray(_SPARE_BYTES)
         self._in_flight = AnswersInFlight()
+        self._log = SyncedLog(db, path)
         self._take_in()
         reserve.grow(STEP_BYTES, is_lone=False)
         #: Claims for whose answers there is no room yet.
@@ -61,12 +73,15 @@ class Writer:
         self._has_told = False
         #: Told the first fault of the disk, once.
         self.on_trouble: Callable[[ToolkitError], object] | None = None
-        self._arrived = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._queue: list[_Queued] = []
-        self._is_asleep = False
+        self._is_idle = True
         self._is_closed = False
+        self._loop: LoopCalls | None = None
         self._trouble: ToolkitError | None = None
         self._lost: BaseException | None = None
+        #: What the thread is to do; None: end.
+        self._tasks: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = start_thread(self._run, name="journal-writer")
 
     @property
@@ -74,19 +89,28 @@ class Writer:
         """The first fault of the disk; None: there was none."""
         return self._trouble
 
-    def put(self, operation: Operation, done: Done | None = None) -> None:
-        """Queue an operation and return at once."""
-        self.put_together((operation,), done)
+    def write_on(self, loop: LoopCalls) -> None:
+        """Have what takes little time written on an event loop from now on."""
+        self._loop = loop
 
-    def put_together(self, group: Sequence[Operation], done: Done | None) -> None:
+    def put(
+        self, operation: Operation, done: Done | None = None, *, may_wait: bool = False
+    ) -> None:
+        """Queue an operation and return at once; `may_wait`: it goes along with the next one."""
+        self.put_together((operation,), done, may_wait=may_wait)
+
+    def put_together(
+        self, group: Sequence[Operation], done: Done | None, *, may_wait: bool = False
+    ) -> None:
         """Queue operations that are written together or not at all, and return at once."""
-        with self._arrived:
+        with self._lock:
             if self._is_closed:
                 raise _closed()
             self._queue.append((group, done))
-            if self._is_asleep:
-                self._is_asleep = False
-                self._arrived.notify()
+            if not self._is_idle or may_wait:
+                return
+            self._is_idle = False
+        self._go_on(self._work_off)
 
     def flush(self) -> None:
         """Wait until all that was queued is settled. Not to be called from a callback.
@@ -101,9 +125,10 @@ class Writer:
 
     def close(self) -> None:
         """Settle what is queued and end the thread; the connection stays open."""
-        with self._arrived:
-            self._is_closed = True
-            self._arrived.notify()
+        with self._lock:
+            was_idle, self._is_idle, self._is_closed = self._is_idle, False, True
+        if was_idle:
+            self._go_on(self._work_off)
         self._thread.join()
         self._raise_lost()
 
@@ -114,27 +139,81 @@ class Writer:
             raise self._lost
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._write(self._admitted(batch))
-            while self._waiting and (freed := self._admitted(())):
-                self._write(freed)
+        while (task := self._tasks.get()) is not None:
+            task()
         for waiting in self._waiting:
             self._tell([waiting], _closed())
         self._settle_reserve()
+        self._log.close()
         try:
             self._reserve.close()
         except OSError as error:
             logger.debug("the reserve was not closed: %s", error)
 
-    def _next_batch(self) -> list[_Queued]:
-        """Return all that is queued, waiting for something; empty: the journal is closed."""
-        with self._arrived:
-            while not self._queue and not self._is_closed:
-                self._is_asleep = True
-                self._arrived.wait()
-            self._is_asleep = False
+    def _go_on(self, task: Callable[[], object]) -> None:
+        """Do something on the event loop, or without one on the thread."""
+        if self._loop is not None:
+            try:
+                self._loop.post(task)
+            except RuntimeError:  # it is closed
+                self._loop = None
+            else:
+                return
+        self._tasks.put(task)
+
+    def _work_off(self) -> None:
+        """Write all that is queued."""
+        while (batch := self._next_batch()) is not None:
+            if threading.get_ident() == self._thread.ident:
+                self._write_all(batch)
+            else:
+                self._tasks.put(self._begin(batch))
+                return
+
+    def _next_batch(self) -> list[_Queued] | None:
+        """Return all that is queued; None: there is nothing."""
+        with self._lock:
             batch, self._queue = self._queue, []
-            return batch
+            if batch:
+                return batch
+            self._is_idle = not self._is_closed
+        if not self._is_idle:
+            self._tasks.put(None)
+        return None
+
+    def _begin(self, batch: Sequence[_Queued]) -> Callable[[], object]:
+        """Write a batch on the event loop, if that goes fast; return what the thread is to do."""
+        operations = list(_operations(batch))
+        claims = [operation for operation in operations if type(operation) is Claimed]
+        is_short = _SHORT.issuperset(map(type, operations))
+        if not is_short or self._waiting or self._is_shut or not self._has_room(claims):
+            return partial(self._end, self._write_all, batch)
+        try:
+            self._commit(operations)
+        except Exception as error:  # noqa: BLE001 - told to those who wait for the write
+            return partial(self._end, self._refused, batch, error)
+        return partial(self._sync, batch)
+
+    def _sync(self, batch: Sequence[_Queued]) -> None:
+        """Bring to the disk what was written on the event loop, which goes on then."""
+        try:
+            self._log.sync(_pages(batch))
+        except Exception as error:  # noqa: BLE001 - told to those who wait for the write
+            self._end(self._refused, batch, error)
+        else:
+            self._go_on(partial(self._settle, batch))
+            self._go_on(self._work_off)
+
+    def _end(self, write: Callable[..., object], *args: Any) -> None:
+        """Write on the thread what the event loop did not, which goes on then."""
+        write(*args)
+        self._go_on(self._work_off)
+
+    def _write_all(self, batch: Sequence[_Queued]) -> None:
+        """Write what may be written now, and what may be after that."""
+        self._write(self._admitted(batch))
+        while self._waiting and (freed := self._admitted(())):
+            self._write(freed)
 
     def _admitted(self, batch: Sequence[_Queued]) -> Sequence[_Queued]:
         """Return what may be written now: all but the claims that wait, or that are refused."""
@@ -185,17 +264,21 @@ class Writer:
     def _write(self, batch: Sequence[_Queued]) -> None:
         try:
             self._commit(list(_operations(batch)))
+            self._log.sync(_pages(batch))
         except Exception as error:  # noqa: BLE001 - told to those who wait for the write
             self._refused(batch, error)
         else:
-            self._let_go(batch)
-            if not self._is_shut:  # they may be larger than was thought
-                self._reserve.grow(self._in_flight.room_bytes(), is_lone=False)
-            self._tell(batch, None)
+            self._settle(batch)
+
+    def _settle(self, batch: Sequence[_Queued]) -> None:
+        self._let_go(batch)
+        if not self._is_shut:  # they may be larger than was thought
+            self._reserve.grow(self._in_flight.room_bytes(), is_lone=False)
+        self._tell(batch, None)
 
     def _refused(self, batch: Sequence[_Queued], error: Exception) -> None:
         is_memory = isinstance(error, MemoryError)
-        if is_memory or (isinstance(error, sqlite3.Error) and is_of_the_disk(error)):
+        if is_memory or isinstance(error, OSError) or is_of_the_disk(error):
             fault = OutOfResources() if is_memory else explain(error, self._path)
             fault.__cause__ = error
             self._shut(fault)
@@ -225,7 +308,7 @@ class Writer:
     def _shut(self, fault: ToolkitError) -> None:
         """Let no more claims in, and say so at once."""
         self._is_shut = True
-        with self._arrived:
+        with self._lock:
             is_first, self._trouble = self._trouble is None, self._trouble or fault
         if is_first and self.on_trouble is not None:
             self._call(self.on_trouble, fault)
@@ -238,7 +321,7 @@ class Writer:
         if self.on_trouble is None and not len(self._in_flight) and self._settle_reserve():
             self._is_shut = not self._reserve.grow(STEP_BYTES, is_lone=False)
         if not self._is_shut:
-            with self._arrived:
+            with self._lock:
                 self._trouble = self._lost = None
         return not self._is_shut
 
@@ -281,6 +364,7 @@ class Writer:
         with transaction(self._db):
             staged = self._tallies.stage(self._db, (), operations.claimed(self._db, endings))
             operations.insert_endings(self._db, endings)
+        self._log.sync(len(endings))
         self._tallies.apply(staged)
         self._reserve.empty()
 
@@ -320,7 +404,7 @@ class Writer:
         for group, done in batch:
             is_fault = isinstance(error, _FAULTS)
             if group and (is_fault or (error is not None and done is None)):
-                with self._arrived:
+                with self._lock:
                     self._lost = self._lost or error
             if done is not None:
                 self._call(done, error if group else None)
@@ -332,12 +416,19 @@ class Writer:
             # A callback's fault is its owner's, but it must not end the writing of the others.
             if raised is not error:  # else it passes on what `flush` and `trouble` tell
                 logger.exception("a callback of the journal raised", extra={"action": "callback"})
-            with self._arrived:
+            with self._lock:
                 self._lost = self._lost or raised
 
 
 def _operations(batch: Iterable[_Queued]) -> Iterable[Operation]:
     return chain.from_iterable(group for group, _ in batch)
+
+
+def _pages(batch: Iterable[_Queued]) -> int:
+    """Return about how many pages of the log a batch takes."""
+    operations = list(_operations(batch))
+    answers = [op.answer[1] for op in operations if type(op) is Ended and op.answer]
+    return 2 * len(operations) + sum(map(len, answers)) // _PAGE_BYTES
 
 
 def _closed() -> UsageError:

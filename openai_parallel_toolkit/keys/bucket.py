@@ -25,23 +25,37 @@ class TokenBucket:
 
     def level(self, now_s: float) -> float:
         """Return what may be taken at once; below zero after a request larger than the bucket."""
-        return min(self.capacity, self._level + max(0.0, now_s - self._at_s) * self.rate_per_s)
+        level, passed_s = self._level, now_s - self._at_s
+        if passed_s > 0:
+            level += passed_s * self.rate_per_s
+        if level > self.capacity:
+            return self.capacity
+        return level
 
     def ready_s(self, amount: float, now_s: float) -> float:
         """Return when `amount` may be taken, `now_s` at the earliest.
 
         What is larger than the bucket may be taken when the bucket is full.
         """
+        level = self.level(now_s)
+        if amount <= level:
+            return now_s
         amount = min(amount, self.capacity)
-        missing = amount - self.level(now_s)
+        missing = amount - level
         if missing <= _TOLERANCE * amount:
             return now_s
         return now_s + missing / self.rate_per_s
 
     def take(self, amount: float, now_s: float) -> None:
         """Take `amount`, or give it back when negative; never fills beyond the capacity."""
-        self._level = min(self.capacity, self.level(now_s) - amount)
-        self._at_s = max(self._at_s, now_s)
+        level, passed_s = self._level, now_s - self._at_s
+        if passed_s > 0:
+            level += passed_s * self.rate_per_s
+            self._at_s = now_s
+        is_full = level > self.capacity
+        self._level = (self.capacity if is_full else level) - amount
+        if amount < 0 and self._level > self.capacity:
+            self._level = self.capacity
 
 
 class RateLimits:

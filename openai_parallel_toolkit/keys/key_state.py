@@ -50,7 +50,7 @@ class KeyState:
             return Block(BlockReason.NOT_HERE)
         if self.exhausted and need.model in self.exhausted:
             return Block(BlockReason.EXHAUSTED)
-        if need.avoid == self.key.name:
+        if need.avoid and need.avoid == self.key.name:
             return Block(BlockReason.REFUSED)
         if self.circuit.is_open and (until_s := self.circuit.blocked_until_s(now_s)) is not None:
             return Block(BlockReason.OUTAGE, until_s)
@@ -111,27 +111,29 @@ class KeyState:
 
     def settle(self, need: Need, outcome: Outcome, cost_usd: Decimal | None, now_s: float) -> None:
         """Take back what was reserved for `need`, and count and learn from the outcome."""
-        usage, kind = outcome.usage, outcome.kind
+        usage, kind, hints = outcome.usage, outcome.kind, outcome.hints
         self.in_flight -= 1
         self._in_flight_by_model[need.model] -= 1
-        if kind.is_answer:
+        if self.half_open is not None and kind.is_answer:
             self.half_open = None
         if kind is not OutcomeKind.UNSENT:
             self.requests += 1
         excess = 0
         if usage is not None:
-            excess = usage.total_tokens - need.tokens
-            self.tokens += usage.total_tokens
-            self.cost_usd += cost_usd or 0
+            tokens = usage.total_tokens
+            excess = tokens - need.tokens
+            self.tokens += tokens
+            if cost_usd is not None:
+                self.cost_usd += cost_usd
         elif not kind.may_be_billed:
             excess = -need.tokens
         if excess and self.limits is not None:
             self.limits.take(0, excess, now_s)
         self.group.settle(need, excess, now_s)
-        if outcome.hints is not None:
+        if hints is not None:
             # Only the limits that the key's owner did not give.
             requests, tokens = self.key.rpm is None, self.key.tpm is None
-            self.group.learn(need.model, outcome.hints, now_s, requests=requests, tokens=tokens)
+            self.group.learn(need.model, hints, now_s, requests=requests, tokens=tokens)
 
     def status(self, now_s: float) -> KeyStatus:
         """Return how the key stands, for people."""

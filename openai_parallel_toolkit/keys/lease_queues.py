@@ -108,13 +108,10 @@ class LeaseQueues:
 
     def serve_changed(self, changed: Sequence[KeyState], now_s: float) -> list[LeaseRequest]:
         """Serve with keys to which something happened, and with their groups if these blocked."""
-        groups = {
-            state.group
-            for queue in self._queues.values()
-            if queue.blocked
-            for state in changed
-            if queue.changed(state)
-        }
+        groups: set[Group] = set()
+        for queue in self._queues.values():
+            if queue.blocked:
+                groups.update(state.group for state in changed if queue.changed(state))
         if not self.waiting:
             return []
         if not groups:
@@ -143,16 +140,9 @@ class LeaseQueues:
         """Return what looks like a lease; it is not counted as lent."""
         key = state.key
         self.last_id += 1
-        return Lease(
-            id=self.last_id,
-            key_name=key.name,
-            secret=key.secret,
-            api_base=key.api_base or self._api_base,
-            azure_deployment=key.azure_deployment,
-            api_version=key.api_version,
-            need=need,
-            since_s=now_s,
-        )
+        base = key.api_base or self._api_base
+        azure = (key.azure_deployment, key.api_version)
+        return Lease(self.last_id, key.name, key.secret, base, need, now_s, *azure)
 
     def lent_after(self, lease: Lease, group: Group) -> tuple[int, int]:
         """Return what is under way and was lent later by a group: requests and their tokens."""
@@ -169,7 +159,8 @@ class LeaseQueues:
         self._resting[state] = None
         request.lease = lease = self.lease(state, request.need, now_s)
         self.lent[lease.id] = (lease, state)
-        state.circuit.lent(lease)
+        if state.circuit.since_s is not None:
+            state.circuit.lent(lease)
 
     def _serve(self, states: Iterable[KeyState] | None, now_s: float) -> list[LeaseRequest]:
         """Serve those who wait with `states`, which may have become free; None: with any.

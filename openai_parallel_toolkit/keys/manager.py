@@ -116,7 +116,8 @@ class APIKeyManager:
             served = self._queues.ask(request, self._clock.now_s())
             if self._queues.waiting:
                 self._timer.set()
-        wake(served)
+        if served:
+            wake(served)
         return request
 
     def lease(self, need: Need, *, timeout_s: float | None = None) -> Lease:
@@ -188,7 +189,8 @@ class APIKeyManager:
         """
         if cost_usd is None and outcome.usage is not None:
             cost_usd = self.prices.cost_usd(lease.need.model, outcome.usage)
-        if outcome.kind in _TOLD or outcome.suspect is not None:
+        is_ok = outcome.kind is OutcomeKind.OK
+        if not is_ok and (outcome.kind in _TOLD or outcome.suspect is not None):
             outcome = replace(outcome, message=self.redactor.clean(outcome.message))
         with self._lock:
             settled = self._pool.settle(lease, outcome, cost_usd, self._clock.now_s())
@@ -197,6 +199,10 @@ class APIKeyManager:
         if settled is None:
             logger.warning("a lease of %s was settled twice; the first counts", lease.key_name)
             return outcome
+        if is_ok and settled.outage is None:
+            if settled.requests:
+                wake(settled.requests)
+            return settled.outcome
         if settled.outage is not None and outcome.kind is not OutcomeKind.UNSENT:
             logger.warning(
                 "%s fails every request (%s); requests wait, and one now and then tries it",
@@ -252,8 +258,7 @@ class APIKeyManager:
             for one in added if is_current else ():
                 served += self._pool.add(one, self._clock.now_s())
                 self._settings = replace(self._settings, api_keys=(*self._settings.api_keys, one))
-                # In place: filters that hold the redactor must know the new key as well.
-                self.redactor._secrets += (one.secret,)
+                self.redactor.add(one.secret)
             self._timer.set()
         wake(served)
         if not is_current:  # another thread added or removed one meanwhile

@@ -83,12 +83,14 @@ class ModelPace:
         "learned",
         "lent_s",
         "limited_since_s",
+        "was_limited",
         "window",
         "words",
     )
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.was_limited = False
         self.cool_until_s = -math.inf
         #: Requests that may be in flight; None: no limit was hit yet; inf: the pace is known.
         self.window: float | None = None
@@ -114,10 +116,6 @@ class ModelPace:
         #: The newest lease when a limit was hit: older ones belong to the same wave.
         self._wave = -1
 
-    @property
-    def was_limited(self) -> bool:
-        return self._wave >= 0
-
     def block(self, need: Need, now_s: float) -> Block | None:
         """Return what keeps it from `need` now; None: nothing does."""
         if self.cool_until_s > now_s:
@@ -137,7 +135,7 @@ class ModelPace:
     ) -> None:
         """Cool down. The answers to one wave of requests count as one hit."""
         is_new_wave, told_s = lease_id > self._wave, outcome.retry_after_s or 0.0
-        self.words = outcome.message
+        self.words, self.was_limited = outcome.message, True
         if is_new_wave:
             self._wave = newest_id
             self._limits_in_a_row += 1
@@ -196,7 +194,8 @@ class ModelPace:
 
         What refusals alone tell holds until then at the longest: nothing would ever correct it.
         """
-        self.answers_tell = self.answers_tell or tells
+        if not self.answers_tell:
+            self.answers_tell = tells
         self.limited_since_s = None
         if self.window is not None:
             self.window += 1 / self.window
@@ -204,7 +203,8 @@ class ModelPace:
             self._limits_in_a_row = 0
             if not self.answers_tell:
                 self.learned = None
-        self._answers += lease_id > self._first_wave
+        if lease_id > self._first_wave:
+            self._answers += 1
 
     def limited_for_s(self, now_s: float) -> float:
         """Return for how long there were only limits; 0: too few to tell."""
@@ -237,7 +237,10 @@ class Group:
 
     def lend(self, need: Need, now_s: float) -> None:
         self.paces[need.model].lend(need.tokens, now_s)
-        self.whole.lend(need.tokens, now_s)
+        if self.whole.was_limited:
+            self.whole.lend(need.tokens, now_s)
+        else:
+            self.whole.in_flight += 1
 
     def settle(self, need: Need, excess_tokens: int, now_s: float) -> None:
         """Take back what was lent; `excess_tokens` came beside what was set aside."""
@@ -254,7 +257,8 @@ class Group:
         pace = self.paces[model]
         if pace.answers_tell is False:
             return
-        pace.learned = pace.learned or ToldLimits()
+        if pace.learned is None:
+            pace.learned = ToldLimits()
         pace.learned.learn(hints, now_s, requests=requests, tokens=tokens)
 
     def answered(self, need: Need, lease_id: int, *, tells: bool) -> None:
@@ -294,8 +298,9 @@ def rate_block(
     """
     requests, tokens = limits.requests, limits.tokens
     requests_s = now_s if requests is None else requests.ready_s(1, now_s)
-    is_probe = isinstance(tokens, ToldLimit) and need.least_tokens > tokens.limit
-    tokens_s = now_s if tokens is None or is_probe else tokens.ready_s(need.tokens, now_s)
+    tokens_s = now_s if tokens is None else tokens.ready_s(need.tokens, now_s)
+    if tokens_s > now_s and isinstance(tokens, ToldLimit) and need.least_tokens > tokens.limit:
+        tokens_s = now_s
     if requests_s <= now_s and tokens_s <= now_s:
         return None
     return Block(

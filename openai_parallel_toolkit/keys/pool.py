@@ -152,11 +152,13 @@ class Pool:
         if held is not lease or state is None:
             return None
         del queues.lent[lease.id]
-        outcome = self._judged(lease, state, outcome, now_s)
+        is_ok = outcome.kind is OutcomeKind.OK
+        if not (is_ok and self._suspicions.pass_over(lease)):
+            outcome = self._judged(lease, state, outcome, now_s)
         kind, need = outcome.kind, lease.need
         failed: list[LeaseRequest] = []
         dropped, not_here = {}, None
-        is_answer = kind.is_answer
+        is_answer = is_ok or kind.is_answer
         if is_answer:
             self._answers[need.model] += 1
             state.group.answered(need, lease.id, tells=outcome.hints is not None)

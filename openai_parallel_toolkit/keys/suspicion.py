@@ -67,6 +67,10 @@ class Suspicions:
             if not models or place[1] in models:
                 del self.open[place]
 
+    def pass_over(self, lease: Lease) -> bool:
+        """Return whether an answer under a lease says nothing new."""
+        return not self.open and lease.api_base in self._apis
+
     def judged(self, lease: Lease, outcome: Outcome, *, newest_id: int, has_other: bool) -> Outcome:
         """Return an outcome with the blame where it belongs.
 
@@ -76,8 +80,6 @@ class Suspicions:
             newest_id: of the leases that were given so far.
             has_other: whether another key may serve the request.
         """
-        if outcome.kind.is_answer and not self.open and lease.api_base in self._apis:
-            return outcome
         if outcome.kind.is_answer:
             self.clear(lease.key_name, lease.need.model, "")
         self._apis |= {lease.api_base} if _speaks_api(outcome) else set()

@@ -75,20 +75,23 @@ class ToldLimit(TokenBucket):
         super().__init__(limit, now_s)
         self._forget(limit)
 
-    def level(self, now_s: float) -> float:
+    def ready_s(self, amount: float, now_s: float) -> float:
+        if self.rate_per_s:  # of a window it has none
+            is_there = amount <= self._level and amount <= self.capacity
+            return now_s if is_there else super().ready_s(amount, now_s)
+        if now_s >= self._ends_s:
+            return now_s
+        is_there = min(amount, self.capacity) <= self._level
+        # One request finds out whether a new window has begun; the others wait for its reply.
+        is_tried = self._is_new_window and self._level < self.capacity
+        return now_s if is_there and not is_tried else self._ends_s
+
+    def take(self, amount: float, now_s: float) -> None:
         if now_s >= self._ends_s:
             passed = (now_s - self._ends_s) // self._window_s
             self._ends_s += (passed + 1) * self._window_s
             self._level, self._is_new_window = self.capacity, True
-        return super().level(now_s)
-
-    def ready_s(self, amount: float, now_s: float) -> float:
-        if self._shape is not Shape.WINDOW:
-            return super().ready_s(amount, now_s)
-        is_there = min(amount, self.capacity) <= self.level(now_s)
-        # One request finds out whether a new window has begun; the others wait for its reply.
-        is_tried = self._is_new_window and self._level < self.capacity
-        return now_s if is_there and not is_tried else self._ends_s
+        TokenBucket.take(self, amount, now_s)
 
     def learn(self, limit: int, remaining: int | None, reset_s: float | None, now_s: float) -> None:
         """Take over what a reply said; it may only lower what is left.
@@ -98,13 +101,15 @@ class ToldLimit(TokenBucket):
             reset_s: seconds until all of it is there; None: it did not say.
         """
         if limit != self.limit:
-            self.level(now_s)
-            self._forget(limit)
-        if remaining is None:
             self.take(0, now_s)
+            self._forget(limit)
+        elif now_s >= self._ends_s:
+            self.take(0, now_s)
+        if remaining is None:
             return
-        remaining = min(max(remaining, 0), limit)
-        is_due = self._shape is Shape.WINDOW or now_s >= self._looked_s + _DOUBT_S
+        if not 0 <= remaining <= limit:
+            remaining = 0 if remaining < 0 else limit
+        is_due = now_s >= self._looked_s + _DOUBT_S or not self.rate_per_s
         if is_due and reset_s is not None and 0 <= reset_s < math.inf:
             self._looked_s = now_s
             told = _Told(now_s, remaining, reset_s)
@@ -145,17 +150,20 @@ class ToldLimit(TokenBucket):
         if last is None:
             return
         used, used_before = self.limit - told.remaining, self.limit - last.remaining
+        unit_s = _MINUTE_S / self.limit
         foretold = {
-            Shape.MINUTE: last.reset_s + (used - used_before) * _MINUTE_S / self.limit,
+            Shape.MINUTE: last.reset_s + (used - used_before) * unit_s,
             Shape.EVEN: last.reset_s * used / used_before if used_before else told.reset_s,
             Shape.WINDOW: last.reset_s - (told.at_s - last.at_s),
         }
         if foretold[Shape.WINDOW] < 0:  # it has ended since
             foretold[Shape.WINDOW] = told.reset_s
         for shape, reset_s in foretold.items():
-            error = max(0.0, abs(reset_s - told.reset_s) - self._rounded_s)
+            # What remains is told rounded down.
+            rounded_s = self._rounded_s + unit_s * (shape is Shape.MINUTE)
+            error = max(0.0, abs(reset_s - told.reset_s) - rounded_s)
             self._errors[shape] = _KEPT_ERRORS * self._errors[shape] + error
-        doubt_s, best = _DOUBT_S + 2 * _MINUTE_S / self.limit, self._shape
+        doubt_s, best = _DOUBT_S + 2 * unit_s, self._shape
         for shape in Shape:
             if self._errors[shape] * _BETTER + doubt_s < self._errors[best]:
                 best = shape
@@ -163,7 +171,8 @@ class ToldLimit(TokenBucket):
             self.rate_per_s = 0.0
             self._window_s = max(_SHORTEST_WINDOW_S, last.reset_s, told.reset_s)
             self._ends_s = told.at_s + told.reset_s
-        elif best is not Shape.WINDOW:
+        elif self._shape is Shape.WINDOW and best is not self._shape:
+            self.rate_per_s = self.limit / _MINUTE_S
             self._ends_s = math.inf
         self._shape = best
 
@@ -211,9 +220,11 @@ class ToldLimits(RateLimits):
         """Learn `requests` and `tokens` from the headers of a reply."""
         limit = hints.limit_requests
         if requests and limit is not None and limit >= 1:
-            self.requests = self.requests or ToldLimit(limit, now_s)
+            if self.requests is None:
+                self.requests = ToldLimit(limit, now_s)
             self.requests.learn(limit, hints.remaining_requests, hints.reset_requests_s, now_s)
         limit = hints.limit_tokens
         if tokens and limit is not None and limit >= 1:
-            self.tokens = self.tokens or ToldLimit(limit, now_s)
+            if self.tokens is None:
+                self.tokens = ToldLimit(limit, now_s)
             self.tokens.learn(limit, hints.remaining_tokens, hints.reset_tokens_s, now_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -12,7 +11,7 @@ from ..core.clock import SystemClock
 from ..core.errors import StorageError
 from ..core.filesystem import free_bytes, name_key
 from ..core.logs import logger_of
-from ..core.records import FailureNote, FileState, OutputFile
+from ..core.records import FailureNote, OutputFile, Record
 from ..core.text import counted
 from ..files.in_progress import InProgressFiles
 from ..files.match import Layout, Selection
@@ -22,7 +21,6 @@ from ..files.run_folders import open_inputs, open_outputs
 from ..files.run_lock import state_folder_of
 from ..files.scan import scan
 from ..files.staging import Staging
-from ..files.verdicts import Record
 from ..journal import FileRecord
 from ..journal.reserve import set_aside_bytes
 from ..keys import APIKeyManager
@@ -125,21 +123,13 @@ class FolderSession(RunSession):
 
     def records_in(self, folder: str) -> Iterator[Record]:
         """Yield what is known of the files in a folder that were ever started."""
-        for record in self.journal.files_in(folder):
-            state = record.state
-            if state is FileState.ASIDE and record.hooks_version not in (None, self._hooks_version):
-                state = FileState.FAILED
-                self._edited += 1
-            if state is not None:
-                yield Record(
-                    name=posixpath.basename(record.path),
-                    state=state,
-                    finals=record.finals,
-                    id=record.id,
-                    signature=record.input_signature,
-                    blank_outputs=record.blank_outputs,
-                    wrote_nothing=record.wrote_nothing,
-                )
+        return self.journal.files_in(folder)
+
+    def is_let_go(self, record: Record) -> bool:
+        """Whether a file that was put aside is due again: its hooks were edited since."""
+        is_edited = record.hooks_version not in (None, self._hooks_version)
+        self._edited += is_edited
+        return is_edited
 
     def owner_of_output(self, final: str) -> int | None:
         """Return the id of the file whose intents listed this output; None: nobody's."""

@@ -129,6 +129,7 @@ class FolderRun:
         self._hooks = hooks
         self._session = session
         self._sender = sender
+        session.journal.write_on(sender.calls)
         self._plan = plan
         self._tick = threading.Event()
         self._already = plan.skipped_done + plan.skipped_existing

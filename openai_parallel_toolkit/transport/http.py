@@ -1,38 +1,37 @@
-"""Send requests over HTTP with aiohttp.
+"""Send requests over HTTP.
 
-A POST on a kept connection that the server just closed is not repeated by aiohttp. Where it is sure
-that nothing of it had arrived, it is sent on a fresh connection; else it is "unknown".
+Ordinary exchanges go over connections of our own, all else with aiohttp: through proxies, uploads,
+replies that are saved as they come. A request on a kept connection that the server just closed is
+sent again on a fresh one where it is sure that nothing of it had arrived; else it is "unknown".
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
-import os
 import ssl
 import uuid
-from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
-from typing import BinaryIO
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import truststore
-from multidict import CIMultiDict
+from yarl import URL
 
-from ..core.filesystem import storage_error
 from ..core.open_file_limit import make_room
 from ..core.records import MAX_REPLY_BYTES, Lease, RawReply, Request
 from ..core.redaction import Secret
-from .base import IDLE_S, HttpExchange, SendFault, Upload
-from .connector import Connector
+from .base import IDLE_S, HttpExchange, SendFault
+from .exchange_failures import ExchangeFailed, NotConnected
+from .http1_client import Http1Client
 from .proxies import Proxy, parse_proxy, proxy_for
-from .reply_body import read_body
-from .reply_deadline import ReplyDeadline
-from .send_progress import HEADER_BYTES, HEADERS, SendProgress, fault_of
+from .request_head import RequestHead, headers_of, is_possible
+from .send_progress import SendProgress, fault_of
 from .target import key_header, url_of
+
+if TYPE_CHECKING:
+    from .aiohttp_client import AiohttpClient
 
 _CONNECT_TIMEOUT_S = 10.0
 #: What can be answered as a stream; some gateways do so unless they are told not to.
@@ -40,8 +39,8 @@ _STREAMING = frozenset({"/chat/completions", "/completions", "/responses"})
 _NO_STREAM = b'{"stream":false,'
 #: For so many connections the limit of this process is raised, where the system lets it.
 _CONNECTIONS = 4_096
-#: Patience with a slow line: an upload may take this much longer than its timeout.
-_SLOWEST_BYTES_PER_S = 50_000
+#: Heads that are remembered: more are none that come again.
+_MOST_HEADS = 1_000
 
 
 class HttpTransport:
@@ -72,7 +71,9 @@ class HttpTransport:
         self._tls = tls
         self._idle_s = idle_s
         self._max_reply_bytes = max_reply_bytes
-        self._session: aiohttp.ClientSession | None = None
+        self._heads: dict[Hashable, RequestHead] = {}
+        self._http1: Http1Client | None = None
+        self._aiohttp: AiohttpClient | None = None
         self._run_id = uuid.uuid4().hex
         self._exchange_ids = itertools.count(1)
 
@@ -117,53 +118,47 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close all connections; nothing can be sent afterwards."""
-        if self._session is not None:
-            await self._session.close()
+        for client in (self._http1, self._aiohttp):
+            if client is not None:
+                await client.close()
 
     async def _attempt(
         self, exchange: HttpExchange, lease: Lease, timeout_s: float, request_id: str
     ) -> RawReply | SendFault:
-        url, key_headers = self._target(exchange, lease)
-        if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
-            return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
-        headers: CIMultiDict[str] = CIMultiDict(exchange.headers)
-        # Providers find a request by this id when its reply was lost.
-        headers["X-Client-Request-Id"] = request_id
-        if exchange.body is not None:
-            headers["Content-Type"] = exchange.content_type
-        headers.update(key_headers)
-        proxy = self._proxy_for(lease.api_base)
-        route = _route(url, proxy)
-        credentials = _proxy_credentials(proxy)
-        if not url.startswith("https:"):
-            headers.update(credentials)  # there is no CONNECT that would carry them
+        head = self._head(exchange, lease)
+        if isinstance(head, SendFault):
+            return head
         progress = SendProgress()
         try:
-            with _payload(exchange) as payload, _deadline(exchange, timeout_s, progress):
-                async with self._open_session().request(
-                    exchange.method,
-                    url,
-                    data=payload,
-                    headers=headers,
-                    proxy=proxy.url if proxy is not None else None,
-                    proxy_headers=credentials or None,
-                    timeout=_timeout(exchange, timeout_s),
-                    allow_redirects=False,
-                ) as reply:
-                    told = reply.headers.get("Keep-Alive")
-                    if told is not None and progress.connection is not None:
-                        progress.connection.note_keep_alive(told)
-                    body = await read_body(reply, exchange.save_to, self._max_reply_bytes)
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as exc:
-            fault = fault_of(exc, progress, route=route, request_id=request_id)
+            reply = await self._carry(exchange, head, request_id, progress, timeout_s)
+        except (OSError, asyncio.TimeoutError, ExchangeFailed, NotConnected) as exc:
+            fault = fault_of(exc, progress, route=head.route, request_id=request_id)
             if progress.is_kept and fault.phase in {"idle", "read"}:
                 progress.close_idle()
             return fault
         progress.is_whole = True
-        if reply.status == 407 and proxy:
-            return SendFault("unsent", "proxy", f"cannot reach {route}: the proxy answered 407")
-        head = {name.lower(): value for name, value in reply.headers.items()}
-        return RawReply(status=reply.status, headers=head, body=body)
+        if reply.status == 407 and head.proxy:
+            told = f"cannot reach {head.route}: the proxy answered 407"
+            return SendFault("unsent", "proxy", told)
+        return reply
+
+    async def _carry(
+        self,
+        exchange: HttpExchange,
+        head: RequestHead,
+        request_id: str,
+        progress: SendProgress,
+        timeout_s: float,
+    ) -> RawReply:
+        # So much earlier than the whole that which of them ended is never in doubt.
+        connect_s = min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s)
+        if head.server is not None and exchange.upload is None and exchange.save_to is None:
+            return await self._ordinary_client().carry(
+                head, request_id, exchange.body, progress, connect_s=connect_s, timeout_s=timeout_s
+            )
+        return await self._other_client().carry(
+            exchange, head, request_id, progress, connect_s=connect_s, timeout_s=timeout_s
+        )
 
     def _body_of(self, request: Request) -> bytes:
         """Return the body as it goes out, which asks for no stream; its hash is without that."""
@@ -173,6 +168,48 @@ class HttpTransport:
         ):
             return body
         return _NO_STREAM + body[1:]
+
+    def _head(self, exchange: HttpExchange, lease: Lease) -> RequestHead | SendFault:
+        """Return the head of an exchange, made once for all of its kind."""
+        kind = (
+            exchange.method,
+            exchange.path,
+            tuple(exchange.query.items()),
+            None if exchange.body is None else exchange.content_type,
+            tuple(exchange.headers),
+            lease.secret,
+            lease.api_base,
+            lease.azure_deployment,
+            lease.api_version,
+            lease.need.model,
+        )
+        head = self._heads.get(kind)
+        if head is None:
+            made = self._new_head(exchange, lease)
+            if isinstance(made, SendFault):
+                return made
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            head = self._heads[kind] = made
+        return head
+
+    def _new_head(self, exchange: HttpExchange, lease: Lease) -> RequestHead | SendFault:
+        text, key_headers = self._target(exchange, lease)
+        if not all(value.isascii() and value.isprintable() for value in key_headers.values()):
+            return SendFault("unsent", "request", f"{lease.key_name} is no possible header value")
+        headers = headers_of(exchange, key_headers)
+        if not all(is_possible(name, value) for name, value in headers):
+            return SendFault("unsent", "request", "a header of it is none that can be sent")
+        proxy = self._proxy_for(lease.api_base)
+        try:
+            url = URL(text)
+            is_possible_url = bool(url.raw_host) and url.scheme in {"http", "https"}
+        except ValueError:
+            is_possible_url = False
+        if not is_possible_url:
+            place = urlsplit(text).netloc.rpartition("@")[2]
+            return SendFault("unsent", "request", f"{place} is no possible address")
+        return RequestHead(exchange.method, url, headers, proxy)
 
     def _target(self, exchange: HttpExchange, lease: Lease) -> tuple[str, dict[str, str]]:
         """Return where an exchange goes, and the headers that carry its key."""
@@ -186,21 +223,22 @@ class HttpTransport:
             self._proxies[api_base] = proxy_for(api_base)
         return self._proxies[api_base]
 
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            make_room(_CONNECTIONS)
-            tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._session = aiohttp.ClientSession(
-                connector=Connector(idle_s=self._idle_s, limit=0, ssl=tls),
-                max_line_size=HEADER_BYTES,
-                max_field_size=HEADER_BYTES,
-                max_headers=HEADERS,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": _user_agent(), "Accept": "application/json"},
-                # aiohttp would read ~/.netrc besides the proxies.
-                trust_env=False,
-            )
-        return self._session
+    def _ordinary_client(self) -> Http1Client:
+        if self._http1 is None:
+            self._http1 = Http1Client(**self._client_options())
+        return self._http1
+
+    def _other_client(self) -> AiohttpClient:
+        if self._aiohttp is None:
+            from .aiohttp_client import AiohttpClient
+
+            self._aiohttp = AiohttpClient(**self._client_options())
+        return self._aiohttp
+
+    def _client_options(self) -> dict[str, Any]:
+        make_room(_CONNECTIONS)
+        self._tls = self._tls or truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return {"tls": self._tls, "idle_s": self._idle_s, "most_bytes": self._max_reply_bytes}
 
 
 class EndpointTransport(HttpTransport):
@@ -230,65 +268,3 @@ class EndpointTransport(HttpTransport):
     def _proxy_for(self, api_base: str) -> Proxy | None:
         del api_base
         return super()._proxy_for(self._url)
-
-
-@contextlib.contextmanager
-def _payload(exchange: HttpExchange) -> Iterator[bytes | aiohttp.FormData | None]:
-    upload = exchange.upload
-    if upload is None:
-        yield exchange.body
-        return
-    try:
-        file = open(upload.path, "rb")  # noqa: SIM115 - the next line closes it
-    except OSError as exc:
-        raise storage_error(exc, upload.path) from exc
-    with file:
-        yield _form(upload, file)
-
-
-def _form(upload: Upload, file: BinaryIO) -> aiohttp.FormData:
-    form = aiohttp.FormData(quote_fields=False)
-    for name, value in upload.fields.items():
-        form.add_field(name, value)
-    form.add_field("file", file, filename=upload.name, content_type="application/jsonl")
-    return form
-
-
-def _deadline(
-    exchange: HttpExchange, timeout_s: float, progress: SendProgress
-) -> ReplyDeadline | contextlib.nullcontext[None]:
-    """Return what bounds the whole exchange; of one that is saved, the silences are bounded."""
-    if exchange.save_to is not None:
-        return contextlib.nullcontext()
-    if exchange.upload is not None:
-        timeout_s += os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
-    return ReplyDeadline(progress, timeout_s)
-
-
-def _timeout(exchange: HttpExchange, timeout_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(
-        total=None,
-        sock_read=timeout_s if exchange.save_to is not None else None,
-        # So much earlier than the whole that which of them ended is never in doubt.
-        connect=min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s),
-        # No rounding to whole seconds: it could make the two meet.
-        ceil_threshold=float("inf"),
-    )
-
-
-def _proxy_credentials(proxy: Proxy | None) -> dict[str, str]:
-    if proxy is None or proxy.password is None:
-        return {}
-    value = aiohttp.encode_basic_auth(proxy.user, proxy.password.reveal())
-    return {"Proxy-Authorization": value}
-
-
-def _route(url: str, proxy: Proxy | None) -> str:
-    address = urlsplit(url).netloc.rpartition("@")[2]
-    return f"{address} through the proxy {proxy}" if proxy else address
-
-
-def _user_agent() -> str:
-    with contextlib.suppress(PackageNotFoundError):
-        return f"openai-parallel-toolkit/{version('openai-parallel-toolkit')}"
-    return "openai-parallel-toolkit"

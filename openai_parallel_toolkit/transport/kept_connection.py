@@ -20,16 +20,8 @@ import socket
 import struct
 from collections.abc import Callable
 
-from aiohttp.client_proto import ResponseHandler
-
-from .reply_body import ReplyTooLarge
-
 #: At one that was idle for less nobody looks: no server that is trusted ends it so soon.
 _BUSY_S = 0.01
-#: Bytes in a row of which nothing is part of a reply's body: heads, ends of chunks, empty blocks.
-_MOST_BARREN_BYTES = 1_048_576
-#: What is granted to a silent server once more, for a process that was stopped meanwhile.
-_LAST_LOOK_S = 0.25
 _TOLD_IDLE = re.compile(r"(?:^|[\s,;])timeout=\"?(\d{1,9})", re.IGNORECASE)
 #: Where `struct tcp_info` has tcpi_bytes_acked: what the other side has received of what was sent.
 #: Source: https://github.com/torvalds/linux/blob/master/include/uapi/linux/tcp.h (read 2026-11).
@@ -39,11 +31,15 @@ _STIRRED = sum(getattr(select, name, 0) for name in ("POLLIN", "POLLRDHUP", "POL
 _SPOKEN = getattr(select, "POLLIN", -1)
 
 
-class KeptConnection(ResponseHandler):
-    """One connection: what the server said of keeping it, and whether a request reached it."""
+class KeptConnection:
+    """What both kinds of connection know of being kept, and whether a request reached the server.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
+    Mixed into an `asyncio.Protocol`.
+    """
+
+    transport: asyncio.Transport | None
+
+    def __init__(self) -> None:
         #: Seconds that it may be idle.
         self.idle_s = math.inf
         #: Whether the server ended it before a byte of the present request had arrived.
@@ -56,20 +52,33 @@ class KeptConnection(ResponseHandler):
         self.was_fed = False
         #: Bytes that had arrived when it was handed out again; None: not known, or it is new.
         self._arrived: int | None = None
-        #: Of the body, when bytes last brought any of it; and how many came since.
-        self._body_bytes = 0
-        self._barren_bytes = 0
-        self._has_looked_again = False
+
+    @property
+    def can_carry_more(self) -> bool:
+        """Whether it is open, and what came last leaves it open."""
+        raise NotImplementedError
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether more than the reply that was asked for has come."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """End what is under way on it because it took too long."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it at once."""
+        raise NotImplementedError
 
     def hand_out_again(self, idle_s: float) -> bool:
         """Get ready for another request; False: it was idle for too long, ended, or spoke."""
-        if not self.is_connected() or self.should_close or idle_s > self.idle_s:
+        if not self.can_carry_more or idle_s > self.idle_s:
             return False
         is_busy = idle_s < _BUSY_S
-        if not (is_busy and self._is_trusted) and _stirred(self):
+        if not (is_busy and self._is_trusted) and _stirred(self.transport):
             return False
-        self._arrived = None if is_busy else _arrived_bytes(self)
-        self._barren_bytes = 0
+        self._arrived = None if is_busy else _arrived_bytes(self.transport)
         self.is_idle = False
         return True
 
@@ -82,16 +91,11 @@ class KeptConnection(ResponseHandler):
         self.is_idle, self._is_trusted = True, is_trusted
         if is_trusted:
             return
-        found, option = _socket_of(self), getattr(socket, "TCP_QUICKACK", None)
+        found, option = _socket_of(self.transport), getattr(socket, "TCP_QUICKACK", None)
         if found is not None and option is not None:
             # Or what the server says next may wait at its side for the next request to go out.
             with contextlib.suppress(OSError):
                 found.setsockopt(socket.IPPROTO_TCP, option, 1)
-
-    @property
-    def holds_more(self) -> bool:
-        """Whether more than the reply that was asked for has come."""
-        return bool(self._buffer or self._tail)
 
     def has_spoken_first(self) -> bool:
         """Return whether something came on a new one before anything was asked."""
@@ -99,51 +103,13 @@ class KeptConnection(ResponseHandler):
             return False
         # Over TLS, servers send tickets by themselves.
         is_plain = not self.transport.get_extra_info("sslcontext")
-        return self.holds_more or (is_plain and _stirred(self) == _SPOKEN)
+        return self.holds_more or (is_plain and _stirred(self.transport) == _SPOKEN)
 
-    def data_received(self, data: bytes) -> None:
-        """Take what came, unless nobody asked for it or it brings nothing and has no end."""
-        self.was_fed, self._has_looked_again = True, False
-        is_unasked = self.is_idle and bool(data)
-        if not is_unasked:
-            super().data_received(data)
-            self._count_barren(len(data))
-            is_unasked = self.is_idle and self.holds_more
-        if is_unasked:
-            if self.when_unasked is not None:
-                self.when_unasked()
-            self.close()
-
-    def expire(self) -> None:
-        """End what is under way on it because it took too long."""
-        super()._on_read_timeout()
-        self._hang_up()
-
-    def _on_read_timeout(self) -> None:
-        """A process that was stopped finds its time over before it sees what has come."""
-        if self._has_looked_again:
-            super()._on_read_timeout()
-            return
-        self._has_looked_again = True
-        self._read_timeout_handle = self._loop.call_later(_LAST_LOOK_S, self._on_read_timeout)
-
-    def _count_barren(self, size_bytes: int) -> None:
-        payload = self._payload
-        body_bytes = 0 if payload is None else payload.total_bytes
-        if body_bytes != self._body_bytes:
-            self._body_bytes, self._barren_bytes = body_bytes, 0
-            return
-        self._barren_bytes += size_bytes
-        if self._barren_bytes > _MOST_BARREN_BYTES:
-            told = f"more than {_MOST_BARREN_BYTES:,} bytes came that are no part of its body"
-            self.set_exception(ReplyTooLarge(told))
-            if payload is not None:
-                payload.set_exception(ReplyTooLarge(told))
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        if self.transport is not None:  # `abort` would forget the exception
-            self.transport.abort()
+    def end_unasked(self) -> None:
+        """End it, for something came that nobody asked for."""
+        if self.when_unasked is not None:
+            self.when_unasked()
+        self.close()
 
     def note_keep_alive(self, header: str) -> None:
         """Be idle no longer than half of what the server's Keep-Alive header says."""
@@ -151,15 +117,15 @@ class KeptConnection(ResponseHandler):
         if told is not None:
             self.idle_s = int(told[1]) / 2
 
-    def eof_received(self) -> None:
+    def note_orderly_end(self) -> None:
         """Compare what had arrived with what has by the server's orderly end."""
-        self.is_unreached = self._arrived is not None and _arrived_bytes(self) == self._arrived
-        super().eof_received()
+        arrived = self._arrived
+        self.is_unreached = arrived is not None and _arrived_bytes(self.transport) == arrived
 
 
-def _stirred(connection: ResponseHandler) -> int:
+def _stirred(transport: asyncio.Transport | None) -> int:
     """Return what a poll tells now; 0: nothing."""
-    found = _socket_of(connection)
+    found = _socket_of(transport)
     if found is None or not _STIRRED:
         return 0
     with contextlib.suppress(OSError, ValueError):
@@ -169,8 +135,8 @@ def _stirred(connection: ResponseHandler) -> int:
     return 0
 
 
-def _arrived_bytes(connection: ResponseHandler) -> int | None:
-    found = _socket_of(connection)
+def _arrived_bytes(transport: asyncio.Transport | None) -> int | None:
+    found = _socket_of(transport)
     option = getattr(socket, "TCP_INFO", None)
     if found is None or option is None:
         return None
@@ -180,6 +146,5 @@ def _arrived_bytes(connection: ResponseHandler) -> int | None:
     return None
 
 
-def _socket_of(connection: ResponseHandler) -> socket.socket | None:
-    transport = connection.transport
+def _socket_of(transport: asyncio.Transport | None) -> socket.socket | None:
     return None if transport is None else transport.get_extra_info("socket")

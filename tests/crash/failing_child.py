@@ -6,18 +6,22 @@ A line asks for one run: {"argv": [...], "folder": ..., "at": N, "times": M, "er
 "log": path}. From the N-th operation of these kinds below the folder on, M of them fail (0: all).
 `at` 0: none fails. The answer tells the exit status ("hangs": it was killed) and how many were
 counted. Without SHIM, what Python itself does is made to fail, by its audit events.
+
+{"rehearse": argv} runs a command without a fork, so that children find everything imported.
 """
 
+import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
 import sys
 import threading
 
-import openai_parallel_toolkit.cli.run
-import openai_parallel_toolkit.transport.http  # noqa: F401 - what a child would import
 from openai_parallel_toolkit.__main__ import main
+from openai_parallel_toolkit.cli.dispatch import dispatch
+from openai_parallel_toolkit.keys import close_default_managers
 
 READS, WRITES, OPENS = 1, 2, 4
 _LIMIT_S = 30
@@ -113,7 +117,23 @@ def run(failing, asked):
     return {"status": status if status >= 0 else "hangs", "counted": int(counted or 0)}
 
 
+def rehearse(argv):
+    """Run a command here, and leave nothing behind but what is imported; return its status."""
+    with (
+        open(os.devnull, "w") as nobody,
+        contextlib.redirect_stdout(nobody),
+        contextlib.redirect_stderr(nobody),
+    ):
+        status = dispatch(argv)
+    close_default_managers()
+    gc.collect()
+    gc.freeze()  # what children do not write to is not copied for them
+    return {"status": status, "threads": threading.active_count()}
+
+
 if __name__ == "__main__":
     means = Shim(sys.argv[1]) if len(sys.argv) > 1 else Audit()
     for line in sys.stdin:
-        print(json.dumps(run(means, json.loads(line))), flush=True)
+        asked = json.loads(line)
+        told = rehearse(asked["rehearse"]) if "rehearse" in asked else run(means, asked)
+        print(json.dumps(told), flush=True)

@@ -2,10 +2,22 @@
 
 import os
 
-from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, append_line, request_openai_api
+from openai_parallel_toolkit import (
+    BatchOptions,
+    Gpt35Turbo,
+    ParallelToolkit,
+    append_line,
+    request_openai_api,
+)
+
+#: The simulator's batches are done at once, and listed at once.
+QUICK = BatchOptions(poll_s=0.1, longest_poll_s=0.5, listed_within_s=0.5, believed_s=1)
 
 
 class Failing(ParallelToolkit):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{**options, "batch": QUICK})
+
     def process_input(self, file):
         return file.read()
 

@@ -1,10 +1,11 @@
-"""The N-th file operation of a run fails, for every N: it says so, and a rerun loses nothing.
+"""The N-th file operation of a command fails, for every N: it says so, and a rerun loses nothing.
 
 A shim in C makes the system's own operations fail, SQLite's as well; without a compiler there are
-only those of Python. With --full every N is tried for `run`, every fifth for the others; else a few
-that are spread over the run.
+only those of Python. With --full every N is tried, in each job with each fault, and a line tells
+how many they were; else a few that are spread over the jobs.
 """
 
+import contextlib
 import errno
 import itertools
 import json
@@ -13,6 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +26,7 @@ from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Simulator
 
 HERE = Path(__file__).parent
-FILES, CALLS, THREADS = 4, 8, 2
+FILES, CALLS, THREADS = 3, 6, 2
 STATES = {".openai_parallel_toolkit", "answers.jsonl.state"}
 #: What fails, and whether it does so once or for good.
 FAULTS = {
@@ -34,9 +38,11 @@ FAULTS = {
     "EMFILE once": (errno.EMFILE, OPENS, 1),
     "EMFILE for good": (errno.EMFILE, OPENS, 0),
 }
-#: Of which every operation is made to fail with --full, and of which every fifth.
-JOBS = {"run": 1, "prompts": 5, "batch": 5, "batch folder": 5}
-READING = {name: [name] for name in ("status", "failures", "prune", "repair")}
+JOBS = ["run", "prompts", "batch", "batch folder"]
+#: What looks at a run that is done, or tidies up after it.
+LOOKS = ["status", "failures", "prune", "repair"]
+#: Processes at a time with --full: while one waits, another works.
+LANES = 4
 _BEYOND = 1_000_000
 
 
@@ -53,7 +59,7 @@ def shim(tmp_path_factory):
 
 
 class Failing:
-    """A process that runs the command in forks, and the folders and the bill of these runs."""
+    """A process that runs commands in forks, and the folder and the bill of these runs."""
 
     def __init__(self, root, sim, shim=None):
         self._root, self._sim = root, sim
@@ -62,77 +68,105 @@ class Failing:
         keys = {"api_keys": ["sim-test"], "api_base": sim.url, "prices": prices}
         self._config.write_text(json.dumps(keys))
         self._config.chmod(0o600)
-        self.log = root / "log"
+        self._log = root / "log"
+        inherited = {
+            k: v for k, v in os.environ.items() if not re.search("OPENAI|PROXY", k, re.IGNORECASE)
+        }
         self._child = subprocess.Popen(
             [sys.executable, str(HERE / "failing_child.py"), *([str(shim)] if shim else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **({"LD_PRELOAD": str(shim)} if shim else {})},
+            env={**inherited, **({"LD_PRELOAD": str(shim)} if shim else {})},
         )
+        self._folder, self._done = root / "folder", root / "done"
+        self._rehearse()
 
     def close(self):
         self._child.stdin.close()
         self._child.wait(20)
         self._child.stdout.close()
 
-    def _command(self, job, folder):
-        if job in READING:
-            return [*READING[job], folder / "out"]
-        if job == "batch folder":
-            places = [folder / "in" / "batches", folder / "out", folder / "errors"]
-            return ["batch", *places, "--config", self._config, "--no-progress"]
-        if job == "prompts":
-            words = [folder / "in" / "lines.jsonl", folder / "out" / "answers.jsonl"]
-            options = ["--max-workers", THREADS, "--config", self._config, "--no-progress"]
-            return ["prompts", *words, "--model", "gpt-3.5-turbo", *options]
-        words = [HERE / "failing_hooks.py", folder / "in", folder / "out"]
-        mode = "batch" if job == "batch" else "live"
-        options = ["--pattern", "*.txt", "--config", self._config, "--no-progress"]
-        return ["run", *words, "--threads", THREADS, "--mode", mode, *options]
-
-    def run(self, job, folder, at=0, fault=(0, 0, 0)):
-        """Run the command; return its exit status and how many operations it counted."""
-        number, kinds, times = fault
-        asked = {
-            "argv": list(map(str, self._command(job, folder))),
-            "folder": str(folder),
-            "at": at,
-            "times": times,
-            "errno": number,
-            "kinds": kinds,
-            "log": str(self.log),
-        }
+    def _ask(self, **asked):
         self._child.stdin.write(json.dumps(asked).encode() + b"\n")
         self._child.stdin.flush()
-        told = json.loads(self._child.stdout.readline())
-        return told["status"], told["counted"]
+        return json.loads(self._child.stdout.readline())
+
+    def _rehearse(self):
+        """Have everything imported once, and keep a folder in which a run is done."""
+        for job in [*reversed(JOBS), *LOOKS]:
+            if job in JOBS:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                write_inputs(self._folder, 0)
+            told = self._ask(rehearse=self._command(job))
+            assert told == {"status": 0, "threads": 1}, job
+            if job == "run":
+                shutil.copytree(self._folder, self._done)
+        shutil.rmtree(self._folder)
+
+    def _command(self, job):
+        folder, options = self._folder, ["--config", self._config, "--no-progress"]
+        run = [HERE / "failing_hooks.py", folder / "in", folder / "out", "--pattern", "*.txt"]
+        run += ["--mode", "batch" if job == "batch" else "live", "--threads", THREADS, *options]
+        lines = [folder / "in" / "lines.jsonl", folder / "out" / "answers.jsonl"]
+        model = ["--model", "gpt-3.5-turbo"]
+        places = [folder / "in" / "batches", folder / "out", folder / "errors"]
+        words = {
+            "run": ["run", *run],
+            "batch": ["run", *run],
+            "prompts": ["prompts", *lines, *model, "--max-workers", THREADS, *options],
+            "batch folder": ["batch", *places, *options],
+        }
+        return list(map(str, words.get(job, [job, folder / "out"])))
+
+    def _run(self, job, at=0, fault=(0, 0, 0)):
+        """Run the command; return its exit status, its words and how many operations it counted."""
+        number, kinds, times = fault
+        told = self._ask(
+            argv=self._command(job),
+            folder=str(self._folder),
+            at=at,
+            times=times,
+            errno=number,
+            kinds=kinds,
+            log=str(self._log),
+        )
+        return told["status"], self._log.read_text(), told["counted"]
+
+    @contextlib.contextmanager
+    def _prepared(self, job, lap):
+        if job in LOOKS:
+            shutil.copytree(self._done, self._folder)
+        else:
+            write_inputs(self._folder, lap)
+        try:
+            yield self._folder
+        finally:
+            shutil.rmtree(self._folder)
 
     def problems(self, job, at, fault):
         """Make one operation fail, and run again; return whether one did, and what was wrong."""
-        folder = self._root / f"at-{at}"
-        write_inputs(folder, at)
-        before = self._sim.ledger.billed()
-        status, counted = self.run(job, folder, at, fault)
-        words = self.log.read_text()
-        wrong = [f"status {status}"] if status not in (0, 1, 2, 3, 5) else []
-        wrong += ["a traceback"] if "Traceback" in words else []
-        again, _ = self.run(job, folder)
-        if again == 1:  # what the first one had counted as failed is tried again
-            again, _ = self.run(job, folder)
-        wrong += [f"then status {again}: {self.log.read_text()}"] if again else []
-        wrong += [f"outputs {names}"] if (names := outputs(folder)) != EXPECTED[job] else []
-        excess = self._sim.ledger.billed() - before - CALLS
-        wrong += [f"{excess} bought beyond need"] if not 0 <= excess <= doubt(folder) else []
-        shutil.rmtree(folder)
+        with self._prepared(job, at) as folder:
+            before = self._sim.ledger.billed()
+            status, words, counted = self._run(job, at, fault)
+            wrong = [f"status {status}"] if status not in (0, 1, 2, 3, 5) else []
+            wrong += ["a traceback"] if "Traceback" in words else []
+            for again in dict.fromkeys([job, "run" if job in LOOKS else job]):
+                wrong += self._problems_again(again)
+            wrong += [f"outputs {seen}"] if (seen := outputs(folder)) != EXPECTED[job] else []
+            excess = self._sim.ledger.billed() - before - (0 if job in LOOKS else CALLS)
+            wrong += [f"{excess} bought beyond need"] if not 0 <= excess <= doubt(folder) else []
         return counted >= at, [f"{one} ({words.strip()[-2000:]})" for one in wrong]
+
+    def _problems_again(self, job):
+        status, words, _ = self._run(job)
+        if status == 1:  # what the first one had counted as failed is tried again
+            status, words, _ = self._run(job)
+        return [f"then {job} ends with {status}: {words}"] if status else []
 
     def counted(self, job, fault):
         """Return how many operations there are that may fail."""
-        folder = self._root / "counted"
-        write_inputs(folder, 0)
-        _, counted = self.run(job, folder, _BEYOND, fault)
-        shutil.rmtree(folder)
-        return counted
+        with self._prepared(job, 0):
+            return self._run(job, _BEYOND, fault)[2]
 
 
 def write_inputs(folder, lap):
@@ -160,8 +194,7 @@ def batch_line(n, lap):
 OF_FOLDER = {"all.txt", *(f"{n}{end}" for n in range(FILES) for end in (".txt", "/part.md"))}
 OF_BATCHES = {f"lines/lines{end}" for end in (".jsonl", "_output.jsonl", "_metadata.json")}
 EXPECTED = {
-    "run": OF_FOLDER,
-    "batch": OF_FOLDER,
+    **dict.fromkeys(["run", "batch", *LOOKS], OF_FOLDER),
     "prompts": {"answers.jsonl"},
     "batch folder": OF_BATCHES,
 }
@@ -182,61 +215,75 @@ def doubt(folder):
         return min(THREADS, reader.status().totals.all_runs.unanswered)
 
 
-@pytest.fixture(params=["Python's", "the system's"])
-def failing(request, tmp_path):
+@contextlib.contextmanager
+def lane(shim):
+    memory = "/dev/shm"
+    place = memory if os.path.isdir(memory) else None
+    with (
+        tempfile.TemporaryDirectory(dir=place) as root,
+        Simulator(seed=3, batch_seconds=0.0) as sim,
+        contextlib.closing(Failing(Path(root), sim, shim)) as failing,
+    ):
+        yield failing
+
+
+@pytest.fixture(scope="module", params=["Python's", "the system's"])
+def lanes(request):
+    """Processes whose own operations fail, or those of the system."""
     whose = request.param == "the system's"
     shim = request.getfixturevalue("shim") if whose else None
-    with Simulator(seed=3, batch_seconds=0.0) as sim:
-        failing = Failing(tmp_path, sim, shim)
-        yield failing
-        failing.close()
+    with contextlib.ExitStack() as made:
+        count = LANES if request.config.getoption("--full") else 1
+        yield [made.enter_context(lane(shim)) for _ in range(count)]
 
 
-def few(failing):
-    """Yield a case of each fault, each at another place of a run and in turn in another job."""
-    jobs, counted = itertools.cycle(JOBS), {}
-    for place, (name, fault) in enumerate(FAULTS.items(), 1):
-        job, kinds = next(jobs), fault[1]
-        if (job, kinds) not in counted:
-            counted[job, kinds] = failing.counted(job, fault)
-            assert counted[job, kinds] > 10
-        yield job, name, [1 + counted[job, kinds] * place // (len(FAULTS) + 1)]
+def every_place(lanes, job, fault):
+    """Try each place, several at a time; return what was found, by place."""
+    places, found = itertools.count(1), {}
+
+    def go_on(failing):
+        has_failed = True
+        while has_failed:
+            at = next(places)
+            has_failed, found[job, at] = failing.problems(job, at, fault)
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(go_on, lanes))
+    return found
 
 
-def every():
-    for job, step in JOBS.items():
-        for name in FAULTS:
-            yield job, name, itertools.count(1, step)
+def few_places(failing):
+    """Try each fault, at another place of a run and in turn in another job; and each look."""
+    counted, found = {}, {}
+    turns = [(job, name) for job, name in zip(itertools.cycle(JOBS), FAULTS, strict=False)]
+    turns += [(job, name) for job in LOOKS for name in ("EIO once", "EMFILE once")]
+    for place, (job, name) in enumerate(turns):
+        fault = FAULTS[name]
+        if (job, fault[1]) not in counted:
+            counted[job, fault[1]] = failing.counted(job, fault)
+            assert counted[job, fault[1]] > 0
+        at = 1 + counted[job, fault[1]] * (place % 7 + 1) // 8
+        _, found[job, name, at] = failing.problems(job, at, fault)
+    return found
+
+
+def pytest_generate_tests(metafunc):
+    if "case" in metafunc.fixturenames:
+        every = [(job, fault) for job in [*JOBS, *LOOKS] for fault in FAULTS]
+        cases = every if metafunc.config.getoption("--full") else [None]
+        metafunc.parametrize("case", cases, ids=lambda one: "-".join(one) if one else "few")
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(6 * 3600)
-def test_whatever_fails_is_told_and_a_rerun_loses_nothing(request, failing):
-    found = {}
-    for job, name, places in every() if request.config.getoption("--full") else few(failing):
-        for at in places:
-            has_failed, found[job, name, at] = failing.problems(job, at, FAULTS[name])
-            if not has_failed:
-                break
-    wrong = [f"{case}: {why}" for case, whys in found.items() for why in whys]
+@pytest.mark.timeout(2 * 3600)
+def test_whatever_fails_is_told_and_a_rerun_loses_nothing(lanes, case):
+    begun_s = time.monotonic()
+    if case:
+        job, name = case
+        found = every_place(lanes, job, FAULTS[name])
+    else:
+        found = few_places(*lanes)
+    wrong = [f"{where}: {why}" for where, whys in found.items() for why in whys]
+    took_s = time.monotonic() - begun_s
+    print(f"{case or 'few'}: {len(found)} injections, {len(wrong)} problems, {took_s:.0f} s")
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.crash
-@pytest.mark.timeout(3600)
-def test_commands_that_look_at_a_run_tell_what_fails(request, failing, tmp_path):
-    is_full = request.config.getoption("--full")
-    folder, found = tmp_path / "folder", {}
-    write_inputs(folder, 0)
-    assert failing.run("run", folder)[0] == 0
-    for command in READING:
-        status, counted = failing.run(command, folder, _BEYOND, FAULTS["EIO once"])
-        assert status == 0
-        for at in range(1, counted + 1) if is_full else [counted // 2]:
-            for name in ("EIO once", "EMFILE once"):
-                status, _ = failing.run(command, folder, at, FAULTS[name])
-                words = failing.log.read_text()
-                if status not in (0, 5) or "Traceback" in words:
-                    found[command, name, at] = f"status {status}: {words[-2000:]}"
-    assert not found, "\n".join(f"{case}: {why}" for case, why in found.items())
-    assert failing.run("status", folder)[0] == 0

@@ -6,8 +6,7 @@ import os
 
 from openai_parallel_toolkit.core.errors import StorageError
 from openai_parallel_toolkit.core.filesystem import Files
-from openai_parallel_toolkit.core.records import FileState, OutputFile
-from openai_parallel_toolkit.files.verdicts import Record
+from openai_parallel_toolkit.core.records import FileState, OutputFile, Record
 
 
 class FakeJournal:
@@ -38,6 +37,9 @@ class FakeJournal:
                 finals = tuple(self.finals.get(file_id, ()))
                 rows.append(Record(name, self.states[file_id], finals))
         return iter(sorted(rows, key=lambda row: row[0]))
+
+    def is_let_go(self, record):
+        return False
 
     def last_wall_s(self):
         """No output is younger than what this journal knows."""

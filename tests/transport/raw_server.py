@@ -16,6 +16,10 @@ from decimal import Decimal
 
 from openai_parallel_toolkit.core.records import Lease, Need, Request
 from openai_parallel_toolkit.core.redaction import Secret
+from openai_parallel_toolkit.transport import SendFault
+from openai_parallel_toolkit.transport.base import HttpExchange
+from openai_parallel_toolkit.transport.http import HttpTransport
+from openai_parallel_toolkit.transport.request_head import RequestHead
 
 BODY = b'{"model":"gpt-4o","n":1}'
 OK_BODY = b'{"choices":[]}'
@@ -23,6 +27,16 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 14\r
 
 #: Two random halves: no text of a fault may hold either.
 CANARY = f"sk-{secrets.token_hex(8)}", secrets.token_hex(8)
+
+
+class ByAiohttp(HttpTransport):
+    """Sends all with aiohttp, as what goes through a proxy is sent."""
+
+    def _new_head(self, exchange: HttpExchange, lease: Lease) -> RequestHead | SendFault:
+        head = super()._new_head(exchange, lease)
+        if isinstance(head, RequestHead):
+            head.server = None
+        return head
 
 
 class Connection:

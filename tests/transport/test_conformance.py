@@ -25,6 +25,7 @@ from raw_server import (
     CANARY,
     OK,
     OK_BODY,
+    ByAiohttp,
     Connection,
     ForwardProxy,
     RawServer,
@@ -37,15 +38,17 @@ from raw_server import (
 from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.core.redaction import Secret
 from openai_parallel_toolkit.transport import SendFault, Transport, new_event_loop
+from openai_parallel_toolkit.transport.aiohttp_connection import AiohttpConnection
 from openai_parallel_toolkit.transport.http import HttpTransport
-from openai_parallel_toolkit.transport.kept_connection import KeptConnection
+from openai_parallel_toolkit.transport.http1_connection import Http1Connection
 
 #: Name of each implementation: how to make one, and the loop it runs on.
 IMPLEMENTATIONS: dict[
     str, tuple[Callable[..., Transport], Callable[[], asyncio.AbstractEventLoop]]
 ] = {
-    "aiohttp on asyncio": (HttpTransport, asyncio.new_event_loop),
-    "aiohttp on the package's loop": (HttpTransport, new_event_loop),
+    "asyncio": (HttpTransport, asyncio.new_event_loop),
+    "the package's loop": (HttpTransport, new_event_loop),
+    "aiohttp": (ByAiohttp, new_event_loop),
 }
 
 
@@ -595,8 +598,13 @@ def test_a_server_may_say_how_long_a_connection_is_kept(
     ("reads", "resets", "is_unreached"),
     [(False, False, True), (True, False, False), (False, True, False), (True, True, False)],
 )
+@pytest.mark.parametrize("kind", [AiohttpConnection, Http1Connection])
 def test_a_request_that_met_the_orderly_end_of_its_connection_is_known_to_be_unread(
-    sender: Sender, reads: bool, resets: bool, is_unreached: bool
+    sender: Sender,
+    kind: type[AiohttpConnection | Http1Connection],
+    reads: bool,
+    resets: bool,
+    is_unreached: bool,
 ) -> None:
     """From a reset, and from an end after the request arrived, nothing can be told."""
     may_end, ended = threading.Event(), threading.Event()
@@ -612,7 +620,7 @@ def test_a_request_that_met_the_orderly_end_of_its_connection_is_known_to_be_unr
 
     async def meet_the_end(server: RawServer) -> bool:
         loop = asyncio.get_running_loop()
-        made = functools.partial(KeptConnection, loop)
+        made = functools.partial(kind, loop)
         transport, kept = await loop.create_connection(made, "127.0.0.1", server.port)
         assert kept.hand_out_again(1.0)
         if not reads:  # it ends between the last look and the request

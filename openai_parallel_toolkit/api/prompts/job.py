@@ -130,6 +130,7 @@ class PromptsRun:
             sender = Sender(
                 self._keys, transport=self._transport, limiter=self._limiter, clock=self._clock
             )
+            session.journal.write_on(sender.calls)
             with closing(sender):
                 return self._work(record.id, sender)
 

@@ -8,14 +8,9 @@ from typing import BinaryIO
 import aiohttp
 
 from ..core.filesystem import storage_error
+from .exchange_failures import REFUSAL_BYTES, too_large
 
-#: What is read of a refusal: its status tells most.
-_REFUSAL_BYTES = 1_000_000
 _CHUNK_BYTES = 1_048_576
-
-
-class ReplyTooLarge(aiohttp.ClientPayloadError):
-    """A reply is larger than what is taken; its text is for people."""
 
 
 async def read_body(
@@ -28,7 +23,7 @@ async def read_body(
             nowhere.
 
     Raises:
-        ReplyTooLarge: it is no refusal and has more than `most_bytes`.
+        ExchangeFailed: it is no refusal and has more than `most_bytes`.
         StorageError: it cannot be written.
     """
     is_success = 200 <= reply.status < 300
@@ -36,9 +31,9 @@ async def read_body(
         await _save(reply, save_to)
         return b""
     if not is_success:
-        most_bytes = min(most_bytes, _REFUSAL_BYTES)
+        most_bytes = min(most_bytes, REFUSAL_BYTES)
     elif reply.method != "HEAD" and (reply.content_length or 0) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large(most_bytes)
     body = await reply.content.readany()
     if len(body) <= most_bytes and reply.content.at_eof():
         return body
@@ -48,15 +43,9 @@ async def read_body(
         size_bytes += len(piece)
     if size_bytes > most_bytes:
         if is_success:
-            raise _too_large(most_bytes)
+            raise too_large(most_bytes)
         reply.close()
     return b"".join(pieces)[:most_bytes]
-
-
-def _too_large(most_bytes: int) -> ReplyTooLarge:
-    return ReplyTooLarge(
-        f"it is larger than {most_bytes:,} bytes; if it is meant to be, raise max_reply_bytes"
-    )
 
 
 async def _save(reply: aiohttp.ClientResponse, file: BinaryIO) -> None:
