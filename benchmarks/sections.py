@@ -181,7 +181,7 @@ LOW_LOAD = Section(
     ("--latency", 0.02),
 )
 
-LIMITED_CALLS = {"calls": 1500, "allowed": [200, 20]}
+LIMITED_CALLS = {"calls": 1000, "allowed": [200, 20]}
 LIMITS = Section(
     "limits",
     "A limit: 12,000 calls a minute, 20 at once, else 429 and Retry-After; replies take 20 ms",
