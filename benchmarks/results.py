@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 import ours
-from sections import CPU_OF_FIRST, RATE_OF_FIRST
+from sections import CPU_OF_FIRST, RATE_OF_FIRST, Column
 
 #: What is compared with another checkout.
 _COMPARED = (CPU_OF_FIRST, RATE_OF_FIRST)
@@ -21,6 +21,11 @@ class Table:
         self.trees = list(dict.fromkeys(tree for _, tree in found))
         self.firsts = next(iter(found.values()))
         self.wants = is_judged and any(row.targets for row, _ in found)
+
+    def of(self, key, figure):
+        """The median of a row's figure."""
+        (figures,) = (found for (row, _), found in self.found.items() if row.key == key)
+        return _value(Column("", figure, ""), figures, self.firsts)
 
     def cells(self):
         """Its head, then a line for each row and checkout."""

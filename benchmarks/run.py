@@ -117,7 +117,7 @@ def write(tables, rounds):
     versions = [(name.split()[0], environments.made(name)) for name in ENVIRONMENTS.values()]
     told = WORDS.format(
         rounds=rounds,
-        server_us=min(f["server_us"] for figures in pace.found.values() for f in figures),
+        server_us=pace.of("bare", "server_us"),
         machine=environments.machine(),
         others=", ".join(f"{name} {version}" for name, (python, version) in versions if python),
     )
