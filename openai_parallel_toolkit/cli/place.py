@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
 from ..core.filesystem import storage_error
 from ..files.run_folders import local_root, parent_of
@@ -67,7 +66,7 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
         UsageError: no run has begun there, or only BatchFolder has worked there.
     """
     folder = state_folder(output_path, state_path)
-    if has_folder(folder) and not _has_runs(folder):
+    if not _has_runs(folder) and _has_batch_files(folder):
         raise UsageError(
             f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
             "`batch failures ERR`"
@@ -81,6 +80,12 @@ def _has_runs(folder: str) -> bool:
         return False
     with JournalReader(folder) as journal:
         return journal.has_files()
+
+
+def _has_batch_files(folder: str) -> bool:
+    from ..api.batch_folder.status import has_folder  # loads all that sends
+
+    return has_folder(folder)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -26,6 +25,7 @@ from ..core.settings import (
     choice,
     setting,
 )
+from .thread_count import AUTO, MOST_AUTO, usual_threads
 
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
@@ -61,6 +61,17 @@ _ALLOWANCE = SettingKind(
     '"end", False, True, a share below 1 or a count',
     lambda value: value == "end" or (isinstance(value, int | float) and value >= 0),
     {"nargs": "?", "const": True, "type": _failures, "metavar": "N"},
+)
+
+
+def _threads(text: str) -> int | str:
+    return text if text == AUTO else int(text)
+
+
+_THREADS = SettingKind(
+    'a positive whole number or "auto"',
+    lambda value: value == AUTO or COUNT.fits(value),
+    {"type": _threads, "metavar": "N"},
 )
 _ENCODING = SettingKind("a text encoding that Python knows", _is_encoding)
 
@@ -130,11 +141,10 @@ class RunOptions(CommonOptions):
         group="which files",
     )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
-    #: Ten times the number of CPUs: the threads mostly wait.
-    num_threads: int = setting(
-        COUNT,
-        lambda: 10 * (os.cpu_count() or 1),
-        "files under way at a time",
+    num_threads: int | Literal["auto"] = setting(
+        _THREADS,
+        usual_threads,
+        f"files under way at a time; auto: more while keys have room, up to {MOST_AUTO}",
         option="--threads",
     )
     mode: Mode = setting(

@@ -5,6 +5,7 @@ A POST on a kept connection that the server just closed is not repeated by aioht
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import ssl
@@ -120,15 +121,21 @@ def _form(upload: Upload, file: BinaryIO) -> aiohttp.FormData:
     return form
 
 
-def _deadline(
-    exchange: HttpExchange, timeout_s: float, progress: SendProgress
-) -> ReplyDeadline | contextlib.nullcontext[None]:
-    """Return what bounds the whole exchange; of one that is saved, the silences are bounded."""
+@contextlib.contextmanager
+def _deadline(exchange: HttpExchange, timeout_s: float, progress: SendProgress) -> Iterator[None]:
+    """Bound the whole exchange; of one that is saved, the silences are bounded."""
     if exchange.save_to is not None:
-        return contextlib.nullcontext()
+        yield
+        return
     if exchange.upload is not None:
         timeout_s += os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
-    return ReplyDeadline(progress, timeout_s)
+    loop = asyncio.get_running_loop()
+    deadline = ReplyDeadline(loop, lambda: progress.connection)
+    deadline.begin(loop.time() + timeout_s)
+    try:
+        yield
+    finally:
+        deadline.close()
 
 
 def _timeout(exchange: HttpExchange, connect_s: float, timeout_s: float) -> aiohttp.ClientTimeout:

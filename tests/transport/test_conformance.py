@@ -25,7 +25,7 @@ from raw_server import (
     CANARY,
     OK,
     OK_BODY,
-    ByAiohttp,
+    WAYS,
     Connection,
     ForwardProxy,
     RawServer,
@@ -37,26 +37,16 @@ from raw_server import (
 
 from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.core.redaction import Secret
-from openai_parallel_toolkit.transport import SendFault, Transport, new_event_loop
+from openai_parallel_toolkit.transport import SendFault, Transport
 from openai_parallel_toolkit.transport.aiohttp_connection import AiohttpConnection
-from openai_parallel_toolkit.transport.http import HttpTransport
 from openai_parallel_toolkit.transport.http1_connection import Http1Connection
-
-#: Name of each implementation: how to make one, and the loop it runs on.
-IMPLEMENTATIONS: dict[
-    str, tuple[Callable[..., Transport], Callable[[], asyncio.AbstractEventLoop]]
-] = {
-    "asyncio": (HttpTransport, asyncio.new_event_loop),
-    "the package's loop": (HttpTransport, new_event_loop),
-    "aiohttp": (ByAiohttp, new_event_loop),
-}
 
 
 class Sender:
     """One transport on a loop of its own, used from a test as if it were blocking."""
 
     def __init__(self, name: str) -> None:
-        self._make, new_loop = IMPLEMENTATIONS[name]
+        self._make, new_loop = WAYS[name]
         self.loop = new_loop()
         #: However slow the machine is, no connection is idle for too long.
         self.options: dict[str, object] = {"idle_s": 60.0}
@@ -96,7 +86,7 @@ def no_secret_in(fault: SendFault) -> None:
         assert half not in text
 
 
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=WAYS)
 def sender(request: pytest.FixtureRequest) -> Iterator[Sender]:
     sender = Sender(request.param)
     yield sender
