@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from ..batch import BatchOptions, Finish
 from ..core.settings import options_of
@@ -34,7 +34,7 @@ class ParallelToolkit:
         input_path: str | os.PathLike[str],
         output_path: str | os.PathLike[str],
         file_count: int | None = None,
-        num_threads: int | None = None,
+        num_threads: int | Literal["auto"] | None = None,
         name: str = "ParallelToolkit Progress",
         *,
         key_manager: APIKeyManager | None = None,
@@ -77,7 +77,8 @@ class ParallelToolkit:
             output_path: the folder for outputs, which mirrors the input's, or its URL; with one
                 input file it may name the output file.
             file_count: files to process in this run, skipped ones not counted; None: all.
-            num_threads: files under way at a time; None: ten times the number of CPUs.
+            num_threads: files under way at a time; None: ten times the number of CPUs; "auto":
+                so many at first, then more while keys have room, up to 512.
             name: stands before the progress bar.
             key_manager: the keys to use instead of those in the config.
             transport: what sends; None: HTTP. Tests of your own hooks pass a FakeTransport.

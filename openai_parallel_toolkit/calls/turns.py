@@ -7,7 +7,10 @@ interpreter from one another, and from the thread that sends, than on what they 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, Generic, TypeVar
 
@@ -15,16 +18,23 @@ from ..core.loop_calls import LoopCalls
 
 _Item = TypeVar("_Item")
 #: A turn that takes longer holds up nobody: its thread computes, or waits for something else.
-TURN_S = 0.002
-#: So many turns that were short, one after the other, make one turn at a time enough again.
-_ENOUGH_SHORT = 32
+TURN_S = 0.01
+#: The loop waits no longer than that for turns, however short each is.
+_LONGEST_WAIT_S = 0.02
+#: Where the process uses less than this part of one core while threads are ready, they wait for
+#: turns that wait for something else.
+_BUSY_SHARE = 0.5
+#: After a long turn the loop does not wait for so long.
+_REST_S = 10 * TURN_S
+#: After so many turns, half as many may have one at a time.
+_NARROWS_AFTER = 32
 
 
 class Turns:
     """Has one thread go on at a time, and meanwhile the event loop's thread wait.
 
-    Where turns take long, the loop does not wait, and more threads go on at a time. One lock guards
-    everything, also of the `Arrivals`.
+    The loop does not wait for turns that take long, and more threads go on at a time where turns
+    leave the processor idle. One lock guards everything, also of the `Arrivals`.
     """
 
     def __init__(self, calls: LoopCalls) -> None:
@@ -36,14 +46,28 @@ class Turns:
         self._ready: deque[Arrivals[Any]] = deque()
         #: How many may have a turn at a time.
         self._most = 1
-        #: Turns that ended; those in a row that were short.
-        self._ended = self._short = 0
+        #: Turns that ended.
+        self._ended = 0
+        #: When the loop waits for turns again.
+        self._patient_from_s = 0.0
         #: Whether the loop has been asked to let them run, or looks after them.
         self._is_called = False
+        #: Wall and CPU time of the last look.
+        self._looked_s = (0.0, 0.0)
         #: Released when the loop need not wait any more.
         self._over = threading.Lock()
         self._over.acquire()
         self._is_waited_for = False
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for this thread's turn; at the end of the block others may go on."""
+        Arrivals(self).wait_for_turn()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.give_back()
 
     def give_back(self) -> None:
         """Let others go on instead of this thread; needs the lock."""
@@ -52,9 +76,8 @@ class Turns:
             return
         self._running.remove(thread_id)
         self._ended += 1
-        self._short += 1
-        if self._short > _ENOUGH_SHORT:
-            self._most, self._short = max(1, self._most // 2), 0
+        if self._ended % _NARROWS_AFTER == 0:
+            self._most = max(1, self._most // 2)
         self._admit()
         if self._is_waited_for and not self._running:
             self._is_waited_for = False
@@ -77,27 +100,46 @@ class Turns:
             self._running.add(self._ready.popleft().go_on())
 
     def _let_run(self) -> None:
+        until_s = time.monotonic() + _LONGEST_WAIT_S
         with self.lock:
             self._admit()
             ended = self._ended
-            waits = self._is_waited_for = self._most == 1 and bool(self._running)
-        if waits and not self._over.acquire(timeout=TURN_S):
+            waits = self._is_waited_for = bool(self._running) and self._is_patient()
+        while waits and not self._over.acquire(timeout=TURN_S):
             with self.lock:
-                is_over, self._is_waited_for = not self._is_waited_for, False
-            if is_over:
-                self._over.acquire()
+                if not self._is_waited_for:
+                    self._over.acquire()
+                    break
+                waits = self._is_waited_for = ended != self._ended and time.monotonic() < until_s
+                ended = self._ended if waits else ended
         self._look(ended)
 
     def _look(self, ended: int) -> None:
-        """Let more go on where none of the turns has ended; look again while others are ready."""
+        """Let more go on where turns are long; look again while others are ready."""
         with self.lock:
-            if self._ended == ended and self._running:
+            if self._running and self._ended == ended:
                 self._running.clear()
-                self._most, self._short = 2 * self._most, 0
+                self._patient_from_s = time.monotonic() + _REST_S
+            if self._is_idle() and self._ready:
+                self._most *= 2
             self._admit()
             self._is_called = bool(self._ready)
-            if self._is_called:
+            if self._is_called and self._is_patient():
+                self._calls.loop.call_soon(self._let_run)
+            elif self._is_called:
                 self._calls.loop.call_later(TURN_S, self._look, self._ended)
+
+    def _is_patient(self) -> bool:
+        return time.monotonic() >= self._patient_from_s
+
+    def _is_idle(self) -> bool:
+        """Tell whether the processor was idle since the last look, or longer ago."""
+        wall_s, cpu_s = time.monotonic(), time.process_time()
+        lasted_s, used_s = wall_s - self._looked_s[0], cpu_s - self._looked_s[1]
+        if lasted_s < TURN_S:
+            return False
+        self._looked_s = wall_s, cpu_s
+        return used_s < _BUSY_SHARE * lasted_s
 
 
 class Arrivals(Generic[_Item]):
@@ -139,6 +181,13 @@ class Arrivals(Generic[_Item]):
                     raise TimeoutError
             self._gate.acquire()
         return self._items.popleft()
+
+    def wait_for_turn(self) -> None:
+        """Wait until it is this thread's turn, with nothing that arrives."""
+        with self._turns.lock:
+            self._thread_id = get_ident()
+            self._turns.get_ready(self)
+        self._gate.acquire()
 
     def go_on(self) -> int:
         """Wake the thread, and return its id."""

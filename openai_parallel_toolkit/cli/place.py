@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..api.batch_folder.status import has_folder
 from ..core.errors import UsageError
+from ..core.file_kinds import exists, is_file, is_folder
 from ..core.filesystem import storage_error
 from ..files.run_folders import local_root, parent_of
 from ..files.run_lock import STATE_FOLDER, RunLock, state_folder_of
@@ -36,9 +36,9 @@ def state_folder(output_path: str, state_path: str | None) -> str:
     """
     root = local_root(output_path, state_path)
     candidates = [state_folder_of(root, state_path)]
-    if state_path is None and not os.path.isdir(root):
+    if state_path is None and not is_folder(root):
         candidates.append(f"{os.path.realpath(output_path)}.state")  # of `prompts`
-        if os.path.isfile(root) or os.path.splitext(output_path)[1]:
+        if is_file(root) or os.path.splitext(output_path)[1]:
             parent = local_root(parent_of(output_path))
             candidates.append(os.path.join(parent, STATE_FOLDER))
     for folder in candidates:
@@ -67,7 +67,7 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
         UsageError: no run has begun there, or only BatchFolder has worked there.
     """
     folder = state_folder(output_path, state_path)
-    if has_folder(folder) and not _has_runs(folder):
+    if not _has_runs(folder) and _has_batch_files(folder):
         raise UsageError(
             f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
             "`batch failures ERR`"
@@ -77,10 +77,16 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
 
 def _has_runs(folder: str) -> bool:
     """Return whether hooks or prompts were run there, and not only batch files."""
-    if not os.path.exists(os.path.join(folder, FILE_NAME)):
+    if not exists(os.path.join(folder, FILE_NAME)):
         return False
     with JournalReader(folder) as journal:
         return journal.has_files()
+
+
+def _has_batch_files(folder: str) -> bool:
+    from ..api.batch_folder.status import has_folder  # loads all that sends
+
+    return has_folder(folder)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from .bucket import RateLimits, TokenBucket
 _MINUTE_S = 60.0
 #: How much of the earlier errors a look at one more reply leaves.
 _KEPT_ERRORS = 0.9
+#: How much of an even rate that was found a look at one more reply leaves.
+_KEPT_RATE = 0.995
 #: Another shape than a minute's must foretell so much better.
 _BETTER = 3.0
 #: Seconds of doubt in any time that is told: the reply's way here takes now longer, now shorter.
@@ -146,7 +148,11 @@ class ToldLimit(TokenBucket):
 
     def _compare(self, told: _Told) -> None:
         """Choose the shape that foretells best."""
-        last, self._told = self._told, told
+        last = self._told
+        is_window = self._shape is Shape.WINDOW
+        if last is not None and is_window and told.at_s < last.at_s + self._rounded_s:
+            return  # too soon after for a difference that is more than rounding
+        self._told = told
         if last is None:
             return
         used, used_before = self.limit - told.remaining, self.limit - last.remaining
@@ -158,20 +164,22 @@ class ToldLimit(TokenBucket):
         }
         if foretold[Shape.WINDOW] < 0:  # it has ended since
             foretold[Shape.WINDOW] = told.reset_s
+        # What remains is told rounded down, and what is foretold from a rounded time is as rough.
+        rounded_s = dict.fromkeys(Shape, self._rounded_s)
+        rounded_s[Shape.MINUTE] += unit_s
+        rounded_s[Shape.EVEN] *= max(1.0, used / max(1, used_before))
         for shape, reset_s in foretold.items():
-            # What remains is told rounded down.
-            rounded_s = self._rounded_s + unit_s * (shape is Shape.MINUTE)
-            error = max(0.0, abs(reset_s - told.reset_s) - rounded_s)
+            error = max(0.0, abs(reset_s - told.reset_s) - rounded_s[shape])
             self._errors[shape] = _KEPT_ERRORS * self._errors[shape] + error
         doubt_s, best = _DOUBT_S + 2 * unit_s, self._shape
         for shape in Shape:
             if self._errors[shape] * _BETTER + doubt_s < self._errors[best]:
                 best = shape
-        if best is Shape.WINDOW and self._shape is not best:
+        if best is Shape.WINDOW and not is_window:
             self.rate_per_s = 0.0
             self._window_s = max(_SHORTEST_WINDOW_S, last.reset_s, told.reset_s)
             self._ends_s = told.at_s + told.reset_s
-        elif self._shape is Shape.WINDOW and best is not self._shape:
+        elif is_window and best is not Shape.WINDOW:
             self.rate_per_s = self.limit / _MINUTE_S
             self._ends_s = math.inf
         self._shape = best
@@ -194,10 +202,11 @@ class ToldLimit(TokenBucket):
                 self._level = self.capacity
             self._ends_s, self._is_new_window = ends_s, False
         elif self._shape is Shape.EVEN:
-            # What remains is told rounded down.
+            # What remains is told rounded down, and the time rounded up: it is at least as fast.
             self.capacity = float(self.limit)
             if told.reset_s:
-                self.rate_per_s = max(used - 1, 0) / told.reset_s or self.rate_per_s
+                found = max(used - 1, 0) / told.reset_s
+                self.rate_per_s = max(found, _KEPT_RATE * self.rate_per_s)
         else:
             self.rate_per_s = self.limit / _MINUTE_S
             reset_s = max(0.0, told.reset_s - self._rounded_s)

@@ -50,13 +50,17 @@ class AsyncWorkers(Workers):
         self._is_busy = True
         try:
             self._side.add()
-            self._thread = start_thread(self._run, name="hook-loop")
+            self._thread = start_thread(self._run, self._count, name="hook-loop")
         except OutOfResources:
             self._is_busy = False
             self._loop.close()
             raise
         for _ in range(1, min(_SIDE_THREADS, self._count)):
             self._side.add()
+
+    def _grow(self, more: int) -> None:
+        for _ in range(more):
+            self._loop.call_soon_threadsafe(self._add_if_busy)
 
     def is_busy(self) -> bool:
         return self._is_busy
@@ -82,9 +86,9 @@ class AsyncWorkers(Workers):
             self._thread.join(timeout=1)
         self._side.close()
 
-    def _run(self) -> None:
+    def _run(self, count: int) -> None:
         asyncio.set_event_loop(self._loop)
-        for _ in range(self._count):
+        for _ in range(count):
             self._add()
         while not self._is_closing:  # a hook may have stopped the loop
             self._see_through(self._loop.run_forever)
@@ -111,6 +115,10 @@ class AsyncWorkers(Workers):
     def _add(self) -> None:
         slot = next(self._slots)
         self._tasks[slot] = self._loop.create_task(self._work(slot))
+
+    def _add_if_busy(self) -> None:
+        if self._tasks:
+            self._add()
 
     def _do_in_loop(self, action: Callable[[], None]) -> bool:
         """Return whether the loop came round to `action` in time."""
@@ -174,7 +182,7 @@ class AsyncWorkers(Workers):
             task.hook_task = None
 
     def _open_next(self, slot: int) -> _Opened | None:
-        due = self._queue.take()
+        due = None if self._is_surplus() else self._queue.take()
         if due is None:
             return None
         task = self._runner.begin(slot, due, alone=self._queue.is_alone)

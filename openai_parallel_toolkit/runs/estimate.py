@@ -23,6 +23,7 @@ from .kept_tokens import KeptTokens, count_cut, newest_attempts
 from .options import RunOptions
 from .run import run_folder
 from .sample import Range, Sample, forecast
+from .thread_count import most_threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,8 @@ def estimate_folder(
         "rpm": calls.likely * share,
         "tpm": (prompt_tokens.likely + completion_tokens.likely) * share,
     }
-    times = _times(files, chosen.rest_count, amounts, keys.settings.api_keys, options.num_threads)
+    most = most_threads(options.num_threads)
+    times = _times(files, chosen.rest_count, amounts, keys.settings.api_keys, most)
     bound_by = max(times, key=times.__getitem__, default="")
     return Estimate(
         files=chosen.all_count,

@@ -88,6 +88,8 @@ class FileRunner:
         #: Whether earlier runs added lines to common files, which may have to go.
         self._has_appended = bool(session.journal.appended_names())
         self._sender = sender
+        #: That threads with hooks take.
+        self.turns = sender.turns
         self._clean = sender.keys.redactor.clean
         self._results = results
         self._suspension = suspension
@@ -214,6 +216,8 @@ class FileRunner:
 
     def is_found(self, path: str) -> bool:
         """Whether a file's outputs are there, as those of others in this run turned out to be."""
+        if not self._found_ends:
+            return False
         session = self._session
         base = session.layout.without_ext(path)
         finals = [

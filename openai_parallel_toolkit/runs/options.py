@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
-from ..core.errors import UsageError
+from ..core.errors import ConfigError, UsageError
 from ..core.settings import (
     ANY,
     COUNT,
@@ -24,9 +23,13 @@ from ..core.settings import (
     SettingKind,
     check_settings,
     choice,
+    read_setting,
     setting,
 )
+from .thread_count import AUTO, MOST_AUTO, usual_threads
 
+#: What can be changed while a run is on.
+CHANGES = ("num_threads", "max_cost")
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 OnChangedInput = Literal["skip", "redo"]
@@ -61,6 +64,17 @@ _ALLOWANCE = SettingKind(
     '"end", False, True, a share below 1 or a count',
     lambda value: value == "end" or (isinstance(value, int | float) and value >= 0),
     {"nargs": "?", "const": True, "type": _failures, "metavar": "N"},
+)
+
+
+def _threads(text: str) -> int | str:
+    return text if text == AUTO else int(text)
+
+
+_THREADS = SettingKind(
+    'a positive whole number or "auto"',
+    lambda value: value == AUTO or COUNT.fits(value),
+    {"type": _threads, "metavar": "N"},
 )
 _ENCODING = SettingKind("a text encoding that Python knows", _is_encoding)
 
@@ -130,11 +144,10 @@ class RunOptions(CommonOptions):
         group="which files",
     )
     max_file_attempts: int = _which(COUNT, 3, "put a file aside after N runs in which it failed")
-    #: Ten times the number of CPUs: the threads mostly wait.
-    num_threads: int = setting(
-        COUNT,
-        lambda: 10 * (os.cpu_count() or 1),
-        "files under way at a time",
+    num_threads: int | Literal["auto"] = setting(
+        _THREADS,
+        usual_threads,
+        f"files under way at a time; auto: more while keys have room, up to {MOST_AUTO}",
         option="--threads",
     )
     mode: Mode = setting(
@@ -178,3 +191,15 @@ class RunOptions(CommonOptions):
         if limit is True:
             return 0
         return limit * total if limit < 1 else limit
+
+
+def read_change(name: str, given: object) -> Any:
+    """Return the value of a setting that is to be changed while a run is on.
+
+    Raises:
+        ConfigError: there is no such setting, or it may not be that.
+    """
+    found = [one for one in fields(RunOptions) if one.name == name and name in CHANGES]
+    if not found or given is None:
+        raise ConfigError(f"{name!r} cannot be changed while a run is on")
+    return read_setting(found[0], given)

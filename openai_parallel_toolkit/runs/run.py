@@ -39,6 +39,7 @@ from .results import FileResults
 from .sample import Sample
 from .session import told_early
 from .summary import RunSummary
+from .thread_count import ThreadCount
 from .workers import FileQueue, ThreadWorkers, Workers
 
 logger = logger_of(__name__)
@@ -132,6 +133,8 @@ class FolderRun:
         session.journal.write_on(sender.calls)
         self._plan = plan
         self._tick = threading.Event()
+        self._threads = ThreadCount(options.num_threads, session.keys, session.clock)
+        session.on_threads = self._threads.tell
         self._already = plan.skipped_done + plan.skipped_existing
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
@@ -195,8 +198,9 @@ class FolderRun:
             if suspects:
                 alone = (file for file in plan.due() if file.path in suspects)
                 self._see_through(alone, 1, is_alone=True)
-            count = self._fitting(max(1, min(options.num_threads, plan.due_count)))
-            self._see_through(self._others(suspects), count)
+            most = max(1, plan.due_count)
+            count = self._fitting(min(self._threads.count, most))
+            self._see_through(self._others(suspects), count, most=most)
             if batch_mode is not None:
                 batch_mode.work_off(
                     lambda ready: self._see_through(iter(ready), min(count, len(ready))),
@@ -214,7 +218,10 @@ class FolderRun:
             if file.path not in suspects and not self._files.is_found(file.path):
                 yield file
 
-    def _see_through(self, files: Iterator[DueFile], count: int, *, is_alone: bool = False) -> None:
+    def _see_through(
+        self, files: Iterator[DueFile], count: int, *, most: int = 1, is_alone: bool = False
+    ) -> None:
+        """Work through files, `count` at a time at first and never more than `most`."""
         session = self._session
         queue = FileQueue(files, session.stop.is_closed, is_alone=is_alone)
         kind = AsyncWorkers if self._hooks.is_async else ThreadWorkers
@@ -230,6 +237,7 @@ class FolderRun:
                 with self._stopping():
                     self._look()
                     watchdog.look()
+                    self._resize(workers, most)
         finally:
             for task in self._files.tasks():  # ignore whatever they do from now on
                 task.file_calls.is_abandoned = True
@@ -243,22 +251,33 @@ class FolderRun:
         except Exception as exc:  # noqa: BLE001 - raised at the end of the run
             self._on_trouble(exc)
 
-    def _fitting(self, count: int) -> int:
-        """Return how many of so many files the system lets be under way at a time."""
+    def _resize(self, workers: Workers, most: int) -> None:
+        """Have as many files under way as is said, or as keys have room for."""
+        funds = self._session.funds
+        wanted = self._threads.look(is_short=funds is not None and funds.waiting > 0)
+        wanted, now = min(wanted, most), workers.count
+        if wanted > now:
+            fitting = now + self._fitting(wanted - now, beside=now)
+            if fitting < wanted:
+                self._threads.tell(fitting)
+            wanted = fitting
+        if wanted != now:
+            workers.resize(wanted)
+
+    def _fitting(self, count: int, *, beside: int = 0) -> int:
+        """Return how many of so many more files the system lets be under way at a time."""
         room = make_room(_OWN_FILES + _FILES_EACH * count)
         fitting = count
         if room is not None:
             fitting = max(1, (room - _OWN_FILES) // _FILES_EACH)
-            self._tell_of_limit(
-                fitting, count, f"open only {room} more files and connections", "ulimit -n"
-            )
+            words = f"open only {room} more files and connections"
+            self._tell_of_limit(beside + fitting, beside + count, words, "ulimit -n")
         threads = _OWN_THREADS + (0 if self._hooks.is_async else fitting)
         started = startable(threads)
         if started < threads:
             fitting = max(1, started - _OWN_THREADS)
-            self._tell_of_limit(
-                fitting, count, f"start only {counted(started, 'more thread')}", "ulimit -u"
-            )
+            words = f"start only {counted(started, 'more thread')}"
+            self._tell_of_limit(beside + fitting, beside + count, words, "ulimit -u")
         return fitting
 
     def _tell_of_limit(self, fitting: int, count: int, limit: str, command: str) -> None:
@@ -282,6 +301,8 @@ class FolderRun:
             self._session.stop.close(self._files.trouble)
         done, failed = self._results.counts()
         words = self._session.words(failed, self._batch_words)
+        if self._threads.is_auto:
+            words += f", {min(self._threads.count, self._plan.due_count):,} at a time"
         self._display.show(
             self._already + done + failed, self._already + self._plan.due_count, words
         )
@@ -303,6 +324,7 @@ class FolderRun:
             aside=plan.aside,
             left=plan.due_count + plan.later - done - failed,
             calls=session.context.tally.figures(),
+            threads=min(self._threads.count, plan.due_count),
             keys=tuple(session.keys.status()),
             seconds=session.seconds,
             stopped=session.stopped,

@@ -144,6 +144,8 @@ class RunSummary(CallsSummary):
     aside: int = 0
     #: Due, but not finished when the run ended.
     left: int = 0
+    #: Files that were to be under way at a time at the end; 0: none was due.
+    threads: int = 0
     keys: tuple[KeyStatus, ...] = ()
     output_path: str = ""
     #: The output of a single input; "" when there are several inputs, or it has not just one.

@@ -6,6 +6,7 @@ import itertools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from ..core.errors import OutOfResources
 from ..core.logs import logger_of
@@ -55,10 +56,37 @@ class Workers(ABC):
         self._on_idle = on_idle
         self._on_trouble = on_trouble
         self._slots = itertools.count()
+        #: Workers that are to end once their file has; guarded by its lock.
+        self._surplus = 0
+        self._surplus_lock = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """How many files are to be under way at a time."""
+        return self._count
+
+    def resize(self, count: int) -> None:
+        """Have so many files under way from now on; those too many are finished."""
+        with self._surplus_lock:
+            more, self._count = count - self._count, count
+            kept = max(0, min(self._surplus, more))
+            self._surplus += max(0, -more) - kept
+        if more > kept:
+            self._grow(more - kept)
+
+    def _is_surplus(self) -> bool:
+        """Return whether a worker between two files is one too many."""
+        with self._surplus_lock:
+            self._surplus -= (is_one := self._surplus > 0)
+        return is_one
 
     @abstractmethod
     def start(self) -> None:
         """Begin to take files."""
+
+    @abstractmethod
+    def _grow(self, more: int) -> None:
+        """Add so many workers, or as many of them as the system lets there be."""
 
     @abstractmethod
     def is_busy(self) -> bool:
@@ -98,6 +126,11 @@ class ThreadWorkers(Workers):
                 logger.warning("%s at a time: there are no more threads", counted(number, "file"))
                 return
 
+    def _grow(self, more: int) -> None:
+        with suppress(OutOfResources):
+            for _ in range(more):
+                self._add()
+
     def is_busy(self) -> bool:
         return bool(self._live)
 
@@ -132,8 +165,11 @@ class ThreadWorkers(Workers):
 
     def _work(self, slot: int) -> None:
         try:
-            while slot in self._live and (due := self._queue.take()) is not None:
-                self._runner.run(slot, due, alone=self._queue.is_alone)
+            with self._runner.turns.taken():
+                while slot in self._live and not self._is_surplus():
+                    if (due := self._queue.take()) is None:
+                        break
+                    self._runner.run(slot, due, alone=self._queue.is_alone)
         except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
             self._on_trouble(exc)
         with self._lock:

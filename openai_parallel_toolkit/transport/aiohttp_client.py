@@ -5,7 +5,9 @@ A POST on a kept connection that the server just closed is not repeated by aioht
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import io
 import os
 import ssl
 from collections.abc import Iterator
@@ -28,6 +30,8 @@ from .send_progress import SendProgress
 
 #: Patience with a slow line: an upload may take this much longer than its timeout.
 _SLOWEST_BYTES_PER_S = 50_000
+#: Larger bodies are written in pieces.
+_WHOLE_BYTES = 1_048_576
 
 
 class AiohttpClient:
@@ -99,10 +103,11 @@ class AiohttpClient:
 
 
 @contextlib.contextmanager
-def _payload(exchange: HttpExchange) -> Iterator[bytes | aiohttp.FormData | None]:
-    upload = exchange.upload
+def _payload(exchange: HttpExchange) -> Iterator[bytes | io.BytesIO | aiohttp.FormData | None]:
+    upload, body = exchange.upload, exchange.body
     if upload is None:
-        yield exchange.body
+        # aiohttp would write all of a large one before anything else.
+        yield body if body is None or len(body) <= _WHOLE_BYTES else io.BytesIO(body)
         return
     try:
         file = open(upload.path, "rb")  # noqa: SIM115 - the next line closes it
@@ -120,15 +125,21 @@ def _form(upload: Upload, file: BinaryIO) -> aiohttp.FormData:
     return form
 
 
-def _deadline(
-    exchange: HttpExchange, timeout_s: float, progress: SendProgress
-) -> ReplyDeadline | contextlib.nullcontext[None]:
-    """Return what bounds the whole exchange; of one that is saved, the silences are bounded."""
+@contextlib.contextmanager
+def _deadline(exchange: HttpExchange, timeout_s: float, progress: SendProgress) -> Iterator[None]:
+    """Bound the whole exchange; of one that is saved, the silences are bounded."""
     if exchange.save_to is not None:
-        return contextlib.nullcontext()
+        yield
+        return
     if exchange.upload is not None:
         timeout_s += os.path.getsize(exchange.upload.path) / _SLOWEST_BYTES_PER_S
-    return ReplyDeadline(progress, timeout_s)
+    loop = asyncio.get_running_loop()
+    deadline = ReplyDeadline(loop, lambda: progress.connection)
+    deadline.begin(loop.time() + timeout_s)
+    try:
+        yield
+    finally:
+        deadline.close()
 
 
 def _timeout(exchange: HttpExchange, connect_s: float, timeout_s: float) -> aiohttp.ClientTimeout:

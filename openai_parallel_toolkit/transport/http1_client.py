@@ -17,7 +17,6 @@ from .exchange_failures import NotConnected, SpokeFirst
 from .http1_connection import Http1Connection
 from .idle_connections import Idle, IdleConnections
 from .name_lookup import NameLookup
-from .reply_deadline import ReplyDeadline
 from .request_head import RequestHead, Server
 from .send_progress import SendProgress
 
@@ -62,15 +61,14 @@ class Http1Client:
             NotConnected: nothing was sent.
             Exception: no whole reply came.
         """
-        server = head.server
+        server, due_s = head.server, self._loop.time() + timeout_s
         assert server is not None
-        with ReplyDeadline(progress, timeout_s):
-            connection = await self._connection(server, progress, connect_s)
-            try:
-                ended = await connection.ask(head.request(request_id, body), self._most_bytes)
-            except BaseException:
-                connection.close()
-                raise
+        connection = await self._connection(server, progress, connect_s)
+        try:
+            ended = await connection.ask(head.request(request_id, body), self._most_bytes, due_s)
+        except BaseException:
+            connection.close()
+            raise
         if isinstance(ended, Exception):
             connection.close()
             raise ended

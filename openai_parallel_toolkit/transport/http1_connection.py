@@ -8,6 +8,7 @@ from typing import TypeAlias, cast
 from ..core.records import RawReply
 from .exchange_failures import ExchangeFailed, hung_up
 from .kept_connection import KeptConnection
+from .reply_deadline import ReplyDeadline
 from .reply_reader import ReplyReader
 
 #: A request is written in pieces of so many bytes, as fast as the system takes them.
@@ -25,6 +26,7 @@ class Http1Connection(KeptConnection, asyncio.Protocol):
         self._loop = loop
         self.transport: asyncio.Transport | None = None
         self._reader = ReplyReader()
+        self._deadline = ReplyDeadline(loop, lambda: self)
         #: What is told how the present exchange ended; None: there is none.
         self._asker: asyncio.Future[Ended] | None = None
         self._unwritten = memoryview(b"")
@@ -44,11 +46,12 @@ class Http1Connection(KeptConnection, asyncio.Protocol):
         """As `KeptConnection` says."""
         return self._reader.holds_more
 
-    def ask(self, request: bytes, most_bytes: int) -> asyncio.Future[Ended]:
+    def ask(self, request: bytes, most_bytes: int, due_s: float) -> asyncio.Future[Ended]:
         """Send a request; the future tells how it ended.
 
         Args:
             most_bytes: the largest reply that is taken, unpacked.
+            due_s: when it ends with a TimeoutError, by the loop's time.
         """
         self._asker = asker = self._loop.create_future()
         transport = self.transport
@@ -56,6 +59,7 @@ class Http1Connection(KeptConnection, asyncio.Protocol):
             self._end(hung_up())
             return asker
         self._reader.expect(most_bytes)
+        self._deadline.begin(due_s)
         if len(request) <= _PIECE_BYTES:
             transport.write(request)
         else:
@@ -120,10 +124,12 @@ class Http1Connection(KeptConnection, asyncio.Protocol):
         self.transport = None
         self._unwritten = memoryview(b"")
         self._reader.release()
+        self._deadline.close()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def _end(self, ended: Ended) -> None:
         asker, self._asker = self._asker, None
+        self._deadline.end()
         if asker is not None and not asker.done():
             asker.set_result(ended)

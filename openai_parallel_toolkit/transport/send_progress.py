@@ -24,6 +24,8 @@ class SendProgress:
     The attempts of one call are made in one task, one after another.
     """
 
+    __slots__ = ("close_idle", "connection", "is_connected", "is_kept", "is_whole", "wants_fresh")
+
     def __init__(self) -> None:
         before = _PROGRESS.get()
         #: Whether it must not go out on a kept connection: the attempt before brought no reply.

@@ -93,11 +93,17 @@ class Provider:
     latency_s: Callable[[Random], float] = lambda random: random.uniform(0.1, 0.3)
     #: Tokens that an answer is counted with, when asked; None: those the client expects.
     charged: Callable[[Need], int] | None = None
+    #: The code with which it refuses everything, its key being no good; "": it is good.
+    refuses: str = ""
+    refused: int = 0
     answered: int = 0
     limited: int = 0
 
     def ask(self, need: Need, now_s: float, random: Random) -> tuple[float, Outcome]:
         """Return how long a reply takes, and what it is."""
+        if self.refuses:
+            self.refused += 1
+            return 0.05, Outcome(kind=OutcomeKind.KEY_DEAD, status=401, code=self.refuses)
         tokens = self.charged(need) if self.charged is not None else need.tokens
         pairs = [(self.requests, 1), (self.tokens, tokens)]
         waits = [limit.wait_s(amount, now_s) for limit, amount in pairs if limit is not None]

@@ -18,24 +18,25 @@ ENOUGH = 100_000
 
 
 @pytest.mark.parametrize(
-    ("limit", "told", "for_s", "most_limited"),
+    ("limit", "told", "for_s", "least"),
     [
-        (lambda: Refilling(1500, burst=25), "exact", 60, 0.005),
-        (lambda: Refilling(1500, burst=25), "seconds", 60, 0.02),
-        (lambda: Refilling(1500, burst=250), "exact", 40, 0.02),
-        (lambda: Refilling(250, period_s=10), "exact", 40, 0.005),
-        (lambda: FixedWindow(250, period_s=10, phase_s=3), "exact", 56, 0.01),
-        (lambda: FixedWindow(250, period_s=10, phase_s=3), "seconds", 56, 0.01),
-        (lambda: FixedWindow(600, period_s=60, phase_s=50), "exact", 69, 0.02),
+        (lambda: Refilling(1500, burst=25), "exact", 60, 0.98),
+        (lambda: Refilling(1500, burst=25), "seconds", 60, 0.98),
+        (lambda: Refilling(1500, burst=250), "exact", 40, 0.98),
+        (lambda: Refilling(250, period_s=10), "exact", 40, 0.98),
+        (lambda: Refilling(250, period_s=10), "seconds", 40, 0.95),
+        (lambda: FixedWindow(250, period_s=10, phase_s=3), "exact", 56, 0.98),
+        (lambda: FixedWindow(250, period_s=10, phase_s=3), "seconds", 56, 0.98),
+        (lambda: FixedWindow(600, period_s=60, phase_s=50), "exact", 69, 0.98),
     ],
 )
 def test_what_headers_tell_is_used_whatever_the_shape_of_the_limit(
-    limit: Callable[[], Refilling | FixedWindow], told: str, for_s: float, most_limited: float
+    limit: Callable[[], Refilling | FixedWindow], told: str, for_s: float, least: float
 ) -> None:
     providers = [Provider(requests=limit(), headers=told) for _ in range(KEYS)]
     ran = run_calls(providers, ENOUGH, at_once=100, until_s=for_s)
-    assert ran.answered >= 0.97 * KEYS * limit().allows(for_s)
-    assert ran.share_limited <= most_limited
+    assert ran.answered >= least * KEYS * limit().allows(for_s)
+    assert ran.share_limited <= 0.005
 
 
 def test_tokens_may_be_what_binds() -> None:
@@ -50,11 +51,12 @@ def test_tokens_may_be_what_binds() -> None:
         tokens=lambda random: random.randint(50, 150),
         until_s=60,
     )
-    assert ran.answered * 100 >= 0.97 * KEYS * tokens().allows(60)
+    assert ran.answered * 100 >= 0.98 * KEYS * tokens().allows(60)
     assert ran.share_limited <= 0.005
 
 
-def test_a_limit_that_is_halved_under_way_is_followed() -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_a_limit_that_is_halved_under_way_is_followed(seed: int) -> None:
     providers = [Provider(requests=Refilling(1500, burst=50)) for _ in range(KEYS)]
 
     def halve() -> None:
@@ -62,10 +64,22 @@ def test_a_limit_that_is_halved_under_way_is_followed() -> None:
             assert provider.requests is not None
             provider.requests.limit //= 2
 
-    ran = run_calls(providers, 4000, at_once=100, events={20.0: halve})
-    assert sum(ran.pace[5:19]) >= 0.97 * 14 * 100
-    assert sum(ran.pace[25:45]) >= 0.97 * 20 * 50
-    assert ran.share_limited <= 0.01
+    ran = run_calls(providers, 4000, at_once=100, events={20.0: halve}, seed=seed)
+    assert sum(ran.pace[5:19]) >= 0.98 * 14 * 100
+    assert sum(ran.pace[25:45]) >= 0.98 * 20 * 50
+    assert ran.share_limited <= 0.005
+
+
+def test_dead_keys_are_hit_once_at_most_by_what_was_in_flight_and_slow_down_nobody() -> None:
+    def limit() -> Refilling:
+        return Refilling(1500, burst=25)
+
+    alive = [Provider(requests=limit()) for _ in range(KEYS)]
+    dead = [Provider(refuses=code) for code in ("insufficient_quota", "invalid_api_key")]
+    ran = run_calls([dead[0], *alive, dead[1]], ENOUGH, at_once=60, until_s=30)
+    assert ran.answered >= 0.97 * KEYS * limit().allows(30)
+    assert ran.share_limited <= 0.005
+    assert all(one.refused <= 60 / (KEYS + 2) + 1 for one in dead)
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "exact", ""])

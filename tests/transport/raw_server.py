@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -16,7 +17,7 @@ from decimal import Decimal
 
 from openai_parallel_toolkit.core.records import Lease, Need, Request
 from openai_parallel_toolkit.core.redaction import Secret
-from openai_parallel_toolkit.transport import SendFault
+from openai_parallel_toolkit.transport import SendFault, new_event_loop
 from openai_parallel_toolkit.transport.base import HttpExchange
 from openai_parallel_toolkit.transport.http import HttpTransport
 from openai_parallel_toolkit.transport.request_head import RequestHead
@@ -37,6 +38,14 @@ class ByAiohttp(HttpTransport):
         if isinstance(head, RequestHead):
             head.server = None
         return head
+
+
+#: Name of each way to send: how to make a transport, and the loop it runs on.
+WAYS: dict[str, tuple[type[HttpTransport], Callable[[], asyncio.AbstractEventLoop]]] = {
+    "asyncio": (HttpTransport, asyncio.new_event_loop),
+    "the package's loop": (HttpTransport, new_event_loop),
+    "aiohttp": (ByAiohttp, new_event_loop),
+}
 
 
 class Connection:

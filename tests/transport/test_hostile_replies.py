@@ -13,28 +13,42 @@ import queue
 import signal
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from multiprocessing.connection import Connection as Pipe
+from typing import TypeVar
 
 import pytest
-from raw_server import OK_BODY, Connection, RawServer, a_lease, a_request, http_reply
+from raw_server import OK_BODY, WAYS, Connection, RawServer, a_lease, a_request, http_reply
 
 from openai_parallel_toolkit.core.records import RawReply
-from openai_parallel_toolkit.transport import SendFault, new_event_loop
+from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.http import HttpTransport
+
+T = TypeVar("T")
 
 LIMIT = 200_000
 HEAD = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = f"{HEAD}transfer-encoding: chunked\r\n\r\n"
-LOOPS = [asyncio.new_event_loop, new_event_loop]
 
 
-@pytest.fixture(params=LOOPS, ids=["asyncio", "the package's loop"])
-def loop(request: pytest.FixtureRequest) -> Iterator[asyncio.AbstractEventLoop]:
-    made = request.param()
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
+class Way:
+    """One of the ways to send, on a loop of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.transport, new_loop = WAYS[name]
+        self.loop = new_loop()
+
+    def run(self, work: Coroutine[object, object, T]) -> T:
+        # No other test's exchange is the one before it.
+        return contextvars.Context().run(self.loop.run_until_complete, work)
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[Way]:
+    way = Way(request.param)
+    yield way
+    way.loop.run_until_complete(way.loop.shutdown_default_executor())
+    way.loop.close()
 
 
 async def ended(transport: HttpTransport, base: str, body: bytes = b"{}") -> RawReply | SendFault:
@@ -44,15 +58,15 @@ async def ended(transport: HttpTransport, base: str, body: bytes = b"{}") -> Raw
         return fault
 
 
-def run(loop: asyncio.AbstractEventLoop, base: str, **options: object) -> RawReply | SendFault:
+def run(way: Way, base: str, **options: object) -> RawReply | SendFault:
     async def once() -> RawReply | SendFault:
-        transport = HttpTransport(**options)
+        transport = way.transport(**options)
         try:
             return await ended(transport, base)
         finally:
             await transport.close()
 
-    return contextvars.Context().run(loop.run_until_complete, once())
+    return way.run(once())
 
 
 # --- what has no end -------------------------------------------------------------------------
@@ -103,10 +117,10 @@ BARREN = [
 
 @pytest.mark.parametrize("play", LARGE)
 def test_a_reply_that_is_too_large_unpacked_is_unknown_and_says_so(
-    loop: asyncio.AbstractEventLoop, play: Callable[[Connection], None]
+    way: Way, play: Callable[[Connection], None]
 ) -> None:
     with RawServer(play) as server:
-        fault = run(loop, server.base, max_reply_bytes=LIMIT)
+        fault = run(way, server.base, max_reply_bytes=LIMIT)
     assert isinstance(fault, SendFault)
     assert (fault.kind, fault.phase) == ("unknown", "size")
     assert "it is larger than 200,000 bytes; if it is meant to be, raise max_reply_bytes" in str(
@@ -116,10 +130,10 @@ def test_a_reply_that_is_too_large_unpacked_is_unknown_and_says_so(
 
 @pytest.mark.parametrize("play", BARREN)
 def test_what_comes_without_end_and_is_no_body_is_not_read_for_ever(
-    loop: asyncio.AbstractEventLoop, play: Callable[[Connection], None]
+    way: Way, play: Callable[[Connection], None]
 ) -> None:
     with RawServer(play) as server:
-        fault = run(loop, server.base)
+        fault = run(way, server.base)
     assert isinstance(fault, SendFault)
     assert (fault.kind, fault.phase) == ("unknown", "size")
     assert "no part of its body" in str(fault)
@@ -127,11 +141,11 @@ def test_what_comes_without_end_and_is_no_body_is_not_read_for_ever(
 
 @pytest.mark.parametrize("play", LARGE[:4])
 def test_of_a_refusal_the_beginning_is_read_and_its_status_counts(
-    loop: asyncio.AbstractEventLoop, play: Callable[[Connection], None]
+    way: Way, play: Callable[[Connection], None]
 ) -> None:
     refusing = functools.partial(_refusing, play)
     with RawServer(refusing) as server:
-        reply = run(loop, server.base, max_reply_bytes=LIMIT)
+        reply = run(way, server.base, max_reply_bytes=LIMIT)
     assert isinstance(reply, RawReply)
     assert (reply.status, len(reply.body)) == (401, LIMIT)
 
@@ -144,47 +158,50 @@ def _refusing(play: Callable[[Connection], None], connection: Connection) -> Non
     play(connection)
 
 
-def test_a_reply_of_the_largest_size_is_taken_whole(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_reply_of_the_largest_size_is_taken_whole(way: Way) -> None:
     body = b" " * LIMIT
     with RawServer(
         at_once(http_reply(gzip.compress(body), extra="content-encoding: gzip\r\n"))
     ) as server:
-        reply = run(loop, server.base, max_reply_bytes=LIMIT)
+        reply = run(way, server.base, max_reply_bytes=LIMIT)
     assert isinstance(reply, RawReply)
     assert reply.body == body
 
 
 def test_many_replies_of_one_size_on_one_connection_are_taken(
-    loop: asyncio.AbstractEventLoop,
+    way: Way,
 ) -> None:
     def play(connection: Connection) -> None:
         while connection.read():
             connection.say(http_reply(OK_BODY, extra=f"x-long: {'l' * 50_000}\r\n"))
 
     async def forty(base: str) -> list[RawReply | SendFault]:
-        transport = HttpTransport(idle_s=60)
+        transport = way.transport(idle_s=60)
         try:
             return [await ended(transport, base) for _ in range(40)]
         finally:
             await transport.close()
 
     with RawServer(play) as server:
-        replies = contextvars.Context().run(loop.run_until_complete, forty(server.base))
+        replies = way.run(forty(server.base))
         assert [getattr(reply, "status", reply) for reply in replies] == [200] * 40
         assert server.accepted == 1
 
 
-def _measure(pipe: Pipe, base: str) -> None:
-    fault = run(new_event_loop(), base)
+def _measure(pipe: Pipe, base: str, name: str) -> None:
+    fault = run(Way(name), base)
     # Not ru_maxrss, which begins with what the process that started this one had in use.
     with open("/proc/self/status") as status:
         peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     pipe.send((str(fault), peak_kb // 1024))
 
 
-@pytest.mark.parametrize("is_packed", [False, True], ids=["chunks", "gzip"])
+@pytest.mark.parametrize(
+    ("name", "is_packed"),
+    [("the package's loop", False), ("the package's loop", True), ("aiohttp", True)],
+)
 def test_a_reply_of_a_gigabyte_takes_less_than_300_megabytes(
-    request: pytest.FixtureRequest, is_packed: bool
+    request: pytest.FixtureRequest, name: str, is_packed: bool
 ) -> None:
     size_bytes = 1_000_000_000 if request.config.getoption("--full") else 100_000_000
     play = endlessly(CHUNKED, b"186A0\r\n" + b" " * 100_000 + b"\r\n")
@@ -193,7 +210,7 @@ def test_a_reply_of_a_gigabyte_takes_less_than_300_megabytes(
     start = multiprocessing.get_context("spawn")
     ours, theirs = start.Pipe()
     with RawServer(play) as server:
-        child = start.Process(target=_measure, args=(theirs, server.base))
+        child = start.Process(target=_measure, args=(theirs, server.base, name))
         child.start()
         assert ours.poll(60)
         told, rss_mb = ours.recv()
@@ -239,7 +256,7 @@ EXTRAS = [_extra_in_one, _extra_after, _extra_late, _extra_with_the_end, _half_o
 @pytest.mark.parametrize("speak", EXTRAS)
 @pytest.mark.parametrize("gap_s", [0.0, 0.01])
 def test_an_unasked_reply_is_never_taken_for_the_next_calls(
-    loop: asyncio.AbstractEventLoop,
+    way: Way,
     speak: Callable[[Connection, bytes], None],
     gap_s: float,
 ) -> None:
@@ -251,7 +268,7 @@ def test_an_unasked_reply_is_never_taken_for_the_next_calls(
             spoken.put(True)
 
     async def twenty(base: str) -> list[bytes]:
-        transport, bodies = HttpTransport(idle_s=60), []
+        transport, bodies = way.transport(idle_s=60), []
         for n in range(20):
             reply = await ended(transport, base, json.dumps({"n": n}).encode())
             assert isinstance(reply, RawReply)
@@ -264,11 +281,11 @@ def test_an_unasked_reply_is_never_taken_for_the_next_calls(
         return bodies
 
     with RawServer(play) as server:
-        bodies = contextvars.Context().run(loop.run_until_complete, twenty(server.base))
+        bodies = way.run(twenty(server.base))
     assert bodies == list(range(20))
 
 
-def test_a_server_that_speaks_first_was_sent_nothing(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_server_that_speaks_first_was_sent_nothing(way: Way) -> None:
     seen = []
 
     def play(connection: Connection) -> None:
@@ -276,14 +293,14 @@ def test_a_server_that_speaks_first_was_sent_nothing(loop: asyncio.AbstractEvent
         seen.append(connection.read())
 
     async def after_a_look(base: str) -> RawReply | SendFault:
-        transport = HttpTransport()
+        transport = way.transport()
         try:
             return await ended(transport, base)
         finally:
             await transport.close()
 
     with RawServer(play) as server:
-        fault = contextvars.Context().run(loop.run_until_complete, after_a_look(server.base))
+        fault = way.run(after_a_look(server.base))
         # It may speak a moment after the look: then the reply is taken.
         is_told = isinstance(fault, SendFault)
         if is_told:
@@ -297,9 +314,11 @@ def test_a_server_that_speaks_first_was_sent_nothing(loop: asyncio.AbstractEvent
 CALLS = 8
 
 
-def _ask_all(pipe: Pipe, base: str, is_packages: bool) -> None:
+def _ask_all(pipe: Pipe, base: str, name: str) -> None:
+    way = Way(name)
+
     async def all_of_them() -> list[RawReply | SendFault]:
-        transport = HttpTransport(idle_s=60)
+        transport = way.transport(idle_s=60)
         sends = (
             transport.send(a_request(), a_lease(base, id=n), timeout_s=1.0) for n in range(CALLS)
         )
@@ -307,14 +326,13 @@ def _ask_all(pipe: Pipe, base: str, is_packages: bool) -> None:
         await transport.close()
         return ends  # type: ignore[return-value]
 
-    loop = new_event_loop() if is_packages else asyncio.new_event_loop()
-    ends = loop.run_until_complete(all_of_them())
+    ends = way.run(all_of_them())
     pipe.send([str(getattr(end, "status", end)) for end in ends])
 
 
-@pytest.mark.parametrize("is_packages", [False, True], ids=["asyncio", "the package's loop"])
+@pytest.mark.parametrize("name", WAYS)
 def test_a_process_that_was_stopped_beyond_its_timeout_reads_the_answers_that_wait(
-    is_packages: bool,
+    name: str,
 ) -> None:
     may_answer = multiprocessing.Event()
     requests: list[object] = []
@@ -330,7 +348,7 @@ def test_a_process_that_was_stopped_beyond_its_timeout_reads_the_answers_that_wa
     start = multiprocessing.get_context("spawn")
     ours, theirs = start.Pipe()
     with RawServer(play) as server:
-        child = start.Process(target=_ask_all, args=(theirs, server.base, is_packages))
+        child = start.Process(target=_ask_all, args=(theirs, server.base, name))
         child.start()
         try:
             while len(requests) < CALLS:

@@ -82,12 +82,16 @@ def test_importing_the_package_loads_nothing_heavy():
     ]
 
 
-def test_the_models_and_errors_alone_load_no_client():
-    code = (
-        "from openai_parallel_toolkit import Gpt35Turbo, OpenAIModel, RequestFailed, ToolkitError\n"
-        "Gpt35Turbo('hello')\nprint(*sys.modules)"
-    )
-    loaded = run_python(code).split()
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from openai_parallel_toolkit import Gpt35Turbo, RequestFailed; Gpt35Turbo('hello')",
+        "from openai_parallel_toolkit.cli import status, show, upkeep",
+    ],
+)
+def test_what_sends_nothing_loads_no_client(code):
+    """Models and errors alone, and the commands that read a journal."""
+    loaded = run_python(f"{code}\nprint(*sys.modules)").split()
     assert not [name for name in ("openai", "tiktoken", "aiohttp", "httpx2") if name in loaded]
 
 
