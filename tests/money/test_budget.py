@@ -120,7 +120,7 @@ def test_a_cap_that_is_raised_lets_those_go_on_who_wait():
     assert second.hold.is_granted
     budget.allow(Decimal("0.10"))
     assert first.hold.is_granted
-    assert Asker(budget, Decimal("0.01")).hold.error is not None
+    assert Asker(budget, Decimal("0.20")).hold.error is not None
 
 
 def test_what_earlier_runs_spent_counts():
