@@ -18,7 +18,7 @@ from ...batch.surplus import Surplus
 from ...batch.tracker import VANISHED
 from ...calls.refusals import Clean
 from ...core.errors import StorageError
-from ...core.file_kinds import exists
+from ...core.file_kinds import exists, is_folder
 from ...core.own_files import private_folder
 from ...core.records import Lease, Outcome, OutcomeKind, Reply
 from ...costs.prices import PriceBook
@@ -263,7 +263,8 @@ class JobFiles(Door):
 
     def _own(self, job: Job, name: str) -> str:
         folder = os.path.join(self._root, job.token)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not is_folder(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         return os.path.join(folder, name)
 
     def _lines(self, job: Job, number: int) -> str:
