@@ -146,14 +146,19 @@ async def serve(answers, *, tls):
     )
     port = server.sockets[0].getsockname()[1]
     print(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1", flush=True)
-    await server.serve_forever()
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin, ended.set)  # whoever started it is gone
+    await ended.wait()
+    server.close()
 
 
 @contextlib.contextmanager
 def serving(*options):
     """Start the server; yields its URL."""
     command = [sys.executable, __file__, *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process.stdout.readline().strip()
         finally:
