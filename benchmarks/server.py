@@ -2,7 +2,7 @@
 
     python benchmarks/server.py [--latency S] [--per-minute N --burst N] [--tls]
 
-Prints its URL. The key says how a request fares: `dead` is refused with 401, any other is answered,
+Prints its URL, and ends when its standard input does. The key says how a request fares: `dead` is refused with 401, any other is answered,
 or limited with 429 and Retry-After when there is a limit. GET /count tells how often each was done.
 """
 
