@@ -2,8 +2,9 @@
 
     python benchmarks/server.py [--latency S] [--per-minute N --burst N] [--tls]
 
-Prints its URL, and ends when its standard input does. The key says how a request fares: `dead` is refused with 401, any other is answered,
-or limited with 429 and Retry-After when there is a limit. GET /count tells how often each was done.
+Prints its URL, and ends when its standard input does. The key says how a request fares: `dead` is
+refused with 401, any other is answered, or limited with 429 and Retry-After when there is a limit.
+GET /count tells how often each was done.
 """
 
 from __future__ import annotations
