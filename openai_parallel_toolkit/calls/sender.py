@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import random
 import threading
@@ -83,9 +84,10 @@ class Sender:
         self._resources: dict[str, Any] = {}
         self._resources_lock = threading.Lock()
         self._pid = os.getpid()
-        self._is_closing = False
+        self._is_closing = self._is_leaving = False
         require(_THREADS)
         self._thread = start_thread(self._run, name="sender")
+        atexit.register(self._leave)
 
     @classmethod
     def of(cls, keys: APIKeyManager) -> Sender:
@@ -129,18 +131,30 @@ class Sender:
 
     def close(self) -> None:
         """Cancel what is under way, close the connections and resources, end the thread."""
-        if not self._loop.is_closed():
-            self.calls.post(self._loop.stop)
-            self._thread.join(timeout=5)
+        atexit.unregister(self._leave)
+        self._stop()
         with self._resources_lock:
             resources, self._resources = self._resources, {}
         for resource in resources.values():
             resource.close()
 
+    def _leave(self) -> None:
+        """End the thread with the process: a timer that rings while Python ends kills it."""
+        if self._pid == os.getpid():
+            self._is_leaving = True
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._loop.is_closed():
+            self.calls.post(self._loop.stop)
+            self._thread.join(timeout=5)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         started = self._loop.create_task(start_lookup_threads(self._loop))
         self._loop.run_forever()
+        if self._is_leaving:
+            return
         self._loop.run_until_complete(asyncio.wait([started]))  # uvloop tells when it is cancelled
         self._loop.run_until_complete(self._shut_down())
         self._loop.close()

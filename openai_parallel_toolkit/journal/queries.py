@@ -296,6 +296,10 @@ class JournalQueries:
             for hash, k, attempt_try, *kept in rows
         }
 
+    def has_answers(self, file_id: int) -> bool:
+        """Tell whether there is an answer to any call of a file."""
+        return self.one("SELECT 1 FROM answers WHERE file_id = ? LIMIT 1", file_id) is not None
+
     def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""
         rows = self.rows(

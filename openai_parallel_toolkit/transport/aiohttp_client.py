@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import ssl
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from .send_progress import SendProgress
 
 #: Patience with a slow line: an upload may take this much longer than its timeout.
 _SLOWEST_BYTES_PER_S = 50_000
+#: Larger bodies are written in pieces.
+_WHOLE_BYTES = 1_048_576
 
 
 class AiohttpClient:
@@ -100,10 +103,11 @@ class AiohttpClient:
 
 
 @contextlib.contextmanager
-def _payload(exchange: HttpExchange) -> Iterator[bytes | aiohttp.FormData | None]:
-    upload = exchange.upload
+def _payload(exchange: HttpExchange) -> Iterator[bytes | io.BytesIO | aiohttp.FormData | None]:
+    upload, body = exchange.upload, exchange.body
     if upload is None:
-        yield exchange.body
+        # aiohttp would write all of a large one before anything else.
+        yield body if body is None or len(body) <= _WHOLE_BYTES else io.BytesIO(body)
         return
     try:
         file = open(upload.path, "rb")  # noqa: SIM115 - the next line closes it

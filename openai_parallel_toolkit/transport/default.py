@@ -1,7 +1,7 @@
 """Choose the HTTP client and the event loop.
 
 One client, aiohttp, serves every supported Python. Measured on loopback over TLS at 100 in flight
-(benchmarks/http_clients.py): aiohttp on uvloop takes 0.07 ms of CPU a call, one shared openai
+(benchmarks/clients.py): aiohttp on uvloop takes 0.07 ms of CPU a call, one shared openai
 client in a thread pool 1.76 ms, httpx2 0.62 ms and pyreqwest 0.03 ms. pyreqwest saves too little
 of a whole call to pay for a second client, needs Python 3.11, and its error types cannot say
 whether a request was sent: a connection reset after sending raises its ConnectError, a reply that

@@ -45,10 +45,8 @@ class ReplyReader:
 
     def __init__(self) -> None:
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
-        # As aiohttp does: where a reply ends does not hang on them.
-        self._parser.set_dangerous_leniencies(
-            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
+        # Some servers write sizes of one width; it changes nothing of what is read.
+        self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         #: Whether more than what was expected came.
         self.holds_more = False
         #: Whether another reply can follow.

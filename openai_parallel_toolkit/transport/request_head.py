@@ -14,18 +14,17 @@ from .base import HttpExchange
 from .proxies import Proxy
 from .unpacker import Unpacker
 
-#: What decides how a request or its reply is read, and whatever else we say by ourselves: where
-#: somebody asks for one of these, aiohttp carries it.
+#: What tells where a request ends: nobody can ask for another end.
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+#: What changes the connection, or we say by ourselves: where it is asked for, aiohttp carries it.
 _UNUSUAL = frozenset(
     {
         "accept-encoding",
         "connection",
-        "content-length",
         "expect",
         "host",
         "te",
         "trailer",
-        "transfer-encoding",
         "upgrade",
         "x-client-request-id",
     }
@@ -93,7 +92,8 @@ def headers_of(exchange: HttpExchange, key_headers: Mapping[str, str]) -> list[t
         {} if exchange.body is None else {"content-type": ("Content-Type", exchange.content_type)}
     )
     ours |= {name.lower(): (name, value) for name, value in key_headers.items()}
-    set_by_us = {*ours, "x-client-request-id"}
+    ours = {name: header for name, header in ours.items() if name not in _FRAMING}
+    set_by_us = {*ours, *_FRAMING, "x-client-request-id"}
     given = [(name, value) for name, value in exchange.headers if name.lower() not in set_by_us]
     named = {*ours, *(name.lower() for name, _ in given)}
     usual = (("User-Agent", _user_agent()), ("Accept", "application/json"))

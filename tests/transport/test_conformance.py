@@ -37,8 +37,10 @@ from raw_server import (
 
 from openai_parallel_toolkit.core.records import Lease, RawReply, Request
 from openai_parallel_toolkit.core.redaction import Secret
-from openai_parallel_toolkit.transport import SendFault, Transport
+from openai_parallel_toolkit.transport import SendFault
 from openai_parallel_toolkit.transport.aiohttp_connection import AiohttpConnection
+from openai_parallel_toolkit.transport.base import HttpExchange, Method
+from openai_parallel_toolkit.transport.http import HttpTransport
 from openai_parallel_toolkit.transport.http1_connection import Http1Connection
 
 
@@ -50,10 +52,10 @@ class Sender:
         self.loop = new_loop()
         #: However slow the machine is, no connection is idle for too long.
         self.options: dict[str, object] = {"idle_s": 60.0}
-        self._transport: Transport | None = None
+        self._transport: HttpTransport | None = None
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> HttpTransport:
         if self._transport is None:
             self._transport = self._make(**self.options)
         return self._transport
@@ -64,6 +66,10 @@ class Sender:
         sending = self.transport.send(request or a_request(), lease, timeout_s=timeout_s)
         # No other test's exchange is the one before it.
         return contextvars.Context().run(self.loop.run_until_complete, sending)
+
+    def run(self, exchange: HttpExchange, lease: Lease) -> RawReply:
+        running = self.transport.run(exchange, lease, timeout_s=40.0)
+        return contextvars.Context().run(self.loop.run_until_complete, running)
 
     def fault(self, lease: Lease, *, timeout_s: float = 40.0) -> SendFault:
         """Send, expect a fault, and look for the key in every form of it."""
@@ -153,6 +159,120 @@ def test_azure_keys_go_in_their_own_header_to_their_deployment(sender: Sender) -
     assert first == f"POST {path} HTTP/1.1"
     assert headers["api-key"] == "".join(CANARY)
     assert "authorization" not in headers
+
+
+def test_a_large_prompt_arrives_whole_however_slowly_it_is_read(sender: Sender) -> None:
+    body = b'{"a":"' + bytes(range(32, 127)).replace(b'"', b"").replace(b"\\", b"") * 30_000 + b'"}'
+    seen = []
+
+    def play(connection: Connection) -> None:
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        while request := connection.read():
+            seen.append(request[2])
+            connection.say(OK)
+
+    with RawServer(play) as server:
+        for _ in range(2):
+            sender.send(a_lease(server.base), a_request("/embeddings", body))
+        assert server.accepted == 1
+    assert seen == [body, body]
+
+
+def test_a_refusal_may_come_before_the_whole_request_was_read(sender: Sender) -> None:
+    def play(connection: Connection) -> None:
+        connection.sock.recv(1_000)
+        connection.say(http_reply(b"{}", status="413 Too Large"))
+        while connection.sock.recv(65_536):  # as servers do, lest the reply be lost
+            pass
+
+    with RawServer(play) as server:
+        for _ in range(2):
+            assert sender.send(a_lease(server.base), a_request(body=b" " * 9_000_000)).status == 413
+        assert server.accepted == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "length"),
+    [("GET", None, None), ("DELETE", None, "0"), ("POST", None, "0"), ("PATCH", b"{}", "2")],
+)
+def test_other_exchanges_say_their_length_where_they_must(
+    sender: Sender, method: Method, body: bytes | None, length: str | None
+) -> None:
+    seen = []
+
+    def play(connection: Connection) -> None:
+        seen.append(connection.read())
+        connection.say(OK)
+
+    with RawServer(play) as server:
+        asked = HttpExchange(method=method, path="/files", query={"a b": "c&d"}, body=body)
+        assert sender.run(asked, a_lease(server.base)).status == 200
+    [(first, headers, sent)] = seen
+    assert first == f"{method} /v1/files?a+b=c%26d HTTP/1.1"
+    assert headers.get("content-length") == length
+    assert body is None or headers["content-type"] == "application/json"
+    assert headers["host"] == f"127.0.0.1:{server.port}"
+    assert headers["accept"] == "application/json"
+    assert headers["accept-encoding"].startswith("gzip, deflate")
+    assert sent == (body or b"")
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (("Accept", "audio/mpeg"), {"accept": "audio/mpeg"}),
+        (("authorization", "Bearer of somebody"), {"authorization": "Bearer " + "".join(CANARY)}),
+        (("CONTENT-TYPE", "text/plain"), {"content-type": "application/json"}),
+        (("X-Word", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"), {"x-word": "caf\xc3\xa9"}),
+        (("Host", "name.example"), {"host": "name.example"}),
+        (("Content-Length", "1"), {"content-length": "24"}),
+    ],
+)
+def test_a_caller_may_ask_for_headers_but_not_for_ours(
+    sender: Sender, given: tuple[str, str], sent: dict[str, str]
+) -> None:
+    seen = []
+
+    def play(connection: Connection) -> None:
+        head = connection._until(b"\r\n\r\n") or b""
+        seen.append(head.decode("latin-1").split("\r\n")[1:])
+        connection.say(OK)
+
+    with RawServer(play) as server:
+        asked = HttpExchange(method="POST", path="/files", body=BODY, headers=(given,))
+        assert sender.run(asked, a_lease(server.base)).status == 200
+    [lines] = seen
+    named = [line.partition(": ")[0].lower() for line in lines]
+    assert len(named) == len(set(named))
+    found = dict(zip(named, (line.partition(": ")[2] for line in lines), strict=True))
+    assert {name: found[name] for name in sent} == sent
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("X-A", "b\r\nX-Evil: c"), ("X-A\r\nX-Evil", "c"), ("X A", "b"), ("", "b"), ("X-A", "b\0")],
+)
+def test_what_is_no_header_is_unsent(sender: Sender, header: tuple[str, str]) -> None:
+    with RawServer(answer_all) as server:
+        asked = HttpExchange(method="POST", path="/files", body=BODY, headers=(header,))
+        with pytest.raises(SendFault) as caught:
+            sender.run(asked, a_lease(server.base))
+        assert server.accepted == 0
+    assert (caught.value.kind, caught.value.phase) == ("unsent", "request")
+    assert "Evil" not in str(caught.value)
+
+
+def test_tls_is_spoken_on_connections_that_are_kept(sender: Sender) -> None:
+    authority = trustme.CA()
+    context, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    authority.configure_trust(trusting)
+    sender.options["tls"] = trusting
+    body = b"x" * 1_000_000
+    with RawServer(lambda c: _answer_all_with(c, body), tls=context) as server:
+        for base in (server.base, server.base, server.base.replace("127.0.0.1", "localhost")):
+            assert sender.send(a_lease(base), a_request(body=body)).body == body
+        assert server.accepted == 2
 
 
 # --- what comes back -------------------------------------------------------------------------
@@ -704,6 +824,40 @@ def test_a_cancelled_send_closes_its_connection(sender: Sender) -> None:
     assert hung_up == [True]
 
 
+def test_closing_ends_what_is_idle_and_what_is_under_way(sender: Sender) -> None:
+    is_in, hung_up = threading.Event(), []
+
+    def play(connection: Connection) -> None:
+        connection.read()
+        connection.say(OK)
+        if connection.read():
+            is_in.set()
+        hung_up.append(connection.wait_for_close())
+
+    async def close_one(base: str) -> SendFault:
+        sends = [
+            asyncio.ensure_future(sender.transport.send(a_request(), a_lease(base), timeout_s=60))
+            for _ in range(2)
+        ]
+        await asyncio.gather(*sends)
+        waiting = asyncio.ensure_future(
+            sender.transport.send(a_request(), a_lease(base), timeout_s=60)
+        )
+        await asyncio.get_running_loop().run_in_executor(None, is_in.wait, 40)
+        await sender.transport.close()
+        with pytest.raises(SendFault) as caught:
+            await waiting
+        return caught.value
+
+    with RawServer(play) as server:
+        fault = sender.loop.run_until_complete(close_one(server.base))
+        for thread in server._threads:
+            thread.join(5)
+        assert server.accepted == 2
+    assert fault.kind == "unknown"
+    assert hung_up == [True, True]
+
+
 # --- proxies and trust -----------------------------------------------------------------------
 
 
@@ -767,6 +921,11 @@ def test_a_proxy_that_is_not_there_is_unsent(sender: Sender) -> None:
     sender.options = {"proxy": Secret(f"http://127.0.0.1:{free_port()}")}
     fault = sender.fault(a_lease("https://name.invalid/v1"))
     assert (fault.kind, fault.phase) == ("unsent", "proxy")
+
+
+def _answer_all_with(connection: Connection, body: bytes) -> None:
+    while connection.read():
+        connection.say(http_reply(body))
 
 
 def _ignore(_: object) -> None:

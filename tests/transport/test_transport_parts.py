@@ -190,10 +190,12 @@ def test_time_that_ends_before_there_is_a_connection_leaves_the_request_unsent()
     assert (after.kind, after.phase) == ("unknown", "deadline")
 
 
-def test_importing_the_transport_loads_no_client() -> None:
+def test_importing_the_transport_loads_no_client_and_sending_none_that_is_not_needed() -> None:
     code = (
         "import sys; import openai_parallel_toolkit.transport as m; "
-        "print([n for n in ('aiohttp', 'openai', 'httpx2', 'uvloop') if n in sys.modules])"
+        "print([n for n in ('aiohttp', 'openai', 'httptools', 'uvloop') if n in sys.modules]); "
+        "m.default_transport(); "
+        "print([n for n in ('aiohttp', 'openai', 'httptools') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split("\n")[:2] == ["[]", "['httptools']"]
