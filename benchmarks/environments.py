@@ -60,5 +60,6 @@ def machine():
     ours = ", ".join(f"{name} {version(name)}" for name in OF_OURS if version(name))
     return (
         f"{dt.datetime.now(dt.timezone.utc).date()}: {processor()}, {os.cpu_count()} cores, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; {ours}"
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}; "
+        f"load {os.getloadavg()[0]:.1f} at the end; {ours}"
     )

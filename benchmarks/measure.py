@@ -120,6 +120,7 @@ def measure(way, job):
         "put_off": put_off / job.calls,
         "rss_mb": peak_mb(),
         "answered_share": served["answered"] / job.calls,
+        "answered_rate": served["answered"] / wall_s,
         "limited_share": served["limited"] / job.calls,
         "refused": served["refused"],
         "server_us": 1e6 * served["cpu_s"] / max(1, served["answered"]),

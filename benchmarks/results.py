@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from html import escape
+from operator import itemgetter
 from pathlib import Path
 
-from sections import CPU_OF_FIRST, RATE_OF_FIRST
+import ours
+from sections import CPU_OF_FIRST, RATE_OF_FIRST, Column
 
 #: What is compared with another checkout.
 _COMPARED = (CPU_OF_FIRST, RATE_OF_FIRST)
@@ -19,6 +21,11 @@ class Table:
         self.trees = list(dict.fromkeys(tree for _, tree in found))
         self.firsts = next(iter(found.values()))
         self.wants = is_judged and any(row.targets for row, _ in found)
+
+    def of(self, key, figure):
+        """The median of a row's figure."""
+        (figures,) = (found for (row, _), found in self.found.items() if row.key == key)
+        return _value(Column("", figure, ""), figures, self.firsts)
 
     def cells(self):
         """Its head, then a line for each row and checkout."""
@@ -92,9 +99,9 @@ def markdown(cells):
 
 
 def bars(table, column):
-    """A picture: a bar for each row, the shorter the better."""
-    values = [(row.name, _value(column, f, table.firsts)) for (row, _), f in table.found.items()]
-    values = sorted((value, name) for name, value in values if value is not None)
+    """A picture: a bar for each row, ours darker, the shorter the better."""
+    values = [(_value(column, f, table.firsts), row) for (row, _), f in table.found.items()]
+    values = sorted(((v, row) for v, row in values if v is not None), key=itemgetter(0))
     scale = 440 / values[-1][0]
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="820" height="{26 * len(values) + 40}" '
@@ -102,9 +109,9 @@ def bars(table, column):
     )
     yield '<rect width="100%" height="100%" fill="white"/>'
     yield f'<text x="270" y="20">{escape(column.title)}, the shorter the better</text>'
-    for n, (value, name) in enumerate(values):
-        y = 26 * n + 34
-        yield f'<text x="260" y="{y + 14}" text-anchor="end">{escape(name)}</text>'
-        yield f'<rect x="270" y="{y}" width="{value * scale:.0f}" height="18" fill="#47a"/>'
+    for n, (value, row) in enumerate(values):
+        y, colour = 26 * n + 34, "#147" if hasattr(ours, row.way) else "#9bc"
+        yield f'<text x="260" y="{y + 14}" text-anchor="end">{escape(row.name)}</text>'
+        yield f'<rect x="270" y="{y}" width="{value * scale:.0f}" height="18" fill="{colour}"/>'
         yield f'<text x="{276 + value * scale:.0f}" y="{y + 14}">{value:{column.shape}}</text>'
     yield "</svg>"

@@ -87,7 +87,7 @@ def asked(section, options, folder):
             order = turns if n % 2 == 0 else turns[::-1]
             for turn, figures in zip(order, pool.map(ask, order), strict=True):
                 found[turn].append(figures)
-    return Table(section, found, is_judged=options.scale == 1)
+    return Table(section, found, is_judged=not (options.quick or options.against))
 
 
 def trees_of(row, against):
@@ -117,7 +117,7 @@ def write(tables, rounds):
     versions = [(name.split()[0], environments.made(name)) for name in ENVIRONMENTS.values()]
     told = WORDS.format(
         rounds=rounds,
-        server_us=min(f["server_us"] for figures in pace.found.values() for f in figures),
+        server_us=pace.of("bare", "server_us"),
         machine=environments.machine(),
         others=", ".join(f"{name} {version}" for name, (python, version) in versions if python),
     )
@@ -158,8 +158,8 @@ def main():
             print(f"\n{section.title}", *text(tables[-1].cells()), sep="\n", flush=True)
             for failure in tables[-1].failures():
                 print(failure, flush=True)
-    if options.is_whole:
-        write(tables, options.rounds)
+            if options.is_whole:  # after each, for a run that is stopped on the way
+                write(tables, options.rounds)
     return any(True for table in tables for _ in table.failures())
 
 

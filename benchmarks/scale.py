@@ -4,8 +4,8 @@
 
 Makes a folder of N inputs, all done, with a journal that says so, and tells for each command its
 CPU, time and peak memory beside those of `find IN OUT | wc -l`: medians of interleaved rounds. Then
-come runs over half of them, a journal of many calls, threads that wait, imports, and what a file
-costs whose hooks ask nothing. `--folder` keeps what was made for the next time. Linux.
+the same for commands on a journal of many calls, beside bare Python. `--folder` keeps what was made
+for the next time. Linux.
 """
 
 from __future__ import annotations
@@ -29,19 +29,15 @@ from openai_parallel_toolkit.journal.schema import FILE_NAME, connect, prepare
 STATE = ".openai_parallel_toolkit"
 PER_FOLDER = 1_000
 TOOL = [sys.executable, "-m", "openai_parallel_toolkit"]
-#: What has an end by itself, but is cut off when it was met once.
-FIRST = "SCALE_FIRST"
 
 
 class NoCalls(ParallelToolkit):
-    """Asks nothing, and writes one small output; may end the process at its first file."""
+    """Asks nothing, and writes one small output."""
 
     def process_input(self, file):
         return file.read()
 
     def process_data(self, data):
-        if FIRST in os.environ:
-            os._exit(0)
         return data
 
     def process_output(self, data, output_file_without_ext):
@@ -67,6 +63,22 @@ def make(root, files, done):
         db.execute("BEGIN")
         fill(db, make_files(root, files, done))
         fill_calls(db, done, 1)
+        db.execute("COMMIT")
+
+
+def make_calls(root, calls, each=20):
+    """Make a journal of so many calls, without the files."""
+    state = root / "out" / STATE
+    state.mkdir(parents=True, mode=0o700)
+    now_s = time.time() - 3600
+    rows = (
+        (n + 1, *place_of(n), 50, "0" * 64, "50-1700000000000000000", now_s)
+        for n in range(calls // each)
+    )
+    with contextlib.closing(new_journal(state)) as db:
+        db.execute("BEGIN")
+        fill(db, rows)
+        fill_calls(db, calls // each, each)
         db.execute("COMMIT")
 
 
@@ -152,14 +164,13 @@ def fill_calls(db, files, calls_each):
 # -- how it is measured ------------------------------------------------------------------------
 
 
-def measured(command, **environ):
+def measured(command):
     """Run a command to its end; return wall seconds, CPU seconds and peak memory in MB."""
     since_s = time.monotonic()
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env={**os.environ, **environ},
         shell=isinstance(command, str),
     )
     trouble = process.stderr.read().decode()
@@ -174,12 +185,12 @@ def run_command(root, *options):
     return [*TOOL, "run", f"{__file__}:NoCalls", *paths, "--no-progress", *options]
 
 
-def table(commands, rounds, **environ):
+def table(commands, rounds):
     """Print medians of each command, and how many times the first one's time and CPU they are."""
     rows = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
-            rows[name].append(measured(command, **environ))
+            rows[name].append(measured(command))
     first = None
     for name, found in rows.items():
         wall_s, cpu_s, mb = (statistics.median(column) for column in zip(*found, strict=True))
@@ -207,21 +218,31 @@ def main():
 
 
 def measure(folder, arguments):
-    files = arguments.files
-    done = folder / f"done-{files}"
+    files, calls, rounds = arguments.files, arguments.calls, arguments.rounds
+    done, many = folder / f"done-{files}", folder / f"calls-{calls}"
     if not done.exists():
         make(done, files, files)
-    table(
-        {
-            "find IN OUT | wc -l": f"find {done}/in {done}/out | wc -l",
-            "run: nothing to do": run_command(done),
-            "status": [*TOOL, "status", str(done / "out")],
-            "failures": [*TOOL, "failures", str(done / "out")],
-            "show": [*TOOL, "show", str(done / "out"), "0000/000001.txt"],
-            "run --dry-run": run_command(done, "--dry-run"),
-        },
-        arguments.rounds,
-    )
+    if not many.exists():
+        make_calls(many, calls)
+    out = str(done / "out")
+    print(f"{files:,} files that are done:")
+    commands = {
+        "find IN OUT | wc -l": f"find {done}/in {out} | wc -l",
+        "run: nothing to do": run_command(done),
+        "run --dry-run": run_command(done, "--dry-run"),
+        "show": [*TOOL, "show", out, "0000/000001.txt"],
+        "failures": [*TOOL, "failures", out],
+        "status": [*TOOL, "status", out],
+    }
+    table(commands, rounds)
+    print(f"A journal of {calls:,} calls:")
+    commands = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "import": [sys.executable, "-c", "import openai_parallel_toolkit"],
+        "--help": [*TOOL, "--help"],
+        "status": [*TOOL, "status", str(many / "out")],
+    }
+    table(commands, rounds)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/server.py [--latency S] [--per-minute N --burst N] [--tls]
 
-Prints its URL. The key says how a request fares: `dead` is refused with 401, any other is answered,
-or limited with 429 and Retry-After when there is a limit. GET /count tells how often each was done.
+Prints its URL, and ends when its standard input does. The key says how a request fares: `dead` is
+refused with 401, any other is answered, or limited with 429 and Retry-After when there is a limit.
+GET /count tells how often each was done.
 """
 
 from __future__ import annotations
@@ -146,14 +147,19 @@ async def serve(answers, *, tls):
     )
     port = server.sockets[0].getsockname()[1]
     print(f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1", flush=True)
-    await server.serve_forever()
+    ended = asyncio.Event()
+    loop.add_reader(sys.stdin, ended.set)  # whoever started it is gone
+    await ended.wait()
+    server.close()
 
 
 @contextlib.contextmanager
 def serving(*options):
     """Start the server; yields its URL."""
     command = [sys.executable, __file__, *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield process.stdout.readline().strip()
         finally:

@@ -49,8 +49,8 @@ class CallList(Generic[Item]):
 
     def ask(self, item: Item) -> None:
         """Ask an item, for the first time or again."""
-        self.under_way += 1
         self.start(item, lambda result: self.put((item, result)))
+        self.under_way += 1  # what cannot be begun is not waited for
 
     def took(self) -> None:
         """Note that what came of one call was taken from where it was put."""

@@ -249,12 +249,12 @@ def make_request(path: str, model: str, payload: Any) -> Request:
     if b"\\u0000" in body and _NUL.search(body):
         raise UsageError("the request holds a NUL character; remove it before asking")
     fields = payload if isinstance(payload, dict) else {}
-    digest, former = _digest(path, model, body), ""
+    digest, former, limit = _digest(path, model, body), "", None
     if not fields.keys().isdisjoint(_REPLY_LIMITS):
         others = {name: value for name, value in fields.items() if name not in _REPLY_LIMITS}
         digest, former = _digest(path, model, canonical_json(others)), digest
-    limits = (fields.get(name) for name in _REPLY_LIMITS)
-    limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
+        limits = (fields.get(name) for name in _REPLY_LIMITS)
+        limit = next((value for value in limits if isinstance(value, int) and value > 0), None)
     limit = 0 if path == "/embeddings" else limit
     media = media_of(fields, model)
     choices, tier, modalities = (fields.get(n) for n in ("n", "service_tier", "modalities"))
@@ -276,9 +276,7 @@ def make_request(path: str, model: str, payload: Any) -> Request:
 
 
 def _digest(path: str, model: str, body: bytes) -> str:
-    digest = hashlib.sha256(f"{path}\n{model}\n".encode())
-    digest.update(body)
-    return digest.hexdigest()
+    return hashlib.sha256(b"%b\n%b\n%b" % (path.encode(), model.encode(), body)).hexdigest()
 
 
 def wants_client(model: OpenAIModel) -> bool:

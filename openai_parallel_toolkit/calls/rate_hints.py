@@ -45,6 +45,8 @@ _NUMBER = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 #: A longer text is no time and no duration.
 _MOST_CHARS = 100
 _MOST_JSON_BYTES = 4_000_000
+#: A whole number of no more digits is the same as a float.
+_PLAIN_DIGITS = 15
 _PART = re.compile(rf"({_NUMBER})\s*([a-zµ]+)[\s,]*")
 #: A name that tells when a limit is reset; with "remaining" in place of "reset": what is left.
 _RESET = re.compile(r"rate-?limit\b.*\breset\b")
@@ -244,6 +246,8 @@ def _limit_of(
 
 
 def _whole(text: str | None) -> int | None:
+    if text is not None and text.isdecimal() and len(text) <= _PLAIN_DIGITS:
+        return int(text)
     value = _number(text)
     return None if value is None or value < 0 else int(value)
 

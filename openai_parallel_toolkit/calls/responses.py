@@ -116,14 +116,19 @@ def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, An
     return raw
 
 
-def read_answer(path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str]) -> Reply | None:
+def read_answer(
+    path: str, raw: Mapping[str, Any], *, clean: Callable[[str], str], asked_model: str = ""
+) -> Reply | None:
     """Return what a reply body to `path` holds, without its cost; None: it holds no answer.
 
     Args:
         clean: takes secrets out of the provider's words.
+        asked_model: as for `reply_of`.
     """
     found = find_answer(path, raw)
-    return None if found is None else reply_of(found, raw, read_usage(raw), clean=clean)
+    if found is None:
+        return None
+    return reply_of(found, raw, read_usage(raw), clean=clean, asked_model=asked_model)
 
 
 def find_answer(path: str, raw: Mapping[str, Any]) -> Found | None:

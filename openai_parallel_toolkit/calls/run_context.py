@@ -119,7 +119,7 @@ class RunContext:
     budget: Budget | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SubmittedCall:
     """One request on its way."""
 

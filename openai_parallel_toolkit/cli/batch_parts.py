@@ -20,6 +20,7 @@ from ..api.batch_folder.status import (
 from ..batch import BatchOptions
 from ..core.clock import Clock, SystemClock
 from ..core.errors import UsageError
+from ..core.file_kinds import is_folder
 from ..core.text import counted, visible
 from ..files.run_lock import RunLock
 from ..files.stores import is_remote, open_store
@@ -118,7 +119,7 @@ def run_failures(arguments: argparse.Namespace) -> int:
     """Print the lines and files that failed, of all error files together."""
     _check_places(arguments, "batch failures")
     place = arguments.places[0] if len(arguments.places) == 1 else None
-    if place is not None and not is_remote(place) and not os.path.isdir(local_path(place)):
+    if place is not None and not is_remote(place) and not is_folder(local_path(place)):
         raise UsageError(f"there is no folder {place!r}; name the error location of a batch run")
     with closing(_plan_of(arguments).error.open() if place is None else open_store(place)) as store:
         found = list(failures(store))

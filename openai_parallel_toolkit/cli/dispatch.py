@@ -25,6 +25,7 @@ _COMMANDS = {
     "batch": "send a folder of batch files, and collect the results",
     "prompts": "ask for every line of a file, and write the answers in its order",
     "estimate": "work on a few files, and tell what all of them will take",
+    "ctl": "change what a run that is on may do",
     "status": "how the work on an output folder stands",
     "failures": "which files failed, and why",
     "show": "what is known of one file: its requests, answers and cost",

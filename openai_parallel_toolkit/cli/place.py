@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..core.errors import UsageError
+from ..core.file_kinds import exists, is_file, is_folder
 from ..core.filesystem import storage_error
 from ..files.run_folders import local_root, parent_of
 from ..files.run_lock import STATE_FOLDER, RunLock, state_folder_of
@@ -35,9 +36,9 @@ def state_folder(output_path: str, state_path: str | None) -> str:
     """
     root = local_root(output_path, state_path)
     candidates = [state_folder_of(root, state_path)]
-    if state_path is None and not os.path.isdir(root):
+    if state_path is None and not is_folder(root):
         candidates.append(f"{os.path.realpath(output_path)}.state")  # of `prompts`
-        if os.path.isfile(root) or os.path.splitext(output_path)[1]:
+        if is_file(root) or os.path.splitext(output_path)[1]:
             parent = local_root(parent_of(output_path))
             candidates.append(os.path.join(parent, STATE_FOLDER))
     for folder in candidates:
@@ -76,7 +77,7 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
 
 def _has_runs(folder: str) -> bool:
     """Return whether hooks or prompts were run there, and not only batch files."""
-    if not os.path.exists(os.path.join(folder, FILE_NAME)):
+    if not exists(os.path.join(folder, FILE_NAME)):
         return False
     with JournalReader(folder) as journal:
         return journal.has_files()

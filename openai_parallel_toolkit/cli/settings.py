@@ -34,10 +34,11 @@ def add_settings(
             group.add_argument("--config", default=None, metavar="FILE", help=config)
         for one in shown:
             if one.metadata["group"] == title:
-                _add(group, one)
+                add_setting(group, one)
 
 
-def _add(group: argparse._ArgumentGroup, one: Field[Any]) -> None:
+def add_setting(group: argparse._ActionsContainer, one: Field[Any]) -> None:
+    """Add the option for one setting."""
     words = dict(one.metadata["argparse"])
     name = one.name.removesuffix("_s").replace("_", "-")
     if one.metadata["kind"] is FLAG:

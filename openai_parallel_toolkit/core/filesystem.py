@@ -38,7 +38,7 @@ NETWORK_KINDS = frozenset(
 PATH_CODEC = "utf-8", "surrogatepass"
 #: Size in bytes and hex SHA-256.
 Digest = tuple[int, str]
-_CHUNK_BYTES = 1_048_576
+_FIRST_CHUNK_BYTES, _CHUNK_BYTES = 65_536, 1_048_576
 _MOUNTS = "/proc/self/mountinfo"
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -95,7 +95,8 @@ def digest(
     fd = open_regular(path)
     try:  # not `closing_fd`, which takes some microseconds: every output comes here
         size_bytes, seen = 0, hashlib.sha256()
-        while chunk := os.read(fd, _CHUNK_BYTES):
+        # Large ones only for files that are: room for a megabyte takes longer than a small file.
+        while chunk := os.read(fd, min(_CHUNK_BYTES, _FIRST_CHUNK_BYTES + size_bytes)):
             size_bytes += len(chunk)
             seen.update(chunk)
             if see is not None:

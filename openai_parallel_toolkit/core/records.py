@@ -28,6 +28,11 @@ _KEPT_HEADERS = ("content-type", "x-request-id", "openai-processing-ms", "openai
 _MOST_OF_HEADER, _MOST_OF_REFUSAL = 200, 65_536
 
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
+
 class OutcomeKind(str, Enum):
     """How an attempt ended."""
 
@@ -184,11 +189,11 @@ class RawReply:
 
     def as_kept(self, clean: Callable[[str], str]) -> RawReply:
         """Return an answer with those of its headers that are kept, which `clean` makes safe."""
-        headers = {
-            name: safe_words(self.headers[name], clean, _MOST_OF_HEADER)
-            for name in _KEPT_HEADERS
-            if name in self.headers
-        }
+        headers = {name: self.headers[name] for name in _KEPT_HEADERS if name in self.headers}
+        together = " ".join(headers.values())
+        if safe_words(together, clean, _MOST_OF_HEADER) != together:  # as a rule there is nothing
+            for name, value in headers.items():
+                headers[name] = safe_words(value, clean, _MOST_OF_HEADER)
         return RawReply(status=self.status, headers=headers, body=self.body)
 
     def as_refusal(self, clean: Callable[[str], str]) -> RawReply:
@@ -422,7 +427,4 @@ def canonical_json(value: object) -> bytes:
         ValueError: a value is NaN or infinite, or a text holds a lone surrogate.
         TypeError: a value is not JSON.
     """
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8")
+    return _CANONICAL.encode(value).encode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -94,15 +94,24 @@ def check_settings(options: Any) -> None:
             continue
         if given is None and one.default_factory is not MISSING:
             given = one.default_factory()
-        kind: SettingKind = one.metadata["kind"]
-        try:
-            value = kind.read(given)
-            fits = kind.fits(value)
-        except (ValueError, TypeError, ArithmeticError):
-            fits = False
-        if not fits:
-            raise ConfigError(f"{one.name}: expected {kind.wanted}, got {given!r}")
-        object.__setattr__(options, one.name, value)
+        object.__setattr__(options, one.name, read_setting(one, given))
+
+
+def read_setting(one: Field[Any], given: object) -> Any:
+    """Return what a setting's field makes of what is given.
+
+    Raises:
+        ConfigError: it may not be that.
+    """
+    kind: SettingKind = one.metadata["kind"]
+    try:
+        value = kind.read(given)
+        fits = kind.fits(value)
+    except (ValueError, TypeError, ArithmeticError):
+        fits = False
+    if not fits:
+        raise ConfigError(f"{one.name}: expected {kind.wanted}, got {given!r}")
+    return value
 
 
 def options_of(kind: type[_OptionsT], given: Mapping[str, Any]) -> _OptionsT:

@@ -89,6 +89,13 @@ class Budget:
             ready = self._serve()
         _tell(ready)
 
+    def allow(self, cap_usd: Decimal) -> None:
+        """Have another cap from now on; what is spent or granted already stays so."""
+        with self._lock:
+            self.cap_usd = cap_usd
+            ready = self._serve()
+        _tell(ready)
+
     def funds(self) -> Funds:
         """Return how it stands now."""
         with self._lock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,26 +82,27 @@ def _decoded(data: str) -> bytes:
 
 def media_of(body: Mapping[str, Any], model: str) -> Media | None:
     """Return what a request's prompt holds besides text; None: nothing."""
-    found = [
-        Media(size_bytes=len(part.data)) + count(part, model)
-        for name in ("messages", "input")
-        for count, part in _parts(body.get(name))
-    ]
+    parts: list[tuple[Callable[[_Part, str], Media], _Part]] = []
+    for name in ("messages", "input"):
+        _collect(body.get(name), parts)
+    found = [Media(size_bytes=len(part.data)) + count(part, model) for count, part in parts]
     return sum(found[1:], found[0]) if found else None
 
 
-def _parts(value: Any) -> Iterator[tuple[Callable[[_Part, str], Media], _Part]]:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        for one in value:
-            yield from _parts(one)
+def _collect(value: Any, parts: list[tuple[Callable[[_Part, str], Media], _Part]]) -> None:
+    """Add what a value holds besides text to `parts`."""
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict):
+            for one in value:
+                _collect(one, parts)
     elif isinstance(value, dict):
         count = _KINDS.get(value["type"]) if isinstance(value.get("type"), str) else None
         if count is not None:
-            yield count, _part(value)
+            parts.append((count, _part(value)))
         else:
             for one in value.values():
-                if isinstance(one, list | dict):
-                    yield from _parts(one)
+                if isinstance(one, (list, dict)):
+                    _collect(one, parts)
 
 
 def _part(raw: Mapping[str, Any]) -> _Part:

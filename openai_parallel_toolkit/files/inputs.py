@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, NamedTuple
 
 from ..core.errors import ScanError
+from ..core.file_kinds import exists, raise_unless_mistaken
 from ..core.filesystem import closing_fd, identity
 
 #: Larger inputs are known by size and time alone: reading them twice would be felt.
@@ -97,7 +98,7 @@ class LocalInputs(Inputs):
     def __init__(self, root: str, *, never: Iterable[str] = ()) -> None:
         """Take the folder; files and folders in `never` that exist are the toolkit's own."""
         self._root = root
-        own = [path for path in never if os.path.exists(path)]
+        own = [path for path in never if exists(path)]
         self._never = {identity(os.stat(path)) for path in own}
         #: Files with other names need no look at the disk.
         self._never_names = {
@@ -111,6 +112,7 @@ class LocalInputs(Inputs):
             with os.scandir(path) as found:
                 yield ((entry.name, self._kind(entry)) for entry in found)
         except OSError as exc:
+            raise_unless_mistaken(exc, path)
             reason = exc.strerror or type(exc).__name__
             raise ScanError(
                 f"The input folder {path!r} cannot be read: {reason}. Mend it or exclude it.",
@@ -224,7 +226,7 @@ def signature_of_open(fd: int) -> str:
     if not stat.S_ISREG(seen.st_mode) or seen.st_size > _MOST_HASHED_BYTES:
         return look
     digest, at = hashlib.sha256(), 0
-    while at < seen.st_size and (piece := os.pread(fd, _PIECE_BYTES, at)):
+    while piece := os.pread(fd, min(_PIECE_BYTES, seen.st_size - at), at):
         digest.update(piece)
         at += len(piece)
     return f"{look}{_THEN_HASH}{digest.hexdigest()[:_HASH_CHARACTERS]}"

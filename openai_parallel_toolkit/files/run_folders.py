@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from ..core.errors import ConfigError, ScanError
+from ..core.file_kinds import is_file, is_folder
 from .inputs import Inputs, LocalInputs
 from .match import Layout
 from .output_tree import OutputTree
@@ -44,7 +45,7 @@ def lay_out(
     output, stem = (output_path, None) if only is None else _split_output(output_path)
     url = remote_place(output).url if is_remote(output) else None
     output_root = os.path.abspath(local_root(output, state_path))
-    if url is None and os.path.isfile(output_root):
+    if url is None and is_file(output_root):
         raise ConfigError(f"output_path {output!r} is a file; the input is a folder.")
     if only is None and (url or os.path.realpath(output_root)) in (root, os.path.realpath(root)):
         raise ConfigError(f"Outputs would lie among the inputs in {root!r}; choose another.")
@@ -128,9 +129,9 @@ def _find_input(input_path: str) -> tuple[str, str | None]:
         with closing(open_store(root)) as store:
             return (root, name) if store.exists(name) else (place.url, None)
     path = os.path.abspath(local_path(input_path))
-    if os.path.isdir(path):
+    if is_folder(path):
         return path, None
-    if os.path.isfile(path):
+    if is_file(path):
         return os.path.split(path)
     if os.path.lexists(path):
         raise ScanError(f"{path!r} is neither a file nor a folder.", path=path)
@@ -141,13 +142,13 @@ def _split_output(output_path: str) -> tuple[str, str | None]:
     """Return where the output of a single input goes, and its stem if the name is a file's."""
     if is_remote(output_path):
         folder, _, name = output_path.rpartition("/")
-        is_file = bool(remote_place(output_path).prefix and os.path.splitext(name)[1])
+        names_file = bool(remote_place(output_path).prefix and os.path.splitext(name)[1])
     else:
         path = local_path(output_path)
         folder, name = os.path.split(path)
-        has_extension = os.path.splitext(name)[1] and not os.path.isdir(path)
-        is_file = bool(has_extension) or os.path.isfile(path)
-    return (folder, os.path.splitext(name)[0]) if is_file else (output_path, None)
+        has_extension = os.path.splitext(name)[1] and not is_folder(path)
+        names_file = bool(has_extension) or is_file(path)
+    return (folder, os.path.splitext(name)[0]) if names_file else (output_path, None)
 
 
 def _below(inner: str | None, outer: str | None) -> str | None:

@@ -34,7 +34,9 @@ def text(value: str) -> str:
 
 def whole(number: int | None) -> int | None:
     """Return a count that SQLite can hold; a provider may send any number of digits."""
-    return None if number is None else max(-_MOST, min(number, _MOST))
+    return (
+        number if number is None or -_MOST <= number <= _MOST else max(-_MOST, min(number, _MOST))
+    )
 
 
 def usd(amount: Decimal | None) -> str | None:

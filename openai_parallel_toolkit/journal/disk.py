@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..core.errors import JournalError, StorageError, ToolkitError
+from ..core.file_kinds import is_folder
 from ..core.filesystem import FULL_ERRNOS, closing_fd, new_file, sync
 from ..core.own_files import part_from_others
 
@@ -22,7 +23,9 @@ _ADVICE = {
 FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
 _NO_SUCH_TABLE = 1
-_CAUSES = {3: errno.EACCES, 8: errno.EROFS, 13: errno.ENOSPC, 14: errno.EACCES}
+_CAUSES = {3: errno.EACCES, 8: errno.EROFS, 13: errno.ENOSPC}
+#: The code that has many causes, and which one it is if the disk shows no other.
+_CANNOT_OPEN = 14
 
 
 def make_private(folder: str, name: str) -> str:
@@ -32,7 +35,7 @@ def make_private(folder: str, name: str) -> str:
     """
     path = os.path.join(folder, name)
     try:
-        if not os.path.isdir(folder):
+        if not is_folder(folder):
             os.makedirs(folder, mode=0o700, exist_ok=True)
             sync(os.path.dirname(os.path.abspath(folder)))
         for own in (path, f"{path}-wal", f"{path}-shm"):
@@ -66,10 +69,11 @@ def explain(error: Exception, path: str) -> ToolkitError:
     is_operational = isinstance(error, sqlite3.OperationalError)
     # A table that is not there has lost its line in the schema.
     if code == _NO_SUCH_TABLE or not is_operational:
-        return damaged(path)
+        # What a disk that fails has given back says nothing of the journal.
+        return refused(errno.EIO, path) if _probe(path) == errno.EIO else damaged(path)
     # SQLite keeps the errno to itself, and Python 3.10 the code too: the disk is asked.
-    cause = _CAUSES.get(code) or _probe(path) or errno.EIO
-    return refused(cause, path)
+    likely = errno.EACCES if code == _CANNOT_OPEN else errno.EIO
+    return refused(_CAUSES.get(code) or _probe(path) or likely, path)
 
 
 def damaged(path: str) -> JournalError:
@@ -104,9 +108,9 @@ def no_room(number: int, path: str) -> StorageError:
 
 def _probe(path: str) -> int | None:
     """Return why the files of a journal cannot grow; None: they can."""
-    sizes = [os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name)]
     probe = os.path.join(os.path.dirname(path), "probe")
     try:
+        sizes = [os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name)]
         with closing_fd(new_file(probe)) as fd:
             os.write(fd, bytes(65536))
             os.pwrite(fd, b"\0", max(sizes, default=0) + 65536)  # a file may be large enough

@@ -21,6 +21,9 @@ from .rows import PLAIN, ZLIB
 
 #: Shorter answers are kept as they are.
 _SMALL_BYTES = 512
+#: Those up to here are packed as tight in a small window, whose memory is not fetched anew from the
+#: system for each.
+_SHORT_BYTES, _WINDOW_BITS, _MEMORY_LEVEL = 8_192, 12, 5
 #: Rows of one statement, largest first: few shapes, so that SQLite compiles each of them once, and
 #: below the 999 parameters that older versions take.
 _CHUNKS = (64, 32, 16, 8, 4, 2, 1)
@@ -153,11 +156,14 @@ def identity(call: CallId) -> tuple[Any, ...]:
 
 def packed(body: bytes) -> tuple[int, bytes]:
     """Return how the bytes are kept, and what is kept of them."""
-    if len(body) >= _SMALL_BYTES:
+    if len(body) < _SMALL_BYTES:
+        return PLAIN, body
+    if len(body) <= _SHORT_BYTES:
+        packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+        packed = packer.compress(body) + packer.flush()
+    else:
         packed = zlib.compress(body, 1)
-        if len(packed) < len(body):
-            return ZLIB, packed
-    return PLAIN, body
+    return (ZLIB, packed) if len(packed) < len(body) else (PLAIN, body)
 
 
 def write_intents(db: sqlite3.Connection, intents: Sequence[Intent]) -> None:

@@ -24,6 +24,8 @@ from .rows import AnswerRecord, FileRecord, KeptRequest, RunRecord, RunTotals
 PAGE = 500
 _COLUMNS = "id, folder, name, state, failed_runs, is_suspect, hooks_version, input_signature"
 _FILE_COLUMNS = 8
+#: Attempts that an average is taken of.
+_NEWEST_ATTEMPTS = 200_000
 #: Files that a scan reads at a time, and what is greater than all names.
 _SCANNED = 2_000
 _BEYOND_NAMES = b"\xff"
@@ -97,16 +99,19 @@ class JournalQueries:
         return add_up(self.figures(), lambda row: row[2])
 
     def share_of_answers_over(self, tokens: int) -> float:
-        """Return the share of all answers that are longer than so many tokens; 0: there is none.
+        """Return the share of answers, of the newest, that are longer than so many tokens.
+
+        0: there is no answer. Of millions, those of the last attempts are looked at.
 
         One that was cut there, or just before, is longer.
         """
         query = (
             "SELECT avg(completion_tokens > ?1 OR (completion_tokens * 1.1 >= ?1 "
             "AND lower(code) IN ('length', 'max_tokens', 'max_output_tokens'))) "
-            "FROM endings WHERE kind IN ('ok', 'unusable') AND completion_tokens > 0"
+            "FROM endings WHERE attempt_id > (SELECT max(attempt_id) FROM endings) - ?2 "
+            "AND kind IN ('ok', 'unusable') AND completion_tokens > 0"
         )
-        return float(self.one(query, tokens) or 0)
+        return float(self.one(query, tokens, _NEWEST_ATTEMPTS) or 0)
 
     # Files
 
@@ -290,6 +295,10 @@ class JournalQueries:
             (hash.hex(), k, attempt_try): answer_record(kept)
             for hash, k, attempt_try, *kept in rows
         }
+
+    def has_answers(self, file_id: int) -> bool:
+        """Tell whether there is an answer to any call of a file."""
+        return self.one("SELECT 1 FROM answers WHERE file_id = ? LIMIT 1", file_id) is not None
 
     def answer(self, call: CallId) -> AnswerRecord | None:
         """Return the answer to one call; None: there is none."""

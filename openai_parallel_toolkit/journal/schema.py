@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from urllib.parse import quote
 
 from ..core.errors import JournalError
+from ..core.file_kinds import exists
 from ..core.own_files import refuse_link
 
 FILE_NAME = "journal.sqlite3"
@@ -141,7 +142,7 @@ VERSION = len(STEPS)
 def existing(state_folder: str) -> str:
     """Return the path of the journal in a folder."""
     path = os.path.join(state_folder, FILE_NAME)
-    if not os.path.exists(path):
+    if not exists(path):
         raise JournalError(
             f"There is no journal in {state_folder}; no run has begun there.", path=path
         )

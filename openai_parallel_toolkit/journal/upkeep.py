@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import StorageError
+from ..core.file_kinds import exists
 from ..core.filesystem import path_text, replace_durably
 from ..core.records import CallId, FileState, Outcome, OutcomeKind, Usage
 from .columns import decimal
@@ -291,7 +292,7 @@ def prune(state_folder: str) -> PruneReport:
 
 
 def _size_bytes(path: str) -> int:
-    return sum(os.path.getsize(p) for p in (path, f"{path}-wal") if os.path.exists(p))
+    return sum(os.path.getsize(p) for p in (path, f"{path}-wal") if exists(p))
 
 
 def _drop_answers(db: sqlite3.Connection) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from ..core.file_kinds import exists
 from .config import GivenKey, load_settings
 from .manager import APIKeyManager
 
@@ -48,7 +49,7 @@ def manager_of(
         ConfigError: a setting is missing or wrong.
     """
     path = None if config_path is None else os.path.abspath(config_path)
-    version = os.stat(path).st_mtime_ns if path is not None and os.path.exists(path) else 0
+    version = os.stat(path).st_mtime_ns if path is not None and exists(path) else 0
     settings = None if keys is None else load_settings(config_path, api_keys=keys)
     place = path if settings is None else (path, settings.api_base, settings.api_keys)
     known = APIKeyManager._of_configs.get(place)

@@ -56,12 +56,16 @@ class Pool:
         self._suspicions = Suspicions()
         #: By model: requests that were answered, and that were limited.
         self._answers: Counter[str] = Counter()
+        #: Seconds from lease to answer, of all answers together.
+        self._answer_s = 0.0
         self._limits: Counter[str] = Counter()
 
     def counts(self, now_s: float) -> Counts:
         """Return how many keys stand how, how much is in flight and how many wait."""
         queues = self.queues
-        return count_keys(self.states.values(), len(queues.lent), len(queues.requests), now_s)
+        counts = count_keys(self.states.values(), len(queues.lent), len(queues.requests), now_s)
+        answers = sum(self._answers.values())
+        return replace(counts, answers=answers, answer_s=self._answer_s)
 
     def waiting_on(self, now_s: float) -> Wait | None:
         """Return why the request that has waited longest waits, and until when; None: none does."""
@@ -161,6 +165,7 @@ class Pool:
         is_answer = is_ok or kind.is_answer
         if is_answer:
             self._answers[need.model] += 1
+            self._answer_s += now_s - lease.since_s
             state.group.answered(need, lease.id, tells=outcome.hints is not None)
         elif kind is OutcomeKind.BUSY and not outcome.is_limit:
             # Overloaded: the others go first, though it stays open when it is the only one.

@@ -39,6 +39,9 @@ class Counts:
     in_flight: int = 0
     #: Requests that wait for one.
     waiting: int = 0
+    #: Requests that were answered so far, and the seconds that they took, all together.
+    answers: int = 0
+    answer_s: float = 0.0
 
     @property
     def keys(self) -> int:

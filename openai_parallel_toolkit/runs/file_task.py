@@ -216,6 +216,8 @@ class FileRunner:
 
     def is_found(self, path: str) -> bool:
         """Whether a file's outputs are there, as those of others in this run turned out to be."""
+        if not self._found_ends:
+            return False
         session = self._session
         base = session.layout.without_ext(path)
         finals = [

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from ..core.clock import SystemClock
 from ..core.errors import StorageError
+from ..core.file_kinds import is_folder
 from ..core.filesystem import free_bytes, name_key
 from ..core.logs import logger_of
 from ..core.records import FailureNote, OutputFile, Record
@@ -71,7 +72,7 @@ class FolderSession(RunSession):
 
     def _open(self, stack: ExitStack) -> None:
         if self.layout.output_url is not None:
-            level = logging.INFO if os.path.isdir(self.state_folder) else logging.WARNING
+            level = logging.INFO if is_folder(self.state_folder) else logging.WARNING
             logger.log(
                 level,
                 "what was paid for on the way to %s is kept in %s: keep that folder, and run on "
@@ -203,7 +204,8 @@ class FolderSession(RunSession):
 
 def _make_folder(output_root: str, state_folder: str) -> None:
     try:
-        os.makedirs(output_root, exist_ok=True)
+        if not is_folder(output_root):
+            os.makedirs(output_root, exist_ok=True)
     except OSError as exc:
         raise StorageError(
             f"{exc.filename}: {exc.strerror}; choose an output_path that can be written to",

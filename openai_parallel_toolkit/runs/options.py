@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..batch import BatchOptions, Finish
 from ..calls.attempts import Policy
-from ..core.errors import UsageError
+from ..core.errors import ConfigError, UsageError
 from ..core.settings import (
     ANY,
     COUNT,
@@ -23,10 +23,13 @@ from ..core.settings import (
     SettingKind,
     check_settings,
     choice,
+    read_setting,
     setting,
 )
 from .thread_count import AUTO, MOST_AUTO, usual_threads
 
+#: What can be changed while a run is on.
+CHANGES = ("num_threads", "max_cost")
 Mode = Literal["live", "batch"]
 OutputNames = Literal["stem", "whole"]
 OnChangedInput = Literal["skip", "redo"]
@@ -188,3 +191,15 @@ class RunOptions(CommonOptions):
         if limit is True:
             return 0
         return limit * total if limit < 1 else limit
+
+
+def read_change(name: str, given: object) -> Any:
+    """Return the value of a setting that is to be changed while a run is on.
+
+    Raises:
+        ConfigError: there is no such setting, or it may not be that.
+    """
+    found = [one for one in fields(RunOptions) if one.name == name and name in CHANGES]
+    if not found or given is None:
+        raise ConfigError(f"{name!r} cannot be changed while a run is on")
+    return read_setting(found[0], given)

@@ -134,6 +134,7 @@ class FolderRun:
         self._plan = plan
         self._tick = threading.Event()
         self._threads = ThreadCount(options.num_threads, session.keys, session.clock)
+        session.on_threads = self._threads.tell
         self._already = plan.skipped_done + plan.skipped_existing
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":

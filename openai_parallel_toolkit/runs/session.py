@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from types import TracebackType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
 from ..core.describe import words_of
-from ..core.errors import RunStopped, ToolkitError
+from ..core.errors import ConfigError, RunStopped, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_errors
 from ..core.logs import logger_of
 from ..core.open_file_limit import is_out_of_room
@@ -24,9 +24,11 @@ from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
 from ..costs.budget import Budget, Funds
+from ..files.run_control import RunControl
 from ..journal import Journal
 from ..keys import APIKeyManager
 from ..keys.config_watch import ConfigWatch
+from .options import read_change
 from .progress import Rates
 from .summary import Summary
 
@@ -91,6 +93,9 @@ class RunSession:
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
         self._config_watch = ConfigWatch(keys, clock)
+        self._control: RunControl | None = None
+        #: Takes over how many files are to be under way at a time; None: this run has no such say.
+        self.on_threads: Callable[[int | Literal["auto"]], None] | None = None
         self._stack = ExitStack()
 
     def __enter__(self: SessionT) -> SessionT:  # noqa: PYI019 - Self came with Python 3.11
@@ -153,6 +158,8 @@ class RunSession:
         """Open the run's record in the journal; `version` tells what changes its requests."""
         self._since_s = self.clock.now_s()
         self.journal.begin_run(version)
+        self._control = RunControl(self.state_folder)
+        self._stack.callback(self._control.close)
 
     # While work is under way
 
@@ -168,15 +175,38 @@ class RunSession:
                 raise
 
     def look(self) -> None:
-        """Stop the run when a signal came, and take up edited keys.
+        """Stop the run when a signal came, and take up edited keys and what `ctl` asks for.
 
         The journal stops it when its disk refuses.
         """
         self.keys.serve_due()
         if self._config_watch.look():
             self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
+        if self._control is not None:
+            self._control.hear(self._take_up)
         if self.signals.received is not None:
             self.stop.close(KeyboardInterrupt())
+
+    def _take_up(self, name: str, given: object) -> str:
+        """Change a setting in mid-run, and say so; ValueError says why it is left as it is."""
+        try:
+            value = read_change(name, given)
+        except ConfigError as exc:
+            raise ValueError(str(exc)) from exc
+        if name == "num_threads":
+            if self.on_threads is None:
+                raise ValueError(
+                    "threads: this run has none to set; its pace follows from the keys"
+                )
+            self.on_threads(value)
+            told = f"threads: {value} files at a time"
+        else:
+            if self.context.budget is None:
+                raise ValueError("max_cost: this run began without one; stop it and give it one")
+            self.context.budget.allow(value)
+            told = f"max_cost: ${value:f}"
+        logger.warning("%s from now on, as ctl asked", told, extra={"action": "changed"})
+        return f"{told} from now on"
 
     def is_grace_over(self) -> bool:
         """Whether the run is told to stop, and what is under way has had its time."""

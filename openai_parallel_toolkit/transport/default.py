@@ -1,7 +1,7 @@
 """Choose the HTTP client and the event loop.
 
 Ordinary requests go over connections of our own (httptools on asyncio), all else with aiohttp.
-Measured on loopback at 100 in flight (benchmarks/http_clients.py): ours take a quarter of the CPU
+Measured on loopback at 100 in flight (benchmarks/clients.py): ours take a quarter of the CPU
 that aiohttp took here, and less than half of what aiohttp takes bare. pyreqwest takes as little,
 but its error types cannot say whether a request was sent: a connection reset after sending raises
 its ConnectError, a reply that never comes its ConnectTimeoutError; only words tell some of them

@@ -145,11 +145,15 @@ class Failing:
 
     def problems(self, job, at, fault):
         """Make one operation fail, and run again; return whether one did, and what was wrong."""
+        is_lasting = not fault[2]
         with self._prepared(job, at) as folder:
             before = self._sim.ledger.billed()
             status, words, counted = self._run(job, at, fault)
-            wrong = [f"status {status}"] if status not in (0, 1, 2, 3, 5) else []
+            wrong = [f"status {status}"] if status not in (0, 1, 5) else []
             wrong += ["a traceback"] if "Traceback" in words else []
+            wrong += ["blames the journal"] if is_lasting and "is damaged" in words else []
+            is_told = status != 5 or not is_lasting or os.strerror(fault[0]) in words
+            wrong += [] if is_told else ["not the reason"]
             for again in dict.fromkeys([job, "run" if job in LOOKS else job]):
                 wrong += self._problems_again(again)
             wrong += [f"outputs {seen}"] if (seen := outputs(folder)) != EXPECTED[job] else []
@@ -246,6 +250,8 @@ def every_place(lanes, job, fault):
         while has_failed:
             at = next(places)
             has_failed, found[job, at] = failing.problems(job, at, fault)
+            if found[job, at]:
+                print((job, at), *found[job, at], sep="\n", flush=True)
 
     with ThreadPoolExecutor(len(lanes)) as pool:
         list(pool.map(go_on, lanes))
@@ -264,6 +270,8 @@ def few_places(failing):
             assert counted[job, fault[1]] > 0
         at = 1 + counted[job, fault[1]] * (place % 7 + 1) // 8
         _, found[job, name, at] = failing.problems(job, at, fault)
+    for job in ("run", "prompts"):  # before there is a journal
+        _, found[job, "first", 1] = failing.problems(job, 1, FAULTS["EIO for good"])
     return found
 
 

@@ -92,7 +92,7 @@ def kill_until_done(sim, config, source, target, expected, *, seed, most):
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path, request):
     is_full = request.config.getoption("--full")
     seed, most, least_kills = (int(time.time()), 50, 20) if is_full else (11, 120, 8)
@@ -117,7 +117,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 def test_with_every_fault_at_once_the_bill_is_explained(tmp_path, request):
     """One key dies, one has no quota, 5 % each of cut body, 429, 500 and HTML; and kills."""
     seed = int(time.time()) if request.config.getoption("--full") else 5

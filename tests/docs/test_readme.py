@@ -38,7 +38,7 @@ TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES
 README = TEXTS["README.md"]
 PROGRAM = "openai-parallel-toolkit"
 #: Options of other programs that the pages name.
-FOREIGN_OPTIONS = {"--full", "--name", "--quick", "--user"}
+FOREIGN_OPTIONS = {"--against", "--full", "--name", "--only", "--quick", "--user"}
 
 
 def blocks(language):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from openai_parallel_toolkit.core.errors import ConfigError, ScanError
@@ -74,3 +76,12 @@ def test_outputs_may_not_lie_among_the_inputs(tmp_path):
     for output in ("in", "alias"):
         with pytest.raises(ConfigError, match="among the inputs"):
             lay_out(str(tmp_path / "in"), str(tmp_path / output))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.txt", "a", "a.b.txt", ".hidden", ".hidden.txt", "..a", "...a.b", "a.", "..", "a b.c"],
+)
+def test_a_stem_is_what_python_takes_for_it(name):
+    layout = Layout(input_root="in", output_root="out")
+    assert layout.stem(name) == os.path.splitext(name)[0]

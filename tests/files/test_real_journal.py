@@ -6,6 +6,7 @@ import pytest
 from work_fixture import WorkFixture
 
 from openai_parallel_toolkit.journal import Journal
+from openai_parallel_toolkit.journal.schema import connect
 
 NASTY = [
     os.fsdecode(name)
@@ -23,7 +24,13 @@ class RealJournal:
     """The journal, and what a scan asks of it."""
 
     def __init__(self, folder):
-        self.journal = Journal.open(folder)
+        self.statements = []
+        self.journal = Journal.open(folder, connect=self._connect)
+
+    def _connect(self, path):
+        db = connect(path)
+        db.set_trace_callback(self.statements.append)
+        return db
 
     def suffixes(self):
         return ()
@@ -91,3 +98,24 @@ def test_a_file_that_failed_half_way_keeps_its_outputs(work):
     os.rmdir(os.path.join(work.output, "a.md"))
     work.publish(work.run_hook("a.txt", {".json": "3", ".md": "4"}))
     assert (work.read_output("a.json"), work.read_output("a.md")) == ("3", "4")
+
+
+def test_a_scan_of_finished_files_asks_the_journal_by_folder_and_not_by_file(work):
+    paths = [f"sub/{number:03}.txt" for number in range(120)]
+    work.write_inputs(*paths)
+    work.publish(*(work.run_hook(path, {".out": "x", ".log": "y"}) for path in work.due()))
+    work.journal.statements.clear()
+    plan = work.scan()
+    assert (plan.due_count, plan.skipped_done) == (0, 120)
+    assert len(work.journal.statements) < 20
+    plan.close()
+
+
+def test_of_several_outputs_each_is_looked_for(work):
+    work.write_inputs("a.txt", "b.txt", "c.txt")
+    suffixes = {".one": "1", ".two": "2", "/deep.three": "3"}
+    work.publish(*(work.run_hook(path, suffixes) for path in work.due()))
+    assert work.due() == []
+    os.unlink(os.path.join(work.output, "a.two"))
+    os.unlink(os.path.join(work.output, "c/deep.three"))
+    assert work.due() == ["a.txt", "c.txt"]

@@ -13,6 +13,7 @@ from small_disk import small_disk
 
 from openai_parallel_toolkit.core.errors import StorageError
 from openai_parallel_toolkit.journal import Journal, JournalReader
+from openai_parallel_toolkit.journal.disk import explain
 from openai_parallel_toolkit.journal.schema import connect as real_connect
 
 MEGABYTE = 1024 * 1024
@@ -263,3 +264,16 @@ def test_a_state_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError) as raised:
         Journal.open(str(tmp_path / "file" / "state"))
     assert raised.value.errno == errno.ENOTDIR
+
+
+def test_a_journal_that_cannot_be_opened_for_want_of_descriptors_is_told_so(tmp_path):
+    failure = sqlite3.OperationalError("unable to open database file")
+    failure.sqlite_errorcode = 14
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        told = explain(failure, str(tmp_path / "journal.sqlite3"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told.errno == errno.EMFILE
+    assert explain(failure, str(tmp_path / "journal.sqlite3")).errno == errno.EACCES

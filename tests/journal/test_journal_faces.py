@@ -35,7 +35,9 @@ def test_an_answer_is_found_again_after_the_journal_was_closed(journal, open_jou
     assert bodies(again, file.id) == {(hash_of("x"), 2, 1): b"the body"}
 
 
-@pytest.mark.parametrize("body", [b"", b"\x00\xff", b"short", b"long " * 1000, os.urandom(2000)])
+@pytest.mark.parametrize(
+    "body", [b"", b"\x00\xff", b"short", b"long " * 1000, b"long " * 2000, os.urandom(2000)]
+)
 def test_a_body_comes_back_byte_for_byte(journal, body):
     file = journal.file("a.txt")
     answer(journal, call(file.id), body)

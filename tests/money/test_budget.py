@@ -112,6 +112,17 @@ def test_a_request_fails_once_nothing_in_flight_can_free_enough():
     assert "higher max_cost" in str(second.hold.error)
 
 
+def test_a_cap_that_is_raised_lets_those_go_on_who_wait():
+    budget = Budget(Decimal(1))
+    first, second = (Asker(budget, Decimal("0.60")) for _ in range(2))
+    assert second.hold.is_waiting
+    budget.allow(Decimal("1.20"))
+    assert second.hold.is_granted
+    budget.allow(Decimal("0.10"))
+    assert first.hold.is_granted
+    assert Asker(budget, Decimal("0.20")).hold.error is not None
+
+
 def test_what_earlier_runs_spent_counts():
     budget = Budget(Decimal(1), spent_usd=Decimal("0.95"))
     assert Asker(budget, Decimal("0.06")).hold.error is not None

@@ -26,14 +26,14 @@ def test_lines_come_in_order_and_none_before_its_end(order, most_under_way):
         while (turn := waiting.take()) is not None:
             found.append(turn)
             assert len(found) <= min(under_way, default=begun)
-    assert found == [(n % 3, ANSWERED if n % 2 else n * 10) for n in range(len(order))]
+    assert found == [(n, n % 3, ANSWERED if n % 2 else n * 10) for n in range(len(order))]
 
 
 def test_written_lines_leave_the_memory():
     waiting, count = OutputOrder(), 3 * output_order._MOST_WRITTEN + 7
     for n in range(count):
         waiting.end(waiting.begin(n))
-        assert waiting.take() == (n, ANSWERED)
+        assert waiting.take() == (n, n, ANSWERED)
     assert waiting.take() is None
     assert len(waiting._ends) == 7
 

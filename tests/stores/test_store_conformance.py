@@ -280,3 +280,14 @@ def test_any_story_leaves_what_a_dictionary_would_hold(store, put, steps):
             store.delete(path)
             model.pop(path, None)
     assert {path: read(store, path) for path in paths(store)} == model
+
+
+def test_what_is_half_written_is_cleared_and_nothing_else(store, put):
+    put("a/b.txt")
+    half = Path(store.root, "a", f".{'0' * 16}.part") if store.is_local else None
+    if half:
+        half.write_text("he")
+    store.clear_parts("a")
+    store.clear_parts("nothing is here")
+    assert not half or not half.exists()
+    assert paths(store) == ["a/b.txt"]

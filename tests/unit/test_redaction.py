@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openai_parallel_toolkit.core.records import RawReply
 from openai_parallel_toolkit.core.redaction import Redactor, Secret
 
 KEY = "gsk_A/b-C+d=e&f.G~h:i<j>k'l\"m%n"
@@ -126,3 +127,31 @@ def test_a_long_text_is_cleaned_of_many_keys_in_no_time() -> None:
     assert redactor.clean(text) == text
     assert redactor.clean(dotted) == dotted
     assert time.perf_counter() - since_s < 5
+
+
+def test_a_key_that_is_known_later_and_is_shorter_is_masked_as_well() -> None:
+    redactor = Redactor([Secret("a-key-of-thirty-characters-abc", "long")])
+    redactor.add(Secret("tiny7", "short"))
+    assert redactor.clean("tiny7") == "[short]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SK-abcdef123",
+        "\u017fk-abcdef123",  # letters that a pattern without case takes for s and k
+        "s\u212a-abcdef123",
+        "BeArEr abcdef123",
+        "X-API-KEY: abcdef123",
+        "ap\u0131_\u212aey=abcdef123",
+        "HTTPS://me:abcdef123@host",
+    ],
+)
+def test_what_looks_like_a_credential_is_masked_however_it_is_written(text: str) -> None:
+    assert "abcdef123" not in Redactor().clean(text)
+
+
+def test_headers_that_are_kept_are_masked_each_for_itself() -> None:
+    told = {"content-type": "bearer", "x-request-id": "req-1", "openai-version": "sk-abcdef123"}
+    kept = RawReply(status=200, headers=told, body=b"").as_kept(Redactor().clean).headers
+    assert kept == {**told, "openai-version": "[secret]"}

@@ -130,6 +130,7 @@ CASES = {
 }
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("case", CASES)
 def test_no_answer_in_flight_is_lost_and_nothing_more_is_sent(tmp_path, fixture, request, case):
     for lap in range(20 if request.config.getoption("--full") else 1):

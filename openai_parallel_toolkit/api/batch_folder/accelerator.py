@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...core.file_kinds import exists
 from ...core.logs import logger_of
 from ...core.redaction import Secret
 from ...keys.config import APIKey, Settings
@@ -110,8 +111,8 @@ def _read_beside(named: Field, app_path: str) -> tuple[dict[str, Field], Origin]
     """Read a file that another one names: beside that one, or from where we are."""
     name = filled(named)
     beside = os.path.join(os.path.dirname(app_path), name)
-    path = beside if os.path.exists(beside) else name
-    if not os.path.exists(path):
+    path = beside if exists(beside) else name
+    if not exists(path):
         raise named.error(f"there is no file {name!r}; mend the path")
     origin = Origin(name=path, env=named.origin.env)
     fields = read_json(path, origin, absent=INIT).entries()

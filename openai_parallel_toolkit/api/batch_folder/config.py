@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.errors import ConfigError, StorageError
+from ...core.file_kinds import is_file, raise_unless_mistaken
 from ...files.remote import no_bucket
 from ...files.run_folders import local_root
 from ...files.run_lock import state_folder_of
@@ -146,11 +147,12 @@ def _check_input(store: Store) -> None:
             f"there is no input folder {folder!r}; make it, or mend input_path"
         ) from exc
     except OSError as exc:
+        raise_unless_mistaken(exc, folder)
         raise ConfigError(f"input_path {folder!r} cannot be read: {exc.strerror}; mend it") from exc
 
 
 def _check_folder(name: str, path: str) -> None:
-    if os.path.isfile(path):
+    if is_file(path):
         raise ConfigError(f"{name} {path!r} is a file; name a folder")
 
 

@@ -18,6 +18,7 @@ from ...batch.surplus import Surplus
 from ...batch.tracker import VANISHED
 from ...calls.refusals import Clean
 from ...core.errors import StorageError
+from ...core.file_kinds import exists, is_folder
 from ...core.own_files import private_folder
 from ...core.records import Lease, Outcome, OutcomeKind, Reply
 from ...costs.prices import PriceBook
@@ -173,11 +174,11 @@ class JobFiles(Door):
     def publish(self, job: Job, rounds: Sequence[BatchRecord]) -> None:
         """Put results, metadata and input into their places; doing it again does no harm."""
         output, error = (self._own(job, name) for name in ("output.jsonl", "error.jsonl"))
-        if job.findings and not os.path.exists(error):
+        if job.findings and not exists(error):
             write_whole(error, error_lines(job))
-        if os.path.exists(output):
+        if exists(output):
             self._publish(job, rounds, self.places.output, output, "output")
-        if os.path.exists(error):
+        if exists(error):
             self._publish(job, rounds, self.places.error, error, "error")
 
     def is_published(self, job: Job) -> bool:
@@ -192,6 +193,8 @@ class JobFiles(Door):
 
     def take_input_away(self, job: Job) -> None:
         """Delete the input, now that it lies with its results; a new one of its name stays."""
+        for store in (self.places.output, self.places.error):
+            store.clear_parts(job.folder)
         try:
             seen = self.places.input.stat(job.path)
         except FileNotFoundError:
@@ -233,7 +236,7 @@ class JobFiles(Door):
             rounds,
             input_url=self.places.input.url(job.path),
             ended_wall_s=self.wall_s(),
-            output_name=names.output if os.path.exists(self._own(job, "output.jsonl")) else None,
+            output_name=names.output if exists(self._own(job, "output.jsonl")) else None,
         )
         write_whole(metadata, told)
         store.publish(result, f"{job.folder}/{name}")
@@ -245,7 +248,7 @@ class JobFiles(Door):
 
     def _original(self, job: Job) -> str:
         path = self._own(job, "input.jsonl")
-        if not os.path.exists(path) and self._fetch(job) != job.signature:
+        if not exists(path) and self._fetch(job) != job.signature:
             os.unlink(path)
             told = f"{self.places.input.url(job.path)!r} was changed while it was worked on"
             raise StorageError(f"{told}; put back what it was, then run again.", path=job.path)
@@ -260,7 +263,8 @@ class JobFiles(Door):
 
     def _own(self, job: Job, name: str) -> str:
         folder = os.path.join(self._root, job.token)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not is_folder(folder):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         return os.path.join(folder, name)
 
     def _lines(self, job: Job, number: int) -> str:

@@ -21,6 +21,7 @@ from ...calls.refusals import Clean
 from ...calls.responses import parse_object
 from ...calls.usage import read_usage
 from ...core.errors import UsageError
+from ...core.file_kinds import exists
 from ...core.filesystem import new_file
 from ...core.records import Outcome, OutcomeKind, Reply, Usage
 from ...costs.prices import PriceBook
@@ -50,7 +51,7 @@ class RoundFiles:
     @property
     def has_results(self) -> bool:
         """Whether any are there."""
-        return os.path.exists(self.output) or os.path.exists(self.error)
+        return exists(self.output) or exists(self.error)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from ...batch.key_clients import KeyClients
 from ...batch.options import Patience, Waiting
 from ...batch.service import ServiceRefusal
 from ...core.clock import Clock
+from ...core.file_kinds import exists, is_folder
 from ...journal import JournalReader
 from ...journal.batch_rows import BatchRecord, BatchStage
 from ...journal.schema import FILE_NAME
@@ -58,7 +59,7 @@ class FolderCancelled:
 
 def has_folder(state_folder: str) -> bool:
     """Whether a BatchFolder has worked with a state folder."""
-    return os.path.isdir(work_folder(state_folder))
+    return is_folder(work_folder(state_folder))
 
 
 def job_statuses(state_folder: str) -> list[JobStatus]:
@@ -67,7 +68,7 @@ def job_statuses(state_folder: str) -> list[JobStatus]:
     Raises:
         JournalError: what is known of one cannot be read.
     """
-    if not os.path.exists(os.path.join(state_folder, FILE_NAME)):
+    if not exists(os.path.join(state_folder, FILE_NAME)):
         return []
     with JournalReader(state_folder) as journal:
         found = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -12,11 +11,13 @@ from ...calls.call_list import CallList
 from ...calls.responses import may_grow, read_answer, read_body
 from ...calls.run_context import Deliver, SubmittedCall
 from ...calls.sender import Sender
+from ...calls.turns import Arrivals
 from ...core.errors import HookUnwound, NoUsableKey, RequestFailed, ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error
 from ...core.logs import logger_of
 from ...core.records import CallId, Reply, Request
 from ...runs.session import RunSession
+from .files import PromptLines
 from .lines import PromptLine
 from .options import PromptsOptions
 from .output_order import ANSWERED, OutputOrder, Repeats
@@ -26,6 +27,8 @@ logger = logger_of(__name__)
 
 #: Names of fields that one warning tells.
 _MOST_TOLD = 8
+#: Output that may wait in memory for the lines before it; more is read from the journal again.
+_MOST_WAITING_BYTES = 8 * 1024 * 1024
 #: How often the caller looks around.
 TICK_S = 0.2
 
@@ -37,8 +40,9 @@ _BegunLine = tuple[int, PromptLine, int]
 class Asking:
     """The lines of one file on their way; used by one thread alone.
 
-    In memory are the lines that are being asked, and a few bytes for each that waits for its turn:
-    its answer waits in the journal, its failure in the file of failures.
+    In memory are the lines that are being asked, some output that waits for its turn, and a few
+    bytes for each line that does: its answer waits in the journal, its failure in the file of
+    failures.
     """
 
     #: Stands for the input in the journal.
@@ -50,12 +54,19 @@ class Asking:
     answered: int = 0
     _has_told: bool = False
     _order: OutputOrder = field(default_factory=OutputOrder)
-    _arrived: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    #: Output that waits for its turn, by the line's position, and its size.
+    _waiting: dict[int, bytes] = field(default_factory=dict)
+    _waiting_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._arrived: Arrivals[Any] = Arrivals(self.sender.turns)
+        #: Whether earlier runs have left answers, which may be all that is needed.
+        self._has_earlier = self.session.journal.has_answers(self.file_id)
 
     def work(
         self,
         to_ask: Iterator[PromptLine],
-        to_write: Iterator[PromptLine],
+        to_write: PromptLines,
         out: IO[bytes],
         look: Callable[[], bool],
     ) -> None:
@@ -105,7 +116,9 @@ class Asking:
             assert line.mistake is not None
             deliver(line.mistake)
             return
-        call, kept = self._last_try(line, line.request, k)
+        call, kept = self._call(line.request, k), None
+        if self._has_earlier:
+            call, kept = self._last_try(line, line.request, call)
         if kept is None:
             submitted = SubmittedCall(request=line.request, id=call, context=self.session.context)
             self.sender.submit(submitted, deliver)
@@ -116,9 +129,9 @@ class Asking:
     def _receive(self, calls: CallList[_BegunLine]) -> None:
         """Take in what has come; wait a moment for the first."""
         patience_s = TICK_S
-        with suppress(queue.Empty):
+        with suppress(TimeoutError):
             while True:
-                (position, line, _), result = self._arrived.get(timeout=patience_s)
+                (position, line, _), result = self._arrived.get(patience_s)
                 patience_s = 0
                 calls.took()
                 mistake = mistake_in(line, result) if isinstance(result, Reply) else result
@@ -127,6 +140,13 @@ class Asking:
                 else:
                     self._order.end(position, ANSWERED)
                     self.answered += 1
+                    self._keep_waiting(position, line, result)
+
+    def _keep_waiting(self, position: int, line: PromptLine, reply: Reply) -> None:
+        if self._waiting_bytes < _MOST_WAITING_BYTES:
+            told = output_line(self.options.output_format, line, reply)
+            self._waiting[position] = told
+            self._waiting_bytes += len(told)
 
     def _not_answered(self, position: int, line: PromptLine, error: BaseException) -> None:
         is_its_own = (
@@ -140,11 +160,17 @@ class Asking:
         elif not isinstance(error, HookUnwound):
             self.session.stop.close(error)
 
-    def _write(self, to_write: Iterator[PromptLine], out: IO[bytes]) -> None:
+    def _write(self, to_write: PromptLines, out: IO[bytes]) -> None:
         """Write the lines whose turn has come, for everybody to see."""
         while self._is_open() and (turn := self._order.take()) is not None:
-            line, result = self._result_of(next(to_write, None), *turn)
-            out.write(output_line(self.options.output_format, line, result))
+            position, k, end = turn
+            told = self._waiting.pop(position, None)
+            if told is not None and to_write.skip():
+                self._waiting_bytes -= len(told)
+            else:
+                line, result = self._result_of(next(to_write, None), k, end)
+                told = output_line(self.options.output_format, line, result)
+            out.write(told)
         if self._is_open():
             out.flush()
 
@@ -155,15 +181,19 @@ class Asking:
         if line is not None and end != ANSWERED:
             return line, self.failed.at(end)
         if line is not None and line.request is not None:
-            _, answer = self._last_try(line, line.request, k)
+            _, answer = self._last_try(line, line.request, self._call(line.request, k))
             if answer is not None:
                 return line, answer
         raise UsageError("the input was changed meanwhile; run again: no answer is paid twice")
 
-    def _last_try(self, line: PromptLine, request: Request, k: int) -> tuple[CallId, Reply | None]:
-        """Return the last try of a line and its answer; those before it were of no use."""
+    def _call(self, request: Request, k: int) -> CallId:
         former = (request.former_hash, k) if request.former_hash else None
-        call = CallId(file_id=self.file_id, hash=request.hash, k=k, former=former)
+        return CallId(file_id=self.file_id, hash=request.hash, k=k, former=former)
+
+    def _last_try(
+        self, line: PromptLine, request: Request, call: CallId
+    ) -> tuple[CallId, Reply | None]:
+        """Return the last try of a line and its answer; those before it were of no use."""
         while (reply := self._kept(call, request)) and (
             mistake_in(line, reply) is not None or (reply.is_earlier and may_grow(reply, request))
         ):
@@ -174,7 +204,11 @@ class Asking:
         stored = self.session.journal.answer(call)
         raw = None if stored is None else read_body(stored.body())
         clean = self.sender.keys.redactor.clean
-        reply = None if raw is None else read_answer(request.path, raw, clean=clean)
+        reply = (
+            None
+            if raw is None
+            else read_answer(request.path, raw, clean=clean, asked_model=request.model)
+        )
         if stored is None or reply is None or reply.is_whole:
             return reply
         return replace(reply, is_earlier=self.session.journal.is_earlier(stored.attempt_id))

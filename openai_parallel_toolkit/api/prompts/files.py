@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import zip_longest
+from typing import BinaryIO
 
 from ...core.errors import ScanError, UsageError
+from ...core.file_kinds import exists, is_folder, raise_unless_mistaken
 from ...core.records import FileState
 from ...files.input_file import open_input
 from ...journal import FileRecord
 from ...journal.schema import FILE_NAME
-from .lines import Defaults, PromptLine, read_line
+from .lines import Defaults, PromptLine, is_blank, read_line
 from .options import PromptsOptions
 from .results import is_answer_to
 
@@ -26,6 +28,7 @@ class PromptsFile:
 
     Raises:
         UsageError: it cannot be read.
+        StorageError: the disk refuses.
     """
 
     def __init__(self, path: str, defaults: Defaults) -> None:
@@ -34,6 +37,7 @@ class PromptsFile:
         try:
             open_input(path).close()
         except OSError as exc:
+            raise_unless_mistaken(exc, path)
             raise UsageError(f"{path!r}: {exc.strerror}; name a file of prompts") from exc
         except ScanError as exc:
             raise UsageError(
@@ -45,18 +49,38 @@ class PromptsFile:
         with open_input(self.path) as file:
             return sum(1 for raw in file if raw.strip())
 
-    def lines(self) -> Generator[PromptLine, None, None]:
-        """Yield the lines that are not blank; close the iterator when it is not used up."""
-        with open_input(self.path) as file:
-            for number, raw in enumerate(file, 1):
-                line = read_line(number, raw, self._defaults)
-                if line is not None:
-                    yield line
+    def lines(self) -> PromptLines:
+        """Return the lines that are not blank; close the iterator when it is not used up."""
+        return PromptLines(open_input(self.path), self._defaults)
 
     def signature(self) -> str:
         """Return what tells whether the file was changed."""
         seen = os.stat(self.path)
         return f"{seen.st_size}:{seen.st_mtime_ns}"
+
+
+class PromptLines(Iterator[PromptLine]):
+    """The lines of an open file that are not blank."""
+
+    def __init__(self, file: BinaryIO, defaults: Defaults) -> None:
+        self._file = file
+        self._defaults = defaults
+        self._numbered = enumerate(file, 1)
+
+    def __next__(self) -> PromptLine:
+        """Return what the next line asks for."""
+        for number, raw in self._numbered:
+            line = read_line(number, raw, self._defaults)
+            if line is not None:
+                return line
+        raise StopIteration
+
+    def skip(self) -> bool:
+        """Pass over the next line without looking what it asks for; False: there is none."""
+        return any(not is_blank(number, raw) for number, raw in self._numbered)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Paths:
@@ -100,14 +124,14 @@ class Paths:
         input_path = self._options.input_path
         if os.path.realpath(input_path) in {self.output, self.errors, self.partial}:
             raise UsageError(f"{input_path!r} would be written over; name another output")
-        if os.path.isdir(self.output):
+        if is_folder(self.output):
             raise UsageError(f"{self.output!r} is a folder; name a file in it")
-        if os.path.exists(os.path.join(self.state, FILE_NAME)):
+        if exists(os.path.join(self.state, FILE_NAME)):
             return
         if not self._options.force and self.holds_answers(source, 0.0):
             return
         for path in (self.output, self.partial, self.errors):
-            if os.path.exists(path) and os.path.getsize(path):
+            if exists(path) and os.path.getsize(path):
                 raise UsageError(
                     f"{path!r} is there already and no run has begun there; move it away or name "
                     "another output"
@@ -127,4 +151,4 @@ class Paths:
                 "every line would be asked and paid again; name another output, or give --force "
                 "(force=True)"
             )
-        return record.input_signature == signature and os.path.exists(self.output)
+        return record.input_signature == signature and exists(self.output)

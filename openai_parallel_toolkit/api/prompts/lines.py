@@ -72,12 +72,27 @@ def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
     return PromptLine(number=number, ids=ids, body=body, request=None, mistake=mistake)
 
 
-def _value(raw: bytes, *, is_first: bool) -> dict[str, Any] | str | None:
-    """Return an object, or the text of a prompt; None: the line is blank."""
+def is_blank(number: int, raw: bytes) -> bool:
+    """Tell whether `read_line` returns None."""
+    first = raw.lstrip()[:1]
+    if not first or b" " < first < b"\x7f":
+        return not first
     try:
-        text = raw.decode("utf-8-sig" if is_first else "utf-8").strip()
+        return not _decoded(raw, is_first=number == 1)
+    except UsageError:  # which `read_line` tells of
+        return False
+
+
+def _decoded(raw: bytes, *, is_first: bool) -> str:
+    try:
+        return raw.decode("utf-8-sig" if is_first else "utf-8").strip()
     except UnicodeDecodeError as exc:
         raise UsageError(f"the line is not UTF-8 (byte {exc.start}); convert the file") from exc
+
+
+def _value(raw: bytes, *, is_first: bool) -> dict[str, Any] | str | None:
+    """Return an object, or the text of a prompt; None: the line is blank."""
+    text = _decoded(raw, is_first=is_first)
     if not text:
         return None
     try:

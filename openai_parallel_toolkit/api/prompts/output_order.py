@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from array import array
 
-from ...files.spill import SpillDatabase
+from ...files.spill import IN_MEMORY, SpillDatabase
 
 #: The line has no end yet.
 _OPEN = -2
@@ -36,11 +36,12 @@ class OutputOrder:
         """Note how a line ended: ANSWERED, or where its failure stands."""
         self._ends[position - self._first] = how
 
-    def take(self) -> tuple[int, int] | None:
-        """Return k and end of the line whose turn has come; None: it has no end yet."""
+    def take(self) -> tuple[int, int, int] | None:
+        """Return position, k and end of the line whose turn has come; None: it has no end yet."""
         if self._written == len(self._ends) or self._ends[self._written] == _OPEN:
             return None
-        taken = self._ks[self._written], self._ends[self._written]
+        position = self._first + self._written
+        taken = position, self._ks[self._written], self._ends[self._written]
         self._written += 1
         if self._written == _MOST_WRITTEN:
             del self._ks[: self._written], self._ends[: self._written]
@@ -53,7 +54,8 @@ class Repeats:
     """Counts how often each request came before; what does not fit into memory goes to the disk."""
 
     def __init__(self) -> None:
-        self._spill = SpillDatabase(tempfile.gettempdir())
+        self._newest: dict[bytes, int] = {}
+        self._spill: SpillDatabase | None = None
 
     def count(self, hash: str) -> int:
         """Return how many equal requests were counted before this one.
@@ -65,10 +67,17 @@ class Repeats:
             StorageError: there is no room for temporary files.
         """
         key = bytes.fromhex(hash)
-        times: int = self._spill.get(key) or 0
-        self._spill.put([(key, times + 1)])
+        times = self._newest.get(key)
+        if times is None:
+            times = 0 if self._spill is None else self._spill.get(key) or 0
+        self._newest[key] = times + 1
+        if len(self._newest) >= IN_MEMORY:
+            self._spill = self._spill or SpillDatabase(tempfile.gettempdir())
+            self._spill.put(self._newest.items())
+            self._newest.clear()
         return times
 
     def close(self) -> None:
         """Forget everything."""
-        self._spill.close()
+        if self._spill is not None:
+            self._spill.close()

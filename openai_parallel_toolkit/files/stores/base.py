@@ -86,6 +86,9 @@ class Store(ABC):
         What had the name is replaced.
         """
 
+    def clear_parts(self, folder: str) -> None:  # noqa: B027 - most leave nothing
+        """Delete what publishing into a folder, which nobody does now, has left half written."""
+
     @abstractmethod
     def delete(self, path: str) -> None:
         """Delete a file; one that is gone already is fine."""

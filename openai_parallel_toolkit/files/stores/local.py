@@ -58,6 +58,12 @@ class LocalStore(Store):
             with atomic_file(final, part=name) as part:
                 shutil.copyfile(local_path, part)
 
+    def clear_parts(self, folder: str) -> None:
+        with self._told(folder), suppress(*_ABSENT), os.scandir(self._at(folder)) as entries:
+            for entry in entries:
+                if _PART.fullmatch(entry.name):
+                    os.unlink(entry.path)
+
     def delete(self, path: str) -> None:
         with self._told(path), suppress(*_ABSENT):
             os.unlink(self._at(path))

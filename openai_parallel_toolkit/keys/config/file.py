@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...core.errors import ConfigError
+from ...core.file_kinds import is_file, raise_unless_mistaken
 from ...core.logs import logger_of
 from .fields import Field, Origin
 
@@ -45,6 +46,7 @@ def read_json(
 
     Raises:
         ConfigError: it is not there, cannot be read or is not JSON (says line and column).
+        StorageError: the disk refuses.
     """
     whole = Field(None, "", origin)
     try:
@@ -53,6 +55,7 @@ def read_json(
     except FileNotFoundError as exc:
         raise whole.error(f"there is no such file; {absent}") from exc
     except OSError as exc:
+        raise_unless_mistaken(exc, path)
         raise whole.error(f"cannot be read ({exc.strerror}); mend the path or the rights") from exc
     whole.value, mistake = _parse(raw, origin)
     # Raised out here: the parser's own errors carry the text, and so the keys, in their context.
@@ -128,7 +131,7 @@ class Variables(dict[str, str]):
         self._files: dict[str, str] = {}
         for folder in folders:
             path = os.path.normpath(os.path.join(folder, ".env"))
-            for name, value in (_read_dotenv(path) if os.path.isfile(path) else {}).items():
+            for name, value in (_read_dotenv(path) if is_file(path) else {}).items():
                 if name not in self:
                     self[name], self._files[name] = value, path
 
@@ -149,6 +152,7 @@ def _read_dotenv(path: str) -> dict[str, str]:
         with open(path, encoding="utf-8-sig") as file:
             values = dotenv_values(stream=file, interpolate=False)
     except OSError as exc:
+        raise_unless_mistaken(exc, path)
         raise ConfigError(f"{path}: cannot be read ({exc.strerror}); mend its rights") from exc
     except UnicodeDecodeError:
         values = None

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...core.errors import ConfigError
+from ...core.file_kinds import is_file
 from ...core.logs import logger_of
 from ...core.records import AZURE_API_VERSION, MAX_REPLY_BYTES
 from ...core.redaction import Secret
@@ -84,7 +85,7 @@ def load_settings(
         found = _from_env(variables, azure_first=azure_first)
         if found is not None:
             return found
-        if not os.path.isfile(os.path.join(folder, "config.json")):
+        if not is_file(os.path.join(folder, "config.json")):
             raise ConfigError(_NO_KEY)
         config_path = "config.json"
     if config_path is not None:
