@@ -14,6 +14,7 @@ against 351 MB): asyncio keeps a read buffer of 256 kB for each.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import socket
 
@@ -50,4 +51,5 @@ async def start_lookup_threads(loop: asyncio.AbstractEventLoop) -> None:
     uvloop starts all of them at the first name, and aborts the process where the system gives it
     one too few: so they are started here, by a look-up of nothing, when they are sure to be given.
     """
-    await loop.getnameinfo(("127.0.0.1", 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    with contextlib.suppress(OSError):  # no file can be opened: whoever sends is told
+        await loop.getnameinfo(("127.0.0.1", 0), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)

@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeAlias, cast
 
 from ..core.records import RawReply
-from .exchange_failures import ExchangeFailed, hung_up
+from .exchange_failures import ExchangeFailed, cut_body, hung_up
 from .kept_connection import KeptConnection
 from .reply_deadline import ReplyDeadline
 from .reply_reader import ReplyReader
@@ -120,7 +120,7 @@ class Http1Connection(KeptConnection, asyncio.Protocol):
                 self._end(self._reader.reply())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or hung_up())
+        self._end(cut_body() if self._reader.has_head else exc or hung_up())
         self.transport = None
         self._unwritten = memoryview(b"")
         self._reader.release()

@@ -67,6 +67,11 @@ class ReplyReader:
         self._last = b""
         self._body: bytes | bytearray = b""
 
+    @property
+    def has_head(self) -> bool:
+        """Whether the headers of the reply that is expected have come."""
+        return self._status >= _OK
+
     def feed(self, data: bytes) -> bool:
         """Take what came; return whether the reply is whole.
 

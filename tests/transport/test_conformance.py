@@ -180,8 +180,10 @@ def test_a_large_prompt_arrives_whole_however_slowly_it_is_read(sender: Sender) 
 
 def test_a_refusal_may_come_before_the_whole_request_was_read(sender: Sender) -> None:
     def play(connection: Connection) -> None:
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         connection.sock.recv(1_000)
         connection.say(http_reply(b"{}", status="413 Too Large"))
+        time.sleep(0.2)  # it reads on when the refusal has been seen
         while connection.sock.recv(65_536):  # as servers do, lest the reply be lost
             pass
 
