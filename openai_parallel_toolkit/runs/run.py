@@ -199,7 +199,10 @@ class FolderRun:
                 alone = (file for file in plan.due() if file.path in suspects)
                 self._see_through(alone, 1, is_alone=True)
             most = max(1, plan.due_count)
-            count = self._fitting(min(self._threads.count, most))
+            wanted = min(self._threads.count, most)
+            count = self._fitting(wanted)
+            if count < wanted:
+                self._threads.tell(count)
             self._see_through(self._others(suspects), count, most=most)
             if batch_mode is not None:
                 batch_mode.work_off(
