@@ -44,6 +44,7 @@ class ReplyReader:
     """
 
     def __init__(self) -> None:
+        self._status = 0
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         # Some servers write sizes of one width; it changes nothing of what is read.
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
