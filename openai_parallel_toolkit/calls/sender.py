@@ -162,6 +162,7 @@ class Sender:
 
     async def _shut_down(self) -> None:
         self._is_closing = True
+        self.turns.end()
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)

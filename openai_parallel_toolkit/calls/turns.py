@@ -58,6 +58,13 @@ class Turns:
         self._over = threading.Lock()
         self._over.acquire()
         self._is_waited_for = False
+        self._is_ended = False
+
+    def end(self) -> None:
+        """Let all threads go on at once, from now on: no loop looks after them."""
+        with self.lock:
+            self._is_ended = True
+            self._admit()
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -86,17 +93,14 @@ class Turns:
     def get_ready(self, arrivals: Arrivals[Any]) -> None:
         """Let a thread go on, as soon as it is its turn; needs the lock."""
         self._ready.append(arrivals)
-        if not self._is_called:
+        if self._is_ended:
+            self._admit()
+        elif not self._is_called:
             self._is_called = True
-            try:
-                self._calls.soon(self._let_run)
-            except RuntimeError:  # the loop is closed
-                self._is_called = False
-                self._most = len(self._ready) + len(self._running)
-                self._admit()
+            self._calls.soon(self._let_run)
 
     def _admit(self) -> None:
-        while self._ready and len(self._running) < self._most:
+        while self._ready and (self._is_ended or len(self._running) < self._most):
             self._running.add(self._ready.popleft().go_on())
 
     def _let_run(self) -> None:

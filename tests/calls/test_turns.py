@@ -113,9 +113,26 @@ def test_what_has_arrived_is_taken_in_order_and_waiting_has_an_end(calls):
     assert arrivals.get(PATIENCE_S) == "d"
 
 
-def test_when_the_loop_is_closed_all_that_wait_go_on():
-    loop = asyncio.new_event_loop()
-    waiters = Waiters(LoopCalls(loop), 5, lambda number: None)
-    loop.close()
+def test_when_turns_end_all_that_are_ready_go_on_and_so_do_those_who_come_later(calls):
+    release, done = threading.Event(), threading.Semaphore(0)
+
+    def work(number):
+        done.release()
+        release.wait(PATIENCE_S)  # none gives its turn back
+
+    waiters = Waiters(calls, 6, work)
+
+    def put_and_end():  # as a sender that is closed: its loop stops behind this
+        waiters.put(1, range(3))
+        waiters.turns.end()
+        calls.loop.stop()
+
+    calls.post(put_and_end)
+    for _ in range(3):
+        assert done.acquire(timeout=PATIENCE_S)
+    waiters.put(1, range(3, 6))
+    for _ in range(3):
+        assert done.acquire(timeout=PATIENCE_S)
+    release.set()
     waiters.end()
-    assert waiters.order == []
+    assert sorted(waiters.order) == list(range(6))
