@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from compiled_shim import compiled_shim
 from failing_child import OPENS, READS, WRITES
 
 from openai_parallel_toolkit.journal import JournalReader
@@ -48,14 +49,7 @@ _BEYOND = 1_000_000
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("there is no C compiler, or no Linux")
-    path = tmp_path_factory.mktemp("shim") / "failing_files.so"
-    source = HERE / "failing_files.c"
-    command = [compiler, "-shared", "-fPIC", "-o", str(path), str(source), "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    return path
+    return compiled_shim(HERE / "failing_files.c", tmp_path_factory.mktemp("shim"))
 
 
 class Failing:

@@ -1,12 +1,12 @@
 """After a power cut that takes all that was not synced, each answer that was told is there."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from compiled_shim import compiled_shim
 from journal_fixture import FILE
 from power_child import ANSWERS, THREADS
 
@@ -17,13 +17,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        pytest.skip("there is no C compiler, or no Linux")
-    path = tmp_path_factory.mktemp("shim") / "durable_copies.so"
-    command = [compiler, "-shared", "-fPIC", "-o", str(path), str(HERE / "durable_copies.c")]
-    subprocess.run([*command, "-ldl"], check=True, timeout=60)
-    return path
+    return compiled_shim(HERE / "durable_copies.c", tmp_path_factory.mktemp("shim"))
 
 
 @pytest.mark.parametrize("place", ["loop", "thread"])
