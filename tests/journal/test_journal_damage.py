@@ -116,6 +116,7 @@ def _filled(state, files=400):
         answer(journal, call(file.id, n), b"body %d" % n * 100, cost="0.001", most="0.002")
         journal.intent(file.id, [output(f"{n}.json")])
         journal.done_file(file.id, "v1", None)
+        journal.flush()  # so that rows lie where they lay the last time
     claim(journal, call(1, "open"), most="0.5")
     journal.failed(journal.file("bad").id, NOTE, 3)
     journal.key_dropped("aa", "key-1", "dead")

@@ -179,17 +179,26 @@ def test_a_large_prompt_arrives_whole_however_slowly_it_is_read(sender: Sender) 
 
 
 def test_a_refusal_may_come_before_the_whole_request_was_read(sender: Sender) -> None:
+    refused, over = threading.Event(), threading.Event()
+
     def play(connection: Connection) -> None:
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         connection.sock.recv(1_000)
         connection.say(http_reply(b"{}", status="413 Too Large"))
-        time.sleep(0.2)  # it reads on when the refusal has been seen
-        while connection.sock.recv(65_536):  # as servers do, lest the reply be lost
-            pass
+        refused.wait(30)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.sock.recv(65_536):  # as servers do, lest the reply be lost
+                pass
+        over.set()
 
     with RawServer(play) as server:
         for _ in range(2):
+            refused.clear()
+            over.clear()
             assert sender.send(a_lease(server.base), a_request(body=b" " * 9_000_000)).status == 413
+            refused.set()
+            while not over.is_set():  # the connection is closed
+                sender.loop.run_until_complete(asyncio.sleep(0.01))
         assert server.accepted == 2
 
 
