@@ -63,7 +63,7 @@ class Circuit:
         #: Clock time, seconds, of the first failure in a row; None: the last request was answered.
         self.since_s: float | None = None
         self.is_open = False
-        #: Requests that are out, and how many may be.
+        #: Requests that are out, and how many may be; whoever lends and settles counts them.
         self.in_flight = 0
         self.limit = ConcurrencyLimit()
         #: How the last request failed.
@@ -80,24 +80,36 @@ class Circuit:
         #: Leases that are out and were given since the first failure, or since it opened.
         self._fresh: set[int] = set()
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing needs to be noted of requests that are answered."""
+        return self.since_s is None and self.limit.most == math.inf
+
     def blocked_until_s(self, now_s: float) -> float | None:
         """Return when the next request may pass, clock time, seconds; None: now."""
         return self._next_s if self.is_open and self._next_s > now_s else None
 
+    def crowded_until_s(self, now_s: float) -> float | None:
+        """Return when one more may be in flight, clock time, seconds; None: now."""
+        if self.in_flight < self.limit.most:
+            return None
+        return self.limit.blocked_until_s(self.in_flight, now_s)
+
     def lent(self, lease: Lease) -> None:
         """Take note of a request that passes: when open, it is a probe."""
-        self.in_flight += 1
-        self.limit.lent(lease.id, self.in_flight, lease.since_s)
+        self.limit.lent(self.in_flight, lease.since_s)
         if self.since_s is None:
             return
         self._fresh.add(lease.id)
         if self.is_open:
             self._next_s = lease.since_s + _PROBE_S
 
-    def ended(self, lease: Lease, outcome: Outcome, now_s: float) -> bool:
-        """Take in how a request ended; return whether it opened, closed or may be probed anew."""
-        self.in_flight -= 1
-        self.limit.ended(lease.id, outcome, self.in_flight, now_s)
+    def ended(self, lease: Lease, newest_id: int, outcome: Outcome, now_s: float) -> bool:
+        """Take in how a request ended; return whether it opened, closed or may be probed anew.
+
+        `newest_id` is that of the last lease of any.
+        """
+        self.limit.ended(lease.id, newest_id, outcome, self.in_flight, now_s)
         if self.since_s is None and outcome.kind.is_answer:
             return False
         is_fresh = lease.id in self._fresh

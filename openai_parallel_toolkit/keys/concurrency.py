@@ -71,9 +71,7 @@ class ConcurrencyLimit:
 
     def __init__(self) -> None:
         self.most = math.inf
-        #: The newest lease, and how many there were.
-        self._newest = self._lent = 0
-        #: How many there were at each of the last refusals.
+        #: The newest lease at each of the last refusals.
         self._refusals: deque[int] = deque(maxlen=_FEWEST_REFUSALS)
         #: Clock time, seconds, when one more than the limit may be tried.
         self._next_s = -math.inf
@@ -94,20 +92,20 @@ class ConcurrencyLimit:
         """Return when the next request may pass, clock time, seconds; None: now."""
         return self._next_s if in_flight >= self.most and self._next_s > now_s else None
 
-    def lent(self, lease_id: int, in_flight: int, now_s: float) -> None:
+    def lent(self, in_flight: int, now_s: float) -> None:
         """Take note of a request, with which so many are in flight."""
-        self._newest = lease_id
-        self._lent += 1
         if in_flight > self.most:
             self._next_s = now_s + _PROBE_S
 
-    def ended(self, lease_id: int, outcome: Outcome, in_flight: int, now_s: float) -> None:
-        """Take in how a request ended; `in_flight` are left."""
+    def ended(
+        self, lease_id: int, newest_id: int, outcome: Outcome, in_flight: int, now_s: float
+    ) -> None:
+        """Take in how a request ended; `in_flight` are left, and `newest_id` was the last lease."""
         refused = is_overload(outcome)
         if not refused and (self.most == math.inf or not outcome.kind.is_answer):
             return
         if refused and self._wave is None and self._usual is None:
-            self._begin_trial(in_flight)
+            self._begin_trial(newest_id, in_flight)
         wave = self._wave
         if wave is not None and lease_id <= self._last_in_wave:
             wave.add(refused=refused)
@@ -126,14 +124,14 @@ class ConcurrencyLimit:
         if self._round.ended >= max(_SHORTEST_ROUND, self.most):
             self._end_round()
 
-    def _begin_trial(self, in_flight: int) -> None:
+    def _begin_trial(self, newest_id: int, in_flight: int) -> None:
         """Take note of a refusal; when it is one of several close together, begin a trial."""
-        self._refusals.append(self._lent)
-        since = self._lent - self._refusals[0]
+        self._refusals.append(newest_id)
+        since = newest_id - self._refusals[0]
         if len(self._refusals) == _FEWEST_REFUSALS and since <= max(_CLOSE, 2 * in_flight):
             before = _FEWEST_REFUSALS - 1
             self._wave, self._round = _Round(max(since, before), before), _Round()
-            self._last_in_wave = self._newest
+            self._last_in_wave = newest_id
             self._before = self._kept = self.most
 
     def _shrink(self, wave: _Round, in_flight: int, now_s: float) -> None:

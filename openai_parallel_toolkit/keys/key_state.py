@@ -54,8 +54,7 @@ class KeyState:
             return Block(BlockReason.REFUSED)
         if self.circuit.is_open and (until_s := self.circuit.blocked_until_s(now_s)) is not None:
             return Block(BlockReason.OUTAGE, until_s)
-        limit = self.circuit.limit
-        if (until_s := limit.blocked_until_s(self.circuit.in_flight, now_s)) is not None:
+        if (until_s := self.circuit.crowded_until_s(now_s)) is not None:
             return Block(BlockReason.OVERLOADED, until_s)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)

@@ -42,11 +42,13 @@ class Server:
             need=Need(model="m", tokens=1, request_hash=request),
             since_s=self.now_s,
         )
+        self.circuit.in_flight += 1
         self.circuit.lent(lease)
         return lease
 
     def end(self, lease, outcome):
-        return self.circuit.ended(lease, outcome, self.now_s)
+        self.circuit.in_flight -= 1
+        return self.circuit.ended(lease, self.last_id, outcome, self.now_s)
 
     def send(self, request, outcome):
         self.end(self.lend(request), outcome)
