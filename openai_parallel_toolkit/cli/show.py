@@ -10,7 +10,7 @@ from typing import Any
 
 from ..calls.responses import read_answer, read_body
 from ..core.errors import JournalError
-from ..core.text import counted, visible
+from ..core.text import counted, dollars, visible
 from ..costs.figures import usd_text
 from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
 from . import console, words
@@ -66,13 +66,13 @@ def _attempt_words(attempt: Attempt) -> str:
     head = f"{words.moment(attempt.started_wall_s)} {attempt.model} by {attempt.key_name}{again}:"
     ending = attempt.ending
     if ending is None:
-        most = "" if attempt.max_cost_usd is None else f", at most ${attempt.max_cost_usd:.6f}"
+        most = "" if attempt.max_cost_usd is None else f", at most {dollars(attempt.max_cost_usd)}"
         return f"{head} no end (in flight, or lost with its process: maybe billed{most})"
     parts = [ending.kind.value + (f" ({ending.code})" if ending.code else "")]
     if ending.prompt_tokens is not None:
         parts.append(f"{ending.prompt_tokens:,} + {ending.completion_tokens or 0:,} tokens")
     if ending.cost_usd is not None:
-        parts.append(f"${ending.cost_usd:.6f}")
+        parts.append(dollars(ending.cost_usd))
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
     parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
