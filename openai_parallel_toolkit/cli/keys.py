@@ -95,7 +95,9 @@ def _restore(settings: Settings, arguments: argparse.Namespace) -> int:
     keys = {key.name: key for key in settings.api_keys}
     missing = [name for name in arguments.restore if name not in keys]
     if missing:
-        raise UsageError(f"no key is named {', '.join(missing)}; `{command('keys')}` lists the names")
+        raise UsageError(
+            f"no key is named {', '.join(missing)}; `{command('keys')}` lists the names"
+        )
     done = {}
     with (
         locked(arguments.output, arguments.state_path) as folder,

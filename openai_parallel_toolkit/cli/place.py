@@ -25,7 +25,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def add_state_path(parser: argparse.ArgumentParser) -> None:
     """Add --state-path."""
-    parser.add_argument("--state-path", metavar="DIR", help="the --state-path that the run was given, if any")
+    parser.add_argument(
+        "--state-path", metavar="DIR", help="the --state-path that the run was given, if any"
+    )
 
 
 def state_folder(output_path: str, state_path: str | None) -> str:
