@@ -177,10 +177,10 @@ class Tally:
         with self._lock:
             self._keys[lease.key_name].sent += 1
 
-    def replayed(self) -> None:
-        """Count a call whose answer was kept."""
+    def replayed(self, calls: int = 1) -> None:
+        """Count calls whose answers were kept."""
         with self._lock:
-            self._replayed += 1
+            self._replayed += calls
 
     def ended(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None) -> None:
         """Count an attempt's end; `cost_usd` None: not known."""
