@@ -101,7 +101,7 @@ class FileResults:
         self.remarks.add(WROTE_NOTHING, path, not outputs and not file.lines)
         self.remarks.add(BLANK_OUTPUTS, path, sum(output.is_blank for output in outputs))
         names = [output.names_staging for output in outputs]
-        names += [token in line for line in file.lines]
+        names += [token in line for _, line in file.lines or ()]
         self.remarks.add(STAGING_NAMES, path, sum(names))
 
     def remark_strays(self, tree: OutputTree, journal: Journal) -> None:
