@@ -194,8 +194,9 @@ def run_failures(arguments: argparse.Namespace) -> int:
             console.say_json(found)
             count = len(found)
         else:
-            for count, failure in enumerate(reader.failures(), start=1):
+            for failure in reader.failures():
                 console.say(_failure_line(failure))
+                count += 1
             if not count:
                 console.say("No file failed.")
     return SOME_FAILED if count and arguments.exit_code else OK

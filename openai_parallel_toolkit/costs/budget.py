@@ -124,9 +124,9 @@ class Budget:
 
     def _exceeded(self, hold: Hold) -> BudgetExceeded:
         return BudgetExceeded(
-            f"max_cost: {dollars(self._spent_usd)} of ${self.cap_usd:f} are spent or may be, and the "
-            f"next request can cost up to {dollars(hold.amount_usd)}; run again with a higher max_cost"
-            " to go on, or let the requests set a lower max_completion_tokens",
+            f"max_cost: {dollars(self._spent_usd)} of ${self.cap_usd:f} are spent or may be, and "
+            f"the next request can cost up to {dollars(hold.amount_usd)}; run again with a higher "
+            "max_cost to go on, or let the requests set a lower max_completion_tokens",
             cap_usd=self.cap_usd,
             spent_usd=self._spent_usd,
             wanted_usd=hold.amount_usd,

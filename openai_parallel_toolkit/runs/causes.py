@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 #: Of a cause, as it is shown; and how many different ones are told apart.
 _SHOWN_CHARACTERS = 200
 _MOST_CAUSES = 1_000
-#: What differs between failures of one cause. Numbers of one to three digits may be a status.
+#: What differs between failures of one cause: places in a text, addresses, ids, long numbers.
+#: Numbers of one to three digits are left: they may be a status.
+_PLACES = re.compile(r"(?i)\b(position|line|column|char|bytes?|index|after) \d[\d.,-]*")
 _PARTICULARS = re.compile(
-    r"0x[0-9a-f]+"
-    r"|\b(?=[a-z-]*\d)[0-9a-f]{8}(?:-[0-9a-f]{4,12}){0,4}\b"
-    r"|\b(?:req|resp|chatcmpl|batch|file|call|org|proj|user)[-_][A-Za-z0-9]{6,}"
-    r"|(?<=position )\d+(?:-\d+)?|(?<=line )\d+|(?<=column )\d+|(?<=char )\d+"
-    r"|(?<=bytes? )\d+|(?<=index )\d+|(?<=after )[\d.]+(?= s\b)"
-    r"|\d[\d,]{3,}",
-    re.IGNORECASE,
+    r"(?i)0x[0-9a-f]+"
+    r"|\b(?=[a-f-]*\d)[0-9a-f]{8}(?:-[0-9a-f]{4,12}){0,4}\b"
+    r"|\b(?:req|resp|chatcmpl|batch|file|call|org|proj|user)[-_][a-z0-9]{6,}"
+    r"|\d[\d,]{3,}"
 )
 
 
@@ -42,7 +41,8 @@ def gist(kind: str, message: str, path: str = "") -> str:
     """
     for name in filter(None, (path, path.rpartition("/")[2])):
         message = message.replace(name, "...")
-    return f"{kind}: {_PARTICULARS.sub('...', ' '.join(message.split()))}"
+    message = _PLACES.sub(r"\1 ...", " ".join(message.split()))
+    return f"{kind}: {_PARTICULARS.sub('...', message)}"
 
 
 class FailureCauses:
