@@ -31,6 +31,8 @@ _COMMANDS = {
     "ctl": "change what a run that is on may do",
     "status": "how the work on an output folder stands",
     "failures": "which files failed, and why",
+    "view": "a page in the browser: how it goes, what it costs, what failed, what was answered",
+    "report": "the same page as one file, to keep or to send",
     "show": "what is known of one file: its requests, answers and cost",
     "keys": "list, check and restore keys",
     "prune": "drop the kept requests and answers of files that are done",
@@ -49,6 +51,7 @@ _SHARED = {
     "failures": "status",
     "prune": "upkeep",
     "repair": "upkeep",
+    "report": "view",
     **dict.fromkeys(_PARTS, "batch_parts"),
 }
 _EPILOG = "exit status:\n" + "".join(
