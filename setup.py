@@ -45,6 +45,7 @@ TEST = [
     "gcp-storage-emulator",
     "jsonschema",
     "moto[server]>=5",
+    "pyte",
 ]
 
 setup(

@@ -33,6 +33,7 @@ PAGES = [
     "docs/security.md",
     "SECURITY.md",
     "docs/storage.md",
+    "docs/words.md",
 ]
 TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES}
 README = TEXTS["README.md"]
