@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 
 from ..batch import BatchOptions, Finish
 from ..core.settings import options_of
+from ..core.short_traces import short_traces
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
@@ -68,6 +69,7 @@ class ParallelToolkit:
         max_retries: int = 5,
         max_unknown: int = 1,
         state_path: str | os.PathLike[str] | None = None,
+        keep_requests: bool = True,
         log_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Note what is to be done; nothing is read or sent before `run`.
@@ -128,6 +130,8 @@ class ParallelToolkit:
             max_unknown: re-sends of a call whose answer was lost and may have been billed.
             state_path: a local folder for the journal; None: inside the output folder, or in the
                 user's state folder when outputs go to a URL.
+            keep_requests: keep what is asked beside the answers, for `view`, `show` and `export`;
+                False keeps a hash of it.
             log_file: where to append what the toolkit logs; None: nowhere.
 
         Raises:
@@ -168,6 +172,7 @@ class ParallelToolkit:
         """Write one file's output to `output_file_without_ext` plus an extension of your own."""
         raise NotImplementedError
 
+    @short_traces
     def run(self) -> RunSummary:
         """Process every file that is due and return what it came to.
 
@@ -183,6 +188,7 @@ class ParallelToolkit:
         with self._keys() as keys:
             return run_folder(self.options, self._hooks, keys, transport=self._transport)
 
+    @short_traces
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
         """Work on a few of the due files, and forecast what all of them take.
 

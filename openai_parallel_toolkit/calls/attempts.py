@@ -36,6 +36,7 @@ from .classify import classify
 from .limits import LimitHistory, with_told_limit
 from .model_parameters import ModelParameters
 from .refusals import Clean
+from .token_use import TokenUse
 from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
@@ -97,6 +98,8 @@ class End(NamedTuple):
     outcome: Outcome
     #: What came; None: it was not sent, or a `generate` raised.
     ended: Reply | RawReply | SendFault | None = None
+    #: From its sending to its end; None: it was not sent.
+    service_s: float | None = None
 
 
 class Pause(NamedTuple):
@@ -130,18 +133,19 @@ def ask(
     *,
     prices: PriceBook,
     parameters: ModelParameters,
+    token_use: TokenUse,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
 ) -> Generator[Step, Any, Reply]:
     """Take one request from admission to its reply; raises RequestFailed or one of its kin."""
     history = _History()
-    tokens = request.prompt_tokens + request.reply_tokens
+    tokens, assumed_tokens = token_use.expected(request)
     need = Need(
         model=request.model,
         tokens=tokens,
         max_cost_usd=prices.max_cost_usd(request),
-        assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
+        assumed_tokens=assumed_tokens,
         request_hash=request.hash,
     )
     while True:
@@ -155,7 +159,8 @@ def ask(
         body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
         sent = request if body is request.body else replace(request, body=body)
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
-        history.spent_s += clock.now_s() - since_s
+        service_s = clock.now_s() - since_s
+        history.spent_s += service_s
         history.attempts += 1
         bill = partial(_bill, request, prices, lease)
         wall_s = clock.wall_s()
@@ -163,11 +168,13 @@ def ask(
             ended, request.path, wall_s=wall_s, clean=clean, bill=bill, model=request.model
         )
         if reply is not None:
-            yield End(lease, attempt_id, outcome, reply)
+            if outcome.usage is not None:
+                token_use.learn(request, outcome.usage)
+            yield End(lease, attempt_id, outcome, reply, service_s)
             return reply
         outcome = with_told_limit(outcome, ended)
         history.reply = ended.as_refusal(clean) if isinstance(ended, RawReply) else None
-        outcome = yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended, service_s)
         if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
             continue
         if outcome.suspect is not None:  # another key may see it otherwise

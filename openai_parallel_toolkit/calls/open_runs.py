@@ -94,7 +94,7 @@ class UnkeptCalls:
         self._journal = journal
 
     def claim(self, call: CallId, *, done: Done | None = None, **told: Any) -> int:
-        told["reply_bytes"] = 0  # the answer takes no room
+        told |= {"reply_bytes": 0, "body": None}  # the answer takes no room
         try:
             return self._journal.claim(call, done=done, **told)
         except UsageError:  # closed
@@ -109,10 +109,11 @@ class UnkeptCalls:
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
+        service_s: float | None = None,
         **told: Any,
     ) -> None:
         del call, body, told
-        self.ended(attempt_id, outcome, cost_usd, done)
+        self.ended(attempt_id, outcome, cost_usd, done, service_s=service_s)
 
     def ended(
         self,
@@ -120,10 +121,12 @@ class UnkeptCalls:
         outcome: Outcome,
         cost_usd: Decimal | None = None,
         done: Done | None = None,
+        *,
+        service_s: float | None = None,
     ) -> None:
         with contextlib.suppress(UsageError):
             if attempt_id:
-                self._journal.ended(attempt_id, outcome, cost_usd, done)
+                self._journal.ended(attempt_id, outcome, cost_usd, done, service_s=service_s)
                 return
         _tell(done)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..calls.responses import read_answer, read_body
-from ..core.errors import JournalError
-from ..core.text import counted, visible
+from ..calls.kept_texts import answer_text, request_text
+from ..core.text import counted, dollars, visible
 from ..costs.figures import usd_text
-from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
+from ..journal import Attempt, FileDetail, JournalReader
 from . import console, words
 from .exits import OK
 from .place import add_place, journal_folder
@@ -52,7 +50,10 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
         yield f"  output {visible(output.final)}, {counted(output.size_bytes, 'byte')}"
     for attempt in detail.attempts:
         yield f"  {_attempt_words(attempt)}"
-        text = _answer_text(attempt.answer)
+        asked = request_text(attempt.request)
+        if asked is not None:
+            yield from _indented(asked if is_full else words.shorten(asked, _ANSWER_CHARACTERS))
+        text = answer_text(attempt.answer)
         if text is not None:
             yield from _indented(text if is_full else words.shorten(text, _ANSWER_CHARACTERS))
 
@@ -66,36 +67,24 @@ def _attempt_words(attempt: Attempt) -> str:
     head = f"{words.moment(attempt.started_wall_s)} {attempt.model} by {attempt.key_name}{again}:"
     ending = attempt.ending
     if ending is None:
-        most = "" if attempt.max_cost_usd is None else f", at most ${attempt.max_cost_usd:.6f}"
+        most = "" if attempt.max_cost_usd is None else f", at most {dollars(attempt.max_cost_usd)}"
         return f"{head} no end (in flight, or lost with its process: maybe billed{most})"
     parts = [ending.kind.value + (f" ({ending.code})" if ending.code else "")]
     if ending.prompt_tokens is not None:
         parts.append(f"{ending.prompt_tokens:,} + {ending.completion_tokens or 0:,} tokens")
     if ending.cost_usd is not None:
-        parts.append(f"${ending.cost_usd:.6f}")
+        parts.append(dollars(ending.cost_usd))
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
-    parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
+    took_s = ending.service_s
+    if took_s is None:
+        took_s = ending.ended_wall_s - attempt.started_wall_s
+    parts.append(f"{took_s:.1f} s{_waited_words(attempt)}")
     return f"{head} {', '.join(parts)}" + (f"; {visible(ending.message)}" if ending.message else "")
 
 
-def _answer_text(answer: AnswerRecord | None) -> str | None:
-    """Return what the hook got, or the whole reply where there is no text; None: no answer."""
-    if answer is None:
-        return None
-    try:
-        body = answer.body()
-    except JournalError as exc:
-        return exc.message
-    raw = read_body(body) or {}
-    if "generated" in raw:
-        generated = raw["generated"]
-        return generated if isinstance(generated, str) else json.dumps(generated)
-    for path in ("/chat/completions", "/responses"):
-        found = read_answer(path, raw, clean=str)
-        if found is not None and found.text:
-            return found.text
-    return body.decode("utf-8", "replace")
+def _waited_words(attempt: Attempt) -> str:
+    return f" after {attempt.waited_s:.1f} s for {attempt.wait_reason}" * (attempt.waited_s >= 0.1)
 
 
 def _as_json(detail: FileDetail) -> dict[str, Any]:
@@ -123,6 +112,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "key": attempt.key_name,
         "model": attempt.model,
         "started_wall_s": attempt.started_wall_s,
+        "waited_s": attempt.waited_s,
+        "wait_reason": attempt.wait_reason,
         "max_cost_usd": usd_text(attempt.max_cost_usd),
         "ending": ending
         and {
@@ -130,5 +121,6 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
             "kind": ending.kind.value,
             "cost_usd": usd_text(ending.cost_usd),
         },
-        "answer": _answer_text(attempt.answer),
+        "request": request_text(attempt.request),
+        "answer": answer_text(attempt.answer),
     }

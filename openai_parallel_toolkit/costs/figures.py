@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.records import Lease, Outcome, OutcomeKind
-from ..core.text import counted
+from ..core.text import counted, dollars
 
 COST_UNKNOWN = "cost unknown (no price is set for the model)"
 
@@ -54,9 +54,9 @@ class Cost:
         """Return it in words; `unit` is what has a price or none."""
         if not (self.known_usd or self.max_usd) and self.unpriced:
             return COST_UNKNOWN
-        known = f"${self.known_usd:.4f}" if self.is_known else "cost unknown"
+        known = dollars(self.known_usd) if self.is_known else "cost unknown"
         if self.max_usd > self.known_usd:
-            known += f"{' known' * self.is_known}, at most ${self.max_usd:.4f}"
+            known += f"{' known' * self.is_known}, at most {dollars(self.max_usd)}"
         return known + (
             f" and {counted(self.unpriced, unit)} without a price" * bool(self.unpriced)
         )

@@ -23,12 +23,15 @@ from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
 from .disk import damaged, faults_told, make_private, refused
-from .operations import Claimed, Ended, FileDone, Intent, NewFile, statements
+from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, statements
 from .queries import JournalQueries, totals
 from .reserve import DiskReserve
 from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
+
+#: Longer requests, as those with large media, are kept as a hash alone.
+MOST_REQUEST_BYTES = 1_000_000
 
 
 class Journal(JournalQueries):
@@ -42,6 +45,8 @@ class Journal(JournalQueries):
 
     #: Salts the fingerprints of keys; 16 random bytes, the same for the journal's whole life.
     salt: bytes
+    #: Whether requests are kept as they were sent, and not as a hash alone.
+    keeps_requests: bool = True
 
     def __init__(
         self,
@@ -69,7 +74,12 @@ class Journal(JournalQueries):
         self._writer = Writer(writing, path, reserve)
         #: What batch mode keeps.
         self.batches = BatchStore(
-            self, self._writer, clock, self._attempt_ids, lambda: self._run_id
+            self,
+            self._writer,
+            clock,
+            self._attempt_ids,
+            lambda: self._run_id,
+            lambda: self.keeps_requests,
         )
 
     @classmethod
@@ -109,16 +119,16 @@ class Journal(JournalQueries):
 
     # Runs
 
-    def begin_run(self, hooks_version: str) -> int:
-        """Note that a run begins and return its id; durable on return."""
+    def begin_run(self, hooks_version: str, settings: Mapping[str, Any] | None = None) -> int:
+        """Note that a run begins, with what settings, and return its id; durable on return."""
         self._run_id = self._first_free("SELECT max(id) FROM runs")
         self._first_attempt_id = self._first_free("SELECT max(id) FROM attempts")
         self.batches.unusable.clear()
         self._write(
-            "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
-            "VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version, settings) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             *(self._run_id, self._clock.wall_s(), os.getpid()),
-            *(text(socket.gethostname()), text(hooks_version)),
+            *(text(socket.gethostname()), text(hooks_version), json.dumps(settings or {})),
         )
         self.flush()
         return self._run_id
@@ -180,12 +190,22 @@ class Journal(JournalQueries):
         change = "UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?"
         self._write(change, self._clock.wall_s(), file_id)
 
-    def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None) -> None:
+    def intent(
+        self,
+        file_id: int,
+        outputs: Sequence[OutputFile],
+        done: Done | None = None,
+        lines: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
         """The outputs are staged: the file is INTENT, and they are its own for good.
 
-        `done` is told OutputConflict when another file owns one of them; nothing is written then.
+        Args:
+            done: told OutputConflict when another file owns one of them; nothing is written then.
+            lines: what the file's hooks add to common files, by their names; None: as it was.
         """
-        self._writer.put(Intent(file_id, outputs, self._clock.wall_s()), done)
+        intent = Intent(file_id, outputs, self._clock.wall_s())
+        added = () if lines is None else (_lines_added(file_id, lines),)
+        self._writer.put_together((*added, intent), done)
 
     def done_file(
         self,
@@ -197,15 +217,6 @@ class Journal(JournalQueries):
         """The file is DONE with the outputs of its last intent, and cleared of all blame."""
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
-
-    def append_lines(self, file_id: int, lines: Sequence[tuple[str, str]]) -> None:
-        """These are the lines that the file's hooks add to common files, by their names."""
-        by_name: dict[str, str] = {}
-        for name, line in lines:
-            by_name[name] = by_name.get(name, "") + line
-        rows = [(file_id, path_bytes(name), text.encode()) for name, text in by_name.items()]
-        forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
-        self._writer.put(statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows)))
 
     def keep_lines(self, name: str, lines: bytes) -> None:
         """These lines of a common file are of files that count as done; durable on return."""
@@ -305,6 +316,9 @@ class Journal(JournalQueries):
         max_cost_usd: Decimal | None,
         done: Done | None = None,
         reply_bytes: int | None = None,
+        body: bytes | None = None,
+        waited_s: float = 0.0,
+        wait_reason: str = "",
     ) -> int:
         """An attempt is about to be sent; return its id. It may be sent once `done` is told None.
 
@@ -312,10 +326,16 @@ class Journal(JournalQueries):
             max_cost_usd: what it can cost; None: the price is not known.
             done: told late where the disk has no room yet for the answer, besides those in flight.
             reply_bytes: the most that the answer has; None: not known; 0: it is not kept.
+            body: the request, to be kept; None: it was before, or is not to be.
+            waited_s: how long it waited for a key.
+            wait_reason: for what, in a word.
         """
         attempt_id, wall_s = next(self._attempt_ids), self._clock.wall_s()
+        if body is not None and (not self.keeps_requests or len(body) > MOST_REQUEST_BYTES):
+            body = None
         claim = Claimed(
-            attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s, reply_bytes
+            *(attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s, reply_bytes),
+            *(body, waited_s, wait_reason),
         )
         self._writer.put(claim, done)
         return attempt_id
@@ -330,13 +350,16 @@ class Journal(JournalQueries):
         done: Done | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        service_s: float | None = None,
+        finish_reason: str = "",
     ) -> None:
         """The attempt got an answer, usable or not, which is kept unless the call has one.
 
         If its cost is not known (None), it stays in doubt up to the most it can cost.
         """
         wall_s, answer = self._clock.wall_s(), (call, body)
-        ended = Ended(attempt_id, outcome, cost_usd, wall_s, answer, headers or {})
+        besides = (headers or {}, service_s, finish_reason)
+        ended = Ended(attempt_id, outcome, cost_usd, wall_s, answer, *besides)
         self._writer.put(ended, done)
 
     def is_earlier(self, attempt_id: int) -> bool:
@@ -353,12 +376,15 @@ class Journal(JournalQueries):
         outcome: Outcome,
         cost_usd: Decimal | None = None,
         done: Done | None = None,
+        *,
+        service_s: float | None = None,
     ) -> None:
         """The attempt ended without an answer.
 
         Its cost, None, is not known if the outcome is UNKNOWN, else it is nothing.
         """
-        self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
+        wall_s = self._clock.wall_s()
+        self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, None, {}, service_s), done)
 
     def totals(self) -> RunTotals:
         """Return the figures of this run and of all runs."""
@@ -421,6 +447,15 @@ _ADD_OUTPUTS = (
     "INSERT INTO outputs SELECT id, x'', ?, ?, ?, 1, ? FROM files WHERE folder = ? AND name = ? "
     "ON CONFLICT (final) DO UPDATE SET is_current = 1 WHERE file_id = excluded.file_id"
 )
+
+
+def _lines_added(file_id: int, lines: Sequence[tuple[str, str]]) -> Change:
+    by_name: dict[str, str] = {}
+    for name, line in lines:
+        by_name[name] = by_name.get(name, "") + line
+    rows = [(file_id, path_bytes(name), text.encode()) for name, text in by_name.items()]
+    forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
+    return statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows))
 
 
 def _kept(note: FailureNote) -> tuple[str, str, str]:

@@ -38,7 +38,7 @@ _FILES_IN = (
     "WHERE folder = ? AND name > ? AND name <= ? AND state IS NOT NULL ORDER BY folder, name"
 )
 _STATES = {state.value: state for state in FileState}
-_RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
+_RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary, settings"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
 
@@ -54,7 +54,7 @@ class JournalQueries:
         self._db = db
         self._reading = threading.Lock()
 
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """Return all rows."""
         with faults_told(self.path), self._reading:
             return self._db.execute(query, values).fetchall()

@@ -148,8 +148,7 @@ class FileRunner(HookRunner[DueFile]):
         is_open = task.asks is not None and not task.asks.close()
         if is_open or file_calls.is_unwound or staged is None or not self._let_go(task):
             return False
-        if file_calls.appended or self._has_appended:
-            self._journal.append_lines(file_calls.file_id, file_calls.appended)
+        appended = tuple(file_calls.appended)
         self._room.acquire()
         self._publisher.publish(
             Finished(
@@ -159,7 +158,7 @@ class FileRunner(HookRunner[DueFile]):
                 outputs=task.outputs,
                 hooks_version=self.hooks.version,
                 input_signature=task.signature,
-                lines=tuple(line for _, line in file_calls.appended),
+                lines=appended if appended or self._has_appended else None,
             )
         )
         task.staged = None

@@ -15,6 +15,7 @@ from ..core.errors import ConfigError
 from ..core.filesystem import as_toolkit_error
 from ..core.logs import logger_of
 from ..core.open_file_limit import make_room
+from ..core.settings import settings_told
 from ..core.text import counted
 from ..core.threads import startable
 from ..files.common_files import write_common_files
@@ -172,7 +173,7 @@ class FolderRun:
         """
         session, is_batch = self._session, self._batch_mode is not None
         run = OpenRun(self._sender, session.context, refuses_untracked=is_batch)
-        session.begin(self._hooks.version)
+        session.begin(self._hooks.version, settings_told(self._options))
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.heeding(self._summary), OpenRun.opened(run):
@@ -334,9 +335,10 @@ class FolderRun:
             words += f", {counted(self._pool.size, 'worker')}"
         if self._threads.is_auto:
             words += f", {min(self._threads.count, self._plan.due_count):,} at a time"
-        self._display.show(
-            self._already + done + failed, self._already + self._plan.due_count, words
-        )
+        finished = self._already + done + failed
+        total = self._already + self._plan.due_count
+        self._display.show(finished, total, words)
+        self._session.tell_progress("file", finished, total, failed, self._batch_words)
 
     def _batch_words(self) -> str:
         return "" if self._batch_mode is None else self._batch_mode.scheduler.words()
@@ -362,7 +364,7 @@ class FolderRun:
             output_path=session.layout.output_name,
             output_file=session.only_output() if done or plan.skipped_done else "",
             failures_path=failures.path if failed else "",
-            failures_mostly=failures.mostly(),
+            causes=failures.causes.told(),
             notices=Notices.of(plan.remarks, changed_prompts=self._changed_prompts),
             funds=session.funds,
             batches_left=remote.batches,
