@@ -28,6 +28,7 @@ from ..keys import APIKeyManager
 from ..transport import Transport
 from .async_workers import AsyncWorkers
 from .batch_mode import BatchMode
+from .cpu_use import CpuUse
 from .dry_run import dry_run
 from .file_task import FileRunner
 from .folder_session import FolderSession
@@ -142,6 +143,7 @@ class FolderRun:
         self._tick = threading.Event()
         self._threads = ThreadCount(options.num_threads, session.keys, session.clock)
         session.on_threads = self._threads.tell
+        self._cpu = CpuUse(session.clock.now_s, sender.cpu_s)
         self._already = plan.skipped_done + plan.skipped_existing
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
@@ -327,6 +329,7 @@ class FolderRun:
 
     def _look(self) -> None:
         self._session.look()
+        self._cpu.look()
         if self._files.trouble is not None:
             self._session.stop.close(self._files.trouble)
         done, failed = self._results.counts()
@@ -357,6 +360,8 @@ class FolderRun:
             aside=plan.aside,
             left=plan.due_count + plan.later - done - failed,
             calls=session.context.tally.figures(),
+            workers=0 if self._pool is None else self._pool.size,
+            is_short_of_cpu=self._pool is None and self._cpu.is_short,
             threads=min(self._threads.count, plan.due_count),
             keys=tuple(session.keys.status()),
             seconds=session.seconds,
