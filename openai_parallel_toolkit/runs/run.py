@@ -214,6 +214,7 @@ class FolderRun:
             if batch_mode is not None:
                 batch_mode.close(options.grace_s)
             self._files.close()
+            self._session.tell_soon()
             self._look()
             self._display.close()
 
