@@ -191,8 +191,9 @@ class Pool:
             pace.learned.take(*queues.lent_after(lease, state.group), now_s)
         circuit, was_open = state.circuit, state.circuit.is_open
         changed, outage = [state], None
-        if not is_answer or circuit.since_s is not None:
-            if circuit.ended(lease, outcome, now_s):
+        circuit.in_flight -= 1
+        if not (is_answer and circuit.is_well):
+            if circuit.ended(lease, queues.last_id, outcome, now_s):
                 changed = [one for one in self.states.values() if one.circuit is circuit]
             if circuit.is_blamed(outcome):
                 outcome = replace(outcome, is_outage=True)

@@ -178,9 +178,10 @@ class RunSession:
         self._since_s = self.clock.now_s()
         told = {**(settings or {}), **_circumstances()}
         clean = self.keys.redactor.clean
-        self.journal.begin_run(
+        run_id = self.journal.begin_run(
             version, {n: clean(v) if isinstance(v, str) else v for n, v in told.items()}
         )
+        logger.info("run %d begins in %s, as process %d", run_id, self.state_folder, os.getpid())
         self._control = RunControl(self.state_folder)
         self._stack.callback(self._control.close)
 
@@ -348,7 +349,10 @@ class RunSession:
                 fingerprint = fingerprints.get(status.name, "")
                 if fingerprint in remembered and status.state == "alive" and status.requests:
                     self.journal.key_restored(fingerprint)
-            self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+            how = "stopped" if summary.stopped else "finished"
+            for line in summary.lines():
+                logger.info("%s: %s", how, line)
+            self.journal.end_run(how, summary.as_dict())
         except ToolkitError as exc:  # raised by `hand_over`, with the summary
             self.stop.close(exc)
 
