@@ -40,6 +40,9 @@ class LocalCopy(NamedTuple):
 class Inputs(ABC):
     """Where inputs come from. Paths are relative to the input folder."""
 
+    #: Whether a local copy of them takes time.
+    is_remote = False
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of them, one sentence each."""

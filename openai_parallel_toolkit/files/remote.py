@@ -96,6 +96,8 @@ class Listing:
 class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
+    is_remote = True
+
     def __init__(self, store: Store, state_folder: str, *, own: str | None = None) -> None:
         """List the store; listing and fetched inputs take their disk space in `state_folder`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -165,9 +165,11 @@ class FileRunner:
 
     def read(self, task: FileTask) -> Any:
         """Run process_input over the open file."""
+        inputs = self._session.inputs
         with ExitStack() as stack:
-            with task.file_calls.in_call():  # no hook runs while it comes from afar
-                found = stack.enter_context(self._session.inputs.local_copy(task.path))
+            # No hook runs while it comes from afar.
+            with task.file_calls.in_call() if inputs.is_remote else nullcontext():
+                found = stack.enter_context(inputs.local_copy(task.path))
             file = stack.enter_context(self.hooks.open_input(found.path))
             task.signature = found.signature or signature_of_open(file.fileno())
             return self.hooks.process_input(file)
