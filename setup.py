@@ -56,7 +56,10 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["openai_parallel_toolkit", "openai_parallel_toolkit.*"]),
-    package_data={"openai_parallel_toolkit": ["py.typed"]},
+    package_data={
+        "openai_parallel_toolkit": ["py.typed"],
+        "openai_parallel_toolkit.view": ["assets/*"],
+    },
     install_requires=[
         "aiohappyeyeballs>=2.5",  # aiohttp brings it
         "aiohttp>=3.14.5",  # earlier ones misjudge a refusing proxy, 3.14.0 broke bodies

@@ -10,6 +10,7 @@ from typing import IO, Any, Literal
 
 from ..batch import BatchOptions, Finish
 from ..core.settings import options_of
+from ..core.short_traces import short_traces
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
@@ -152,6 +153,7 @@ class ParallelToolkit:
         """Write one file's output to `output_file_without_ext` plus an extension of your own."""
         raise NotImplementedError
 
+    @short_traces
     def run(self) -> RunSummary:
         """Process every file that is due and return what it came to.
 
@@ -167,6 +169,7 @@ class ParallelToolkit:
         with self._keys() as keys:
             return run_folder(self.options, self._hooks, keys, transport=self._transport)
 
+    @short_traces
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
         """Work on a few of the due files, and forecast what all of them take.
 

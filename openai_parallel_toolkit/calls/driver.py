@@ -18,6 +18,7 @@ from . import attempts
 from .model_parameters import ModelParameters
 from .refusals import Clean
 from .run_context import NO_WAIT, SubmittedCall, WaitedFor
+from .token_use import TokenUse
 
 logger = logger_of(__name__)
 
@@ -44,6 +45,7 @@ class CallDriver:
     #: Takes secrets out of the provider's words.
     clean: Clean
     parameters: ModelParameters = field(default_factory=ModelParameters)
+    token_use: TokenUse = field(default_factory=TokenUse)
     #: Attempts in a row that did not reach any server.
     unreached: int = 0
 
@@ -64,6 +66,7 @@ class CallDriver:
             call.context.policy,
             prices=call.context.prices,
             parameters=self.parameters,
+            token_use=self.token_use,
             clock=self.clock,
             chance=self.chance,
             clean=self.clean,

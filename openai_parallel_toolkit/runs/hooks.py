@@ -17,6 +17,11 @@ from ..files.input_file import open_input, open_text
 from ..transport import new_event_loop
 
 _NAMES = ("process_input", "process_data", "process_output")
+#: Behind why an input cannot be decoded.
+_NO_TEXT = (
+    " (is it {encoding} text? pattern or exclude leaves such files out, binary=True gives the hook "
+    "bytes, encoding= names another encoding)"
+)
 
 
 class Hooks:
@@ -35,7 +40,7 @@ class Hooks:
         missing = [name for name in _NAMES if getattr(owner, name) is getattr(base, name)]
         if missing:
             raise UsageError(f"{owner.__name__} does not define {' and '.join(missing)}")
-        self.process_input: Callable[[IO[Any]], Any] = getattr(toolkit, _NAMES[0])
+        self._process_input: Callable[[IO[Any]], Any] = getattr(toolkit, _NAMES[0])
         self.process_data: Callable[[Any], Any] = getattr(toolkit, _NAMES[1])
         self.process_output: Callable[[Any, str], Any] = getattr(toolkit, _NAMES[2])
         for name in ("process_input", "process_output"):
@@ -88,6 +93,15 @@ class Hooks:
             loop, self._idle_loop, self._is_taken = self._idle_loop, None, False
         if loop is not None:
             _shut(loop)
+
+    def process_input(self, file: IO[Any]) -> Any:
+        """Run the hook; an error says what to do where the input is no text."""
+        try:
+            return self._process_input(file)
+        except UnicodeDecodeError as exc:
+            if not self._binary:
+                exc.reason += _NO_TEXT.format(encoding=self._encoding)
+            raise
 
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""

@@ -336,7 +336,7 @@ class FolderRun:
             output_path=session.layout.output_name,
             output_file=session.only_output() if done or plan.skipped_done else "",
             failures_path=failures.path if failed else "",
-            failures_mostly=failures.mostly(),
+            causes=failures.causes.told(),
             notices=Notices.of(plan.remarks, changed_prompts=self._changed_prompts),
             funds=session.funds,
             batches_left=remote.batches,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
 
+from ...core.command_line import program
 from ...core.errors import ConfigError
 from ...core.file_kinds import is_file
 from ...core.logs import logger_of
@@ -34,7 +35,8 @@ _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "aud
 _NO_KEY = (
     "no API key was found; set OPENAI_API_KEY (or OPENAI_API_KEYS, with commas between; or"
     " AZURE_OPENAI_API_KEY with AZURE_OPENAI_ENDPOINT) in the environment"
-    ' or in .env, or give a config.json with "api_keys"'
+    ' or in .env, or give a config.json with "api_keys"; without a key all can be tried on a server'
+    " on this machine, as `{program} simulate` starts it, or with `{program} demo`"
 )
 
 
@@ -86,7 +88,7 @@ def load_settings(
         if found is not None:
             return found
         if not is_file(os.path.join(folder, "config.json")):
-            raise ConfigError(_NO_KEY)
+            raise ConfigError(_NO_KEY.format(program=program()))
         config_path = "config.json"
     if config_path is not None:
         return _from_file(os.fspath(config_path), api_keys, env, folder)
