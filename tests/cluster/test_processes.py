@@ -5,6 +5,8 @@ import io
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -206,3 +208,78 @@ def test_workers_that_are_killed_again_and_again_leave_nothing_in_doubt(fixture,
     assert (summary.done, summary.failed) == (files, 0)
     assert sim.ledger.billed() == 3 * files
     assert unanswered(fixture) == 0
+
+
+SCRIPT = """
+import json, sys, threading
+from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
+
+WORDS = ["zero", "one", "two"]
+
+class Briefs(ParallelToolkit):
+    def process_input(self, file):
+        return file.read()
+
+    def process_data(self, data):
+        return [request_openai_api(Gpt35Turbo(content=f"{word}: {data}")) for word in WORDS]
+
+    def process_output(self, data, output_file_without_ext):
+        with open(output_file_without_ext + ".json", "w") as out:
+            json.dump(data, out)
+
+settings = {"engine": "processes", "workers": 1, "num_threads": 4, "progress": False}
+Briefs(sys.argv[1], sys.argv[2], sys.argv[3], **settings).run()
+"""
+
+
+class ScriptRun:
+    """A script without a guard, in a process group of its own, over the fixture's folders."""
+
+    def __init__(self, fixture):
+        script = fixture.root / "script.py"
+        script.write_text(SCRIPT)
+        places = map(str, (fixture.config, fixture.input, fixture.output))
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *places], start_new_session=True, stderr=subprocess.PIPE
+        )
+
+    def after(self, sim, hits):
+        """Wait until so much was asked, and return the ids of its workers."""
+        while sim.ledger.hits() < hits:
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.005)
+        return children_of(self.process.pid)
+
+
+def ended(pids):
+    """Wait until processes that are not ours to wait for are gone."""
+    for pid in pids:
+        while os.path.exists(f"/proc/{pid}/exe"):
+            time.sleep(0.01)
+    return True
+
+
+@pytest.mark.crash
+def test_workers_end_with_their_head_and_a_rerun_goes_on(fixture):
+    sim = fixture.simulate(latency=Latency(0.05, 0.3))
+    fixture.configure(sim).inputs(16)
+    first = ScriptRun(fixture)
+    workers = first.after(sim, 4)
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does
+    _, told = first.process.communicate(timeout=60)
+    assert first.process.returncode == 130
+    assert b"Traceback" not in told
+    assert ended(workers)
+    assert unanswered(fixture) == 0
+    second = ScriptRun(fixture)
+    workers = second.after(sim, sim.ledger.hits() + 4)
+    second.process.kill()
+    second.process.communicate(timeout=60)
+    assert ended(workers)
+    doubt = unanswered(fixture)
+    assert doubt <= 4
+    third = ScriptRun(fixture)
+    _, told = third.process.communicate(timeout=60)
+    assert (third.process.returncode, told) == (0, b"")
+    assert len(fixture.outputs()) == 16
+    assert 48 <= sim.ledger.billed() <= 48 + doubt
