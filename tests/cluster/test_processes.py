@@ -84,8 +84,9 @@ def mixed(tmp_path_factory):
 def test_each_file_comes_to_the_end_that_its_hooks_gave_it(mixed):
     ran, sim, _ = mixed
     assert sorted(ran.outputs) == ["asks.json", "logs.json", "looks.json", "prints.json"]
-    assert sorted(ran.failures) == ["hangs", "has_keys", "kills", "makes_manager", "raises"]
-    assert (ran.summary.done, ran.summary.failed, ran.summary.left) == (4, 5, 0)
+    failed = ["forks", "hangs", "has_keys", "kills", "makes_manager", "raises"]
+    assert sorted(ran.failures) == failed
+    assert (ran.summary.done, ran.summary.failed, ran.summary.left) == (4, len(failed), 0)
     assert sim.ledger.billed() == sim.ledger.hits() == 1
 
 
@@ -112,6 +113,10 @@ def test_a_file_that_kills_its_worker_is_put_aside_within_the_run(mixed):
     assert "SIGABRT" in ran.failures["kills"]["message"]
     with JournalReader(str(fixture.output / ".openai_parallel_toolkit")) as reader:
         assert reader.file("kills.txt").file.state.value == "aside"
+
+
+def test_a_worker_that_died_is_missed_although_its_fork_holds_its_connection(mixed):
+    assert "exit status 3" in mixed[0].failures["forks"]["message"]
 
 
 def test_a_hook_that_hangs_costs_its_worker_and_its_file_says_where(mixed):
