@@ -45,6 +45,7 @@ TEST = [
     "gcp-storage-emulator",
     "jsonschema",
     "moto[server]>=5",
+    "playwright>=1.50",  # drives a chromium that is there already
 ]
 
 setup(

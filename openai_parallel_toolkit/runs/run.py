@@ -232,6 +232,7 @@ class FolderRun:
             if self._pool is not None:
                 self._pool.close()
             self._files.close()
+            self._session.tell_soon()
             self._look()
             self._display.close()
 
