@@ -41,7 +41,7 @@ _BATCH_FILES = 256
 _SYNC_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Finished:
     """An execution whose hooks have all returned."""
 
