@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..core.command_line import command
 from ..core.errors import UsageError
 from ..core.file_kinds import exists, is_file, is_folder
 from ..core.filesystem import storage_error
@@ -24,7 +25,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def add_state_path(parser: argparse.ArgumentParser) -> None:
     """Add --state-path."""
-    parser.add_argument("--state-path", metavar="DIR", help="what the run was given, if anything")
+    parser.add_argument(
+        "--state-path", metavar="DIR", help="the --state-path that the run was given, if any"
+    )
 
 
 def state_folder(output_path: str, state_path: str | None) -> str:
@@ -69,8 +72,8 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
     folder = state_folder(output_path, state_path)
     if not _has_runs(folder) and _has_batch_files(folder):
         raise UsageError(
-            f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
-            "`batch failures ERR`"
+            f"a folder of batch files was worked on in {output_path!r}; use "
+            f"`{command('batch', 'status', output_path)}` or `{command('batch', 'failures')} ERR`"
         )
     return folder
 

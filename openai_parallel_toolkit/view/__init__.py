@@ -1,0 +1,1 @@
+"""What people look at: the page for a run, the report to keep, and figures for Prometheus."""
