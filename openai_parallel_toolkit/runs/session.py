@@ -307,6 +307,10 @@ class RunSession:
         }
         write_progress(self.state_folder, told)
 
+    def tell_soon(self) -> None:
+        """Have what `tell_progress` is given next told at once: it is the end."""
+        self._told_until_s = 0.0
+
     def _why_waiting(self, funds: Funds | None, *, with_time: bool = True) -> str:
         wait = self.keys.waiting_on()
         if wait is not None and wait.until_s is not None and with_time:
@@ -390,7 +394,9 @@ def _command(argv: list[str]) -> str:
     """Return a command line as it was typed, about; "": there was none, as in a notebook."""
     name = os.path.basename(argv[0]) if argv else ""
     if name == "__main__.py":
-        name = "openai-parallel-toolkit"
+        module = os.path.basename(os.path.dirname(argv[0]))
+        is_ours = module == __package__.partition(".")[0]
+        name = "openai-parallel-toolkit" if is_ours else f"python -m {module}"
     elif name.endswith(".py"):
         name = f"python {shlex.quote(argv[0])}"
     if not name or "ipykernel" in argv[0] or name.startswith("-"):

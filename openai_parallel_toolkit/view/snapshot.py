@@ -124,7 +124,7 @@ class Snapshot:
             "unit": unit,
             "finished": finished,
             "total": max(total, finished),
-            "failed": failed,
+            "failed": min(failed, finished),
             "eta_s": self._eta_s(progress, total - finished) if is_live else None,
         }
 
