@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
+from ..core.command_line import started_as
 from ..core.describe import words_of
 from ..core.errors import ConfigError, RunStopped, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_errors
@@ -54,7 +54,7 @@ class RunSession:
             session.begin(version)
             with session.heeding(summary_of), OpenRun.opened(OpenRun(sender, session.context)):
                 while there is work and not session.is_grace_over():
-                    session.look()  # a few times a second, and show session.words(...)
+                    session.look()  # a few times a second, and show session.standing(...)
                 summary = summary_of()  # with session.stopped
                 session.end(summary)
             return session.hand_over(summary)
@@ -310,6 +310,10 @@ class RunSession:
         }
         write_progress(self.state_folder, told)
 
+    def tell_soon(self) -> None:
+        """Have what `tell_progress` is given next told at once: it is the end."""
+        self._told_until_s = 0.0
+
     def _why_waiting(self, funds: Funds | None, *, with_time: bool = True) -> str:
         wait = self.keys.waiting_on()
         if wait is not None and wait.until_s is not None and with_time:
@@ -386,19 +390,7 @@ def _circumstances() -> dict[str, str]:
     package = sys.modules[__package__.partition(".")[0]]
     told = {"openai_parallel_toolkit": package.__version__, "python": platform.python_version()}
     versions = {f"version.{name}": version for name, version in told.items()}
-    return {"command": _command(sys.argv), **versions}
-
-
-def _command(argv: list[str]) -> str:
-    """Return a command line as it was typed, about; "": there was none, as in a notebook."""
-    name = os.path.basename(argv[0]) if argv else ""
-    if name == "__main__.py":
-        name = "openai-parallel-toolkit"
-    elif name.endswith(".py"):
-        name = f"python {shlex.quote(argv[0])}"
-    if not name or "ipykernel" in argv[0] or name.startswith("-"):
-        return ""
-    return " ".join([name, *map(shlex.quote, argv[1:])])
+    return {"command": started_as(), **versions}
 
 
 def _cost_words(cost: Cost, finished: int, due: int, funds: Funds | None) -> str:

@@ -172,6 +172,6 @@ def _filter(asked: Mapping[str, str]) -> CallFilter:
 def whole(asked: Mapping[str, str], name: str, default: int) -> int:
     """Return a whole number that was asked for."""
     given = asked.get(name, "")
-    if given and not (given.isascii() and given.isdigit() and len(given) < 19):
+    if given and not (given.isascii() and given.isdigit() and len(given) <= 19):
         raise UsageError(f"{name}: expected a whole number")
-    return int(given) if given else default
+    return min(int(given), LAST_CALL) if given else default

@@ -20,7 +20,7 @@ from .safe import Safe
 from .snapshot import Snapshot
 
 #: Failed files and others that a report lists.
-_MOST_FILES = 500
+_MOST_FILES = 200
 
 
 class Place(NamedTuple):

@@ -205,6 +205,7 @@ class PromptsRun:
         except (OSError, ToolkitError) as exc:
             self._session.stop.close(as_toolkit_error(exc, self._paths.partial))
         finally:
+            self._session.tell_soon()
             self._show()
             self._display.close()
         return not self._session.stop.is_closed()

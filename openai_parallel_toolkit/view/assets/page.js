@@ -137,7 +137,7 @@ function plot(place, series, values, format) {
   const made = new uPlot({
     width, height, padding: [8, 6, 0, 0], cursor: {y: false, points: {size: 5}}, legend: {live: true},
     scales: {y: {range: (_, low, high) => [0, Math.max(high * 1.08, 1e-9)]}},
-    axes: [{...axis, space: 70, size: 26, values: [[86400, "{YYYY}-{MM}-{DD}", null, null, null, null, null, null, 1], [3600, "{HH}:{mm}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]]}, {...axis, size: 46, values: (_, ticks) => ticks.map(format)}],
+    axes: [{...axis, space: 70, size: 26, incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800], values: [[86400, "{YYYY}-{MM}-{DD}", null, null, null, null, null, null, 1], [3600, "{HH}:{mm}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]]}, {...axis, size: 46, values: (_, ticks) => ticks.map(format)}],
     series: [{label: "at", value: (_, at) => known(at) ? clock(at) : NONE}, ...series.map((one) => ({width: 1.5, points: {show: values[0].length < 3}, value: (_, v) => known(v) ? format(v) : NONE, ...one}))],
   }, values, node);
   plots[place] = {plot: made, key};
@@ -169,7 +169,7 @@ function drawOverview() {
     ["In flight", (key) => count(key.in_flight)], ["Answered", (key) => count(key.answered)], ["Limits", (key) => count(key.limits)],
     ["p50", (key) => seconds(key.p50)], ["p90", (key) => seconds(key.p90)], ["p99", (key) => seconds(key.p99)],
     ["Cost", (key) => usd(key.cost_usd)], ["Answers over time", (key) => spark(key.answers)],
-    ["Why", (key) => key.reason, "text soft"],
+    ["Why", (key) => key.reason, "text soft clamp"],
   ], now.keys));
   fill($("models"), table([
     ["Model", (model) => el("span", {class: "name"}, model.name)],
@@ -314,7 +314,7 @@ async function show(name) {
   try {
     if (name === "overview") drawCharts();
     if (name === "files") await showFiles(false);
-    if (name === "calls") await showCalls(false);
+    if (name === "calls" && !$("calls-form").hidden) await showCalls(false);
     if (name === "compare") drawCompare(report ? report.compare : await ask("compared"));
   } catch (error) { failure(error); }
 }
@@ -333,7 +333,8 @@ function tabs() {
     for (const select of $(form).querySelectorAll("select")) select.addEventListener("change", () => again(false).catch(failure));
   }
   $("download").hidden = Boolean(report);
-  if (report && !report.calls.length) fill($("calls"), el("p", {class: "empty"}, "Prompts and answers were left out of this report; `report --calls N` puts the newest N calls into it."));
+  $("calls-form").hidden = Boolean(report && !report.calls.length);
+  if (report && !report.calls.length) $("calls").append(el("p", {class: "empty"}, "Prompts and answers were left out of this report; `report --calls N` puts the newest N calls into it."));
 }
 
 /* Life */
