@@ -174,7 +174,7 @@ def test_status_of_a_run_points_to_the_one_of_batch_folders(fixture, sim, shell)
         asked, check=False, cwd=fixture.root, env=env, capture_output=True, text=True
     )
     assert result.returncode == 2
-    assert "use `batch status OUT`" in result.stderr
+    assert "batch status out`" in result.stderr
 
 
 def test_templates_of_both_forms_are_written_and_never_over_something(fixture, shell):

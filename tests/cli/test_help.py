@@ -45,7 +45,7 @@ def test_every_command_has_help(workspace, command):
     ("word", "options"),
     [
         ("status", {"--help", "--config", "--state-path", "--json"}),
-        ("failures", {"--help", "--config", "--json"}),
+        ("failures", {"--help", "--config", "--json", "--exit-code"}),
         ("cancel", {"--help", "--config", "--state-path", "--no-progress", "--json"}),
     ],
 )
