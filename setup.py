@@ -12,6 +12,8 @@ OFFLINE = [
 S3 = ["s3fs>=2025.2"]
 AZURE = ["adlfs>=2025.8"]
 GCS = ["gcsfs>=2025.2"]
+#: Tables: Parquet, and exports for pandas.
+DATA = ["pandas>=2", "pyarrow>=16"]
 #: A server that others wrote, and what makes a model for it; other machines have no wheels.
 INTEROP = [
     "gguf>=0.19",
@@ -37,6 +39,7 @@ TEST_CLIENTS = [
 TEST = [
     *TEST_WIRE,
     *OFFLINE,
+    *DATA,
     *INTEROP,
     *S3,
     *AZURE,
@@ -75,6 +78,7 @@ setup(
         "yarl>=1.25.1",  # aiohttp brings it
     ],
     extras_require={
+        "data": DATA,
         "offline": OFFLINE,
         "s3": S3,
         "azure": AZURE,

@@ -29,6 +29,7 @@ _COMMANDS = {
     "status": "how the work on an output folder stands",
     "failures": "which files failed, and why",
     "show": "what is known of one file: its requests, answers and cost",
+    "export": "what was asked and answered, as CSV, JSON lines or Parquet",
     "keys": "list, check and restore keys",
     "prune": "drop the kept answers of files that are done",
     "repair": "check a journal in full, and save what can be saved",

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..calls.responses import read_answer, read_body
 from ..core.errors import JournalError
 from ..core.text import counted, visible
 from ..costs.figures import usd_text
 from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
+from ..view.answers import answer_text
+from ..view.place import journal_folder
 from . import console, words
 from .exits import OK
-from .place import add_place, journal_folder
+from .place import add_place
 
 _ANSWER_CHARACTERS = 200
 
@@ -80,22 +80,11 @@ def _attempt_words(attempt: Attempt) -> str:
 
 
 def _answer_text(answer: AnswerRecord | None) -> str | None:
-    """Return what the hook got, or the whole reply where there is no text; None: no answer."""
-    if answer is None:
-        return None
+    """Return what the hook got, or why it cannot be read; None: no answer."""
     try:
-        body = answer.body()
+        return None if answer is None else answer_text(answer).text
     except JournalError as exc:
         return exc.message
-    raw = read_body(body) or {}
-    if "generated" in raw:
-        generated = raw["generated"]
-        return generated if isinstance(generated, str) else json.dumps(generated)
-    for path in ("/chat/completions", "/responses"):
-        found = read_answer(path, raw, clean=str)
-        if found is not None and found.text:
-            return found.text
-    return body.decode("utf-8", "replace")
 
 
 def _as_json(detail: FileDetail) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What people look at and take away: rows of the journal as tables and pages."""
