@@ -113,7 +113,7 @@ def new_journal(state):
     prepare(db, path, created_wall_s=time.time() - 7200)
     db.execute("PRAGMA synchronous = OFF")
     db.execute(
-        "INSERT INTO runs VALUES (1, ?, 1, 'here', 'v', ?, 'done', '{}')",
+        "INSERT INTO runs VALUES (1, ?, 1, 'here', 'v', ?, 'done', '{}', '{}')",
         (time.time() - 7200, time.time() - 3600),
     )
     return db
@@ -146,11 +146,11 @@ def fill_calls(db, files, calls_each):
     )
     file_id, wall_s = f"(i - 1) / {calls_each} + 1", time.time() - 5000
     body = json.dumps({"choices": [{"message": {"content": "A short answer."}}]})
-    facts = f"0, 0, 'key-1', 'gpt-4o-mini', '0.0021', {wall_s}"
+    facts = f"0, 0, 'key-1', 'gpt-4o-mini', '0.0021', {wall_s}, 0, ''"
     db.execute(
         f"INSERT INTO attempts {numbers} SELECT i, 1, {file_id}, randomblob(32), {facts} FROM n"
     )
-    facts = f"'ok', 200, '', '', 20, 10, 0, '0.00001', 'req', {wall_s}"
+    facts = f"'ok', 200, '', '', 20, 10, 0, '0.00001', 'req', {wall_s}, 1.0, 'stop'"
     db.execute(f"INSERT INTO endings {numbers} SELECT i, {facts} FROM n")
     answers = "SELECT id, file_id, hash, k, try, 0, 0, ?, '' FROM attempts"
     db.execute(f"INSERT INTO answers {answers}", (body.encode(),))

@@ -66,6 +66,7 @@ class ParallelToolkit:
         max_retries: int = 5,
         max_unknown: int = 1,
         state_path: str | os.PathLike[str] | None = None,
+        keep_requests: bool = True,
         log_file: str | os.PathLike[str] | None = None,
     ) -> None:
         """Note what is to be done; nothing is read or sent before `run`.
@@ -122,6 +123,8 @@ class ParallelToolkit:
             max_unknown: re-sends of a call whose answer was lost and may have been billed.
             state_path: a local folder for the journal; None: inside the output folder, or in the
                 user's state folder when outputs go to a URL.
+            keep_requests: keep what is asked beside the answers, for `view`, `show` and `export`;
+                False keeps a hash of it.
             log_file: where to append what the toolkit logs; None: nowhere.
 
         Raises:

@@ -16,6 +16,9 @@ from ..keys.circuit import Outage
 from .attempts import End
 from .run_context import RunContext, SubmittedCall
 
+#: Of thousands that begin to wait in a second, few look at every key.
+_WHY_HOLDS_S = 0.1
+
 
 class RateLimiter:
     """Limits of a sender besides those of its keys; re-sends count as well.
@@ -68,6 +71,8 @@ class Admission:
         self.keys = keys
         self._calls = calls
         self._limiter = limiter
+        #: Why requests for a model wait, and until when that may be told again.
+        self._whys: dict[str, tuple[float, str]] = {}
 
     async def admit(self, need: Need, call: SubmittedCall) -> Lease | Outage:
         """Return a lease, with the most that the request can cost set aside, or raise why not.
@@ -78,14 +83,15 @@ class Admission:
         if self._limiter is not None:
             wait_s = self._limiter.wait_s(need.tokens)
             if wait_s > 0:
+                call.wait = call.wait._replace(reason="limit")
                 await self.pause(wait_s, call)
         context.stop.check()
         if context.budget is None:
-            return await self.lend(need, context)
-        await self._hold(need, context, context.budget)
+            return await self.lend(need, context, call)
+        await self._hold(need, call, context.budget)
         lease: Lease | Outage | None = None
         try:
-            lease = await self.lend(need, context)
+            lease = await self.lend(need, context, call)
         finally:
             if not isinstance(lease, Lease):
                 _give_back(context, need, Decimal(0))
@@ -119,14 +125,15 @@ class Admission:
         finally:
             timer.cancel()
 
-    async def _hold(self, need: Need, context: RunContext, budget: Budget) -> None:
+    async def _hold(self, need: Need, call: SubmittedCall, budget: Budget) -> None:
         if need.max_cost_usd is None:
             raise no_price(need.model)
         ready, wake = self._calls.future()
         hold = budget.hold(need.max_cost_usd, wake)
         if hold.is_waiting:
+            call.wait = call.wait._replace(reason="max_cost")
             try:
-                with context.stop.waiting(wake):
+                with call.context.stop.waiting(wake):
                     await ready
             except BaseException:
                 budget.withdraw(hold)
@@ -134,11 +141,18 @@ class Admission:
         if hold.error is not None:
             raise hold.error
 
-    async def lend(self, need: Need, context: RunContext) -> Lease | Outage:
-        """Return a lease with no money set aside, or what outlasted the deadline; raise why not."""
+    async def lend(
+        self, need: Need, context: RunContext, call: SubmittedCall | None = None
+    ) -> Lease | Outage:
+        """Return a lease with no money set aside, or what outlasted the deadline; raise why not.
+
+        `call` is told why it waits.
+        """
         ready, wake = self._calls.future()
         asked = self.keys.request(need, wake)
         if asked.is_waiting:
+            if call is not None:
+                call.wait = call.wait._replace(reason=self._why(need))
             try:
                 with context.stop.waiting(lambda: asked.withdraw(RunStopping())):
                     outage = await self._outlasts(ready, need, context.policy.deadline_s)
@@ -151,6 +165,15 @@ class Admission:
         if asked.lease is None:
             raise asked.error or RunStopping()
         return asked.lease
+
+    def _why(self, need: Need) -> str:
+        """Return in a word what keeps the keys back, as it was at most a moment ago."""
+        now_s = self.keys.now_s()
+        until_s, why = self._whys.get(need.model, (0.0, ""))
+        if now_s >= until_s:
+            why = self.keys.blocked_by(need)
+            self._whys[need.model] = (now_s + _WHY_HOLDS_S, why)
+        return why
 
     async def _outlasts(
         self, ready: asyncio.Future[None], need: Need, deadline_s: float

@@ -97,6 +97,8 @@ class End(NamedTuple):
     outcome: Outcome
     #: What came; None: it was not sent, or a `generate` raised.
     ended: Reply | RawReply | SendFault | None = None
+    #: From its sending to its end; None: it was not sent.
+    service_s: float | None = None
 
 
 class Pause(NamedTuple):
@@ -155,7 +157,8 @@ def ask(
         body = parameters.fitted(request.path, request.model, request.body, lease.api_base)
         sent = request if body is request.body else replace(request, body=body)
         ended: RawReply | SendFault = yield Send(sent, lease, attempt_id, timeout_s)
-        history.spent_s += clock.now_s() - since_s
+        service_s = clock.now_s() - since_s
+        history.spent_s += service_s
         history.attempts += 1
         bill = partial(_bill, request, prices, lease)
         wall_s = clock.wall_s()
@@ -163,11 +166,11 @@ def ask(
             ended, request.path, wall_s=wall_s, clean=clean, bill=bill, model=request.model
         )
         if reply is not None:
-            yield End(lease, attempt_id, outcome, reply)
+            yield End(lease, attempt_id, outcome, reply, service_s)
             return reply
         outcome = with_told_limit(outcome, ended)
         history.reply = ended.as_refusal(clean) if isinstance(ended, RawReply) else None
-        outcome = yield End(lease, attempt_id, outcome, ended)
+        outcome = yield End(lease, attempt_id, outcome, ended, service_s)
         if outcome.kind is OutcomeKind.REJECTED and _fits_now(sent, lease, ended, parameters):
             continue
         if outcome.suspect is not None:  # another key may see it otherwise

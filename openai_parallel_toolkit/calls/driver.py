@@ -17,12 +17,14 @@ from ..transport import SendFault, Transport
 from . import attempts
 from .model_parameters import ModelParameters
 from .refusals import Clean
-from .run_context import SubmittedCall
+from .run_context import NO_WAIT, SubmittedCall, WaitedFor
 
 logger = logger_of(__name__)
 
 #: Says so once when this many attempts in a row did not reach any server.
 _UNREACHABLE_AFTER = 3
+#: To be told: shorter ones are the loop's own.
+_SHORTEST_WAIT_S = 0.001
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,17 +69,28 @@ class CallDriver:
 
     async def _do(self, step: attempts.Step, call: SubmittedCall) -> Any:
         if isinstance(step, attempts.Admit):
-            return await self.admit(step.need, call)
+            return await self._admit(step.need, call)
         if isinstance(step, attempts.Claim):
             return await self._claim(step.lease, call)
         if isinstance(step, attempts.Send):
             return await self._send(step, call)
         if isinstance(step, attempts.End):
             return await self._end(step, call)
+        call.wait = WaitedFor(call.wait.seconds + step.seconds, "retry")
         return await self.pause(step.seconds, call)
 
+    async def _admit(self, need: Need, call: SubmittedCall) -> Lease | Outage:
+        since_s = self.clock.now_s()
+        lease = await self.admit(need, call)
+        waited_s = self.clock.now_s() - since_s
+        if waited_s > _SHORTEST_WAIT_S:
+            call.wait = WaitedFor(call.wait.seconds + waited_s, call.wait.reason)
+        return lease
+
     async def _claim(self, lease: Lease, call: SubmittedCall) -> int:
-        context, attempt_id = call.context, 0
+        context, attempt_id, wait = call.context, 0, call.wait
+        body = None if call.is_kept or call.id.k else call.request.body
+        call.wait, call.is_kept = NO_WAIT, True
         context.tally.sent(lease)
         try:
             if context.journal is not None:
@@ -89,6 +102,9 @@ class CallDriver:
                     max_cost_usd=lease.need.max_cost_usd,
                     done=done,
                     reply_bytes=call.request.most_reply_bytes,
+                    body=body,
+                    waited_s=wait.seconds,
+                    wait_reason=wait.reason if wait.seconds else "",
                 )
                 await durable
             context.stop.check()
@@ -129,9 +145,11 @@ class CallDriver:
                 outcome.cost_usd,
                 done,
                 headers=end.ended.headers,
+                service_s=end.service_s,
+                finish_reason=end.ended.finish_reason,
             )
         elif journal is not None:
-            journal.ended(end.attempt_id, outcome)
+            journal.ended(end.attempt_id, outcome, service_s=end.service_s)
         if durable is not None:
             await durable
         return outcome

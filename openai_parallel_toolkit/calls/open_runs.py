@@ -16,7 +16,7 @@ from ..core.records import CallId, Outcome
 from ..journal.writer import Done
 from .file_calls import FileCalls
 from .run_context import AttemptJournal, RunContext
-from .sender import Sender
+from .submitter import Submitter
 
 logger = logger_of(__name__)
 
@@ -25,7 +25,7 @@ logger = logger_of(__name__)
 class OpenRun:
     """A run that is on. Those of the process are a tuple that is replaced as a whole."""
 
-    sender: Sender
+    sender: Submitter
     context: RunContext
     #: Whether it cannot have calls outside its files.
     refuses_untracked: bool = False
@@ -37,7 +37,7 @@ class OpenRun:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
-    def newest(cls, sender: Sender | None = None) -> OpenRun | None:
+    def newest(cls, sender: Submitter | None = None) -> OpenRun | None:
         """Return the last one that was opened, of those under the same keys if there are any."""
         runs = [run for run in cls._all if run.pid == os.getpid()]
         same = [run for run in runs if sender is not None and run.sender.keys is sender.keys]
@@ -73,7 +73,7 @@ class OpenRun:
             )
 
 
-def outside_files(context: RunContext, sender: Sender) -> RunContext:
+def outside_files(context: RunContext, sender: Submitter) -> RunContext:
     """Return what a call shares that belongs to no file: money, count and stop of the run, if any.
 
     Its attempts are in the run's journal, unless it has one of its own, so that later runs count
@@ -94,7 +94,7 @@ class UnkeptCalls:
         self._journal = journal
 
     def claim(self, call: CallId, *, done: Done | None = None, **told: Any) -> int:
-        told["reply_bytes"] = 0  # the answer takes no room
+        told |= {"reply_bytes": 0, "body": None}  # the answer takes no room
         try:
             return self._journal.claim(call, done=done, **told)
         except UsageError:  # closed
@@ -109,10 +109,11 @@ class UnkeptCalls:
         body: bytes,
         cost_usd: Decimal | None,
         done: Done | None = None,
+        service_s: float | None = None,
         **told: Any,
     ) -> None:
         del call, body, told
-        self.ended(attempt_id, outcome, cost_usd, done)
+        self.ended(attempt_id, outcome, cost_usd, done, service_s=service_s)
 
     def ended(
         self,
@@ -120,10 +121,12 @@ class UnkeptCalls:
         outcome: Outcome,
         cost_usd: Decimal | None = None,
         done: Done | None = None,
+        *,
+        service_s: float | None = None,
     ) -> None:
         with contextlib.suppress(UsageError):
             if attempt_id:
-                self._journal.ended(attempt_id, outcome, cost_usd, done)
+                self._journal.ended(attempt_id, outcome, cost_usd, done, service_s=service_s)
                 return
         _tell(done)
 

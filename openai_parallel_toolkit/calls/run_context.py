@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..core.errors import RunStopping
 from ..core.records import CallId, Outcome, Reply, Request
@@ -79,6 +79,9 @@ class AttemptJournal(Protocol):
         max_cost_usd: Decimal | None,
         done: Done | None = None,
         reply_bytes: int | None = None,
+        body: bytes | None = None,
+        waited_s: float = 0.0,
+        wait_reason: str = "",
     ) -> int:
         """An attempt is about to be sent."""
 
@@ -92,6 +95,8 @@ class AttemptJournal(Protocol):
         done: Done | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        service_s: float | None = None,
+        finish_reason: str = "",
     ) -> None:
         """It got an answer."""
 
@@ -101,6 +106,8 @@ class AttemptJournal(Protocol):
         outcome: Outcome,
         cost_usd: Decimal | None = None,
         done: Done | None = None,
+        *,
+        service_s: float | None = None,
     ) -> None:
         """It got none."""
 
@@ -119,6 +126,17 @@ class RunContext:
     budget: Budget | None = None
 
 
+class WaitedFor(NamedTuple):
+    """How long an attempt waited before it could be sent, and for what."""
+
+    seconds: float = 0.0
+    #: "limit" that was given, "max_cost", "retry", or what kept the keys back, in a word.
+    reason: str = ""
+
+
+NO_WAIT = WaitedFor()
+
+
 @dataclass(slots=True, kw_only=True)
 class SubmittedCall:
     """One request on its way."""
@@ -126,3 +144,7 @@ class SubmittedCall:
     request: Request
     id: CallId
     context: RunContext
+    #: Of the attempt that comes next.
+    wait: WaitedFor = NO_WAIT
+    #: Whether the journal has seen the request.
+    is_kept: bool = False

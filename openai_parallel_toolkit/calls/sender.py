@@ -6,32 +6,29 @@ import asyncio
 import atexit
 import os
 import random
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.clock import Clock, SystemClock
 from ..core.errors import RunStopping, UsageError
-from ..core.loop_calls import LoopCalls
 from ..core.records import RawReply
 from ..core.threads import require, start_thread
 from ..keys import APIKeyManager
-from ..transport import Transport, default_transport, new_event_loop
+from ..transport import Transport, default_transport
 from ..transport.base import HttpExchange
 from ..transport.default import LOOKUP_THREADS, start_lookup_threads
 from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
-from .turns import Turns
+from .submitter import Submitter, closed
 
-_ResourceT = TypeVar("_ResourceT")
 #: Its own, those that look names up, and the one that serves who waits for a key.
 _THREADS = 1 + LOOKUP_THREADS + 1
 
 
-class Sender:
+class Sender(Submitter):
     """Takes calls from admission to reply; `submit` may be called from any thread.
 
     Calls are worked on by its own thread alone, so that needs no lock.
@@ -51,14 +48,11 @@ class Sender:
         Raises:
             OutOfResources: the system does not give the threads that sending takes.
         """
-        self.keys = keys
+        super().__init__(keys)
+        self._keys = keys
         transport = transport or default_transport(
             keys.settings.proxy, max_reply_bytes=keys.settings.max_reply_bytes
         )
-        self._loop = new_event_loop()
-        self.calls = LoopCalls(self._loop)
-        #: Of the threads that wait for answers.
-        self.turns = Turns(self.calls)
         admission = Admission(keys, self.calls, limiter)
         self._driver = CallDriver(
             transport=transport,
@@ -76,13 +70,7 @@ class Sender:
             clock=self._driver.clock,
             clean=keys.redactor.clean,
         )
-        self._askers: dict[asyncio.AbstractEventLoop, LoopCalls] = {}
         self._under_way: set[asyncio.Task[None]] = set()
-        #: For calls that belong to no run.
-        self.untracked_context = RunContext(prices=keys.prices)
-        #: Journals of calls that belong to no run, by their folder.
-        self._resources: dict[str, Any] = {}
-        self._resources_lock = threading.Lock()
         self._pid = os.getpid()
         self._is_closing = self._is_leaving = False
         require(_THREADS)
@@ -94,25 +82,13 @@ class Sender:
         """Return the sender that sends under these keys, made when first asked for."""
         return keys.shared_sender(cls)
 
+    @property
+    def keys(self) -> APIKeyManager:
+        return self._keys
+
     def begin_run(self) -> None:
         """Begin to count anew the attempts in a row that reach no server."""
         self._driver.unreached = 0
-
-    def loop_calls_to(self, loop: asyncio.AbstractEventLoop) -> LoopCalls:
-        """Return the way for replies into an asker's own event loop; call it on that loop."""
-        loop_calls = self._askers.get(loop)
-        if loop_calls is None:
-            loop_calls = LoopCalls(loop)
-            open_ones = {k: v for k, v in self._askers.copy().items() if not k.is_closed()}
-            self._askers = {**open_ones, loop: loop_calls}
-        return loop_calls
-
-    def resource(self, name: str, make: Callable[[], _ResourceT]) -> _ResourceT:
-        """Return the one thing of this name, made once, that is closed with the sender."""
-        with self._resources_lock:
-            if name not in self._resources:
-                self._resources[name] = make()
-            return self._resources[name]  # type: ignore[no-any-return]
 
     def submit(self, call: SubmittedCall, deliver: Deliver) -> None:
         """Send a call; its reply or error is delivered once, on the sender's thread."""
@@ -133,10 +109,7 @@ class Sender:
         """Cancel what is under way, close the connections and resources, end the thread."""
         atexit.unregister(self._leave)
         self._stop()
-        with self._resources_lock:
-            resources, self._resources = self._resources, {}
-        for resource in resources.values():
-            resource.close()
+        self.close_resources()
 
     def _leave(self) -> None:
         """End the thread with the process: a timer that rings while Python ends kills it."""
@@ -179,7 +152,7 @@ class Sender:
         try:
             self.calls.post(self._start, work, args, deliver)
         except RuntimeError as exc:
-            raise _closed() from exc
+            raise closed() from exc
 
     def _start(
         self,
@@ -188,7 +161,7 @@ class Sender:
         deliver: Callable[[Any], object],
     ) -> None:
         if self._is_closing:
-            deliver(_closed())
+            deliver(closed())
             return
         self._run_task(self._reply(work(*args), deliver))
 
@@ -202,7 +175,3 @@ class Sender:
             deliver(await coming)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
             deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)
-
-
-def _closed() -> UsageError:
-    return UsageError("what sends under these keys was closed; make a new APIKeyManager")

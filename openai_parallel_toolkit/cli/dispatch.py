@@ -31,7 +31,7 @@ _COMMANDS = {
     "show": "what is known of one file: its requests, answers and cost",
     "export": "what was asked and answered, as CSV, JSON lines or Parquet",
     "keys": "list, check and restore keys",
-    "prune": "drop the kept answers of files that are done",
+    "prune": "drop the kept requests and answers of files that are done",
     "repair": "check a journal in full, and save what can be saved",
     "simulate": "run a server that looks like OpenAI's, for rehearsals",
 }

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from ..core.errors import JournalError
+from ..calls.kept_texts import answer_text, request_text
 from ..core.text import counted, visible
 from ..costs.figures import usd_text
-from ..journal import AnswerRecord, Attempt, FileDetail, JournalReader
-from ..view.answers import answer_text
+from ..journal import Attempt, FileDetail, JournalReader
 from ..view.place import journal_folder
 from . import console, words
 from .exits import OK
@@ -52,7 +51,10 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
         yield f"  output {visible(output.final)}, {counted(output.size_bytes, 'byte')}"
     for attempt in detail.attempts:
         yield f"  {_attempt_words(attempt)}"
-        text = _answer_text(attempt.answer)
+        asked = request_text(attempt.request)
+        if asked is not None:
+            yield from _indented(asked if is_full else words.shorten(asked, _ANSWER_CHARACTERS))
+        text = answer_text(attempt.answer)
         if text is not None:
             yield from _indented(text if is_full else words.shorten(text, _ANSWER_CHARACTERS))
 
@@ -75,16 +77,15 @@ def _attempt_words(attempt: Attempt) -> str:
         parts.append(f"${ending.cost_usd:.6f}")
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
-    parts.append(f"{ending.ended_wall_s - attempt.started_wall_s:.1f} s")
+    took_s = ending.service_s
+    if took_s is None:
+        took_s = ending.ended_wall_s - attempt.started_wall_s
+    parts.append(f"{took_s:.1f} s{_waited_words(attempt)}")
     return f"{head} {', '.join(parts)}" + (f"; {visible(ending.message)}" if ending.message else "")
 
 
-def _answer_text(answer: AnswerRecord | None) -> str | None:
-    """Return what the hook got, or why it cannot be read; None: no answer."""
-    try:
-        return None if answer is None else answer_text(answer).text
-    except JournalError as exc:
-        return exc.message
+def _waited_words(attempt: Attempt) -> str:
+    return f" after {attempt.waited_s:.1f} s for {attempt.wait_reason}" * (attempt.waited_s >= 0.1)
 
 
 def _as_json(detail: FileDetail) -> dict[str, Any]:
@@ -112,6 +113,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "key": attempt.key_name,
         "model": attempt.model,
         "started_wall_s": attempt.started_wall_s,
+        "waited_s": attempt.waited_s,
+        "wait_reason": attempt.wait_reason,
         "max_cost_usd": usd_text(attempt.max_cost_usd),
         "ending": ending
         and {
@@ -119,5 +122,6 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
             "kind": ending.kind.value,
             "cost_usd": usd_text(ending.cost_usd),
         },
-        "answer": _answer_text(attempt.answer),
+        "request": request_text(attempt.request),
+        "answer": answer_text(attempt.answer),
     }

@@ -19,11 +19,12 @@ def configure_prune(parser: argparse.ArgumentParser) -> None:
 
 
 def run_prune(arguments: argparse.Namespace) -> int:
-    """Drop the kept answers of files that are done, and say by how much that is smaller."""
+    """Drop what is kept of the calls of finished files, and say by how much that is smaller."""
     with locked(arguments.output_path, arguments.state_path) as folder:
         report = prune(folder)
     console.say(
-        f"{counted(report.answers, 'answer')} dropped, {counted(report.freed_bytes, 'byte')} freed."
+        f"{counted(report.answers, 'answer')} and {counted(report.requests, 'request')} dropped, "
+        f"{counted(report.freed_bytes, 'byte')} freed."
     )
     return OK
 

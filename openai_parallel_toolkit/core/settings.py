@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -112,6 +112,22 @@ def read_setting(one: Field[Any], given: object) -> Any:
     if not fits:
         raise ConfigError(f"{one.name}: expected {kind.wanted}, got {given!r}")
     return value
+
+
+def settings_told(options: Any) -> dict[str, Any]:
+    """Return the settings of a dataclass as JSON values, for people."""
+    told: dict[str, Any] = {}
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if is_dataclass(value):
+            told |= {f"{one.name}.{name}": of for name, of in settings_told(value).items()}
+        elif value is None or isinstance(value, bool | int | float | str):
+            told[one.name] = value
+        elif isinstance(value, tuple | list):
+            told[one.name] = [str(item) for item in value]
+        else:
+            told[one.name] = str(value)
+    return told
 
 
 def options_of(kind: type[_OptionsT], given: Mapping[str, Any]) -> _OptionsT:

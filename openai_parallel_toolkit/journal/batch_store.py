@@ -30,6 +30,10 @@ _QUEUE = (
     "WHERE file_id = ?1 AND hash = ?2 AND k = ?3 AND try = ?4) "
     "ON CONFLICT (file_id, hash, k, try) DO UPDATE SET is_asked = 1"
 )
+_KEEP_REQUESTS = (
+    "INSERT OR IGNORE INTO requests SELECT attempt_id, encoding, crc, body FROM lines "
+    "WHERE batch_id = ? AND attempt_id IS NOT NULL"
+)
 #: Files of which no line is neither answered nor refused.
 _READY = (
     "SELECT rounds.file_id, folder, name FROM rounds JOIN files ON files.id = rounds.file_id "
@@ -50,6 +54,7 @@ class BatchStore(BatchQueries):
     _clock: Clock
     _attempt_ids: Iterator[int]
     _run_id: Callable[[], int]
+    _keeps_requests: Callable[[], bool]
     #: Attempts whose answers this run took in that are of no use.
     unusable: set[int] = field(default_factory=set)
 
@@ -163,7 +168,8 @@ class BatchStore(BatchQueries):
         ]
         take = "UPDATE lines SET batch_id = ?, attempt_id = ?, sends = sends + 1 WHERE id = ?"
         rows = [(batch.id, attempt, at.id) for attempt, at in zip(attempt_ids, lines, strict=True)]
-        return self._form(batch, *claims, statements((take, rows)))
+        kept = [(batch.id,)] if self._keeps_requests() else []
+        return self._form(batch, *claims, statements((take, rows), (_KEEP_REQUESTS, kept)))
 
     def form_round(self, job_id: int, job: Mapping[str, Any], **facts: Any) -> BatchRecord:
         """Make a batch of a job's lines, and save what is known of the job, together.

@@ -30,6 +30,9 @@ from .rows import FileRecord, RunTotals
 from .schema import FILE_NAME, connect, prepare
 from .writer import Done, Writer
 
+#: Longer requests, as those with large media, are kept as a hash alone.
+MOST_REQUEST_BYTES = 1_000_000
+
 
 class Journal(JournalQueries):
     """The journal as the one process that works on an output folder uses it, from any thread.
@@ -42,6 +45,8 @@ class Journal(JournalQueries):
 
     #: Salts the fingerprints of keys; 16 random bytes, the same for the journal's whole life.
     salt: bytes
+    #: Whether requests are kept as they were sent, and not as a hash alone.
+    keeps_requests: bool = True
 
     def __init__(
         self,
@@ -69,7 +74,12 @@ class Journal(JournalQueries):
         self._writer = Writer(writing, path, reserve)
         #: What batch mode keeps.
         self.batches = BatchStore(
-            self, self._writer, clock, self._attempt_ids, lambda: self._run_id
+            self,
+            self._writer,
+            clock,
+            self._attempt_ids,
+            lambda: self._run_id,
+            lambda: self.keeps_requests,
         )
 
     @classmethod
@@ -109,16 +119,16 @@ class Journal(JournalQueries):
 
     # Runs
 
-    def begin_run(self, hooks_version: str) -> int:
-        """Note that a run begins and return its id; durable on return."""
+    def begin_run(self, hooks_version: str, settings: Mapping[str, Any] | None = None) -> int:
+        """Note that a run begins, with what settings, and return its id; durable on return."""
         self._run_id = self._first_free("SELECT max(id) FROM runs")
         self._first_attempt_id = self._first_free("SELECT max(id) FROM attempts")
         self.batches.unusable.clear()
         self._write(
-            "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version) "
-            "VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO runs (id, started_wall_s, pid, host, hooks_version, settings) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
             *(self._run_id, self._clock.wall_s(), os.getpid()),
-            *(text(socket.gethostname()), text(hooks_version)),
+            *(text(socket.gethostname()), text(hooks_version), json.dumps(settings or {})),
         )
         self.flush()
         return self._run_id
@@ -305,6 +315,9 @@ class Journal(JournalQueries):
         max_cost_usd: Decimal | None,
         done: Done | None = None,
         reply_bytes: int | None = None,
+        body: bytes | None = None,
+        waited_s: float = 0.0,
+        wait_reason: str = "",
     ) -> int:
         """An attempt is about to be sent; return its id. It may be sent once `done` is told None.
 
@@ -312,10 +325,16 @@ class Journal(JournalQueries):
             max_cost_usd: what it can cost; None: the price is not known.
             done: told late where the disk has no room yet for the answer, besides those in flight.
             reply_bytes: the most that the answer has; None: not known; 0: it is not kept.
+            body: the request, to be kept; None: it was before, or is not to be.
+            waited_s: how long it waited for a key.
+            wait_reason: for what, in a word.
         """
         attempt_id, wall_s = next(self._attempt_ids), self._clock.wall_s()
+        if body is not None and (not self.keeps_requests or len(body) > MOST_REQUEST_BYTES):
+            body = None
         claim = Claimed(
-            attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s, reply_bytes
+            *(attempt_id, self._run_id, call, key_name, model, max_cost_usd, wall_s, reply_bytes),
+            *(body, waited_s, wait_reason),
         )
         self._writer.put(claim, done)
         return attempt_id
@@ -330,13 +349,16 @@ class Journal(JournalQueries):
         done: Done | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        service_s: float | None = None,
+        finish_reason: str = "",
     ) -> None:
         """The attempt got an answer, usable or not, which is kept unless the call has one.
 
         If its cost is not known (None), it stays in doubt up to the most it can cost.
         """
         wall_s, answer = self._clock.wall_s(), (call, body)
-        ended = Ended(attempt_id, outcome, cost_usd, wall_s, answer, headers or {})
+        besides = (headers or {}, service_s, finish_reason)
+        ended = Ended(attempt_id, outcome, cost_usd, wall_s, answer, *besides)
         self._writer.put(ended, done)
 
     def is_earlier(self, attempt_id: int) -> bool:
@@ -353,12 +375,15 @@ class Journal(JournalQueries):
         outcome: Outcome,
         cost_usd: Decimal | None = None,
         done: Done | None = None,
+        *,
+        service_s: float | None = None,
     ) -> None:
         """The attempt ended without an answer.
 
         Its cost, None, is not known if the outcome is UNKNOWN, else it is nothing.
         """
-        self._writer.put(Ended(attempt_id, outcome, cost_usd, self._clock.wall_s(), None), done)
+        wall_s = self._clock.wall_s()
+        self._writer.put(Ended(attempt_id, outcome, cost_usd, wall_s, None, {}, service_s), done)
 
     def totals(self) -> RunTotals:
         """Return the figures of this run and of all runs."""

@@ -12,7 +12,7 @@ from ..core.filesystem import FULL_ERRNOS, path_text
 from ..core.records import FileState, OutcomeKind
 from .columns import decimal, join
 from .queries import ANSWER_COLUMNS, PAGE, JournalQueries, answer_record
-from .rows import CallRecord, FileFigures
+from .rows import CallRecord, FileFigures, StoredBody
 
 #: Which attempts are of one call, in a nameless table of this connection: files in the order of
 #: their paths, and the calls of one in the order in which they were first asked.
@@ -30,15 +30,21 @@ _LIST_CALLS = (
 _CALLS = (
     "SELECT listed.id, listed.file_id, folder, name, hash, kind, max_cost_usd, cost_usd, "  # noqa: S608
     "listed.attempts, run_id, try, key_name, model, status, code, message, prompt_tokens, "
-    "completion_tokens, cached_tokens, request_id, first.started_wall_s, last.started_wall_s, "
-    "ended_wall_s, answer.* "
+    "completion_tokens, cached_tokens, request_id, finish_reason, last.waited_s, service_s, "
+    "first.started_wall_s, last.started_wall_s, ended_wall_s, request.*, answer.* "
     "FROM temp.listed AS listed JOIN files ON files.id = listed.file_id "
     "JOIN attempts AS last ON last.id = last_id "
     "JOIN (SELECT id, started_wall_s FROM attempts) AS first ON first.id = first_id "
     "LEFT JOIN endings ON endings.attempt_id = last_id "
+    # Each run that asks again keeps it with its own first attempt.
+    "LEFT JOIN (SELECT attempt_id, encoding, crc, body FROM requests) AS request "
+    "ON request.attempt_id = CASE WHEN EXISTS (SELECT 1 FROM requests WHERE attempt_id = first_id) "
+    "THEN first_id ELSE last_id END "
     f"LEFT JOIN (SELECT {ANSWER_COLUMNS} FROM answers) AS answer ON answer.attempt_id = last_id "
     "WHERE listed.id > ? ORDER BY listed.id LIMIT ?"
 )
+#: Columns of an answer.
+_KEPT = ANSWER_COLUMNS.count(",") + 1
 
 _FILES = (
     "SELECT id, folder, name, state, failed_runs, failure_kind, failure_message FROM files "
@@ -96,12 +102,14 @@ def _list_calls(journal: JournalQueries) -> None:
 
 def _call(number: int, *columns: Any) -> CallRecord:
     folder, name, hash, kind, most_usd, cost_usd, *facts = columns
-    *told, attempt_id, encoding, crc, body = facts
+    *told, request_id, encoding, crc, stored = facts[:-_KEPT]
     values: list[Any] = [join(folder, name), number, hash.hex()]
     values += None if kind is None else OutcomeKind(kind), decimal(most_usd), decimal(cost_usd)
     values += told
-    kept = (attempt_id, encoding, crc, body)
-    values.append(None if attempt_id is None else answer_record(kept))
+    request = {"attempt_id": request_id, "encoding": encoding, "crc": crc, "stored": stored}
+    values.append(None if request_id is None else StoredBody(**request))
+    answer = facts[-_KEPT:]
+    values.append(None if answer[0] is None else answer_record(answer))
     return CallRecord(*values)
 
 

@@ -49,6 +49,11 @@ class Claimed(NamedTuple):
     started_wall_s: float
     #: The most that the answer has; None: not known; 0: it is not kept, or can be fetched again.
     reply_bytes: int | None = 0
+    #: The request, where it is kept.
+    body: bytes | None = None
+    #: How long it waited for a key, and for what.
+    waited_s: float = 0.0
+    wait_reason: str = ""
 
 
 class Ended(NamedTuple):
@@ -61,6 +66,10 @@ class Ended(NamedTuple):
     answer: tuple[CallId, bytes] | None
     #: Of the answer, those that are kept.
     headers: Mapping[str, str] = {}
+    #: From its sending to its end; None: it was not sent, or that is not known.
+    service_s: float | None = None
+    #: As the answer says; "": it does not.
+    finish_reason: str = ""
 
 
 class Intent(NamedTuple):
@@ -102,16 +111,18 @@ def insert_files(db: sqlite3.Connection, files: Sequence[NewFile]) -> None:
 
 
 def insert_attempts(db: sqlite3.Connection, claims: Sequence[Claimed]) -> None:
-    """Insert attempts that have no end yet."""
+    """Insert attempts that have no end yet, and those requests that are kept."""
     rows = [
         (
             *(claim.attempt_id, claim.run_id, *identity(claim.call)),
             *(text(claim.key_name), text(claim.model), usd(claim.max_cost_usd)),
-            claim.started_wall_s,
+            *(claim.started_wall_s, claim.waited_s, claim.wait_reason),
         )
         for claim in claims
     ]
     _insert(db, "INSERT INTO attempts VALUES {}", rows)
+    rows = [_request_row(claim.attempt_id, claim.body) for claim in claims if claim.body]
+    _insert(db, "INSERT INTO requests VALUES {}", rows)
 
 
 def insert_endings(db: sqlite3.Connection, endings: Sequence[Ended]) -> None:
@@ -140,7 +151,13 @@ def _ending_row(ending: Ended) -> tuple[Any, ...]:
         whole(usage.completion_tokens) if usage else None,
         whole(usage.cached_tokens) if usage else None,
         *(usd(ending.cost_usd), text(outcome.request_id), ending.ended_wall_s),
+        *(ending.service_s, text(ending.finish_reason)),
     )
+
+
+def _request_row(attempt_id: int, body: bytes) -> tuple[Any, ...]:
+    encoding, stored = packed(body)
+    return attempt_id, encoding, zlib.crc32(stored), stored
 
 
 def _answer_row(ending: Ended, call: CallId, body: bytes) -> tuple[Any, ...]:

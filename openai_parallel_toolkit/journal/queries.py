@@ -38,7 +38,7 @@ _FILES_IN = (
     "WHERE folder = ? AND name > ? AND name <= ? AND state IS NOT NULL ORDER BY folder, name"
 )
 _STATES = {state.value: state for state in FileState}
-_RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary"
+_RUN_COLUMNS = "id, started_wall_s, pid, host, hooks_version, ended_wall_s, how, summary, settings"
 ANSWER_COLUMNS = "attempt_id, encoding, crc, body"
 
 

@@ -5,28 +5,27 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 from ..core.errors import JournalError, UsageError
-from ..core.records import FailureNote, FileState, OutcomeKind
+from ..core.records import FailureNote, FileState
 from .batch_rows import BatchRecord
-from .columns import decimal, join
+from .columns import join
 from .disk import faults_told
+from .kept_calls import KEPT_CALLS, TEXTS, CallFilter, attempt_of, found_in
 from .queries import PAGE, JournalQueries, add_up, totals
-from .rows import AnswerRecord, Attempt, AttemptEnding, FileDetail, FileFailure, Status
+from .rows import Attempt, FileDetail, FileFailure, Status, StoredBody
 from .schema import VERSION, checked_version, connect, existing
 
 _FAILURES = (
     "SELECT id, folder, name, failed_runs, failure_kind, failure_message, failure_trace "
     "FROM files WHERE state = ? AND state <> 'done' AND id > ? ORDER BY id LIMIT ?"
 )
-#: The columns before the ending's are the fields of an Attempt, in their order.
-_ATTEMPT_COLUMNS = 9
-_ATTEMPTS = (
-    "SELECT id, run_id, hash, k, try, key_name, model, max_cost_usd, started_wall_s, endings.* "
-    "FROM attempts LEFT JOIN endings ON endings.attempt_id = attempts.id "
-    "WHERE file_id = ? ORDER BY id"
-)
+
+#: Beyond all attempts.
+LAST_CALL = 2**62
+ALL_CALLS = CallFilter()
 
 
 class JournalReader(JournalQueries):
@@ -87,17 +86,73 @@ class JournalReader(JournalQueries):
                 path=path,
             )
         query = "SELECT failure_kind, failure_message, failure_trace FROM files WHERE id = ?"
-        answers = {kept.attempt_id: kept for kept in self.answers(record.id).values()}
+        kept = f"{KEPT_CALLS} WHERE attempts.file_id = ? ORDER BY attempts.id"
         with self.understood():
             return FileDetail(
                 file=record,
                 failure=_note(*self.rows(query, (record.id,))[0]),
                 outputs=self.outputs(record.id),
-                attempts=tuple(
-                    _attempt(answers.get(row[0]), *row)
-                    for row in self.rows(_ATTEMPTS, (record.id,))
-                ),
+                attempts=tuple(attempt_of(row)[1] for row in self.rows(kept, (record.id,))),
             )
+
+    # Calls
+
+    def calls(
+        self,
+        only: CallFilter = ALL_CALLS,
+        *,
+        after: int = 0,
+        before: int = LAST_CALL,
+        limit: int = PAGE,
+        newest_first: bool = False,
+    ) -> list[tuple[str, Attempt]]:
+        """Return attempts and the paths of their files ("": of none), the oldest first.
+
+        A page follows on another by the id of its last attempt, in `after` or `before`.
+        """
+        condition, values = only.condition()
+        query = (
+            f"{KEPT_CALLS} WHERE attempts.id > ? AND attempts.id < ? AND {condition} "
+            f"ORDER BY attempts.id {'DESC' if newest_first else ''} LIMIT ?"
+        )
+        with self.understood():
+            return [attempt_of(row) for row in self.rows(query, (after, before, *values, limit))]
+
+    def calls_with(self, text: str, only: CallFilter, before: int) -> tuple[list[int], int | None]:
+        """Look for a text in a page of attempts, the newest first; see `found_in`.
+
+        Returns their ids, and before which one to go on; None: there are no more.
+        """
+        condition, values = only.condition()
+        query = f"{TEXTS} WHERE attempts.id < ? AND {condition} ORDER BY attempts.id DESC LIMIT ?"
+        rows = self.rows(query, (before, *values, PAGE))
+        return list(found_in(rows, text)), (rows[-1][0] if len(rows) == PAGE else None)
+
+    def call(self, attempt_id: int) -> tuple[str, Attempt] | None:
+        """Return one attempt, with what was asked also where an earlier one of its call kept it.
+
+        None: there is no such attempt.
+        """
+        found = self.calls(after=attempt_id - 1, before=attempt_id + 1)
+        if not found:
+            return None
+        path, attempt = found[0]
+        return path, replace(attempt, request=attempt.request or self._request_of(attempt_id))
+
+    def _request_of(self, attempt_id: int) -> StoredBody | None:
+        """Return what was asked by an attempt that kept it for others of the same request."""
+        for test, order in (("<", "DESC"), (">", "")):  # it is near, as a rule
+            rows = self.rows(
+                "SELECT requests.* FROM attempts AS one JOIN attempts ON "  # noqa: S608
+                "attempts.file_id = one.file_id AND attempts.hash = one.hash "
+                "JOIN requests ON requests.attempt_id = attempts.id "
+                f"WHERE one.id = ? AND attempts.id {test} one.id ORDER BY attempts.id {order} "
+                "LIMIT 1",
+                (attempt_id,),
+            )
+            for id, encoding, crc, stored in rows:
+                return StoredBody(attempt_id=id, encoding=encoding, crc=crc, stored=stored)
+        return None
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -126,18 +181,3 @@ def _failure(
         failed_runs=failed_runs,
         note=_note(*note) or FailureNote(kind="", message=""),
     )
-
-
-def _attempt(answer: AnswerRecord | None, *columns: Any) -> Attempt:
-    facts = dict(zip(Attempt.__dataclass_fields__, columns[:_ATTEMPT_COLUMNS]))  # noqa: B905
-    facts["hash"] = facts["hash"].hex()
-    facts["max_cost_usd"] = decimal(facts["max_cost_usd"])
-    return Attempt(**facts, ending=_ending(*columns[_ATTEMPT_COLUMNS:]), answer=answer)
-
-
-def _ending(attempt_id: int | None, *columns: Any) -> AttemptEnding | None:
-    if attempt_id is None:
-        return None
-    facts = dict(zip(AttemptEnding.__dataclass_fields__, columns, strict=True))
-    facts["kind"], facts["cost_usd"] = OutcomeKind(facts["kind"]), decimal(facts["cost_usd"])
-    return AttemptEnding(**facts)

@@ -244,6 +244,8 @@ def _record(ending: Ended) -> bytes:
         "wall_s": ending.ended_wall_s,
         "call": call and [call.file_id, call.hash, call.k, call.attempt_try],
         "headers": dict(ending.headers),
+        "service_s": ending.service_s,
+        "finish_reason": ending.finish_reason,
     }
     head = json.dumps(facts).encode()
     found = zlib.compress(_FACTS.pack(len(head)) + head + body, 1)
@@ -268,5 +270,6 @@ def _ending(found: bytes) -> Ended:
         usage=usage,
     )
     cost_usd = None if facts["cost_usd"] is None else Decimal(facts["cost_usd"])
-    headers = facts["headers"]
-    return Ended(facts["attempt_id"], outcome, cost_usd, facts["wall_s"], answer, headers)
+    # What an earlier version left there tells no more than its headers.
+    besides = (facts["headers"], facts.get("service_s"), facts.get("finish_reason", ""))
+    return Ended(facts["attempt_id"], outcome, cost_usd, facts["wall_s"], answer, *besides)

@@ -42,18 +42,16 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerRecord:
-    """An answer that was paid for; its body is unpacked when it is asked for."""
+class StoredBody:
+    """What was asked, or what came, of an attempt; it is unpacked when it is asked for."""
 
     attempt_id: int
     encoding: int
     crc: int
     stored: bytes = field(repr=False)
-    #: Those of the reply's headers that are kept.
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def body(self) -> bytes:
-        """Return the reply's body as it came.
+        """Return the bytes as they went out, or came.
 
         Raises:
             JournalError: the bytes on the disk are not those that were written.
@@ -65,6 +63,14 @@ class AnswerRecord:
                 attempt_id=self.attempt_id,
             )
         return zlib.decompress(self.stored) if self.encoding == ZLIB else self.stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRecord(StoredBody):
+    """An answer that was paid for."""
+
+    #: Those of the reply's headers that are kept.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +125,8 @@ class RunRecord:
     how: str
     #: What its owner noted at the end, as JSON; "{}" while it has no end.
     summary_json: str
+    #: What it was given, as JSON; "{}": not told.
+    settings_json: str = "{}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +174,10 @@ class AttemptEnding:
     request_id: str
     #: Seconds since 1970-01-01 UTC.
     ended_wall_s: float
+    #: From its sending to its end; None: not known.
+    service_s: float | None
+    #: As the answer says; "": it does not, or is not known.
+    finish_reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +196,15 @@ class Attempt:
     max_cost_usd: Decimal | None
     #: Seconds since 1970-01-01 UTC.
     started_wall_s: float
+    #: How long it waited for a key before, and for what, in a word; "": for nothing.
+    waited_s: float
+    wait_reason: str
     #: None: it is in flight, or its process died.
     ending: AttemptEnding | None
     #: None: no answer, or it was pruned.
     answer: AnswerRecord | None
+    #: What was asked; None: it was not kept, or was pruned.
+    request: StoredBody | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,10 +247,17 @@ class CallRecord:
     completion_tokens: int | None
     cached_tokens: int | None
     request_id: str | None
+    finish_reason: str | None
+    #: For a key, before the last attempt.
+    waited_s: float
+    #: Of the last attempt, from its sending to its end; None: not known.
+    service_s: float | None
     #: Seconds since 1970-01-01 UTC: of the first attempt, of the last, and its end.
     first_wall_s: float
     started_wall_s: float
     ended_wall_s: float | None
+    #: None: it was not kept, or was pruned.
+    request: StoredBody | None
     #: None: no answer, or it was pruned.
     answer: AnswerRecord | None
 
@@ -272,6 +296,7 @@ class PruneReport:
     """What `prune` took out."""
 
     answers: int
+    requests: int
     freed_bytes: int
 
 

@@ -134,8 +134,21 @@ _STEP_6 = (
     "UPDATE outputs SET is_blank = 1 WHERE size_bytes = 0 AND sha256 <> ''",
 )
 
+#: What was asked, by the first attempt of its call; why and how long an attempt waited for a key,
+#: how long it was served and how the answer ended; what a run was given.
+_STEP_7 = (
+    """CREATE TABLE requests (
+        attempt_id INTEGER PRIMARY KEY, encoding INTEGER NOT NULL, crc INTEGER NOT NULL,
+        body BLOB NOT NULL)""",
+    "ALTER TABLE attempts ADD COLUMN waited_s REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE attempts ADD COLUMN wait_reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE endings ADD COLUMN service_s REAL",
+    "ALTER TABLE endings ADD COLUMN finish_reason TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN settings TEXT NOT NULL DEFAULT '{}'",
+)
+
 Steps = Sequence[Sequence[str]]
-STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6)
+STEPS: Steps = (_STEP_1, _STEP_2, _STEP_3, _STEP_4, _STEP_5, _STEP_6, _STEP_7)
 VERSION = len(STEPS)
 
 

@@ -278,7 +278,7 @@ def _swap(path: str, fresh: str, wall_s: float) -> str:
 
 
 def prune(state_folder: str) -> PruneReport:
-    """Drop the kept answers of files that are done, and give their space back.
+    """Drop the kept requests and answers of files that are done, and give their space back.
 
     Should such a file become due again, its calls are paid for again.
     """
@@ -286,22 +286,31 @@ def prune(state_folder: str) -> PruneReport:
     before_bytes = _size_bytes(path)
     with faults_told(path), closing(connect(path)) as db:
         prepare(db, path, created_wall_s=0.0)
-        answers = _drop_answers(db)
+        answers = _drop(db, "answers")
+        requests = _drop(db, "requests")
         _give_back(db)
-    return PruneReport(answers=answers, freed_bytes=max(0, before_bytes - _size_bytes(path)))
+    freed_bytes = max(0, before_bytes - _size_bytes(path))
+    return PruneReport(answers=answers, requests=requests, freed_bytes=freed_bytes)
 
 
 def _size_bytes(path: str) -> int:
     return sum(os.path.getsize(p) for p in (path, f"{path}-wal") if exists(p))
 
 
-def _drop_answers(db: sqlite3.Connection) -> int:
+#: Which file a row belongs to, by table.
+_FILE_OF = {
+    "answers": "file_id",
+    "requests": "(SELECT file_id FROM attempts WHERE id = requests.attempt_id)",
+}
+
+
+def _drop(db: sqlite3.Connection, table: str) -> int:
     dropped, low = 0, 0
-    (high,) = db.execute("SELECT max(attempt_id) FROM answers").fetchone()
+    (high,) = db.execute(f"SELECT max(attempt_id) FROM {table}").fetchone()  # noqa: S608
     while low <= (high or 0):
         dropped += db.execute(
-            "DELETE FROM answers WHERE attempt_id BETWEEN ? AND ? AND "
-            "(SELECT state FROM files WHERE id = file_id) = 'done'",
+            f"DELETE FROM {table} WHERE attempt_id BETWEEN ? AND ? AND "  # noqa: S608
+            f"(SELECT state FROM files WHERE id = {_FILE_OF[table]}) = 'done'",
             (low, low + _BATCH - 1),
         ).rowcount
         low += _BATCH

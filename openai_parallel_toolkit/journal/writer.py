@@ -37,6 +37,9 @@ _PAGE_BYTES = 4_096
 #: What takes little time to write.
 _SHORT = frozenset({NewFile, Claimed, Ended, Intent, FileDone})
 
+#: To pack a longer request takes too much of an event loop's time.
+_LONG_BYTES = 64 * 1024
+
 #: Told None when the write is durable, otherwise why it is not; on the thread that writes.
 Done: TypeAlias = Callable[[BaseException | None], None]
 #: What is written together or not at all; nothing: the callback says that all before is settled.
@@ -185,7 +188,9 @@ class Writer:
         """Write a batch on the event loop, if that goes fast; return what the thread is to do."""
         operations = list(_operations(batch))
         claims = [operation for operation in operations if type(operation) is Claimed]
-        is_short = _SHORT.issuperset(map(type, operations))
+        is_short = _SHORT.issuperset(map(type, operations)) and not any(
+            claim.body and len(claim.body) > _LONG_BYTES for claim in claims
+        )
         if not is_short or self._waiting or self._is_shut or not self._has_room(claims):
             return partial(self._end, self._write_all, batch)
         try:
@@ -428,7 +433,8 @@ def _pages(batch: Iterable[_Queued]) -> int:
     """Return about how many pages of the log a batch takes."""
     operations = list(_operations(batch))
     answers = [op.answer[1] for op in operations if type(op) is Ended and op.answer]
-    return 2 * len(operations) + sum(map(len, answers)) // _PAGE_BYTES
+    requests = [op.body for op in operations if type(op) is Claimed and op.body]
+    return 2 * len(operations) + sum(map(len, [*answers, *requests])) // _PAGE_BYTES
 
 
 def _closed() -> UsageError:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ..core.clock import backoff_s
 from ..core.records import Lease, Outcome, OutcomeKind
 from ..core.text import duration
+from .concurrency import ConcurrencyLimit, is_overload
 
 #: Different requests that must fail before the server is at fault and none of them.
 _FAILURES = 5
@@ -62,6 +63,9 @@ class Circuit:
         #: Clock time, seconds, of the first failure in a row; None: the last request was answered.
         self.since_s: float | None = None
         self.is_open = False
+        #: Requests that are out, and how many may be; whoever lends and settles counts them.
+        self.in_flight = 0
+        self.limit = ConcurrencyLimit()
         #: How the last request failed.
         self.failure = Outcome(kind=OutcomeKind.OK)
         self._random = random
@@ -71,27 +75,49 @@ class Circuit:
         #: What failed in a row: requests, by their hashes; and leases, by their ids, under which no
         #: server was found, or whose request is not known.
         self._failed: set[str | int] = set()
+        #: Clock time, seconds, of the last answer since the first failure.
+        self._answered_s = -math.inf
         #: Leases that are out and were given since the first failure, or since it opened.
         self._fresh: set[int] = set()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing needs to be noted of requests that are answered."""
+        return self.since_s is None and self.limit.most == math.inf
 
     def blocked_until_s(self, now_s: float) -> float | None:
         """Return when the next request may pass, clock time, seconds; None: now."""
         return self._next_s if self.is_open and self._next_s > now_s else None
 
+    def crowded_until_s(self, now_s: float) -> float | None:
+        """Return when one more may be in flight, clock time, seconds; None: now."""
+        if self.in_flight < self.limit.most:
+            return None
+        return self.limit.blocked_until_s(self.in_flight, now_s)
+
     def lent(self, lease: Lease) -> None:
         """Take note of a request that passes: when open, it is a probe."""
+        self.limit.lent(self.in_flight, lease.since_s)
         if self.since_s is None:
             return
         self._fresh.add(lease.id)
         if self.is_open:
             self._next_s = lease.since_s + _PROBE_S
 
-    def ended(self, lease: Lease, outcome: Outcome, now_s: float) -> bool:
-        """Take in how a request ended; return whether it opened, closed or may be probed anew."""
+    def ended(self, lease: Lease, newest_id: int, outcome: Outcome, now_s: float) -> bool:
+        """Take in how a request ended; return whether it opened, closed or may be probed anew.
+
+        `newest_id` is that of the last lease of any.
+        """
+        self.limit.ended(lease.id, newest_id, outcome, self.in_flight, now_s)
+        if self.since_s is None and outcome.kind.is_answer:
+            return False
         is_fresh = lease.id in self._fresh
         self._fresh.discard(lease.id)
         if _is_failure(outcome):
             return self._fail(lease, outcome, now_s, is_fresh=is_fresh)
+        if outcome.kind.is_answer:
+            self._answered_s = now_s
         if not is_fresh:
             return False
         was_open = self.is_open
@@ -128,7 +154,10 @@ class Circuit:
             wanted = _UNREACHED if is_unsent else _FAILURES
             if len(self._failed) < max(wanted, len(self._fresh) + 1):
                 return False
+            if is_overload(outcome) and self.in_flight and self._serves(now_s):
+                return False
             self.is_open, self._fresh = True, set()
+            self.limit = ConcurrencyLimit()
         pause_s = backoff_s(
             self._failed_probes + 1,
             0.5 + self._random.random() / 2,
@@ -138,6 +167,10 @@ class Circuit:
         told_s = min(outcome.retry_after_s or 0.0, _LONGEST_RETRY_AFTER_S)
         self._next_s = now_s + max(pause_s, told_s)
         return True
+
+    def _serves(self, now_s: float) -> bool:
+        """Return whether the requests that are out may still be answered."""
+        return self.since_s is None or now_s - max(self.since_s, self._answered_s) < _PROBE_S
 
 
 def address_of(api_base: str) -> str:

@@ -54,6 +54,8 @@ class KeyState:
             return Block(BlockReason.REFUSED)
         if self.circuit.is_open and (until_s := self.circuit.blocked_until_s(now_s)) is not None:
             return Block(BlockReason.OUTAGE, until_s)
+        if (until_s := self.circuit.crowded_until_s(now_s)) is not None:
+            return Block(BlockReason.OVERLOADED, until_s)
         if need.not_before_s > now_s:
             return Block(BlockReason.ALONE, need.not_before_s)
         if (need.too_large_for or self.limits) and not self._has_room(need):

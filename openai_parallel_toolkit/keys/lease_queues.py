@@ -159,8 +159,10 @@ class LeaseQueues:
         self._resting[state] = None
         request.lease = lease = self.lease(state, request.need, now_s)
         self.lent[lease.id] = (lease, state)
-        if state.circuit.since_s is not None:
-            state.circuit.lent(lease)
+        circuit = state.circuit
+        circuit.in_flight += 1
+        if not circuit.is_well:
+            circuit.lent(lease)
 
     def _serve(self, states: Iterable[KeyState] | None, now_s: float) -> list[LeaseRequest]:
         """Serve those who wait with `states`, which may have become free; None: with any.

@@ -363,6 +363,15 @@ class APIKeyManager:
         with self._lock:
             return self._pool.waiting_on(self._clock.now_s())
 
+    def blocked_by(self, need: Need) -> str:
+        """Return in a word what keeps the key that could serve `need` first from it."""
+        with self._lock:
+            return self._pool.blocked_by(need, self._clock.now_s())
+
+    def now_s(self) -> float:
+        """Return its clock's time, seconds."""
+        return self._clock.now_s()
+
     def serve_due(self) -> None:
         """Serve those whose time has come, where the system gave no thread that would do it."""
         self._timer.serve()

@@ -44,6 +44,7 @@ class BlockReason(Enum):
     REFUSED = "refused the request"
     TOO_SMALL = "have too small a limit for it"
     ALONE = "limit this request again and again while others pass"
+    OVERLOADED = "send fewer at a time to a server that is overloaded"
     COOLING = "cool down after a rate limit"
     WINDOW = "send fewer at a time after a rate limit"
     RATE = "are at a limit of requests or tokens per minute"

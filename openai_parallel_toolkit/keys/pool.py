@@ -74,6 +74,13 @@ class Pool:
             return None
         return why_waiting(self.states.values(), first.need, count, now_s)
 
+    def blocked_by(self, need: Need, now_s: float) -> str:
+        """Return in a word what keeps the key that could serve `need` first from it."""
+        states = [state for state in self.states.values() if state.can_ever_serve(need)]
+        first = min(states, key=lambda state: state.ready_s(need, now_s), default=None)
+        block = None if first is None else first.block(need, now_s)
+        return "turn" if block is None else block.reason.name.lower()
+
     def outage(self, need: Need, now_s: float) -> Outage | None:
         """Return how long every key for a need has been without a server; None: one has one."""
         if not any(circuit.is_open for circuit in self._circuits.values()):
@@ -184,8 +191,9 @@ class Pool:
             pace.learned.take(*queues.lent_after(lease, state.group), now_s)
         circuit, was_open = state.circuit, state.circuit.is_open
         changed, outage = [state], None
-        if not is_answer or circuit.since_s is not None:
-            if circuit.ended(lease, outcome, now_s):
+        circuit.in_flight -= 1
+        if not (is_answer and circuit.is_well):
+            if circuit.ended(lease, queues.last_id, outcome, now_s):
                 changed = [one for one in self.states.values() if one.circuit is circuit]
             if circuit.is_blamed(outcome):
                 outcome = replace(outcome, is_outage=True)

@@ -57,6 +57,7 @@ class FolderSession(RunSession):
             grace_s=options.grace_s,
             log_file=options.log_file,
             prints=options.progress,
+            keep_requests=options.keep_requests,
         )
         self.layout = layout
         #: Where this run lists its failures.

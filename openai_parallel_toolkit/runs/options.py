@@ -91,6 +91,9 @@ class CommonOptions:
     state_path: str | None = setting(
         PATH, None, "a local folder for the journal, instead of one at OUT", metavar="DIR"
     )
+    keep_requests: bool = setting(
+        FLAG, True, "keep requests as a hash alone: nobody can see later what was asked"
+    )
     log_file: str | None = setting(PATH, None, "where to append what is logged", metavar="FILE")
     progress: bool = setting(FLAG, True, "draw no bar")
     grace_s: float = _patience(SECONDS, 30.0, "seconds that requests in flight get after Ctrl-C")

@@ -14,6 +14,7 @@ from ..core.errors import ConfigError
 from ..core.filesystem import as_toolkit_error
 from ..core.logs import logger_of
 from ..core.open_file_limit import make_room
+from ..core.settings import settings_told
 from ..core.text import counted
 from ..core.threads import startable
 from ..files.common_files import write_common_files
@@ -160,7 +161,7 @@ class FolderRun:
         """
         session, is_batch = self._session, self._batch_mode is not None
         run = OpenRun(self._sender, session.context, refuses_untracked=is_batch)
-        session.begin(self._hooks.version)
+        session.begin(self._hooks.version, settings_told(self._options))
         is_asked = self._options.retry_failed
         session.journal.release_aside(other_than=None if is_asked else self._hooks.version)
         with session.heeding(self._summary), OpenRun.opened(run):
@@ -306,9 +307,10 @@ class FolderRun:
         words = self._session.words(failed, self._batch_words)
         if self._threads.is_auto:
             words += f", {min(self._threads.count, self._plan.due_count):,} at a time"
-        self._display.show(
-            self._already + done + failed, self._already + self._plan.due_count, words
-        )
+        finished = self._already + done + failed
+        total = self._already + self._plan.due_count
+        self._display.show(finished, total, words)
+        self._session.tell_progress("file", finished, total, failed, self._batch_words)
 
     def _batch_words(self) -> str:
         return "" if self._batch_mode is None else self._batch_mode.scheduler.words()

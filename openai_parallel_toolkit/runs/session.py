@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from decimal import Decimal
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
@@ -25,6 +27,7 @@ from ..core.signals import StopSignals
 from ..core.text import counted, duration, visible
 from ..costs.budget import Budget, Funds
 from ..files.run_control import RunControl
+from ..files.run_progress import write_progress
 from ..journal import Journal
 from ..keys import APIKeyManager
 from ..keys.config_watch import ConfigWatch
@@ -35,6 +38,8 @@ from .summary import Summary
 logger = logger_of(__name__)
 
 SummaryT = TypeVar("SummaryT", bound=Summary)
+#: How often others are told how the run stands.
+_TELL_EVERY_S = 1.0
 
 _NOTHING_BEGUN = "told to by {name}, before any work began."
 SessionT = TypeVar("SessionT", bound="RunSession")
@@ -67,6 +72,7 @@ class RunSession:
         grace_s: float = 0.0,
         log_file: str | None = None,
         prints: bool = False,
+        keep_requests: bool = True,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -75,6 +81,7 @@ class RunSession:
             grace_s: seconds for what is under way once the run is told to stop.
             log_file: where to append what is logged; None: nowhere.
             prints: whether `hand_over` prints the summary of a run that was stopped.
+            keep_requests: whether requests are kept as they were sent, and not as a hash alone.
         """
         self.state_folder = state_folder
         self.keys = keys
@@ -89,6 +96,9 @@ class RunSession:
         self._grace_s = grace_s
         self._log_file = log_file
         self._prints = prints
+        self._keep_requests = keep_requests
+        #: Clock time, seconds, when progress is to be told again.
+        self._told_until_s = 0.0
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
@@ -126,6 +136,7 @@ class RunSession:
 
     def _open(self, stack: ExitStack) -> None:
         self.journal: Journal = open_journal(self.state_folder, stack, self.clock)
+        self.journal.keeps_requests = self._keep_requests
         self.journal.on_trouble(self.stop.close)
         self.keys.recall_drops(self.journal.salt, self.journal.dropped_keys())
         stack.callback(self.keys.on_drop(self._remember_drop))
@@ -154,10 +165,19 @@ class RunSession:
             budget=budget,
         )
 
-    def begin(self, version: str) -> None:
-        """Open the run's record in the journal; `version` tells what changes its requests."""
+    def begin(self, version: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Open the run's record in the journal.
+
+        Args:
+            version: tells what changes its requests.
+            settings: what the run was given, as JSON values; None: not told.
+        """
         self._since_s = self.clock.now_s()
-        self.journal.begin_run(version)
+        told = {**(settings or {}), **_versions()}
+        clean = self.keys.redactor.clean
+        self.journal.begin_run(
+            version, {n: clean(v) if isinstance(v, str) else v for n, v in told.items()}
+        )
         self._control = RunControl(self.state_folder)
         self._stack.callback(self._control.close)
 
@@ -243,9 +263,46 @@ class RunSession:
         ]
         return ", ".join(filter(None, parts))
 
-    def _why_waiting(self, funds: Funds | None) -> str:
+    def tell_progress(
+        self, unit: str, finished: int, total: int, failed: int, besides: Callable[[], str]
+    ) -> None:
+        """Tell other processes how the run stands, if the last time is a second ago.
+
+        Args:
+            unit: what is counted.
+            finished: of them, `failed` ones included.
+            total: all that are known of.
+            besides: as for `words`.
+        """
+        now_s, wall_s = self.clock.now_s(), self.clock.wall_s()
+        if now_s < self._told_until_s:
+            return
+        self._told_until_s = now_s + _TELL_EVERY_S
+        funds, wait = self.funds, self.keys.waiting_on()
+        until_s = None if wait is None or wait.until_s is None else wait.until_s - now_s + wall_s
+        keys = [asdict(status) for status in self.keys.status()]
+        for key in keys:
+            cools_s = key.pop("cooling_until_s")
+            key["cooling_until_wall_s"] = None if cools_s is None else cools_s - now_s + wall_s
+        told = {
+            "wall_s": wall_s,
+            "since_wall_s": wall_s - self.seconds,
+            "unit": unit,
+            "finished": finished,
+            "total": total,
+            "failed": failed,
+            "waiting": self._why_waiting(funds, with_time=False) or besides(),
+            "waiting_until_wall_s": until_s,
+            "is_stopping": self.stop.is_closed(),
+            "calls": self.context.tally.figures().as_dict(),
+            "funds": funds and asdict(funds),
+            "keys": keys,
+        }
+        write_progress(self.state_folder, told)
+
+    def _why_waiting(self, funds: Funds | None, *, with_time: bool = True) -> str:
         wait = self.keys.waiting_on()
-        if wait is not None and wait.until_s is not None:
+        if wait is not None and wait.until_s is not None and with_time:
             return f"{wait.reason}, {duration(wait.until_s - self.clock.now_s())} to go"
         if wait is not None:
             return wait.reason
@@ -309,6 +366,12 @@ class RunSession:
         """Print what a person is to read, unless the run prints nothing."""
         if self._prints:
             say(words)
+
+
+def _versions() -> dict[str, str]:
+    package = sys.modules[__package__.partition(".")[0]]
+    told = {"openai_parallel_toolkit": package.__version__, "python": platform.python_version()}
+    return {f"version.{name}": version for name, version in told.items()}
 
 
 def say(words: str) -> None:

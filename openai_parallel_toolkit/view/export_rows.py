@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
+from ..calls.kept_texts import answer_text, request_text
 from ..core.errors import UsageError
 from ..files.tables import Column, Kind
 from ..journal import (
@@ -17,8 +18,9 @@ from ..journal import (
     all_calls,
     all_files,
 )
-from .answers import answer_text
+from ..journal.rows import StoredBody, is_whole
 
+_KeptT = TypeVar("_KeptT", bound=StoredBody | None)
 #: The table that is exported where none is named.
 CALLS, FILES = "calls", "files"
 #: The state of a call whose last attempt has no end.
@@ -53,16 +55,18 @@ def _columns(**kinds: str) -> list[Column]:
 
 
 def _call(call: CallRecord) -> Sequence[Any]:
-    text, ending = (None, "") if call.answer is None else answer_text(call.answer)
-    ended_s = call.ended_wall_s
+    ended_s, service_s = call.ended_wall_s, call.service_s
+    if service_s is None and ended_s is not None:
+        service_s = ended_s - call.started_wall_s
     return (
         call.path,
         call.number,
         UNANSWERED if call.kind is None else call.kind.value,
-        text,
+        answer_text(_whole(call.answer)),
+        request_text(_whole(call.request)),
         call.model,
         call.key_name,
-        ending or None,
+        call.finish_reason or None,
         call.prompt_tokens,
         call.completion_tokens,
         call.cached_tokens,
@@ -75,11 +79,23 @@ def _call(call: CallRecord) -> Sequence[Any]:
         call.message or None,
         call.first_wall_s,
         ended_s,
-        None if ended_s is None else round(ended_s - call.started_wall_s, 3),
+        None if service_s is None else round(service_s, 3),
+        round(call.waited_s, 3),
         call.run_id,
         call.request_id or None,
         call.hash,
     )
+
+
+def _whole(kept: _KeptT) -> _KeptT:
+    """Return what is kept.
+
+    Raises:
+        JournalError: it is damaged.
+    """
+    if kept is not None and not is_whole(kept.stored, kept.crc):
+        kept.body()
+    return kept
 
 
 def _number(amount: Decimal | None) -> float | None:
@@ -128,6 +144,7 @@ TABLES = {
             call="whole",
             state="text",
             answer="text",
+            prompt="text",
             model="text",
             key="text",
             finish_reason="text",
@@ -144,6 +161,7 @@ TABLES = {
             started_at="moment",
             ended_at="moment",
             seconds="number",
+            waited_seconds="number",
             run="whole",
             request_id="text",
             hash="text",

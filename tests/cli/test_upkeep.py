@@ -44,7 +44,7 @@ def test_a_key_that_was_dropped_can_be_restored(workspace, sim):
 
 def test_prune_drops_the_answers_of_finished_files(workspace, sim):
     workspace.inputs(3).configure(sim).run()
-    assert "3 answers dropped" in workspace.give("prune", "out").out
+    assert "3 answers and 3 requests dropped" in workspace.give("prune", "out").out
     assert "3 skipped" in workspace.run().out
     assert sim.ledger.billed() == 3
 

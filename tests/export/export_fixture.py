@@ -29,6 +29,10 @@ def chat(text, ending="stop"):
     return json.dumps({"choices": [choice]}).encode()
 
 
+def ask(prompt):
+    return json.dumps({"messages": [{"role": "user", "content": prompt}]}).encode()
+
+
 class Kept:
     """What a run has kept so far."""
 
@@ -41,14 +45,17 @@ class Kept:
         self.journal.opened(file_id)
         call = CallId(file_id=file_id, hash=hashlib.sha256(what.encode()).hexdigest(), k=k)
         most = Decimal("0.01")
-        claim = self.journal.claim(call, key_name=key, model=model, max_cost_usd=most)
+        claim = self.journal.claim(
+            call, key_name=key, model=model, max_cost_usd=most, body=ask(what), waited_s=0.25
+        )
         return claim, call
 
     def ended(self, asked, kind, **how):
         self.journal.ended(asked[0], Outcome(kind=kind, **how))
 
     def answered(self, asked, text, cost="0.0000570"):
-        self.journal.answered(*asked, OK, chat(text), cost and Decimal(cost))
+        usd = cost and Decimal(cost)
+        self.journal.answered(*asked, OK, chat(text), usd, finish_reason="stop", service_s=1.5)
 
     def done(self, file, *outputs):
         file_id = self.journal.file(file).id

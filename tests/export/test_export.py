@@ -46,6 +46,8 @@ def test_each_call_is_a_row_as_its_last_attempt_came_out(kept, name):
     first, _, lost, on = rows
     assert (first["answer"], first["key"], first["finish_reason"]) == ("the first", "first", "stop")
     assert (str(first["prompt_tokens"]), float(first["cost_usd"])) == ("10", 0.000057)
+    assert [row["prompt"] for row in rows] == ["one", "one", "two", "three"]
+    assert (float(first["seconds"]), float(first["waited_seconds"])) == (1.5, 0.25)
     assert (lost["error_code"], lost["error"]) == ("cut", "the body was cut")
     assert not lost["answer"]
     assert not lost["cost_usd"]

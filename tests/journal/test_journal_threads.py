@@ -84,7 +84,7 @@ def test_a_big_journal_opens_and_tells_its_status_at_once(state):
             ((n, str(n)) for n in range(1, rows)),
         )
         db.executemany(
-            "INSERT INTO attempts VALUES (?, 1, ?, x'00', 0, 0, 'key-1', 'm', NULL, 0.0)",
+            "INSERT INTO attempts VALUES (?, 1, ?, x'00', 0, 0, 'key-1', 'm', NULL, 0.0, 0.0, '')",
             ((n, n) for n in range(1, rows)),
         )
     db.close()

@@ -95,15 +95,26 @@ class Provider:
     charged: Callable[[Need], int] | None = None
     #: The code with which it refuses everything, its key being no good; "": it is good.
     refuses: str = ""
+    #: So many requests at a time are worked on; others are refused as overloaded.
+    capacity: float = math.inf
+    #: Share of the requests that are refused so at any time.
+    flaky: float = 0.0
     refused: int = 0
+    overloaded: int = 0
     answered: int = 0
     limited: int = 0
+    #: Until when it works on what.
+    _busy: list[float] = field(default_factory=list)
 
     def ask(self, need: Need, now_s: float, random: Random) -> tuple[float, Outcome]:
         """Return how long a reply takes, and what it is."""
         if self.refuses:
             self.refused += 1
             return 0.05, Outcome(kind=OutcomeKind.KEY_DEAD, status=401, code=self.refuses)
+        self._busy = [until_s for until_s in self._busy if until_s > now_s]
+        if len(self._busy) >= self.capacity or (self.flaky and random.random() < self.flaky):
+            self.overloaded += 1
+            return 0.005, Outcome(kind=OutcomeKind.BUSY, status=503, code="overloaded")
         tokens = self.charged(need) if self.charged is not None else need.tokens
         pairs = [(self.requests, 1), (self.tokens, tokens)]
         waits = [limit.wait_s(amount, now_s) for limit, amount in pairs if limit is not None]
@@ -124,7 +135,9 @@ class Provider:
         usage = Usage(prompt_tokens=tokens, completion_tokens=0)
         hints = self._hints(now_s) if self.answers_tell else None
         outcome = Outcome(kind=OutcomeKind.OK, status=200, usage=usage, hints=hints)
-        return self.latency_s(random), outcome
+        took_s = self.latency_s(random)
+        self._busy.append(now_s + took_s)
+        return took_s, outcome
 
     def _told(self, form: str, seconds: float) -> float | None:
         if not form:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -140,3 +141,45 @@ def test_whatever_headers_say_there_is_a_time_to_send(
         assert now_s <= ready_s
         assert not math.isnan(ready_s)
         assert limit.level(now_s) <= limit.capacity <= told
+
+
+# -- servers that refuse what they cannot work on ------------------------------------------------
+
+
+def slow(random: Random) -> float:
+    return random.uniform(0.2, 0.4)
+
+
+@pytest.mark.parametrize(("capacity", "at_once"), [(64, 256), (64, 70), (16, 20), (8, 256)])
+def test_of_an_overloaded_server_all_is_used_and_hardly_more_is_asked(
+    capacity: int, at_once: int
+) -> None:
+    fixed = Provider(latency_s=slow, capacity=capacity)
+    best = run_calls([fixed], 60 * capacity, at_once=capacity)
+    assert not fixed.overloaded
+    found = Provider(latency_s=slow, capacity=capacity)
+    ran = run_calls([found], 60 * capacity, at_once=at_once)
+    assert ran.took_s <= 1.05 * best.took_s
+    assert found.overloaded <= at_once - capacity + 0.03 * found.answered
+
+
+@pytest.mark.parametrize(("flaky", "at_once"), [(0.02, 100), (0.1, 100), (0.3, 100), (0.05, 20)])
+def test_a_server_that_refuses_some_whatever_their_number_is_used_as_fully_as_before(
+    flaky: float, at_once: int
+) -> None:
+    steady = run_calls([Provider(latency_s=slow)], 5000, at_once=at_once)
+    provider = Provider(latency_s=slow, flaky=flaky)
+    ran = run_calls([provider], 5000, at_once=at_once)
+    assert ran.took_s <= 1.06 * steady.took_s
+
+
+def test_a_server_that_grows_is_followed() -> None:
+    provider = Provider(latency_s=slow, capacity=30)
+
+    def grow() -> None:
+        provider.capacity = 120
+
+    ran = run_calls([provider], 12_000, at_once=200, events={10.0: grow}, until_s=40)
+    assert sum(ran.pace[5:10]) >= 0.9 * 5 * 100
+    assert sum(ran.pace[25:35]) >= 0.9 * 10 * 400
+    assert provider.overloaded <= 0.05 * provider.answered

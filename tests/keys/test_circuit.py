@@ -42,11 +42,13 @@ class Server:
             need=Need(model="m", tokens=1, request_hash=request),
             since_s=self.now_s,
         )
+        self.circuit.in_flight += 1
         self.circuit.lent(lease)
         return lease
 
     def end(self, lease, outcome):
-        return self.circuit.ended(lease, outcome, self.now_s)
+        self.circuit.in_flight -= 1
+        return self.circuit.ended(lease, self.last_id, outcome, self.now_s)
 
     def send(self, request, outcome):
         self.end(self.lend(request), outcome)
@@ -105,21 +107,52 @@ def test_what_says_nothing_of_the_server_changes_nothing(between):
 def test_an_answer_to_a_request_from_before_the_trouble_does_not_speak_for_the_server():
     server = Server()
     old = server.lend("old")
-    server.fail(*"abcd")
+    server.fail(*"abcd", outcome=GATEWAY)
     server.end(old, OK)
-    assert server.fail("e").is_open
+    assert server.fail("e", outcome=GATEWAY).is_open
     older = Server()
     old = older.lend("old")
-    older.fail(*"abcde")
+    older.fail(*"abcde", outcome=GATEWAY)
     older.end(old, OK)
     assert older.is_open
 
 
+def test_a_server_that_works_on_some_and_refuses_the_rest_as_overloaded_is_not_down():
+    server = Server()
+    kept = [server.lend(f"kept {n}") for n in range(8)]
+    refused = [server.lend(f"refused {n}") for n in range(20)]
+    for lease in refused:
+        server.end(lease, OVERLOADED)
+    assert not server.is_open
+    assert server.circuit.limit.blocked_until_s(8, server.now_s)
+    for lease in kept:
+        server.end(lease, OK)
+    assert server.lend()
+
+
+def test_a_server_that_refuses_everything_as_overloaded_is_down_once_nothing_is_out():
+    server = Server()
+    kept = server.lend("kept")
+    server.fail(*"abcdef")
+    assert not server.is_open
+    server.end(kept, OVERLOADED)
+    assert server.is_open
+
+
+def test_a_server_that_refuses_and_answers_nothing_for_half_a_minute_is_down():
+    server = Server()
+    server.lend("hangs")
+    server.fail(*"abcde")
+    assert not server.is_open
+    server.now_s += 30
+    assert server.fail("f").is_open
+
+
 def test_requests_that_are_out_since_the_first_failure_speak_for_the_server():
-    server = Server().fail("a")
+    server = Server().fail("a", outcome=GATEWAY)
     out = [server.lend(f"slow {n}") for n in range(6)]
-    assert not server.fail(*"bcdef").is_open
-    assert server.fail("g").is_open  # more have failed than are out
+    assert not server.fail(*"bcdef", outcome=GATEWAY).is_open
+    assert server.fail("g", outcome=GATEWAY).is_open  # more have failed than are out
     assert server.circuit.blocked_until_s(server.now_s)
     for lease in out:
         assert not server.end(lease, OK)  # they began before it opened

@@ -16,6 +16,7 @@ from ...core.errors import ToolkitError, UsageError
 from ...core.filesystem import as_toolkit_error, new_file, replace_durably, storage_errors
 from ...core.logs import logger_of
 from ...core.records import FailureNote
+from ...core.settings import settings_told
 from ...core.text import counted
 from ...journal import FileRecord
 from ...keys import APIKeyManager
@@ -116,6 +117,7 @@ class PromptsRun:
             max_cost=options.max_cost,
             grace_s=options.grace_s,
             log_file=options.log_file,
+            keep_requests=options.keep_requests,
         )
         with told_early(PromptsSummary, prints=False), session:
             self._signature = f"{self._source.signature()}:{options.output_format}"
@@ -166,7 +168,7 @@ class PromptsRun:
         self._display = make_display(
             "Prompts", clock=self._clock, unit="line", is_wanted=options.progress
         )
-        session.begin(options.version)
+        session.begin(options.version, settings_told(options))
         session.journal.opened(file_id)
         with session.heeding(self._summary), OpenRun.opened(OpenRun(sender, session.context)):
             is_whole = self._ask_all()
@@ -226,7 +228,11 @@ class PromptsRun:
 
     def _show(self) -> None:
         words = self._session.words(self._failed.count, self._why_waiting)
-        self._display.show(self._total - self._left, self._total, words)
+        finished = self._total - self._left
+        self._display.show(finished, self._total, words)
+        self._session.tell_progress(
+            "line", finished, self._total, self._failed.count, self._why_waiting
+        )
 
     def _why_waiting(self) -> str:
         if self._limiter.holds_back():
