@@ -12,6 +12,7 @@ from ..batch import BatchOptions, Finish
 from ..core.settings import options_of
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
+from ..runs.finish import telling_the_end
 from ..runs.hooks import Hooks
 from ..runs.options import FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
 from ..runs.run import run_folder
@@ -152,6 +153,13 @@ class ParallelToolkit:
         """Write one file's output to `output_file_without_ext` plus an extension of your own."""
         raise NotImplementedError
 
+    def finished(self, summary: RunSummary) -> None:
+        """Override it to hear once that `run` is over, also after failures or an early stop.
+
+        What it raises is told in a warning and changes nothing about how `run` ends. It is not
+        called where nothing has begun: a mistake in a setting, another run that is on.
+        """
+
     def run(self) -> RunSummary:
         """Process every file that is due and return what it came to.
 
@@ -164,8 +172,9 @@ class ParallelToolkit:
             FilesFailed: files failed, more than fail_on_error allows; `summary` tells how many.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
-        with self._keys() as keys:
-            return run_folder(self.options, self._hooks, keys, transport=self._transport)
+        with self._keys() as keys, telling_the_end(self.finished) as end:
+            end.summary = run_folder(self.options, self._hooks, keys, transport=self._transport)
+        return end.summary
 
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
         """Work on a few of the due files, and forecast what all of them take.
