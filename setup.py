@@ -36,6 +36,8 @@ TEST_CLIENTS = [
     "openai-agents",
     "pydantic-ai-slim[openai]",
 ]
+#: 19 seconds of a processor to install, for one test.
+TEST_NOTEBOOKS = ["ipykernel", "nbclient"]
 TEST = [
     *TEST_WIRE,
     *OFFLINE,
@@ -87,6 +89,7 @@ setup(
         "test": TEST,
         "test-wire": TEST_WIRE,
         "test-clients": TEST_CLIENTS,
+        "test-notebooks": TEST_NOTEBOOKS,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={
