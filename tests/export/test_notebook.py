@@ -25,7 +25,8 @@ SHOWN = [
     BatchFolderSummary(done=1, output_path=EVIL, reasons=(EVIL,), dropped_keys={EVIL: EVIL}),
     Estimate(
         files=2, sampled=1, failed=0, calls=NONE, prompt_tokens=NONE, completion_tokens=NONE,
-        cost_usd=None, seconds=1.0, bound_by="<script>alert(1)</script>", sample_usd=None, tokens_only=False,
+        cost_usd=None, seconds=1.0, bound_by="<script>alert(1)</script>", sample_usd=None,
+        tokens_only=False,
     ),
 ]  # fmt: skip
 
