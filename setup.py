@@ -50,6 +50,7 @@ TEST = [
     "gcp-storage-emulator",
     "jsonschema",
     "moto[server]>=5",
+    "playwright>=1.50",  # drives a chromium that is there already
 ]
 
 setup(
@@ -61,10 +62,14 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["openai_parallel_toolkit", "openai_parallel_toolkit.*"]),
-    package_data={"openai_parallel_toolkit": ["py.typed"]},
+    package_data={
+        "openai_parallel_toolkit": ["py.typed"],
+        "openai_parallel_toolkit.view": ["assets/*"],
+    },
     install_requires=[
         "aiohappyeyeballs>=2.5",  # aiohttp brings it
         "aiohttp>=3.14.5",  # earlier ones misjudge a refusing proxy, 3.14.0 broke bodies
+        "cloudpickle>=3",
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
         "httptools>=0.7.1",

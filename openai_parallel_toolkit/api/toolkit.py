@@ -10,11 +10,12 @@ from typing import IO, Any, Literal
 
 from ..batch import BatchOptions, Finish
 from ..core.settings import options_of
+from ..core.short_traces import short_traces
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.finish import telling_the_end
 from ..runs.hooks import Hooks
-from ..runs.options import FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
+from ..runs.options import Engine, FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
 from ..runs.run import run_folder
 from ..runs.summary import RunSummary
 from ..transport import Transport
@@ -46,6 +47,8 @@ class ParallelToolkit:
         binary: bool = False,
         encoding: str = "utf-8",
         output_names: OutputNames = "stem",
+        engine: Engine = "threads",
+        workers: int | None = None,
         mode: Mode = "live",
         batch: BatchOptions | None = None,
         max_batch_rounds: int = 10,
@@ -90,6 +93,10 @@ class ParallelToolkit:
             binary: give process_input a binary file.
             encoding: of the text file that process_input gets.
             output_names: "stem" names the outputs of a.txt "a", "whole" names them "a.txt".
+            engine: "threads" runs hooks on threads of this process; "processes" in processes of
+                their own, for hooks that need more CPU than one core has: this process still sends
+                all they ask, under its keys, and keeps the answers.
+            workers: how many processes; each has `num_threads` files under way. None: the CPUs.
             mode: "live" sends now; "batch" collects requests for the Batch API, at half price and
                 within a day: hooks are run again from the start when answers have come.
             batch: sizes and times of batches; None: those of BatchOptions.
@@ -139,7 +146,20 @@ class ParallelToolkit:
         self.name = name
         self._key_manager = key_manager
         self._transport = transport
-        self._hooks = Hooks(self, ParallelToolkit, binary=binary, encoding=encoding)
+        self._hooks = self._own_hooks()
+
+    def _own_hooks(self) -> Hooks:
+        options = self.options
+        return Hooks(self, ParallelToolkit, binary=options.binary, encoding=options.encoding)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out keys and what sends: they stay in their process."""
+        stays = {"config_path": None, "_key_manager": None, "_transport": None}
+        return {name: v for name, v in {**self.__dict__, **stays}.items() if name != "_hooks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hooks = self._own_hooks()
 
     def process_input(self, file: IO[Any]) -> Any:
         """Read one input: gets the open file, returns what process_data is to see."""
@@ -160,6 +180,7 @@ class ParallelToolkit:
         called where nothing has begun: a mistake in a setting, another run that is on.
         """
 
+    @short_traces
     def run(self) -> RunSummary:
         """Process every file that is due and return what it came to.
 
@@ -176,6 +197,7 @@ class ParallelToolkit:
             end.summary = run_folder(self.options, self._hooks, keys, transport=self._transport)
         return end.summary
 
+    @short_traces
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:
         """Work on a few of the due files, and forecast what all of them take.
 

@@ -36,6 +36,7 @@ from .classify import classify
 from .limits import LimitHistory, with_told_limit
 from .model_parameters import ModelParameters
 from .refusals import Clean
+from .token_use import TokenUse
 from .usage import served
 
 #: The longest that a server's Retry-After is honoured at a time.
@@ -132,18 +133,19 @@ def ask(
     *,
     prices: PriceBook,
     parameters: ModelParameters,
+    token_use: TokenUse,
     clock: Clock,
     chance: random.Random,
     clean: Clean,
 ) -> Generator[Step, Any, Reply]:
     """Take one request from admission to its reply; raises RequestFailed or one of its kin."""
     history = _History()
-    tokens = request.prompt_tokens + request.reply_tokens
+    tokens, assumed_tokens = token_use.expected(request)
     need = Need(
         model=request.model,
         tokens=tokens,
         max_cost_usd=prices.max_cost_usd(request),
-        assumed_tokens=request.reply_tokens if request.reply_limit_tokens is None else 0,
+        assumed_tokens=assumed_tokens,
         request_hash=request.hash,
     )
     while True:
@@ -166,6 +168,8 @@ def ask(
             ended, request.path, wall_s=wall_s, clean=clean, bill=bill, model=request.model
         )
         if reply is not None:
+            if outcome.usage is not None:
+                token_use.learn(request, outcome.usage)
             yield End(lease, attempt_id, outcome, reply, service_s)
             return reply
         outcome = with_told_limit(outcome, ended)

@@ -18,6 +18,7 @@ from . import attempts
 from .model_parameters import ModelParameters
 from .refusals import Clean
 from .run_context import NO_WAIT, SubmittedCall, WaitedFor
+from .token_use import TokenUse
 
 logger = logger_of(__name__)
 
@@ -44,8 +45,19 @@ class CallDriver:
     #: Takes secrets out of the provider's words.
     clean: Clean
     parameters: ModelParameters = field(default_factory=ModelParameters)
+    token_use: TokenUse = field(default_factory=TokenUse)
     #: Attempts in a row that did not reach any server.
     unreached: int = 0
+
+    def __post_init__(self) -> None:
+        #: What does a step, by its kind.
+        self._doing: dict[type, Callable[[Any, SubmittedCall], Awaitable[Any]]] = {
+            attempts.Admit: self._admit,
+            attempts.Claim: self._claim,
+            attempts.Send: self._send,
+            attempts.End: self._end,
+            attempts.Pause: self._pause,
+        }
 
     async def reply(self, call: SubmittedCall) -> Reply:
         """Return the reply to a call, durable; raise what came instead."""
@@ -54,6 +66,7 @@ class CallDriver:
             call.context.policy,
             prices=call.context.prices,
             parameters=self.parameters,
+            token_use=self.token_use,
             clock=self.clock,
             chance=self.chance,
             clean=self.clean,
@@ -65,30 +78,22 @@ class CallDriver:
             except StopIteration as stop:
                 reply: Reply = stop.value
                 return reply
-            told = await self._do(step, call)
+            told = await self._doing[type(step)](step, call)
 
-    async def _do(self, step: attempts.Step, call: SubmittedCall) -> Any:
-        if isinstance(step, attempts.Admit):
-            return await self._admit(step.need, call)
-        if isinstance(step, attempts.Claim):
-            return await self._claim(step.lease, call)
-        if isinstance(step, attempts.Send):
-            return await self._send(step, call)
-        if isinstance(step, attempts.End):
-            return await self._end(step, call)
-        call.wait = WaitedFor(call.wait.seconds + step.seconds, "retry")
-        return await self.pause(step.seconds, call)
-
-    async def _admit(self, need: Need, call: SubmittedCall) -> Lease | Outage:
+    async def _admit(self, step: attempts.Admit, call: SubmittedCall) -> Lease | Outage:
         since_s = self.clock.now_s()
-        lease = await self.admit(need, call)
+        lease = await self.admit(step.need, call)
         waited_s = self.clock.now_s() - since_s
         if waited_s > _SHORTEST_WAIT_S:
             call.wait = WaitedFor(call.wait.seconds + waited_s, call.wait.reason)
         return lease
 
-    async def _claim(self, lease: Lease, call: SubmittedCall) -> int:
-        context, attempt_id, wait = call.context, 0, call.wait
+    async def _pause(self, step: attempts.Pause, call: SubmittedCall) -> None:
+        call.wait = WaitedFor(call.wait.seconds + step.seconds, "retry")
+        await self.pause(step.seconds, call)
+
+    async def _claim(self, step: attempts.Claim, call: SubmittedCall) -> int:
+        lease, context, attempt_id, wait = step.lease, call.context, 0, call.wait
         body = None if call.is_kept or call.id.k else call.request.body
         call.wait, call.is_kept = NO_WAIT, True
         context.tally.sent(lease)

@@ -8,6 +8,7 @@ https://openrouter.ai/docs/api-reference/limits, google.rpc.RetryInfo (read 2026
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -179,6 +180,7 @@ def duration_s(text: str | None) -> float | None:
     return _span_s(text or "") if plain is None else max(0.0, plain)
 
 
+@functools.lru_cache(maxsize=1_024)
 def _span_s(text: str) -> float | None:
     """Return the seconds in a duration whose numbers have units; None: it is none."""
     text = text.strip().lower() if len(text) <= _MOST_CHARS else ""

@@ -66,6 +66,8 @@ _BESIDE_TEXT = ("tool_calls", "function_call", "audio", "images")
 #: Kinds of parts that are the answer; others are thoughts, references, images.
 _TEXT_PARTS = frozenset({"text", "output_text"})
 _NO_USAGE = Usage()
+#: How an object in UTF-8 begins.
+_USUAL = (b'{"', b"{\n")
 
 
 class _Read(NamedTuple):
@@ -93,7 +95,8 @@ class Found(NamedTuple):
 def parse_object(body: bytes) -> dict[str, Any] | None:
     """Return the JSON object in `body`; None: it is something else."""
     try:
-        value = json.loads(body)
+        # The json module looks for an encoding first.
+        value = json.loads(body.decode() if body.startswith(_USUAL) else body)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

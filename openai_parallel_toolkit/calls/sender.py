@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import os
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -70,7 +71,7 @@ class Sender(Submitter):
             clock=self._driver.clock,
             clean=keys.redactor.clean,
         )
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None] | None] = set()
         self._pid = os.getpid()
         self._is_closing = self._is_leaving = False
         require(_THREADS)
@@ -85,6 +86,13 @@ class Sender(Submitter):
     @property
     def keys(self) -> APIKeyManager:
         return self._keys
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that its thread has used, 0 where the system does not tell."""
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        if clock_of is None or self._thread.ident is None or not self._thread.is_alive():
+            return 0.0
+        return time.clock_gettime(clock_of(self._thread.ident))
 
     def begin_run(self) -> None:
         """Begin to count anew the attempts in a row that reach no server."""
@@ -136,9 +144,10 @@ class Sender(Submitter):
     async def _shut_down(self) -> None:
         self._is_closing = True
         self.turns.end()
-        for task in self._under_way:
+        under_way = [task for task in self._under_way if task is not None]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
         await self._driver.transport.close()
         with suppress(RuntimeError):  # no thread to wait for its threads
             await self._loop.shutdown_default_executor()
@@ -163,15 +172,12 @@ class Sender(Submitter):
         if self._is_closing:
             deliver(closed())
             return
-        self._run_task(self._reply(work(*args), deliver))
-
-    def _run_task(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._under_way.add(self._loop.create_task(self._reply(work(*args), deliver)))
 
     async def _reply(self, coming: Awaitable[Any], deliver: Callable[[Any], object]) -> None:
         try:
             deliver(await coming)
         except BaseException as exc:  # noqa: BLE001 - handed to the one who asked
             deliver(RunStopping() if isinstance(exc, asyncio.CancelledError) else exc)
+        finally:
+            self._under_way.discard(asyncio.current_task())

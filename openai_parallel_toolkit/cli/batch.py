@@ -8,6 +8,7 @@ import os
 from ..api.batch_folder import BatchFolder, FolderSettings
 from ..api.batch_folder.config import VARIABLE
 from ..api.batch_folder.templates import write_templates
+from ..core.command_line import command
 from ..core.errors import UsageError
 from . import console
 from .exits import OK, SOME_FAILED
@@ -41,10 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Write templates, or send the folder."""
     if arguments.init is not None:
         console.say("\n".join(write_templates(arguments.init)))
-        console.note("fill in what stands in <...>, then: batch --config FILE")
+        console.note(f"fill in what stands in <...>, then: {command('batch', '--config')} FILE")
         return OK
     if not arguments.places and arguments.config is None and VARIABLE not in os.environ:
-        raise UsageError("give IN and OUT, or --config FILE that names them (see `batch --help`)")
+        raise UsageError(
+            "give IN and OUT, or --config FILE that names them (see "
+            f"`{command('batch', '--help')}`)"
+        )
     if arguments.places and arguments.places[0] in _PARTS:
         word = arguments.places[0]
         raise UsageError(f"put {word!r} right behind `batch`, before any option")

@@ -19,6 +19,7 @@ from ..api.batch_folder.status import (
 )
 from ..batch import BatchOptions
 from ..core.clock import Clock, SystemClock
+from ..core.command_line import command as command_line
 from ..core.errors import UsageError
 from ..core.file_kinds import is_folder
 from ..core.text import counted, visible
@@ -31,6 +32,7 @@ from ..view.place import state_folder
 from . import console, words
 from .exits import OK, SOME_FAILED
 from .place import add_state_path
+from .status import add_exit_code
 
 _PLACES = ("input_path", "output_path", "error_path")
 
@@ -50,7 +52,8 @@ def _check_places(arguments: argparse.Namespace, command: str) -> None:
     if len(arguments.places) > len(_PLACES):
         raise UsageError("give at most three places: IN OUT ERR")
     if not arguments.places and arguments.config is None and VARIABLE not in os.environ:
-        raise UsageError(f"`{command}` wants a folder to look at (see `{command} --help`)")
+        help = command_line(*command.split(), "--help")
+        raise UsageError(f"`{command}` wants a folder to look at (see `{help}`)")
 
 
 def _state_of(arguments: argparse.Namespace) -> str:
@@ -84,7 +87,8 @@ def run_status(arguments: argparse.Namespace) -> int:
     _check_places(arguments, "batch status")
     folder = _state_of(arguments)
     if not has_folder(folder):
-        raise UsageError(f"no BatchFolder has worked there; use `status {arguments.places[0]}`")
+        other = command_line("status", *arguments.places[:1])
+        raise UsageError(f"no folder of batch files was worked on there; use `{other}`")
     found, holder = job_statuses(folder), RunLock(folder).holder()
     if arguments.json:
         told = [asdict(one) for one in found]
@@ -114,6 +118,7 @@ _MESSAGE_CHARACTERS = 100
 def configure_failures(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     _add_places(parser, "ERR", "print them as JSON")
+    add_exit_code(parser)
 
 
 def run_failures(arguments: argparse.Namespace) -> int:
@@ -130,7 +135,7 @@ def run_failures(arguments: argparse.Namespace) -> int:
         console.say(words.columns([_FAILURE_HEAD, *map(_failure_row, found)]))
     else:
         console.say(f"nothing failed in {store.url()}")
-    return OK
+    return SOME_FAILED if found and arguments.exit_code else OK
 
 
 def _failure_row(one: Failure) -> tuple[str, ...]:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import Any, TextIO, TypeVar
 
+from ..core.command_line import PROGRAM
 from ..core.errors import FilesFailed, RunStopped, StorageError, ToolkitError
 from ..core.redaction import Redactor
 from ..core.text import visible
 from ..runs.notices import IN_SUMMARY
 
 _SummaryT = TypeVar("_SummaryT", bound=Any)
-
-PROGRAM = "openai-parallel-toolkit"
 
 
 def prepare() -> None:
@@ -65,9 +64,7 @@ def show(work: Callable[[], _SummaryT], *, as_json: bool, tells_itself: bool = F
         with apart_from_json(as_json):
             summary = _at_its_end(work)
     except (RunStopped, ToolkitError) as exc:
-        if as_json and exc.summary is not None:
-            say_json(exc.summary.as_dict())
-        elif exc.summary is not None and not tells_itself:
+        if exc.summary is not None and not (as_json or tells_itself):
             say_stopped(exc, exc.summary)
         raise
     if as_json:

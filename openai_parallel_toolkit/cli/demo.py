@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
+from ..core.command_line import program
 from ..core.errors import StorageError, UsageError
 from ..core.filesystem import atomic_file
 from ..simulator import Latency, SimKey, Simulator
@@ -41,8 +42,8 @@ The hooks are in {hooks}; no real key is used and nothing is paid.
 _NEXT = """
 Look at
   {output}    the results
-  openai-parallel-toolkit status {quoted}
-  openai-parallel-toolkit show {quoted} {first}
+  {program} status {quoted}
+  {program} show {quoted} {first}
 Try
   {again}    again: all is skipped, nothing is billed
   deleting some outputs, then again: they come back from the journal, nothing is billed
@@ -80,11 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             return see_through(toolkit)
         finally:
-            again = "openai-parallel-toolkit demo"
+            again = f"{program()} demo"
             if folder != _FOLDER:
                 again += f" --folder {shlex.quote(folder)}"
             quoted, first = shlex.quote(output), shlex.quote(min(texts))
             places = {"hooks": hooks, "input": input, "output": output, "quoted": quoted}
+            places["program"] = program()
             console.say(bill_words(simulator.ledger))
             console.say(_NEXT.format(again=again, first=first, **places))
 

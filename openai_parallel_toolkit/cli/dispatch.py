@@ -7,15 +7,18 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from ..core.errors import RunStopped, ToolkitError
+from ..core.command_line import PROGRAM, command
+from ..core.describe import kind_of, words_of
+from ..core.errors import RunStopped, StorageError, ToolkitError, UsageError
 from ..core.filesystem import REFUSAL_ERRNOS, named_in, storage_error
 from ..core.redaction import Redactor, safe_words
 from ..core.signals import StopSignals
 from . import console
-from .exits import EXIT_CODES, MISTAKE, code_of
+from .exits import EXIT_CODES, OK, code_of
 
 _MOST_OF_TRACE = 20_000
 #: Each is a module here with `configure(parser)` and `run(arguments)`, imported when it is named.
@@ -28,6 +31,8 @@ _COMMANDS = {
     "ctl": "change what a run that is on may do",
     "status": "how the work on an output folder stands",
     "failures": "which files failed, and why",
+    "view": "a page in the browser: how it goes, what it costs, what failed, what was answered",
+    "report": "the same page as one file, to keep or to send",
     "show": "what is known of one file: its requests, answers and cost",
     "export": "what was asked and answered, as CSV, JSON lines or Parquet",
     "keys": "list, check and restore keys",
@@ -47,6 +52,7 @@ _SHARED = {
     "failures": "status",
     "prune": "upkeep",
     "repair": "upkeep",
+    "report": "view",
     **dict.fromkeys(_PARTS, "batch_parts"),
 }
 _EPILOG = "exit status:\n" + "".join(
@@ -66,22 +72,41 @@ def dispatch(argv: Sequence[str]) -> int:
         if isinstance(exc, OSError) and exc.errno in REFUSAL_ERRNOS:
             error = storage_error(exc, named_in(exc, "the disk"))
         _tell(error)
-        return code_of(error)
+        code = code_of(error)
+        if "--json" in argv and code != OK:
+            _tell_json(error, code)
+        return code
+
+
+def _tell_json(error: BaseException, code: int) -> None:
+    """Print an error for programs, beside the summary of what it ended."""
+    summary = error.summary if isinstance(error, RunStopped | ToolkitError) else None
+    told = {"code": kind_of(error), "exit_status": code, "message": _words(error)}
+    with suppress(StorageError):  # told already
+        console.say_json({**(summary.as_dict() if summary is not None else {}), "error": told})
 
 
 def _tell(error: BaseException) -> None:
     if isinstance(error, RunStopped):
-        console.note("stopped; run it again to go on")
-    elif isinstance(error, ToolkitError):
-        console.complain(str(error))
-    elif isinstance(error, KeyboardInterrupt):
-        console.complain("interrupted")
+        console.note(_words(error))
+    elif isinstance(error, ToolkitError | KeyboardInterrupt):
+        console.complain(_words(error))
     elif isinstance(error, SystemExit):
         if isinstance(error.code, str):
             console.complain(error.code)
     elif sys.stderr is not None:
         trace = safe_words(traceback.format_exc(), Redactor().clean, _MOST_OF_TRACE, keep="\n")
         sys.stderr.write(trace)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, RunStopped):
+        return "stopped; run it again to go on"
+    if isinstance(error, ToolkitError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return safe_words(words_of(error), Redactor().clean, _MOST_OF_TRACE)
 
 
 def _joined(argv: Sequence[str]) -> Sequence[str]:
@@ -92,7 +117,7 @@ def _joined(argv: Sequence[str]) -> Sequence[str]:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog=console.PROGRAM,
+        prog=PROGRAM,
         description="Run folders of files through OpenAI-compatible models, and pay once.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -103,7 +128,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     parts = {name: purpose for name, purpose in _PARTS.items() if name in argv}
     for name, purpose in {**_COMMANDS, **parts}.items():
-        command = commands.add_parser(
+        subparser = commands.add_parser(
             name,
             help=purpose,
             description=f"{purpose[0].upper()}{purpose[1:]}.",
@@ -114,8 +139,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             home = _SHARED.get(name)
             suffix = f"_{name.split()[-1]}" if home else ""
             module = importlib.import_module(f".{home or name}", __package__)
-            getattr(module, f"configure{suffix}")(command)
-            command.set_defaults(run=getattr(module, f"run{suffix}"))
+            getattr(module, f"configure{suffix}")(subparser)
+            subparser.set_defaults(run=getattr(module, f"run{suffix}"))
     return parser
 
 
@@ -136,5 +161,5 @@ class _Parser(argparse.ArgumentParser):
         return f"; did you mean {', '.join(found)}?" if found else ""
 
     def error(self, message: str) -> NoReturn:
-        console.complain(f"{message} (see `{self.prog} --help`)")
-        raise SystemExit(MISTAKE)
+        names = self.prog.split()[1:]
+        raise UsageError(f"{message} (see `{command(*names, '--help')}`)")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..core.clock import SystemClock
+from ..core.command_line import command
 from ..core.errors import UsageError
 from ..core.text import visible
 from ..journal import Journal
@@ -94,7 +95,9 @@ def _restore(settings: Settings, arguments: argparse.Namespace) -> int:
     keys = {key.name: key for key in settings.api_keys}
     missing = [name for name in arguments.restore if name not in keys]
     if missing:
-        raise UsageError(f"no key is named {', '.join(missing)}; `keys` lists the names")
+        raise UsageError(
+            f"no key is named {', '.join(missing)}; `{command('keys')}` lists the names"
+        )
     done = {}
     with (
         locked(arguments.output, arguments.state_path) as folder,

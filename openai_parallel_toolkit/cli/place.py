@@ -18,7 +18,9 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def add_state_path(parser: argparse.ArgumentParser) -> None:
     """Add --state-path."""
-    parser.add_argument("--state-path", metavar="DIR", help="what the run was given, if anything")
+    parser.add_argument(
+        "--state-path", metavar="DIR", help="the --state-path that the run was given, if any"
+    )
 
 
 @contextmanager

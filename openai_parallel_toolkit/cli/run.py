@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from ..api.toolkit import ParallelToolkit
 from ..core.errors import RunStopped, ToolkitError, UsageError
@@ -28,6 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.epilog = _EPILOG
     add_run(parser)
+    parser.add_argument(
+        "--view", action="store_true", default=False, help="show it in the browser meanwhile"
+    )
 
 
 def add_run(parser: argparse.ArgumentParser, *, leave_out: Sequence[str] = ()) -> None:
@@ -44,7 +48,13 @@ def add_run(parser: argparse.ArgumentParser, *, leave_out: Sequence[str] = ()) -
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the subclass that TARGET names over IN."""
-    return see_through(toolkit_of(arguments), as_json=arguments.json)
+    toolkit = toolkit_of(arguments)
+    with ExitStack() as stack:
+        if arguments.view:
+            from .view import beside
+
+            stack.enter_context(beside(toolkit.options))
+        return see_through(toolkit, as_json=arguments.json)
 
 
 def toolkit_of(arguments: argparse.Namespace) -> ParallelToolkit:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..calls.kept_texts import answer_text, request_text
-from ..core.text import counted, visible
+from ..core.text import counted, dollars, visible
 from ..costs.figures import usd_text
 from ..journal import Attempt, FileDetail, JournalReader
 from ..view.place import journal_folder
@@ -68,13 +68,13 @@ def _attempt_words(attempt: Attempt) -> str:
     head = f"{words.moment(attempt.started_wall_s)} {attempt.model} by {attempt.key_name}{again}:"
     ending = attempt.ending
     if ending is None:
-        most = "" if attempt.max_cost_usd is None else f", at most ${attempt.max_cost_usd:.6f}"
+        most = "" if attempt.max_cost_usd is None else f", at most {dollars(attempt.max_cost_usd)}"
         return f"{head} no end (in flight, or lost with its process: maybe billed{most})"
     parts = [ending.kind.value + (f" ({ending.code})" if ending.code else "")]
     if ending.prompt_tokens is not None:
         parts.append(f"{ending.prompt_tokens:,} + {ending.completion_tokens or 0:,} tokens")
     if ending.cost_usd is not None:
-        parts.append(f"${ending.cost_usd:.6f}")
+        parts.append(dollars(ending.cost_usd))
     elif ending.prompt_tokens is not None:
         parts.append("cost unknown")
     took_s = ending.service_s

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..core.command_line import command
 from ..core.errors import RunLocked
 from ..core.records import FileState
 from ..core.text import counted, visible
@@ -16,7 +17,7 @@ from ..files.run_lock import RunLock
 from ..journal import FileFailure, JournalReader, RunRecord, Status
 from ..view.place import journal_folder
 from . import console, words
-from .exits import OK
+from .exits import OK, SOME_FAILED
 from .place import add_place
 
 _FILE_WORDS = {
@@ -27,12 +28,27 @@ _FILE_WORDS = {
     FileState.OPEN: "begun",
 }
 
+#: Of the tables.
+_COUNTS = ("sent", "answered", "unknown", "unanswered", "tokens")
+#: Those that stand there only where they are not 0, and their titles.
+_RARE = {"unknown": "unknown", "unanswered": "no end yet"}
+_WORDS = """\
+begun           its hooks were started, and have not come to their end
+put aside       it failed in too many runs; `run --retry-failed` tries it again
+unknown         sent, but the answer was lost on the way: the provider may have billed it
+in flight       sent, and its answer is awaited
+cut off         sent by a run that ended before the answer came: maybe billed
+no end yet      in flight, at the provider in a batch, or cut off
+dropped         a key that is refused or out of quota; one call of the next run tries it again
+"""
+
 _REASON_CHARACTERS = 120
 _FAILURE_CHARACTERS = 300
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
+    parser.epilog = _WORDS
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
@@ -47,17 +63,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.say_json({"state_path": folder, **_as_json(status, holds)})
     else:
-        console.say("\n".join(_lines(status, holds, failure)))
+        console.say("\n".join(_lines(status, holds, failure, arguments.output_path)))
     return OK
 
 
-def _lines(status: Status, holds: RunLocked | None, failure: FileFailure | None) -> Iterator[str]:
+def _lines(
+    status: Status, holds: RunLocked | None, failure: FileFailure | None, out: str
+) -> Iterator[str]:
     totals = status.totals.all_runs
     counts = [f"{status.files[state]:,} {word}" for state, word in _FILE_WORDS.items()
               if status.files[state] or state is FileState.DONE]  # fmt: skip
     yield f"Files:  {', '.join(counts)}"
     yield f"Run:    {_run_words(status.run, holds)}"
-    yield f"Calls:  {_calls_words(totals)} in all runs"
+    yield f"Calls:  {_calls_words(status, is_on=holds is not None)} in all runs"
     is_silent = totals.answered and not totals.tokens
     told = f"{totals.prompt_tokens:,} sent, {totals.completion_tokens:,} received"
     yield f"Tokens: {'unknown' if is_silent else told}"
@@ -73,11 +91,11 @@ def _lines(status: Status, holds: RunLocked | None, failure: FileFailure | None)
             yield _table(title, parts)
     for name, reason in status.dropped.items():
         why = words.shorten(visible(reason), _REASON_CHARACTERS)
-        yield f"Dropped: {visible(name)} ({why})"
+        yield f"Dropped: {visible(name)} ({why}); one call of the next run tries it"
     if failure is not None:
         yield f"Failed: {_failure_line(failure)}"
         if status.files[FileState.FAILED] + status.files[FileState.ASIDE] > 1:
-            yield "`failures` lists them all."
+            yield f"`{command('failures', out)}` lists them all."
 
 
 def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
@@ -91,13 +109,17 @@ def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:
     return told if holds is None else f"{told}; process {holds.pid} on {holds.host} is at work"
 
 
-def _calls_words(figures: Figures) -> str:
-    parts = [f"{figures.sent:,} sent", f"{figures.answered:,} answered"]
-    if figures.unknown:
-        parts.append(f"{figures.unknown:,} unknown (maybe billed)")
-    if figures.unanswered:
-        parts.append(f"{figures.unanswered:,} in flight or lost (maybe billed)")
-    return ", ".join(parts)
+def _calls_words(status: Status, *, is_on: bool) -> str:
+    figures, this_run = status.totals.all_runs, status.totals.this_run
+    open_ = max(0, figures.unanswered - status.batches.in_batches)
+    in_flight = min(open_, this_run.unanswered) if is_on else 0
+    counts = {
+        "unknown (maybe billed)": figures.unknown,
+        "in flight": in_flight,
+        "cut off at the end of their run (maybe billed)": open_ - in_flight,
+    }
+    parts = [f"{count:,} {word}" for word, count in counts.items() if count]
+    return ", ".join([f"{figures.sent:,} sent", f"{figures.answered:,} answered", *parts])
 
 
 def _cost_words(figures: Figures) -> str:
@@ -107,12 +129,17 @@ def _cost_words(figures: Figures) -> str:
 
 
 def _table(title: str, parts: Mapping[str, Figures]) -> str:
-    counts = ("sent", "answered", "unknown", "unanswered", "tokens")
+    """Return figures in columns; those that need an explanation only where they are not 0."""
+    counts = [
+        name
+        for name in _COUNTS
+        if name not in _RARE or any(getattr(figures, name) for figures in parts.values())
+    ]
     rows = [
         (visible(name), *(f"{getattr(f, count):,}" for count in counts), _cost_words(f))
         for name, f in sorted(parts.items())
     ]
-    return words.columns([(title, *counts, "cost"), *rows])
+    return words.columns([(title, *(_RARE.get(name, name) for name in counts), "cost"), *rows])
 
 
 def _as_json(status: Status, holds: RunLocked | None) -> dict[str, Any]:
@@ -149,20 +176,31 @@ def configure_failures(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON, tracebacks included")
+    add_exit_code(parser)
+
+
+def add_exit_code(parser: argparse.ArgumentParser) -> None:
+    """Add --exit-code, which is as that of `git diff`."""
+    parser.add_argument(
+        "--exit-code", action="store_true", help="exit with 1 when something failed, else with 0"
+    )
 
 
 def run_failures(arguments: argparse.Namespace) -> int:
     """Print the files that failed and those that were put aside."""
     with JournalReader(journal_folder(arguments.output_path, arguments.state_path)) as reader:
+        count = 0
         if arguments.json:
-            console.say_json([_failure_json(failure) for failure in reader.failures()])
-            return OK
-        failure = None
-        for failure in reader.failures():
-            console.say(_failure_line(failure))
-    if failure is None:
-        console.say("No file failed.")
-    return OK
+            found = [_failure_json(failure) for failure in reader.failures()]
+            console.say_json(found)
+            count = len(found)
+        else:
+            for failure in reader.failures():
+                console.say(_failure_line(failure))
+                count += 1
+            if not count:
+                console.say("No file failed.")
+    return SOME_FAILED if count and arguments.exit_code else OK
 
 
 def _failure_line(failure: FileFailure) -> str:

@@ -67,6 +67,11 @@ def _steps(text: str, escapes: re.Pattern[str]) -> Iterator[tuple[int, int, int,
         yield match.start(), match.end(), begin, match.end() - shorter
 
 
+def is_escaped(text: str) -> bool:
+    """Return whether a text may say something else than stands there."""
+    return any(map(text.__contains__, _ESCAPES))
+
+
 def readings(text: str) -> Iterator[Reading]:
     """Yield a text as it stands, read in each one way, and in all ways again and again."""
     first = reading = Reading(text)
@@ -77,7 +82,7 @@ def readings(text: str) -> Iterator[Reading]:
     for mark in marks if len(marks) > 1 else ():
         yield first.deeper(_SINGLE[mark])
     for _ in range(_DEPTH):
-        if not any(mark in reading.text for mark in _ESCAPES):
+        if not is_escaped(reading.text):
             return
         deeper = reading.deeper(_ANY)
         if deeper.text == reading.text:

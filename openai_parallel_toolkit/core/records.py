@@ -151,7 +151,7 @@ class CallId:
     former: tuple[str, int] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Usage:
     """Tokens as the provider counted them."""
 
@@ -314,7 +314,7 @@ class Lease(NamedTuple):
     api_version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class Reply:
     """An answer."""
 
@@ -384,7 +384,7 @@ class FailureNote:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, unsafe_hash=True)
 class OutputFile:
     """One output that a hook staged. Paths are relative, with forward slashes."""
 

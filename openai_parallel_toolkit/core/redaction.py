@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
-from .escapes import readings
+from .escapes import is_escaped, readings
 from .text import visible
 
 _MASK = "[secret]"
@@ -148,15 +148,20 @@ class Redactor:
 
     def _places(self, text: str) -> list[tuple[int, int, str]]:
         """Return begin, end and name of each secret that a text shows, in their order."""
+        if not (is_escaped(text) or self._shows(_lower(text))):
+            return []
         places = [
             (*reading.origin(*place), secret.name)
             for reading in readings(text)
             for lower in (_lower(reading.text),)
-            if any(map(lower.__contains__, self._spelled))
+            if self._shows(lower)
             for secret in self._secrets
             for place in secret.places_in(lower)
         ]
         return sorted(places, key=lambda place: (place[0], -place[1]))
+
+    def _shows(self, lower: str) -> bool:
+        return any(map(lower.__contains__, self._spelled))
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Make a log record safe in place: cleaned, bounded, in one line; always lets it pass."""

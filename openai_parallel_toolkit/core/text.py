@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 
 def counted(count: int, one: str, many: str | None = None) -> str:
     """Return a number with what is counted; None: its plural ends in "s"."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def dollars(amount_usd: Decimal | float) -> str:
+    """Return USD to four places, to more where two digits of it stand behind them: "$0.000021"."""
+    amount = Decimal(amount_usd)
+    places = max(4, 1 - amount.adjusted()) if amount else 0
+    return f"${amount:,.{places}f}"
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from ..core.errors import BudgetExceeded
+from ..core.text import dollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Funds:
     waiting: int = 0
 
     def __str__(self) -> str:
-        return f"at most ${self.spent_usd:.4f} of ${self.cap_usd:f} (max_cost)"
+        return f"at most {dollars(self.spent_usd)} of ${self.cap_usd:f} (max_cost)"
 
 
 @dataclass(slots=True, eq=False)
@@ -123,9 +124,9 @@ class Budget:
 
     def _exceeded(self, hold: Hold) -> BudgetExceeded:
         return BudgetExceeded(
-            f"max_cost: ${self._spent_usd:.4f} of ${self.cap_usd:f} are spent or may be, and the "
-            f"next request can cost up to ${hold.amount_usd:.4f}; run again with a higher max_cost"
-            " to go on, or let the requests set a lower max_completion_tokens",
+            f"max_cost: {dollars(self._spent_usd)} of ${self.cap_usd:f} are spent or may be, and "
+            f"the next request can cost up to {dollars(hold.amount_usd)}; run again with a higher "
+            "max_cost to go on, or let the requests set a lower max_completion_tokens",
             cap_usd=self.cap_usd,
             spent_usd=self._spent_usd,
             wanted_usd=hold.amount_usd,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.records import Lease, Outcome, OutcomeKind
-from ..core.text import counted
+from ..core.text import counted, dollars
 
 COST_UNKNOWN = "cost unknown (no price is set for the model)"
 
@@ -54,9 +54,9 @@ class Cost:
         """Return it in words; `unit` is what has a price or none."""
         if not (self.known_usd or self.max_usd) and self.unpriced:
             return COST_UNKNOWN
-        known = f"${self.known_usd:.4f}" if self.is_known else "cost unknown"
+        known = dollars(self.known_usd) if self.is_known else "cost unknown"
         if self.max_usd > self.known_usd:
-            known += f"{' known' * self.is_known}, at most ${self.max_usd:.4f}"
+            known += f"{' known' * self.is_known}, at most {dollars(self.max_usd)}"
         return known + (
             f" and {counted(self.unpriced, unit)} without a price" * bool(self.unpriced)
         )
@@ -177,10 +177,10 @@ class Tally:
         with self._lock:
             self._keys[lease.key_name].sent += 1
 
-    def replayed(self) -> None:
-        """Count a call whose answer was kept."""
+    def replayed(self, calls: int = 1) -> None:
+        """Count calls whose answers were kept."""
         with self._lock:
-            self._replayed += 1
+            self._replayed += calls
 
     def ended(self, lease: Lease, outcome: Outcome, cost_usd: Decimal | None) -> None:
         """Count an attempt's end; `cost_usd` None: not known."""

@@ -37,7 +37,24 @@ class LocalCopy(NamedTuple):
     signature: str | None
 
 
-class Inputs(ABC):
+class InputCopies(ABC):
+    """Brings inputs to the local disk. Paths are relative to the input folder."""
+
+    @abstractmethod
+    def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
+        """Have an input on the local disk for the block."""
+
+    def check_unchanged(self, path: str, signature: str) -> bool:
+        """Whether an input still is what was read; False: it is gone.
+
+        Raises:
+            ScanError: it was written to.
+        """
+        del path, signature
+        return True  # of a copy
+
+
+class Inputs(InputCopies):
     """Where inputs come from. Paths are relative to the input folder."""
 
     @property
@@ -59,10 +76,6 @@ class Inputs(ABC):
         yield lambda name, signature: self.signature_of_same(_join(folder, name), signature)
 
     @abstractmethod
-    def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
-        """Have an input on the local disk for the block."""
-
-    @abstractmethod
     def size_bytes(self, path: str) -> int:
         """Return an input's size; 0 when it cannot be told."""
 
@@ -70,15 +83,6 @@ class Inputs(ABC):
         """Whether a file is the toolkit's own, so that it is no input."""
         del path
         return False
-
-    def check_unchanged(self, path: str, signature: str) -> bool:
-        """Whether an input still is what was read; False: it is gone.
-
-        Raises:
-            ScanError: it was written to.
-        """
-        del path, signature
-        return True  # of a copy
 
     @abstractmethod
     def signature(self, path: str) -> str | None:

@@ -22,8 +22,18 @@ class OutputJournal(Protocol):
     def owner_of_output(self, final: str) -> int | None:
         """Return the id of the file whose intents listed this output; None: nobody's."""
 
-    def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done) -> None:
-        """Note that the file's outputs, none perhaps, are about to be moved into place."""
+    def intent(
+        self,
+        file_id: int,
+        outputs: Sequence[OutputFile],
+        done: Done,
+        lines: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        """Note that the file's outputs, none perhaps, are about to be moved into place.
+
+        Args:
+            lines: what it adds to common files, by their names; None: as it was.
+        """
 
     def done_file(
         self, file_id: int, hooks_version: str, input_signature: str | None, done: Done

@@ -41,7 +41,7 @@ _BATCH_FILES = 256
 _SYNC_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Finished:
     """An execution whose hooks have all returned."""
 
@@ -53,8 +53,8 @@ class Finished:
     hooks_version: str
     #: Of the input as it was read; None: not known.
     input_signature: str | None
-    #: Lines that were added to common files.
-    lines: tuple[str, ...] = ()
+    #: What is added to common files, by their names; None: nothing ever was.
+    lines: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(eq=False)
@@ -166,7 +166,7 @@ class Publisher:
 
     def _intend(self, file: Finished, done: Done) -> None:
         # Without outputs as well: what an earlier run wrote is then no longer expected.
-        self.journal.intent(file.file_id, file.outputs, done)
+        self.journal.intent(file.file_id, file.outputs, done, file.lines)
 
     def _finish(self, file: Finished, done: Done) -> None:
         self.journal.done_file(file.file_id, file.hooks_version, file.input_signature, done)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 
 from ..core.errors import ConfigError, StorageError, UnsafePath
 from ..core.filesystem import (
@@ -20,14 +20,15 @@ from ..core.filesystem import (
 from ..core.own_files import private_folder
 from ..core.text import counted
 from ..core.threads import Helpers
-from .inputs import Inputs, Kind, LocalCopy
+from .inputs import InputCopies, Inputs, Kind, LocalCopy
 from .output_tree import OutputTree, SeenOutput, StagedMove
 from .spill import SpillDatabase
 from .stores import Store, StoredObject
 
 #: Uploads at a time.
 _UPLOADS = 16
-_FETCHED = "fetched"
+#: In the state folder, where inputs are fetched to.
+FETCHED = "fetched"
 _FILE, _FOLDER = b"-", b"/"
 
 
@@ -93,6 +94,22 @@ class Listing:
                     folder = folder.rpartition(b"/")[0]
 
 
+class FetchedCopies(InputCopies):
+    """Objects of a store, each fetched when it is wanted."""
+
+    def __init__(self, store: Store, folder: str) -> None:
+        """Fetch into a local folder."""
+        self._store = store
+        self._folder = folder
+
+    @contextmanager
+    def local_copy(self, path: str) -> Iterator[LocalCopy]:
+        # The name stays, for hooks that look at it.
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            copy = os.path.join(folder, os.path.basename(path))
+            yield LocalCopy(copy, self._store.fetch(path, copy).signature)
+
+
 class RemoteInputs(Inputs):
     """The objects of a store, listed once; each is fetched when it is wanted."""
 
@@ -101,11 +118,11 @@ class RemoteInputs(Inputs):
 
         `own`: the folder among the inputs where outputs go, which is no input; None: there is none.
         """
-        self._store = store
         self._own = own
-        self._folder = os.path.join(state_folder, _FETCHED)
+        self._folder = os.path.join(state_folder, FETCHED)
         shutil.rmtree(self._folder, ignore_errors=True)  # of a run that was killed
         private_folder(self._folder)
+        self._copies = FetchedCopies(store, self._folder)
         self._listing = listing_of(store, state_folder)
 
     @property
@@ -127,12 +144,8 @@ class RemoteInputs(Inputs):
         for name in self._listing.folders(folder):
             yield name, "own" if os.path.join(folder, name) == self._own else "folder"
 
-    @contextmanager
-    def local_copy(self, path: str) -> Iterator[LocalCopy]:
-        # The name stays, for hooks that look at it.
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            copy = os.path.join(folder, os.path.basename(path))
-            yield LocalCopy(copy, self._store.fetch(path, copy).signature)
+    def local_copy(self, path: str) -> AbstractContextManager[LocalCopy]:
+        return self._copies.local_copy(path)
 
     def size_bytes(self, path: str) -> int:
         return self._listing.size_bytes(path) or 0

@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 
 from ..core.errors import ConfigError, ScanError
 from ..core.file_kinds import is_file, is_folder
-from .inputs import Inputs, LocalInputs
+from .inputs import InputCopies, Inputs, LocalInputs
 from .match import Layout
 from .output_tree import OutputTree
-from .remote import RemoteInputs, RemoteTree
+from .remote import FETCHED, FetchedCopies, RemoteInputs, RemoteTree
 from .stores import is_remote, open_store
 from .stores.urls import RemotePlace, local_path, remote_place
 
@@ -109,6 +109,16 @@ def open_inputs(
         closing(RemoteInputs(store, state_folder, own=own)) as inputs,
     ):
         yield inputs
+
+
+@contextmanager
+def open_copies(layout: Layout, state_folder: str) -> Iterator[InputCopies]:
+    """Open where inputs come from for a process that is told which, beside that of the run."""
+    if not is_remote(layout.input_root):
+        yield LocalInputs(layout.input_root)
+        return
+    with closing(open_store(layout.input_root)) as store:
+        yield FetchedCopies(store, os.path.join(state_folder, FETCHED))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest
@@ -75,6 +75,7 @@ class Staging:
             base=base,
             parent=parent,
             path_without_ext=os.path.join(base, without_ext),
+            token=self.token,
             staging=self,
         )
 
@@ -157,7 +158,10 @@ class StagedFolder:
     parent: str
     #: What `process_output` is given.
     path_without_ext: str
-    staging: Staging
+    #: That of the staging folder.
+    token: str
+    #: What has made it; None: it was lent to this process.
+    staging: Staging | None = None
     #: Whether all outputs lie where the next execution's will.
     is_flat: bool = False
 
@@ -174,15 +178,25 @@ class StagedFolder:
                 "hook was given.",
                 path=self.path_without_ext,
             )
-        self.staging.hand_over(self)
+        self.take_back(is_flat=False)
         paths = sorted(_walk(self.base))
         folder = os.path.dirname(self.path_without_ext)
         self.is_flat = all(os.path.dirname(path) == folder for path in paths)
         return tuple(self._read(path) for path in paths)
 
+    def lent(self) -> StagedFolder:
+        """Return it for hooks that run in another process."""
+        return replace(self, staging=None)
+
+    def take_back(self, *, is_flat: bool) -> None:
+        """Take it out of the hands of hooks that have returned."""
+        self.is_flat = is_flat
+        if self.staging is not None:
+            self.staging.hand_over(self)
+
     def release(self) -> None:
         """Let the folder serve again: all that was collected was moved away."""
-        if self.is_flat:
+        if self.is_flat and self.staging is not None:
             self.staging.give_back(self)
         else:
             self.discard()
@@ -190,12 +204,13 @@ class StagedFolder:
     def discard(self) -> None:
         """Remove the folder with all that is left in it, or leave it to the next start's sweep."""
         try:
-            self.staging.remove(self)
+            if self.staging is not None:
+                self.staging.remove(self)
         except OSError as exc:
             logger.warning("%s is left for the next start to remove: %s", self.path, exc)
 
     def _read(self, path: str) -> OutputFile:
-        look = _ContentLook(os.fsencode(self.staging.token))
+        look = _ContentLook(os.fsencode(self.token))
         size_bytes, sha256 = digest(path, starts_writing=True, see=look.see)
         root = os.path.dirname(self.path)
         return OutputFile(

@@ -23,7 +23,7 @@ from ..core.records import CallId, FailureNote, Outcome, OutputFile
 from .batch_store import BatchStore
 from .columns import split, text
 from .disk import damaged, faults_told, make_private, refused
-from .operations import Claimed, Ended, FileDone, Intent, NewFile, statements
+from .operations import Change, Claimed, Ended, FileDone, Intent, NewFile, statements
 from .queries import JournalQueries, totals
 from .reserve import DiskReserve
 from .rows import FileRecord, RunTotals
@@ -190,12 +190,22 @@ class Journal(JournalQueries):
         change = "UPDATE files SET state = 'open', changed_wall_s = ? WHERE id = ?"
         self._write(change, self._clock.wall_s(), file_id)
 
-    def intent(self, file_id: int, outputs: Sequence[OutputFile], done: Done | None = None) -> None:
+    def intent(
+        self,
+        file_id: int,
+        outputs: Sequence[OutputFile],
+        done: Done | None = None,
+        lines: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
         """The outputs are staged: the file is INTENT, and they are its own for good.
 
-        `done` is told OutputConflict when another file owns one of them; nothing is written then.
+        Args:
+            done: told OutputConflict when another file owns one of them; nothing is written then.
+            lines: what the file's hooks add to common files, by their names; None: as it was.
         """
-        self._writer.put(Intent(file_id, outputs, self._clock.wall_s()), done)
+        intent = Intent(file_id, outputs, self._clock.wall_s())
+        added = () if lines is None else (_lines_added(file_id, lines),)
+        self._writer.put_together((*added, intent), done)
 
     def done_file(
         self,
@@ -207,15 +217,6 @@ class Journal(JournalQueries):
         """The file is DONE with the outputs of its last intent, and cleared of all blame."""
         wall_s = self._clock.wall_s()
         self._writer.put(FileDone(file_id, hooks_version, input_signature, wall_s), done)
-
-    def append_lines(self, file_id: int, lines: Sequence[tuple[str, str]]) -> None:
-        """These are the lines that the file's hooks add to common files, by their names."""
-        by_name: dict[str, str] = {}
-        for name, line in lines:
-            by_name[name] = by_name.get(name, "") + line
-        rows = [(file_id, path_bytes(name), text.encode()) for name, text in by_name.items()]
-        forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
-        self._writer.put(statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows)))
 
     def keep_lines(self, name: str, lines: bytes) -> None:
         """These lines of a common file are of files that count as done; durable on return."""
@@ -446,6 +447,15 @@ _ADD_OUTPUTS = (
     "INSERT INTO outputs SELECT id, x'', ?, ?, ?, 1, ? FROM files WHERE folder = ? AND name = ? "
     "ON CONFLICT (final) DO UPDATE SET is_current = 1 WHERE file_id = excluded.file_id"
 )
+
+
+def _lines_added(file_id: int, lines: Sequence[tuple[str, str]]) -> Change:
+    by_name: dict[str, str] = {}
+    for name, line in lines:
+        by_name[name] = by_name.get(name, "") + line
+    rows = [(file_id, path_bytes(name), text.encode()) for name, text in by_name.items()]
+    forget = ("DELETE FROM appended WHERE file_id = ?", [(file_id,)])
+    return statements(forget, ("INSERT INTO appended VALUES (?, ?, ?)", rows))
 
 
 def _kept(note: FailureNote) -> tuple[str, str, str]:

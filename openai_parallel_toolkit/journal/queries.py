@@ -54,7 +54,7 @@ class JournalQueries:
         self._db = db
         self._reading = threading.Lock()
 
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """Return all rows."""
         with faults_told(self.path), self._reading:
             return self._db.execute(query, values).fetchall()

@@ -14,7 +14,7 @@ from ..core.errors import OutOfResources
 from ..core.logs import logger_of
 from ..core.loop_calls import LoopCalls
 from ..core.threads import start_thread
-from .file_task import FileTask
+from .hook_runner import FileTask
 from .workers import Workers
 
 logger = logger_of(__name__)
@@ -141,15 +141,7 @@ class AsyncWorkers(Workers):
 
     async def _work(self, slot: int) -> None:
         try:
-            opened = await self._side.run(self._open_next, slot)
-            while opened is not None:
-                task, data, error = opened
-                task.file_calls.go_on()
-                result = None
-                if error is None:
-                    result, error = await self._apart(task, data)
-                task.file_calls.rest()
-                opened = await self._side.run(self._close_and_open_next, task, result, error)
+            await self._take_files(slot)
         except asyncio.CancelledError:
             raise
         except BaseException as exc:  # noqa: BLE001 - the run is told, and raises it
@@ -159,6 +151,22 @@ class AsyncWorkers(Workers):
             if not self._tasks:
                 self._is_busy = False
                 self._on_idle()
+
+    async def _take_files(self, slot: int) -> None:
+        opened = await self._side.run(self._open_next, slot)
+        while opened is not None:
+            opened = await self._side.run(self._close_and_open_next, *await self._through(*opened))
+
+    async def _through(
+        self, task: FileTask, data: Any, error: BaseException | None
+    ) -> tuple[FileTask, Any, BaseException | None]:
+        """Run the hook of an open file, and return what came of it."""
+        task.file_calls.go_on()
+        result = None
+        if error is None:
+            result, error = await self._apart(task, data)
+        task.file_calls.rest()
+        return task, result, error
 
     async def _apart(self, task: FileTask, data: Any) -> tuple[Any, BaseException | None]:
         """Run the hook in a task of its own: one that cancels the task it runs in ends alone."""
@@ -183,8 +191,9 @@ class AsyncWorkers(Workers):
 
     def _open_next(self, slot: int) -> _Opened | None:
         due = None if self._is_surplus() else self._queue.take()
-        if due is None:
-            return None
+        return None if due is None else self._open(slot, due)
+
+    def _open(self, slot: int, due: Any) -> _Opened:
         task = self._runner.begin(slot, due, alone=self._queue.is_alone)
         token = current_file_calls.set(task.file_calls)
         try:
@@ -198,6 +207,10 @@ class AsyncWorkers(Workers):
     def _close_and_open_next(
         self, task: FileTask, result: Any, error: BaseException | None
     ) -> _Opened | None:
+        self._close(task, result, error)
+        return None if task.file_calls.is_abandoned else self._open_next(task.slot)
+
+    def _close(self, task: FileTask, result: Any, error: BaseException | None) -> None:
         task.thread_id = threading.get_ident()
         task.file_calls.go_on()
         token = current_file_calls.set(task.file_calls)
@@ -209,7 +222,6 @@ class AsyncWorkers(Workers):
         finally:
             current_file_calls.reset(token)
             self._runner.finish(task, error)
-        return None if task.file_calls.is_abandoned else self._open_next(task.slot)
 
 
 class SideThreads:

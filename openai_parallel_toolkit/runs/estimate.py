@@ -10,7 +10,7 @@ from typing import Any
 from ..core.errors import FilesFailed
 from ..core.html import html_table
 from ..core.records import OutcomeKind, Request
-from ..core.text import counted, duration
+from ..core.text import counted, dollars, duration
 from ..costs.figures import usd_sum, usd_text
 from ..costs.model_price import BATCH_SHARE
 from ..costs.prices import PriceBook
@@ -94,30 +94,30 @@ class Estimate:
         if not self.files:
             yield "No file is due, so there is nothing to forecast."
             return
-        spent = "" if self.sample_usd is None else f" for ${self.sample_usd:.4f}"
+        spent = "" if self.sample_usd is None else f" for {dollars(self.sample_usd)}"
         done = "looked at, nothing was sent" if self.tokens_only else f"worked on{spent}"
         failed = f"; {self.failed:,} more failed" if self.failed else ""
         yield f"Sample: {self.sampled:,} of {counted(self.files, 'file')}, {done}{failed}."
         calls = "First calls" if self.tokens_only else "Calls"
-        yield f"{calls}: {self.calls.words('{:,.0f}')}."
+        yield f"{calls}: {self.calls.words()}."
         long = "those kept" if self.is_known else "it may be"
         longest = f", if each is as long as {long}" if self.tokens_only else ""
         if self.calls.likely and not self.prompt_tokens.likely:
             yield "Tokens: unknown (the answers do not say)."
         else:
             yield (
-                f"Tokens: {self.prompt_tokens.words('{:,.0f}')} sent, "
-                f"{self.completion_tokens.words('{:,.0f}')} received{longest}."
+                f"Tokens: {self.prompt_tokens.words()} sent, "
+                f"{self.completion_tokens.words()} received{longest}."
             )
-        if self.cost_usd is None:
+        if self.cost_usd is None or self.batch_usd is None:
             yield (
                 "Cost: unknown (a model has no price, which the config can give, or its answers do "
                 "not say what they used)."
             )
         else:
             yield (
-                f"Cost: {self.cost_usd.words('${:,.4f}')}{longest}; in batch mode half: about "
-                f"${self.batch_usd:,.4f}."
+                f"Cost: {self.cost_usd.words(dollars)}{longest}; in batch mode half: about "
+                f"{dollars(self.batch_usd)}."
             )
         if self.seconds is not None:
             yield f"Time: about {duration(self.seconds)} more, set by {self.bound_by}."

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from ..calls.file_calls import FileCalls, current_file_calls
+from ..calls.file_calls import FileCalls
 from ..calls.sender import Sender
 from ..core.describe import is_a
 from ..core.errors import HookUnwound, RunStopping, ToolkitError
 from ..core.filesystem import as_toolkit_error
 from ..core.logs import logger_of
 from ..core.records import FailureNote, FileState
-from ..files.inputs import signature_of_open
 from ..files.plan import DueFile
 from ..files.publish import Finished, Publisher, concerns_all
 from ..files.remarks import FOUND_OUTPUTS
 from ..files.staging import StagedFolder
 from ..files.verdicts import found_outputs
 from .folder_session import FolderSession
-from .hook_failure import failure_of, note_of
+from .hook_failure import HookFailure, failure_of, note_of
+from .hook_runner import FileTask, HookRunner
 from .hooks import Hooks
 from .options import RunOptions
 from .results import FileResults
-from .suspension import BatchSuspension, PendingRequests
+from .suspension import BatchSuspension
 
 logger = logger_of(__name__)
 
@@ -40,24 +37,7 @@ _ABOUT_STAGING = (
 _MOST_UNPUBLISHED = 1_000
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class FileTask:
-    """One file in the hands of its hooks, and the slot of the worker that runs them."""
-
-    path: str
-    slot: int
-    file_calls: FileCalls
-    #: In batch mode, what its hooks ask for; None: that is sent at once.
-    asks: PendingRequests | None = None
-    staged: StagedFolder | None = None
-    signature: str = ""
-    #: Where its hooks run now.
-    thread_id: int = field(default_factory=threading.get_ident)
-    #: What runs its async hook; None: no async hook runs.
-    hook_task: asyncio.Task[Any] | None = None
-
-
-class FileRunner:
+class FileRunner(HookRunner[DueFile]):
     """Runs the hooks over single files and has what they wrote published.
 
     What differs between files is in their FileTask. One lock guards the set of those under way.
@@ -79,7 +59,7 @@ class FileRunner:
             results: told of every file that came to its end.
             suspension: in batch mode, where files wait for their answers; None: all is sent now.
         """
-        self.hooks = hooks
+        super().__init__(hooks, sender.turns, session.inputs)
         self._max_file_attempts = options.max_file_attempts
         self._renews = options.retry_failed
         self._session = session
@@ -88,9 +68,9 @@ class FileRunner:
         #: Whether earlier runs added lines to common files, which may have to go.
         self._has_appended = bool(session.journal.appended_names())
         self._sender = sender
-        #: That threads with hooks take.
-        self.turns = sender.turns
-        self._clean = sender.keys.redactor.clean
+        self.context = session.context
+        #: Takes the keys out of a text.
+        self.clean = sender.keys.redactor.clean
         self._results = results
         self._suspension = suspension
         self._publisher = Publisher(
@@ -124,19 +104,6 @@ class FileRunner:
         with self._lock:
             return list(self._tasks)
 
-    def run(self, slot: int, due: DueFile, *, alone: bool = False) -> None:
-        """Take one file through blocking hooks; what they raise becomes the file's failure."""
-        task = self.begin(slot, due, alone=alone)
-        token = current_file_calls.set(task.file_calls)
-        error: BaseException | None = None
-        try:
-            self.write(task, self.hooks.process_data(self.read(task)))
-        except BaseException as exc:  # noqa: BLE001 - a hook may raise anything, SystemExit too
-            error = exc
-        finally:
-            current_file_calls.reset(token)
-            self.finish(task, error)
-
     def begin(self, slot: int, due: DueFile, *, alone: bool = False) -> FileTask:
         """Mark a file as open and look up what it was answered before."""
         path = due.path
@@ -163,41 +130,39 @@ class FileRunner:
             self._tasks.add(task)
         return task
 
-    def read(self, task: FileTask) -> Any:
-        """Run process_input over the open file."""
-        with ExitStack() as stack:
-            with task.file_calls.in_call():  # no hook runs while it comes from afar
-                found = stack.enter_context(self._session.inputs.local_copy(task.path))
-            file = stack.enter_context(self.hooks.open_input(found.path))
-            task.signature = found.signature or signature_of_open(file.fileno())
-            return self.hooks.process_input(file)
+    def stage(self, task: FileTask) -> StagedFolder:
+        """Make the folder that the hooks of a file, in whatever process, write to."""
+        task.staged = self._stage(task)
+        return task.staged
 
-    def write(self, task: FileTask, result: Any) -> None:
-        """Run process_output into staging and hand what it wrote to the publisher."""
-        task.staged = self._session.staging.begin(self._session.layout.without_ext(task.path))
-        self.hooks.process_output(result, task.staged.path_without_ext)
-        outputs = task.staged.collect()
-        if not self._session.inputs.check_unchanged(task.path, task.signature):
-            logger.warning("%s was removed while it was worked on", task.path)
-        file_calls = task.file_calls
-        is_open = task.asks is not None and not task.asks.close()
-        if is_open or file_calls.is_unwound or not self._let_go(task):
+    def _stage(self, task: FileTask) -> StagedFolder:
+        return self._session.staging.begin(self._session.layout.without_ext(task.path))
+
+    def _hand_over(self, task: FileTask) -> None:
+        if not self.publish(task):
             raise RunStopping
-        if file_calls.appended or self._has_appended:
-            self._journal.append_lines(file_calls.file_id, file_calls.appended)
+
+    def publish(self, task: FileTask) -> bool:
+        """Hand to the publisher what a file's hooks have staged; False: they had no right to."""
+        file_calls, staged = task.file_calls, task.staged
+        is_open = task.asks is not None and not task.asks.close()
+        if is_open or file_calls.is_unwound or staged is None or not self._let_go(task):
+            return False
+        appended = tuple(file_calls.appended)
         self._room.acquire()
         self._publisher.publish(
             Finished(
                 file_id=file_calls.file_id,
                 path=task.path,
-                staged=task.staged,
-                outputs=outputs,
+                staged=staged,
+                outputs=task.outputs,
                 hooks_version=self.hooks.version,
                 input_signature=task.signature,
-                lines=tuple(line for _, line in file_calls.appended),
+                lines=appended if appended or self._has_appended else None,
             )
         )
         task.staged = None
+        return True
 
     def _on_published(self, file: Finished) -> None:
         self._room.release()
@@ -240,14 +205,18 @@ class FileRunner:
         if concerns_all(error):
             self._session.stop.close(error)
         else:
-            self._fail(file.path, file.file_id, note_of(error, self._clean))
+            self._fail(file.path, file.file_id, note_of(error, self.clean))
 
     def finish(self, task: FileTask, error: BaseException | None) -> None:
-        """Close a file's record; an error that is no order to stop is its failure."""
-        file_calls, failure = task.file_calls, None
-        if not (error is None or file_calls.is_unwound or is_a(error, HookUnwound)):
+        failure = None
+        if not (error is None or task.file_calls.is_unwound or is_a(error, HookUnwound)):
             # While the file is still under way: methods of the user's are called.
-            failure = failure_of(error, self._clean, self._session.layout.output_root)
+            failure = failure_of(error, self.clean, self._session.layout.output_root)
+        self.end(task, failure)
+
+    def end(self, task: FileTask, failure: HookFailure | None) -> None:
+        """Close the record of a file whose hooks have returned."""
+        file_calls = task.file_calls
         with self._lock:
             self._tasks.discard(task)
         if task.staged is not None:
@@ -283,6 +252,9 @@ class FileRunner:
             note = replace(note, message=note.message + _ABOUT_STAGING)
         most = self._max_file_attempts if is_own else None
         self._journal.failed(file_id, note, max_file_attempts=most)
+        self._tell_failed(path, note)
+
+    def _tell_failed(self, path: str, note: FailureNote) -> None:
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
         try:
             self._results.add_failed(path, note)
@@ -300,6 +272,29 @@ class FileRunner:
         self._register.leave(task.slot)
         self._fail(task.path, task.file_calls.file_id, note)
         return True
+
+    def is_stopped(self) -> bool:
+        """Whether nothing more may be begun."""
+        return self._session.stop.is_closed()
+
+    def suspect(self, task: FileTask) -> None:
+        """Note that a file may have killed the process that its hooks ran in."""
+        self._journal.mark_suspects([task.file_calls.file_id])
+
+    def put_aside(self, task: FileTask, note: FailureNote) -> None:
+        """Leave a file alone that has, until it is asked for."""
+        self._journal.put_aside(task.file_calls.file_id, note)
+        self._tell_failed(task.path, note)
+
+    def take_back(self, task: FileTask) -> bool:
+        """Take a file from hooks that died with their process; False: they were done with it."""
+        is_taken = self._let_go(task)
+        if is_taken:
+            task.file_calls.is_abandoned = True
+            self._register.leave(task.slot)
+        if is_taken and task.staged is not None:
+            task.staged.discard()
+        return is_taken
 
     def _let_go(self, task: FileTask) -> bool:
         """Take a file out of the hands of its hooks; False: somebody else was first."""

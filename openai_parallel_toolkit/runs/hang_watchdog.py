@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
 
 from ..core.clock import Clock
 from ..core.errors import ToolkitError, UsageError
 from ..core.logs import logger_of
 from ..core.records import FailureNote
-from .file_task import FileRunner, FileTask
+from .file_task import FileRunner
+from .hook_runner import FileTask, stack_of
 from .workers import Workers
 
 logger = logger_of(__name__)
 
-_TRACE_FRAMES = 6
 #: Seconds that may pass between two looks; more than the time between two that come in time.
 _STEP_S = 0.25
 
@@ -42,6 +37,8 @@ class HangWatchdog:
     hook_timeout_s: float | None
     #: Told when nobody can go on.
     stop: Callable[[ToolkitError], None]
+    #: Returns where the hooks of a file are.
+    stack_of: Callable[[FileTask], str] = stack_of
 
     def __post_init__(self) -> None:
         self._looked_s = self.clock.now_s()
@@ -70,7 +67,7 @@ class HangWatchdog:
 
     def _give_up(self, task: FileTask) -> None:
         message = f"a hook did nothing that shows for {self.hook_timeout_s:g} s (hook_timeout_s)"
-        note = FailureNote(kind="HookTimeout", message=message, trace=_stack_of(task))
+        note = FailureNote(kind="HookTimeout", message=message, trace=self.stack_of(task))
         if not self.runner.abandon(task, note):
             return
         logger.warning(
@@ -95,24 +92,3 @@ def _busy_period_of(task: FileTask) -> _BusyPeriod | None:
     """Return the busy period that a file is in; None: it waits in a call, or is over."""
     since_s = task.file_calls.idle_since_s
     return None if since_s is None or task.file_calls.is_abandoned else (task.slot, since_s)
-
-
-def _stack_of(task: FileTask) -> str:
-    frames = _awaiting(task.hook_task)
-    if not frames:
-        frame = sys._current_frames().get(task.thread_id)
-        frames = [found for found, _ in traceback.walk_stack(frame)][::-1] if frame else []
-    lines = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format()
-    return "".join(lines[-_TRACE_FRAMES:])
-
-
-def _awaiting(task: asyncio.Task[Any] | None) -> list[FrameType]:
-    """Return where a task waits, from its outermost frame inward; empty: it runs just now."""
-    frames = []
-    awaited: Any = task and task.get_coro()
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None)
-        if frame is not None:
-            frames.append(frame)
-        awaited = getattr(awaited, "cr_await", None)
-    return frames if len(frames) > 1 else []

@@ -17,6 +17,11 @@ from ..files.input_file import open_input, open_text
 from ..transport import new_event_loop
 
 _NAMES = ("process_input", "process_data", "process_output")
+#: Behind why an input cannot be decoded.
+_NO_TEXT = (
+    " (is it {encoding} text? pattern or exclude leaves such files out, binary=True gives the hook "
+    "bytes, encoding= names another encoding)"
+)
 
 
 class Hooks:
@@ -31,11 +36,13 @@ class Hooks:
         Raises:
             UsageError: a hook is missing, or one that may not be async is.
         """
+        self.toolkit = toolkit
+        self._given = (toolkit, base, binary, encoding)
         owner = type(toolkit)
         missing = [name for name in _NAMES if getattr(owner, name) is getattr(base, name)]
         if missing:
             raise UsageError(f"{owner.__name__} does not define {' and '.join(missing)}")
-        self.process_input: Callable[[IO[Any]], Any] = getattr(toolkit, _NAMES[0])
+        self._process_input: Callable[[IO[Any]], Any] = getattr(toolkit, _NAMES[0])
         self.process_data: Callable[[Any], Any] = getattr(toolkit, _NAMES[1])
         self.process_output: Callable[[Any, str], Any] = getattr(toolkit, _NAMES[2])
         for name in ("process_input", "process_output", "finished"):
@@ -48,6 +55,10 @@ class Hooks:
         self._is_taken = False
         self._binary = binary
         self._encoding = encoding
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as what they were made of."""
+        return _hooks_of, self._given
 
     def finish(self, result: Any) -> Any:
         """Return what process_data gave, running it to its end when it is async."""
@@ -89,9 +100,22 @@ class Hooks:
         if loop is not None:
             _shut(loop)
 
+    def process_input(self, file: IO[Any]) -> Any:
+        """Run the hook; an error says what to do where the input is no text."""
+        try:
+            return self._process_input(file)
+        except UnicodeDecodeError as exc:
+            if not self._binary:
+                exc.reason += _NO_TEXT.format(encoding=self._encoding)
+            raise
+
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""
         return open_input(path) if self._binary else open_text(path, self._encoding)
+
+
+def _hooks_of(toolkit: object, base: type, binary: bool, encoding: str) -> Hooks:
+    return Hooks(toolkit, base, binary=binary, encoding=encoding)
 
 
 def _is_in_loop() -> bool:

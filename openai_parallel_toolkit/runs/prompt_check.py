@@ -18,7 +18,7 @@ from ..calls.sender import Sender
 from ..core.errors import OutOfResources, ToolkitError
 from ..core.logs import logger_of
 from ..core.records import Request
-from ..core.text import counted
+from ..core.text import counted, dollars
 from ..core.threads import start_thread
 from ..costs.figures import COST_UNKNOWN, usd_sum
 from ..costs.prices import PriceBook
@@ -252,7 +252,7 @@ def _changed_words(groups: Sequence[_Group], changed: int, total: int, *, is_edi
     )
     price = COST_UNKNOWN
     if usd is not None:
-        price = f"about ${usd:.4f} if their replies are as long as before"
+        price = f"about {dollars(usd)} if their replies are as long as before"
     anew = f"about {counted(calls, 'call')} or more, {price}" if calls else "answers are kept"
     why = "the hooks were edited" if is_edited else "prompts were changed"
     return (

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -20,11 +19,8 @@ from ..files.output_tree import OutputTree
 from ..files.publish import Finished
 from ..files.remarks import BLANK_OUTPUTS, STAGING_NAMES, STRAY_OUTPUTS, WROTE_NOTHING, Remarks
 from ..journal import Journal
+from .causes import FailureCauses
 from .options import RunOptions
-
-#: Of a reason, as it is shown; and how many different ones are counted.
-_REASON_CHARACTERS = 200
-_MOST_REASONS = 1_000
 
 
 def json_line(told: object) -> bytes:
@@ -46,7 +42,7 @@ class FailuresFile:
         self.path = path
         self.count = 0
         self._mode = mode
-        self._reasons: Counter[str] = Counter()
+        self.causes = FailureCauses()
         with suppress(FileNotFoundError):
             os.unlink(path)
 
@@ -56,9 +52,7 @@ class FailuresFile:
             where = out.tell()
             out.write(json_line(told))
         self.count += 1
-        reason = f"{kind}: {' '.join(message.split())}"[:_REASON_CHARACTERS]
-        if len(self._reasons) < _MOST_REASONS or reason in self._reasons:
-            self._reasons[reason] += 1
+        self.causes.add(kind, message, str(told.get("file", told.get("line", ""))))
         return where
 
     def at(self, where: int) -> dict[str, Any]:
@@ -67,12 +61,6 @@ class FailuresFile:
             file.seek(where)
             told: dict[str, Any] = json.loads(file.readline())
         return told
-
-    def mostly(self) -> str:
-        """Return the most frequent reason and how often it was met; "" when nothing failed."""
-        for reason, times in self._reasons.most_common(1):
-            return f"{reason} ({times:,} of {self.count:,})"
-        return ""
 
     def _open(self, path: str, flags: int) -> int:
         if not self.count:
@@ -113,7 +101,7 @@ class FileResults:
         self.remarks.add(WROTE_NOTHING, path, not outputs and not file.lines)
         self.remarks.add(BLANK_OUTPUTS, path, sum(output.is_blank for output in outputs))
         names = [output.names_staging for output in outputs]
-        names += [token in line for line in file.lines]
+        names += [token in line for _, line in file.lines or ()]
         self.remarks.add(STAGING_NAMES, path, sum(names))
 
     def remark_strays(self, tree: OutputTree, journal: Journal) -> None:

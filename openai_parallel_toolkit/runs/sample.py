@@ -79,14 +79,13 @@ class Range:
     low: float | None
     high: float | None
 
-    def words(self, form: str) -> str:
-        """Return it in words, each number in the form of a format string."""
-        likely = form.format(self.likely)
+    def words(self, form: Callable[[float], str] = "{:,.0f}".format) -> str:
+        """Return it in words, each number as `form` writes it."""
+        likely = form(self.likely)
         if self.low is None or self.high is None:
             return f"about {likely}"
-        if self.low == self.high:
-            return likely
-        return f"about {likely} ({form.format(self.low)} to {form.format(self.high)})"
+        low, high = form(self.low), form(self.high)
+        return likely if low == high else f"about {likely} ({low} to {high})"
 
     def as_dict(self, to_json: Callable[[float], Any]) -> dict[str, Any]:
         """Return its numbers as JSON values."""

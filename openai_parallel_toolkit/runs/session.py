@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,8 @@ class RunSession:
         self._keep_requests = keep_requests
         #: Clock time, seconds, when progress is to be told again.
         self._told_until_s = 0.0
+        #: What was finished when it was told first.
+        self._began_with: int | None = None
         self._since_s = clock.now_s()
         self._stopping_since_s: float | None = None
         self._rates = Rates(clock)
@@ -173,11 +176,12 @@ class RunSession:
             settings: what the run was given, as JSON values; None: not told.
         """
         self._since_s = self.clock.now_s()
-        told = {**(settings or {}), **_versions()}
+        told = {**(settings or {}), **_circumstances()}
         clean = self.keys.redactor.clean
-        self.journal.begin_run(
+        run_id = self.journal.begin_run(
             version, {n: clean(v) if isinstance(v, str) else v for n, v in told.items()}
         )
+        logger.info("run %d begins in %s, as process %d", run_id, self.state_folder, os.getpid())
         self._control = RunControl(self.state_folder)
         self._stack.callback(self._control.close)
 
@@ -278,6 +282,8 @@ class RunSession:
         if now_s < self._told_until_s:
             return
         self._told_until_s = now_s + _TELL_EVERY_S
+        if self._began_with is None:
+            self._began_with = finished
         funds, wait = self.funds, self.keys.waiting_on()
         until_s = None if wait is None or wait.until_s is None else wait.until_s - now_s + wall_s
         keys = [asdict(status) for status in self.keys.status()]
@@ -289,6 +295,7 @@ class RunSession:
             "since_wall_s": wall_s - self.seconds,
             "unit": unit,
             "finished": finished,
+            "began_with": self._began_with,
             "total": total,
             "failed": failed,
             "waiting": self._why_waiting(funds, with_time=False) or besides(),
@@ -299,6 +306,10 @@ class RunSession:
             "keys": keys,
         }
         write_progress(self.state_folder, told)
+
+    def tell_soon(self) -> None:
+        """Have what `tell_progress` is given next told at once: it is the end."""
+        self._told_until_s = 0.0
 
     def _why_waiting(self, funds: Funds | None, *, with_time: bool = True) -> str:
         wait = self.keys.waiting_on()
@@ -338,7 +349,10 @@ class RunSession:
                 fingerprint = fingerprints.get(status.name, "")
                 if fingerprint in remembered and status.state == "alive" and status.requests:
                     self.journal.key_restored(fingerprint)
-            self.journal.end_run("stopped" if summary.stopped else "finished", summary.as_dict())
+            how = "stopped" if summary.stopped else "finished"
+            for line in summary.lines():
+                logger.info("%s: %s", how, line)
+            self.journal.end_run(how, summary.as_dict())
         except ToolkitError as exc:  # raised by `hand_over`, with the summary
             self.stop.close(exc)
 
@@ -368,10 +382,26 @@ class RunSession:
             say(words)
 
 
-def _versions() -> dict[str, str]:
+def _circumstances() -> dict[str, str]:
+    """Return what a run runs in: the command, and versions."""
     package = sys.modules[__package__.partition(".")[0]]
     told = {"openai_parallel_toolkit": package.__version__, "python": platform.python_version()}
-    return {f"version.{name}": version for name, version in told.items()}
+    versions = {f"version.{name}": version for name, version in told.items()}
+    return {"command": _command(sys.argv), **versions}
+
+
+def _command(argv: list[str]) -> str:
+    """Return a command line as it was typed, about; "": there was none, as in a notebook."""
+    name = os.path.basename(argv[0]) if argv else ""
+    if name == "__main__.py":
+        module = os.path.basename(os.path.dirname(argv[0]))
+        is_ours = module == __package__.partition(".")[0]
+        name = "openai-parallel-toolkit" if is_ours else f"python -m {module}"
+    elif name.endswith(".py"):
+        name = f"python {shlex.quote(argv[0])}"
+    if not name or "ipykernel" in argv[0] or name.startswith("-"):
+        return ""
+    return " ".join([name, *map(shlex.quote, argv[1:])])
 
 
 def say(words: str) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
+from ..core.command_line import started_as
 from ..core.errors import FilesFailed
 from ..core.html import html_table
 from ..core.records import KeyStatus
 from ..core.settings import SettingKind
-from ..core.text import brief, counted, duration, visible
+from ..core.text import brief, counted, dollars, duration, visible
 from ..costs.budget import Funds
 from ..costs.figures import COST_UNKNOWN, Figures, usd_text
+from .causes import FailureCause
 from .notices import Notices
 
 #: The value of `fail_on_error` that works on all, and then raises.
@@ -24,6 +26,7 @@ RAISES_AT_END = SettingKind(f'"{AT_THE_END}" or False', lambda given: given in (
 #: Why a run stopped, where the error follows that says it in full.
 SEE_THE_ERROR = "see the error."
 _MOST_KEYS = 20
+_MOST_CAUSES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,11 @@ class Summary(ABC):
         """Return the counts that are not 0, the first one always, how long it took and its end."""
         told = [f"{n:,} {word}" for at, (n, word) in enumerate(counts) if n or not at]
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
-        return f"{', '.join(told)} in {duration(self.seconds)}.{stopped}"
+        return f"{', '.join(told)} in {duration(self.seconds)}{self._pace_words()}.{stopped}"
+
+    def _pace_words(self) -> str:
+        """Return what is to be said of how fast it went, after a comma; ""."""
+        return ""
 
     def __str__(self) -> str:
         return "\n".join(map(visible, self.lines()))
@@ -80,8 +87,8 @@ class CallsSummary(Summary, ABC):
     """What a run came to that made calls; money is USD."""
 
     calls: Figures = field(default_factory=Figures)
-    #: What went wrong most often, in a line; "" when nothing did.
-    failures_mostly: str = ""
+    #: What went wrong, most frequent first.
+    causes: tuple[FailureCause, ...] = ()
     #: How max_cost stands over all runs with the same output; None: there is no cap.
     funds: Funds | None = None
 
@@ -98,6 +105,7 @@ class CallsSummary(Summary, ABC):
     def as_dict(self) -> dict[str, Any]:
         """As of `Summary`, with those of the calls."""
         told = Summary.as_dict(self)
+        told["causes"] = [asdict(cause) for cause in self.causes]
         told["calls"] = self.calls.as_dict(
             "sent",
             "answered",
@@ -116,10 +124,11 @@ class CallsSummary(Summary, ABC):
         """Return what became of the calls, and their cost."""
         calls = self.calls
         silent = f" ({calls.uncounted:,} without usage)" if calls.uncounted else ""
+        kept = f", {calls.replayed:,} from kept answers" if calls.replayed else ""
         doubt = f", {calls.unknown:,} unknown (maybe billed)" if calls.unknown else ""
         return (
-            f"Calls: {calls.sent:,} sent, {calls.answered:,} answered{silent}, "
-            f"{calls.replayed:,} replayed{doubt}; {calls.tokens_words}; {calls.cost.words()}."
+            f"Calls: {calls.sent:,} sent, {calls.answered:,} answered{silent}{kept}{doubt}; "
+            f"{calls.tokens_words}; {calls.cost.words()}."
         )
 
     def funds_words(self, place: str) -> Iterator[str]:
@@ -128,10 +137,14 @@ class CallsSummary(Summary, ABC):
             yield f"Money: {self.funds} in all runs of this {place}."
 
     def failure_words(self, path: str, again: str) -> Iterator[str]:
-        """Yield where failures are listed and what failed most, if anything did."""
+        """Yield what failed and why, where all of it is listed and how to `again`, if it did."""
         if path:
-            yield f"Failures: {path} (run again to {again})."
-            yield f"Most often: {self.failures_mostly}"
+            yield f"Failed, by cause ({path} has them all):"
+            shown = self.causes[:_MOST_CAUSES]
+            yield from (f"  {cause}" for cause in shown)
+            if len(shown) < len(self.causes):
+                yield f"  {len(self.causes) - len(shown):,} more causes"
+            yield f"To {again}: {started_as() or 'run again'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +163,10 @@ class RunSummary(CallsSummary):
     left: int = 0
     #: Files that were to be under way at a time at the end; 0: none was due.
     threads: int = 0
+    #: Processes that ran the hooks, each with so many files; 0: this process alone.
+    workers: int = 0
+    #: Whether hooks used all that one core gives for most of the run.
+    is_short_of_cpu: bool = False
     keys: tuple[KeyStatus, ...] = ()
     output_path: str = ""
     #: The output of a single input; "" when there are several inputs, or it has not just one.
@@ -184,6 +201,9 @@ class RunSummary(CallsSummary):
             told |= {name: getattr(figures, name) for name in ("sent", "answered", "tokens")}
         return told
 
+    def _pace_words(self) -> str:
+        return f", {self.threads:,} at a time" if self.threads else ""
+
     def lines(self) -> Iterator[str]:
         """Yield it in words, line by line."""
         yield f"Files: {self.done:,} done, " + self.time_words(
@@ -197,6 +217,11 @@ class RunSummary(CallsSummary):
             yield self._would_words(self.would_send)
             return
         yield self.calls_words()
+        if self.is_short_of_cpu:
+            yield (
+                "CPU: hooks were short of it: for most of the run they used all that one core "
+                'gives, which threads share; engine="processes" (--engine processes) uses all.'
+            )
         if self.batches_left:
             yield (
                 f"At the provider: {counted(self.batches_left, 'batch', 'batches')} with "
@@ -209,13 +234,18 @@ class RunSummary(CallsSummary):
         yield from self.failure_words(self.failures_path, "try them again")
         if self.aside:
             yield (
-                "Put aside: failed in too many runs; retry_failed=True (--retry-failed) tries "
-                "again, and pays anew for answers that were of no use."
+                f"Put aside: {counted(self.aside, 'file')}, after too many runs that failed; "
+                f"{self._again_words()}, and pays anew for answers that were of no use."
             )
         if self.output_file:
             yield f"Output: {self.output_file}"
         elif self.output_path:
             yield f"Outputs: {self.output_path}"
+
+    def _again_words(self) -> str:
+        command = started_as("--retry-failed")
+        is_ours = command.endswith("--retry-failed")
+        return f"`{command}` tries again" if is_ours else "retry_failed=True tries again"
 
     def failed_words(self) -> str:
         """Tell of files whose hooks failed, in this run or in too many."""
@@ -243,7 +273,7 @@ class RunSummary(CallsSummary):
             f"Dry run: {counted(self.left, 'file')} would be worked on and first send "
             f"{counted(would_send, 'call')} of about "
             f"{counted(self.would_send_tokens, 'prompt token')}, "
-            f"{COST_UNKNOWN if cost is None else f'at most ${cost:.4f}'}; "
+            f"{COST_UNKNOWN if cost is None else f'at most {dollars(cost)}'}; "
             "answers may lead to more calls. Nothing was sent."
         )
 
@@ -251,5 +281,6 @@ class RunSummary(CallsSummary):
         figures = self.calls.by_key.get(key.name)
         sent = f"{figures.sent:,} sent" if figures else "unused"
         state = "" if key.state == "alive" else f", {key.state}"
-        reason = f" ({brief(key.reason)})" if key.state == "dropped" else ""
-        return f"{key.name} {sent}{state}{reason}"
+        reason = brief(key.reason)
+        told = {"dropped": f" ({reason})", "on trial": f" (was dropped: {reason})"}
+        return f"{key.name} {sent}{state}{told.get(key.state, '')}"

@@ -7,15 +7,27 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Any, Protocol
 
 from ..core.errors import OutOfResources
 from ..core.logs import logger_of
 from ..core.text import counted
 from ..core.threads import start_thread
 from ..files.plan import DueFile
-from .file_task import FileRunner, FileTask
+from .hook_runner import FileTask, HookRunner
 
 logger = logger_of(__name__)
+
+
+class Queue(Protocol):
+    """Where workers take their files from."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its files run one at a time."""
+
+    def take(self) -> Any:
+        """Return the next file; None: there is none, or nothing more may be started."""
 
 
 class FileQueue:
@@ -43,8 +55,8 @@ class Workers(ABC):
 
     def __init__(
         self,
-        queue: FileQueue,
-        runner: FileRunner,
+        queue: Queue,
+        runner: HookRunner[Any],
         count: int,
         on_idle: Callable[[], None],
         on_trouble: Callable[[BaseException], None],

@@ -84,9 +84,9 @@ class Upload:
     fields: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HttpExchange:
-    """One HTTP exchange."""
+    """One HTTP exchange; read only."""
 
     method: Method
     #: API path without the base, for example "/files".

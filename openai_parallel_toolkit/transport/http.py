@@ -12,7 +12,7 @@ import itertools
 import json
 import ssl
 import uuid
-from collections.abc import Hashable, Mapping
+from collections.abc import Coroutine, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -77,7 +77,9 @@ class HttpTransport:
         self._run_id = uuid.uuid4().hex
         self._exchange_ids = itertools.count(1)
 
-    async def send(self, request: Request, lease: Lease, *, timeout_s: float) -> RawReply:
+    def send(
+        self, request: Request, lease: Lease, *, timeout_s: float
+    ) -> Coroutine[Any, Any, RawReply]:
         """Send as `Transport.send` says."""
         exchange = HttpExchange(
             method="POST",
@@ -87,7 +89,7 @@ class HttpTransport:
             content_type=request.content_type,
             headers=request.headers,
         )
-        return await self.run(exchange, lease, timeout_s=timeout_s, number=str(lease.id))
+        return self.run(exchange, lease, timeout_s=timeout_s, number=str(lease.id))
 
     async def run(
         self, exchange: HttpExchange, lease: Lease, *, timeout_s: float, number: str = ""
@@ -142,21 +144,21 @@ class HttpTransport:
             return SendFault("unsent", "proxy", told)
         return reply
 
-    async def _carry(
+    def _carry(
         self,
         exchange: HttpExchange,
         head: RequestHead,
         request_id: str,
         progress: SendProgress,
         timeout_s: float,
-    ) -> RawReply:
+    ) -> Coroutine[Any, Any, RawReply]:
         # So much earlier than the whole that which of them ended is never in doubt.
         connect_s = min(_CONNECT_TIMEOUT_S, 0.95 * timeout_s)
         if head.server is not None and exchange.upload is None and exchange.save_to is None:
-            return await self._ordinary_client().carry(
+            return self._ordinary_client().carry(
                 head, request_id, exchange.body, progress, connect_s=connect_s, timeout_s=timeout_s
             )
-        return await self._other_client().carry(
+        return self._other_client().carry(
             exchange, head, request_id, progress, connect_s=connect_s, timeout_s=timeout_s
         )
 

@@ -1,1 +1,1 @@
-"""What people look at and take away: rows of the journal as tables and pages."""
+"""What people look at and take away: the page for a run, the report, exports, figures."""

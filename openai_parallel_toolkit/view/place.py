@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..core.command_line import command
 from ..core.errors import UsageError
 from ..core.file_kinds import exists, is_file, is_folder
 from ..core.filesystem import storage_error
@@ -55,8 +56,8 @@ def journal_folder(output_path: str, state_path: str | None) -> str:
     folder = state_folder(output_path, state_path)
     if not _has_runs(folder) and _has_batch_files(folder):
         raise UsageError(
-            f"a folder of batch files was worked on in {output_path!r}; use `batch status OUT` or "
-            "`batch failures ERR`"
+            f"a folder of batch files was worked on in {output_path!r}; use "
+            f"`{command('batch', 'status', output_path)}` or `{command('batch', 'failures')} ERR`"
         )
     return folder
 

@@ -73,8 +73,10 @@ def test_prompts_that_fail_are_told_with_their_most_frequent_reason(workspace, s
     workspace.write("p.txt", "one\ntwo\n").configure(sim)
     result = workspace.give("prompts", "p.txt", "o.jsonl")
     assert result.code == 1
-    assert "Most often: UsageError: the line names no model" in result.out
-    assert "(2 of 2)" in result.out
+    assert "2 x UsageError: the line names no model" in result.out
+    assert "(first: 1)" in result.out
+    again = "-m openai_parallel_toolkit prompts p.txt o.jsonl"
+    assert again in result.out or "openai-parallel-toolkit prompts p.txt o.jsonl" in result.out
 
 
 def test_what_is_stale_is_told_once_and_has_its_option(workspace, sim):

@@ -26,6 +26,7 @@ PAGES = [
     "docs/batch.md",
     "docs/clients.md",
     "docs/batch-folder.md",
+    "docs/cluster.md",
     "docs/refusals.md",
     "docs/doors.md",
     "docs/hooks.md",

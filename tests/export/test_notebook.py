@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 EVIL = f"<script>alert(1)</script>&{HOSTILE}"
 NONE = Range(likely=0.0, low=0.0, high=0.0)
 SHOWN = [
-    RunSummary(done=3, failed=1, failures_path=EVIL, failures_mostly=EVIL, output_path=EVIL),
+    RunSummary(done=3, failed=1, failures_path=EVIL, output_path=EVIL),
     PromptsSummary(answered=3, failed=1, errors_path=EVIL, output_path=EVIL),
     PromptsSummary(output_path=EVIL, was_done=True),
     BatchFolderSummary(done=1, output_path=EVIL, reasons=(EVIL,), dropped_keys={EVIL: EVIL}),

@@ -60,7 +60,7 @@ class FakeJournal:
     def owner_of_output(self, final):
         return self.owners.get(final)
 
-    def intent(self, file_id, outputs, done):
+    def intent(self, file_id, outputs, done, lines=None):
         rows = [[o.staged, o.final, o.size_bytes, o.sha256] for o in outputs]
         self._commit(file_id, done, "intent", file_id, rows)
 

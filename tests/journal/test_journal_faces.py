@@ -131,6 +131,25 @@ def test_two_files_cannot_own_one_output(journal):
     journal.flush()
 
 
+def test_lines_of_common_files_are_noted_together_with_the_intent_or_not_at_all(journal):
+    one, two = journal.file("a.txt"), journal.file("b.txt")
+    told = Told()
+    journal.intent(one.id, [output("x.json")], None, [("all", "1\n"), ("all", "2\n")])
+    journal.intent(two.id, [output("x.json")], told, [("all", "3\n")])
+    assert isinstance(told.wait(), OutputConflict)
+    journal.done_file(one.id, "v1")
+    journal.done_file(two.id, "v1")
+    journal.flush()
+    assert list(journal.appended_lines("all")) == [b"1\n2\n"]
+    journal.intent(one.id, [output("x.json")])
+    journal.done_file(one.id, "v1")
+    journal.flush()
+    assert list(journal.appended_lines("all")) == [b"1\n2\n"]
+    journal.intent(one.id, [output("x.json")], None, [])
+    journal.flush()
+    assert journal.appended_names() == []
+
+
 def test_an_output_stays_its_files_own_but_only_the_last_ones_are_current(journal):
     file, other = journal.file("a.txt"), journal.file("b.txt")
     journal.intent(file.id, [output("1.json"), output("2.json")])

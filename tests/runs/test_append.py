@@ -86,7 +86,7 @@ def test_two_hooks_that_write_one_common_file_are_told_of_append_line(fixture, s
 
     summary = fixture.inputs(3).configure(sim).run(Appends)
     assert (summary.done, summary.failed) == (1, 2)
-    assert "add lines to one that all share with append_line" in summary.failures_mostly
+    assert "add lines to one that all share with append_line" in summary.causes[0].words
 
 
 def test_a_line_needs_a_hook_a_name_below_the_outputs_and_text(fixture, sim):

@@ -126,7 +126,7 @@ def test_a_hook_that_raises_fails_its_file_only_and_a_rerun_replays_its_answers(
     assert (summary.done, summary.failed) == (3, 1)
     (line,) = map(json.loads, Path(summary.failures_path).read_text().splitlines())
     assert (line["file"], line["kind"], line["message"]) == ("f0001.txt", "ValueError", "no good")
-    assert "Most often: ValueError: no good (1 of 1)" in str(summary).splitlines()
+    assert "  1 x ValueError: no good (first: f0001.txt)" in str(summary).splitlines()
     broken.clear()
     summary = fixture.run(Breaks)
     assert (summary.done, summary.calls.sent, summary.calls.replayed) == (1, 0, 3)

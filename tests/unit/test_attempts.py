@@ -8,6 +8,7 @@ import pytest
 from openai_parallel_toolkit.calls import attempts
 from openai_parallel_toolkit.calls.model_parameters import ModelParameters
 from openai_parallel_toolkit.calls.models import ChatModel, Gpt35Turbo, request_of
+from openai_parallel_toolkit.calls.token_use import TokenUse
 from openai_parallel_toolkit.core.clock import FakeClock
 from openai_parallel_toolkit.core.errors import OutcomeUnknown, RequestFailed, RequestRejected
 from openai_parallel_toolkit.core.records import (
@@ -82,6 +83,7 @@ class Story:
             policy or attempts.Policy(),
             prices=prices or PriceBook({}),
             parameters=ModelParameters(),
+            token_use=TokenUse(),
             clock=self.clock,
             chance=Chance(share),
             clean=str,

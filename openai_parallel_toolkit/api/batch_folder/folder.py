@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from ...core.clock import Clock, SystemClock
+from ...core.short_traces import short_traces
 from ...core.threads import start_thread
 from ...keys import APIKeyManager, close_unless_default
 from ...runs.progress import make_display
@@ -99,6 +100,7 @@ class BatchFolder:
         """
         self._stop_asked.set()
 
+    @short_traces
     def run(self) -> BatchFolderSummary:
         """Work until every input is done or failed; in continuous mode, until stopped.
 

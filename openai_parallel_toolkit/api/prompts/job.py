@@ -24,6 +24,7 @@ from ...core.filesystem import (
 from ...core.logs import logger_of
 from ...core.records import FailureNote
 from ...core.settings import settings_told
+from ...core.short_traces import short_traces
 from ...core.text import counted
 from ...journal import FileRecord
 from ...keys import APIKeyManager
@@ -104,6 +105,7 @@ class PromptsRun:
         self._clock = SystemClock()
         self._paths = Paths(options)
 
+    @short_traces
     def run(self) -> PromptsSummary:
         """Ask every line that has no answer yet, and return what it came to.
 
@@ -214,6 +216,7 @@ class PromptsRun:
         except (OSError, ToolkitError) as exc:
             self._session.stop.close(as_toolkit_error(exc, self._paths.partial))
         finally:
+            self._session.tell_soon()
             self._show()
             self._display.close()
         return not self._session.stop.is_closed()
@@ -267,7 +270,7 @@ class PromptsRun:
             seconds=self._session.seconds,
             output_path=self._paths.output if is_whole else "",
             errors_path=self._paths.errors if self._failed.count else "",
-            failures_mostly=self._failed.mostly(),
+            causes=self._failed.causes.told(),
             stopped=self._session.stopped,
             funds=self._session.funds,
         )
