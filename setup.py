@@ -26,7 +26,7 @@ TEST_WIRE = [
     "pytest>=8",
     "trustme",
 ]
-#: Libraries on the openai package that docs/clients.md shows; its tests skip those not there.
+#: Libraries on the openai package that docs/how-to/clients.md shows; tests skip absent ones.
 TEST_CLIENTS = [
     "instructor",
     "langchain-openai",
@@ -88,6 +88,7 @@ setup(
         "test": TEST,
         "test-wire": TEST_WIRE,
         "test-clients": TEST_CLIENTS,
+        "docs": ["furo", "myst-parser", "sphinx>=8.1", "sphinx-copybutton", "sphinx-llm>=1"],
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={

@@ -1,6 +1,6 @@
 """Provider by provider: the forms of its refusals, and whose fault each is.
 
-docs/refusals.md shows the same rows; a test compares them.
+docs/reference/refusals.md shows the same rows; a test compares them.
 """
 
 import json
@@ -15,7 +15,7 @@ from openai_parallel_toolkit.calls.provider_codes import PROVIDERS, Blame, fault
 from openai_parallel_toolkit.calls.refusals import provider_words
 from openai_parallel_toolkit.core.records import OutcomeKind, RawReply, Suspect
 
-DOCS = Path(__file__).parents[2] / "docs" / "refusals.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "refusals.md"
 
 DEAD, HERE, BUSY = "the key is dropped", "the model is not asked of this key again", "waited for"
 OWN, LATER = "the request fails", "tried again"
