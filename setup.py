@@ -26,7 +26,7 @@ TEST_WIRE = [
     "pytest>=8",
     "trustme",
 ]
-#: Libraries on the openai package that docs/clients.md shows; its tests skip those not there.
+#: Libraries on the openai package that docs/how-to/clients.md shows; tests skip absent ones.
 TEST_CLIENTS = [
     "instructor",
     "langchain-openai",
@@ -64,6 +64,7 @@ setup(
     install_requires=[
         "aiohappyeyeballs>=2.5",  # aiohttp brings it
         "aiohttp>=3.14.5",  # earlier ones misjudge a refusing proxy, 3.14.0 broke bodies
+        "cloudpickle>=3",
         "filelock>=3.12",
         "genai-prices>=0.2; python_version >= '3.11'",
         "httptools>=0.7.1",
@@ -87,6 +88,7 @@ setup(
         "test": TEST,
         "test-wire": TEST_WIRE,
         "test-clients": TEST_CLIENTS,
+        "docs": ["furo", "myst-parser", "sphinx>=8.1", "sphinx-copybutton", "sphinx-llm>=1"],
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={

@@ -14,7 +14,7 @@ from ..core.short_traces import short_traces
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
 from ..runs.hooks import Hooks
-from ..runs.options import FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
+from ..runs.options import Engine, FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
 from ..runs.run import run_folder
 from ..runs.summary import RunSummary
 from ..transport import Transport
@@ -46,6 +46,8 @@ class ParallelToolkit:
         binary: bool = False,
         encoding: str = "utf-8",
         output_names: OutputNames = "stem",
+        engine: Engine = "threads",
+        workers: int | None = None,
         mode: Mode = "live",
         batch: BatchOptions | None = None,
         max_batch_rounds: int = 10,
@@ -90,6 +92,10 @@ class ParallelToolkit:
             binary: give process_input a binary file.
             encoding: of the text file that process_input gets.
             output_names: "stem" names the outputs of a.txt "a", "whole" names them "a.txt".
+            engine: "threads" runs hooks on threads of this process; "processes" in processes of
+                their own, for hooks that need more CPU than one core has: this process still sends
+                all they ask, under its keys, and keeps the answers.
+            workers: how many processes; each has `num_threads` files under way. None: the CPUs.
             mode: "live" sends now; "batch" collects requests for the Batch API, at half price and
                 within a day: hooks are run again from the start when answers have come.
             batch: sizes and times of batches; None: those of BatchOptions.
@@ -139,7 +145,20 @@ class ParallelToolkit:
         self.name = name
         self._key_manager = key_manager
         self._transport = transport
-        self._hooks = Hooks(self, ParallelToolkit, binary=binary, encoding=encoding)
+        self._hooks = self._own_hooks()
+
+    def _own_hooks(self) -> Hooks:
+        options = self.options
+        return Hooks(self, ParallelToolkit, binary=options.binary, encoding=options.encoding)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out keys and what sends: they stay in their process."""
+        stays = {"config_path": None, "_key_manager": None, "_transport": None}
+        return {name: v for name, v in {**self.__dict__, **stays}.items() if name != "_hooks"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hooks = self._own_hooks()
 
     def process_input(self, file: IO[Any]) -> Any:
         """Read one input: gets the open file, returns what process_data is to see."""

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -85,6 +86,13 @@ class Sender(Submitter):
     @property
     def keys(self) -> APIKeyManager:
         return self._keys
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that its thread has used, 0 where the system does not tell."""
+        clock_of = getattr(time, "pthread_getcpuclockid", None)
+        if clock_of is None or self._thread.ident is None or not self._thread.is_alive():
+            return 0.0
+        return time.clock_gettime(clock_of(self._thread.ident))
 
     def begin_run(self) -> None:
         """Begin to count anew the attempts in a row that reach no server."""

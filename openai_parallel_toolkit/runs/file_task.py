@@ -68,7 +68,9 @@ class FileRunner(HookRunner[DueFile]):
         #: Whether earlier runs added lines to common files, which may have to go.
         self._has_appended = bool(session.journal.appended_names())
         self._sender = sender
-        self._clean = sender.keys.redactor.clean
+        self.context = session.context
+        #: Takes the keys out of a text.
+        self.clean = sender.keys.redactor.clean
         self._results = results
         self._suspension = suspension
         self._publisher = Publisher(
@@ -127,6 +129,11 @@ class FileRunner(HookRunner[DueFile]):
         with self._lock:
             self._tasks.add(task)
         return task
+
+    def stage(self, task: FileTask) -> StagedFolder:
+        """Make the folder that the hooks of a file, in whatever process, write to."""
+        task.staged = self._stage(task)
+        return task.staged
 
     def _stage(self, task: FileTask) -> StagedFolder:
         return self._session.staging.begin(self._session.layout.without_ext(task.path))
@@ -198,13 +205,13 @@ class FileRunner(HookRunner[DueFile]):
         if concerns_all(error):
             self._session.stop.close(error)
         else:
-            self._fail(file.path, file.file_id, note_of(error, self._clean))
+            self._fail(file.path, file.file_id, note_of(error, self.clean))
 
     def finish(self, task: FileTask, error: BaseException | None) -> None:
         failure = None
         if not (error is None or task.file_calls.is_unwound or is_a(error, HookUnwound)):
             # While the file is still under way: methods of the user's are called.
-            failure = failure_of(error, self._clean, self._session.layout.output_root)
+            failure = failure_of(error, self.clean, self._session.layout.output_root)
         self.end(task, failure)
 
     def end(self, task: FileTask, failure: HookFailure | None) -> None:
@@ -245,6 +252,9 @@ class FileRunner(HookRunner[DueFile]):
             note = replace(note, message=note.message + _ABOUT_STAGING)
         most = self._max_file_attempts if is_own else None
         self._journal.failed(file_id, note, max_file_attempts=most)
+        self._tell_failed(path, note)
+
+    def _tell_failed(self, path: str, note: FailureNote) -> None:
         logger.info("%s failed: %s: %s", path, note.kind, note.message)
         try:
             self._results.add_failed(path, note)
@@ -262,6 +272,19 @@ class FileRunner(HookRunner[DueFile]):
         self._register.leave(task.slot)
         self._fail(task.path, task.file_calls.file_id, note)
         return True
+
+    def is_stopped(self) -> bool:
+        """Whether nothing more may be begun."""
+        return self._session.stop.is_closed()
+
+    def suspect(self, task: FileTask) -> None:
+        """Note that a file may have killed the process that its hooks ran in."""
+        self._journal.mark_suspects([task.file_calls.file_id])
+
+    def put_aside(self, task: FileTask, note: FailureNote) -> None:
+        """Leave a file alone that has, until it is asked for."""
+        self._journal.put_aside(task.file_calls.file_id, note)
+        self._tell_failed(task.path, note)
 
     def take_back(self, task: FileTask) -> bool:
         """Take a file from hooks that died with their process; False: they were done with it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..calls.refusals import Clean
 from ..core.describe import attribute_of, describe, is_a, kind_of, quietly, trace_of, words_of
@@ -23,6 +23,10 @@ class HookFailure:
     stops_run: ToolkitError | None = None
     #: Whether it counts against the file, and not a server that could not be reached.
     is_own: bool = True
+
+    def cleaned(self, clean: Clean) -> HookFailure:
+        """Return it as a process that knows the keys shows it."""
+        return replace(self, note=_safe(self.note, clean))
 
 
 def failure_of(error: BaseException, clean: Clean, place: str) -> HookFailure:
@@ -49,8 +53,12 @@ def note_of(error: BaseException, clean: Clean) -> FailureNote:
     if behind is not None and words_of(behind) not in told:
         told = f"{told} ({describe(behind)})"
     trace = "" if is_a(error, ToolkitError) else "".join(trace_of(error)[-_TRACE_FRAMES:])
+    return _safe(FailureNote(kind=kind_of(error), message=told, trace=trace), clean)
+
+
+def _safe(note: FailureNote, clean: Clean) -> FailureNote:
     return FailureNote(
-        kind=safe_words(kind_of(error), clean, 200),
-        message=safe_words(told, clean, 2_000, keep="\n\t"),
-        trace=safe_words(trace, clean, 8_000, keep="\n\t"),
+        kind=safe_words(note.kind, clean, 200),
+        message=safe_words(note.message, clean, 2_000, keep="\n\t"),
+        trace=safe_words(note.trace, clean, 8_000, keep="\n\t"),
     )

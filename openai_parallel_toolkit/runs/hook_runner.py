@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..calls.file_calls import FileCalls, current_file_calls
 from ..calls.turns import Turns
@@ -19,7 +19,9 @@ from ..core.records import OutputFile
 from ..files.inputs import InputCopies, signature_of_open
 from ..files.staging import StagedFolder
 from .hooks import Hooks
-from .suspension import PendingRequests
+
+if TYPE_CHECKING:  # workers do without
+    from .suspension import PendingRequests
 
 logger = logger_of(__name__)
 

@@ -36,6 +36,8 @@ class Hooks:
         Raises:
             UsageError: a hook is missing, or one that may not be async is.
         """
+        self.toolkit = toolkit
+        self._given = (toolkit, base, binary, encoding)
         owner = type(toolkit)
         missing = [name for name in _NAMES if getattr(owner, name) is getattr(base, name)]
         if missing:
@@ -53,6 +55,10 @@ class Hooks:
         self._is_taken = False
         self._binary = binary
         self._encoding = encoding
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as what they were made of."""
+        return _hooks_of, self._given
 
     def finish(self, result: Any) -> Any:
         """Return what process_data gave, running it to its end when it is async."""
@@ -106,6 +112,10 @@ class Hooks:
     def open_input(self, path: str) -> IO[Any]:
         """Open an input the way process_input expects it."""
         return open_input(path) if self._binary else open_text(path, self._encoding)
+
+
+def _hooks_of(toolkit: object, base: type, binary: bool, encoding: str) -> Hooks:
+    return Hooks(toolkit, base, binary=binary, encoding=encoding)
 
 
 def _is_in_loop() -> bool:

@@ -31,6 +31,7 @@ from .thread_count import AUTO, MOST_AUTO, usual_threads
 #: What can be changed while a run is on.
 CHANGES = ("num_threads", "max_cost")
 Mode = Literal["live", "batch"]
+Engine = Literal["threads", "processes"]
 OutputNames = Literal["stem", "whole"]
 OnChangedInput = Literal["skip", "redo"]
 #: "end": failures stop no run, and are raised at its end; False: nor that; True: the first one
@@ -153,6 +154,14 @@ class RunOptions(CommonOptions):
         f"files under way at a time; auto: more while keys have room, up to {MOST_AUTO}",
         option="--threads",
     )
+    engine: Engine = setting(
+        choice("threads", "processes"),
+        "threads",
+        "where hooks run: on threads, or in processes that use all cores",
+    )
+    workers: int | None = setting(
+        COUNT, None, "processes with --engine processes; --threads counts for each of them"
+    )
     mode: Mode = setting(
         choice("live", "batch"),
         "live",
@@ -185,6 +194,17 @@ class RunOptions(CommonOptions):
     hook_timeout_s: float | None = _patience(
         SECONDS, None, "seconds of a hook's own work before it is left"
     )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, naming the setting."""
+        CommonOptions.__post_init__(self)
+        if self.engine == "threads" and self.workers is not None:
+            raise ConfigError('workers: there are none with engine="threads"; see num_threads')
+        if self.engine != "threads" and self.mode == "batch":
+            raise ConfigError(
+                f'engine: mode="batch" waits for batches, so engine={self.engine!r} would not make '
+                "it faster; leave engine out"
+            )
 
     def failures_allowed(self, total: int) -> float:
         """Return how many files may fail before the run is stopped."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..calls import openai_import
 from ..calls.open_runs import OpenRun
@@ -27,10 +28,12 @@ from ..keys import APIKeyManager
 from ..transport import Transport
 from .async_workers import AsyncWorkers
 from .batch_mode import BatchMode
+from .cpu_use import CpuUse
 from .dry_run import dry_run
 from .file_task import FileRunner
 from .folder_session import FolderSession
 from .hang_watchdog import HangWatchdog
+from .hook_runner import FileTask, stack_of
 from .hooks import Hooks
 from .notices import IN_SUMMARY, Notices
 from .options import RunOptions
@@ -42,6 +45,9 @@ from .session import told_early
 from .summary import RunSummary
 from .thread_count import ThreadCount
 from .workers import FileQueue, ThreadWorkers, Workers
+
+if TYPE_CHECKING:
+    from .cluster.processes import WorkerPool
 
 logger = logger_of(__name__)
 
@@ -133,9 +139,11 @@ class FolderRun:
         self._sender = sender
         session.journal.write_on(sender.calls)
         self._plan = plan
+        self._pool: WorkerPool | None = None
         self._tick = threading.Event()
         self._threads = ThreadCount(options.num_threads, session.keys, session.clock)
         session.on_threads = self._threads.tell
+        self._cpu = CpuUse(session.clock.now_s, sender.cpu_s)
         self._already = plan.skipped_done + plan.skipped_existing
         self._batch_mode: BatchMode | None = None
         if options.mode == "batch":
@@ -151,6 +159,12 @@ class FolderRun:
             self._results,
             suspension=self._batch_mode.suspender if self._batch_mode is not None else None,
         )
+        if options.engine != "threads" and plan.due_count:
+            from .cluster.lending import Suspects
+            from .cluster.processes import WorkerPool
+
+            self._pool = WorkerPool(options, hooks, session, sender, plan.due_count)
+            self._suspects = Suspects(self._files)
 
     def work(self) -> RunSummary:
         """Run the hooks over every file that is due, and note in the journal how it ended.
@@ -205,6 +219,8 @@ class FolderRun:
             if count < wanted:
                 self._threads.tell(count)
             self._see_through(self._others(suspects), count, most=most)
+            while self._pool is not None and (found := self._suspects.take()):
+                self._see_through(iter(found), 1, is_alone=True)
             if batch_mode is not None:
                 batch_mode.work_off(
                     lambda ready: self._see_through(iter(ready), min(count, len(ready))),
@@ -213,6 +229,8 @@ class FolderRun:
         finally:
             if batch_mode is not None:
                 batch_mode.close(options.grace_s)
+            if self._pool is not None:
+                self._pool.close()
             self._files.close()
             self._session.tell_soon()
             self._look()
@@ -229,10 +247,10 @@ class FolderRun:
         """Work through files, `count` at a time at first and never more than `most`."""
         session = self._session
         queue = FileQueue(files, session.stop.is_closed, is_alone=is_alone)
-        kind = AsyncWorkers if self._hooks.is_async else ThreadWorkers
-        workers: Workers = kind(queue, self._files, count, self._tick.set, self._on_trouble)
+        workers, stack = self._workers(queue, count)
         timeout_s = self._options.hook_timeout_s
-        watchdog = HangWatchdog(self._files, workers, session.clock, timeout_s, session.stop.close)
+        stop = session.stop.close
+        watchdog = HangWatchdog(self._files, workers, session.clock, timeout_s, stop, stack)
         try:
             with self._stopping():
                 workers.start()
@@ -247,6 +265,16 @@ class FolderRun:
             for task in self._files.tasks():  # ignore whatever they do from now on
                 task.file_calls.is_abandoned = True
             workers.close()
+
+    def _workers(self, queue: FileQueue, count: int) -> tuple[Workers, Callable[[FileTask], str]]:
+        """Return what keeps files of a queue under way, and what tells where their hooks are."""
+        given = (queue, self._files, count, self._tick.set, self._on_trouble)
+        if self._pool is not None:
+            from .cluster.lending import LendingWorkers
+
+            lending = LendingWorkers(*given, pool=self._pool, suspects=self._suspects)
+            return lending, lending.stack_of
+        return (AsyncWorkers if self._hooks.is_async else ThreadWorkers)(*given), stack_of
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -302,10 +330,13 @@ class FolderRun:
 
     def _look(self) -> None:
         self._session.look()
+        self._cpu.look()
         if self._files.trouble is not None:
             self._session.stop.close(self._files.trouble)
         done, failed = self._results.counts()
         words = self._session.words(failed, self._batch_words)
+        if self._pool is not None:
+            words += f", {counted(self._pool.size, 'worker')}"
         if self._threads.is_auto:
             words += f", {min(self._threads.count, self._plan.due_count):,} at a time"
         finished = self._already + done + failed
@@ -330,6 +361,8 @@ class FolderRun:
             aside=plan.aside,
             left=plan.due_count + plan.later - done - failed,
             calls=session.context.tally.figures(),
+            workers=0 if self._pool is None else self._pool.size,
+            is_short_of_cpu=self._pool is None and self._cpu.is_short,
             threads=min(self._threads.count, plan.due_count),
             keys=tuple(session.keys.status()),
             seconds=session.seconds,

@@ -159,6 +159,10 @@ class RunSummary(CallsSummary):
     left: int = 0
     #: Files that were to be under way at a time at the end; 0: none was due.
     threads: int = 0
+    #: Processes that ran the hooks, each with so many files; 0: this process alone.
+    workers: int = 0
+    #: Whether hooks used all that one core gives for most of the run.
+    is_short_of_cpu: bool = False
     keys: tuple[KeyStatus, ...] = ()
     output_path: str = ""
     #: The output of a single input; "" when there are several inputs, or it has not just one.
@@ -209,6 +213,11 @@ class RunSummary(CallsSummary):
             yield self._would_words(self.would_send)
             return
         yield self.calls_words()
+        if self.is_short_of_cpu:
+            yield (
+                "CPU: hooks were short of it: for most of the run they used all that one core "
+                'gives, which threads share; engine="processes" (--engine processes) uses all.'
+            )
         if self.batches_left:
             yield (
                 f"At the provider: {counted(self.batches_left, 'batch', 'batches')} with "

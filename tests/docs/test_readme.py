@@ -4,15 +4,16 @@ import inspect
 import json
 import os
 import re
+import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_process import run_forked
 
+import openai_parallel_toolkit
 from openai_parallel_toolkit import APIRequester, ParallelToolkit, __version__
-from openai_parallel_toolkit.cli.dispatch import _COMMANDS, _parser
+from openai_parallel_toolkit.cli.dispatch import _COMMANDS, _PARTS, _parser
 from openai_parallel_toolkit.cli.exits import EXIT_CODES
 from openai_parallel_toolkit.core import errors
 from openai_parallel_toolkit.keys.config import load_settings
@@ -23,18 +24,12 @@ PAGES = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    "docs/batch.md",
-    "docs/clients.md",
-    "docs/batch-folder.md",
-    "docs/refusals.md",
-    "docs/doors.md",
-    "docs/hooks.md",
-    "docs/on-disk.md",
-    "docs/security.md",
     "SECURITY.md",
-    "docs/storage.md",
+    *sorted(str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("docs/**/*.md")),
 ]
-TEXTS = {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in PAGES}
+#: What makes the parts of the reference that the code itself tells.
+GENERATED = runpy.run_path(str(REPOSITORY / "docs" / "generated.py"))
+TEXTS = {name: GENERATED["fill"]((REPOSITORY / name).read_text(encoding="utf-8")) for name in PAGES}
 README = TEXTS["README.md"]
 PROGRAM = "openai-parallel-toolkit"
 #: Options of other programs that the pages name.
@@ -65,6 +60,11 @@ def commands():
                 words = part.removeprefix(".venv/bin/")
                 if words.startswith(f"{PROGRAM} "):
                     yield page, words
+
+
+def options_of(name):
+    """Return all spellings of a command's options."""
+    return set(GENERATED["command_parser"](name)._option_string_actions)
 
 
 def table(text, *head):
@@ -100,16 +100,7 @@ class Folder:
         env = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
         env.update(PYTHONPATH=str(REPOSITORY), OPENAI_API_KEY="sim-good")
         env["OPENAI_BASE_URL"] = self.server.url
-        command = [sys.executable, "-W", "error", script]
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        done = run_forked(["-W", "error", script], cwd=self.root, env=env)
         assert done.returncode == 0, done.stderr
         told = [line for line in done.stderr.splitlines() if " is dropped: " not in line]
         assert not told, told
@@ -129,7 +120,7 @@ def folder(tmp_path):
     [
         pytest.param(text, id=f"{page}:{line}")
         for page, line, text in blocks("python")
-        if page != "docs/clients.md"  # needs other packages: tests/door
+        if page != "docs/how-to/clients.md"  # needs other packages: tests/door
     ],
 )
 def test_every_code_block_runs_as_it_stands(folder, code):
@@ -160,32 +151,42 @@ def test_every_command_line_is_one_that_the_program_understands(page, command):
 
 
 def test_every_option_that_is_named_exists():
-    known = set(FOREIGN_OPTIONS)
-    for name in _COMMANDS:
-        parser = _parser([name])
-        (choices,) = [a.choices for a in parser._actions if isinstance(a.choices, dict)]
-        known.update(choices[name]._option_string_actions)
+    known = FOREIGN_OPTIONS.union(*map(options_of, _COMMANDS))
     for page, text in TEXTS.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z_-]*", text))
         assert named <= known, f"{page} names {named - known}"
 
 
-def test_every_command_is_in_the_table():
-    rows = table(README, "command", "what it does")
-    assert {row[0].strip("`").split()[1] for row in rows} == set(_COMMANDS)
+def test_every_command_is_shown_at_work():
+    assert {words.split()[1] for _, words in commands()} >= set(_COMMANDS)
+
+
+@pytest.mark.parametrize("name", [*_COMMANDS, *_PARTS])
+def test_the_reference_tells_every_command_with_all_its_options(name):
+    sections = re.split(r"^## ", TEXTS["docs/reference/commands.md"], flags=re.MULTILINE)
+    (section,) = [one for one in sections if one.startswith(f"{name}\n")]
+    rows = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+    assert options_of(name) - {"-h", "--help"} <= set(re.findall(r"--?[a-z][a-z_-]*", rows))
 
 
 def test_the_settings_table_is_the_signature():
-    rows = table(README, "setting", "default", "meaning")
-    told = {name.strip("`"): default.strip("`") for name, default, _ in rows}
+    page = TEXTS["docs/reference/settings.md"]
+    rows = table(page, "setting", "default", "option", "meaning")
+    told = {name.strip("`"): default.strip("`") for name, default, _, _ in rows}
     parameters = inspect.signature(ParallelToolkit).parameters.values()
     assert told == {
         p.name: "required" if p.default is p.empty else repr(p.default) for p in parameters
     }
+    assert all(meaning for _, _, _, meaning in rows)
+
+
+def test_the_reference_has_every_public_name_once():
+    told = re.findall(r"^\.\. auto\w+:: (\w+)$", TEXTS["docs/reference/names.md"], re.MULTILINE)
+    assert sorted(told) == sorted(openai_parallel_toolkit.__all__)
 
 
 def test_the_arguments_table_is_the_signature():
-    rows = table(TEXTS["docs/doors.md"], "argument", "default", "meaning")
+    rows = table(TEXTS["docs/how-to/lists.md"], "argument", "default", "meaning")
     told = {name.strip("`"): default.strip("`") for name, default, _ in rows}
     parameters = inspect.signature(APIRequester).parameters.values()
     assert told == {
@@ -196,7 +197,7 @@ def test_the_arguments_table_is_the_signature():
 
 
 def test_the_exit_statuses_are_those_of_the_code():
-    rows = table(README, "exit status", "meaning", "error")
+    rows = table(TEXTS["docs/reference/exit-statuses.md"], "exit status", "meaning", "error")
     assert {status: meaning for status, meaning, _ in rows} == EXIT_CODES
     for status, _, kinds in rows[:-1]:
         for kind in re.findall(r"`(\w+)`", kinds):
@@ -206,7 +207,7 @@ def test_the_exit_statuses_are_those_of_the_code():
 def test_the_config_that_is_shown_loads_and_shows_every_field(monkeypatch):
     ((_, _, shown),) = blocks("json")
     example = json.loads((REPOSITORY / "config.example.json").read_text(encoding="utf-8"))
-    fields = {row[0] for row in table(README, "field", "meaning")}
+    fields = {row[0] for row in table(TEXTS["docs/reference/config.md"], "field", "meaning")}
     for config in (example, json.loads(shown)):
         in_keys = {name for key in config["api_keys"] if isinstance(key, dict) for name in key}
         named = re.findall(r"\w+", " ".join(fields))
@@ -224,7 +225,7 @@ def test_the_config_that_is_shown_can_be_used(tmp_path):
 
 def test_what_lies_in_the_state_folder_is_told(folder):
     folder.run("briefs.py")
-    page = TEXTS["docs/on-disk.md"]
+    page = TEXTS["docs/reference/on-disk.md"]
     for path in (folder.root / "out" / ".openai_parallel_toolkit").iterdir():
         assert f"`{path.name.removesuffix('-wal').removesuffix('-shm')}`" in page, path.name
 

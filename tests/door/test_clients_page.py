@@ -1,4 +1,4 @@
-"""What docs/clients.md shows runs as it stands, each library's block where that is installed."""
+"""What docs/how-to/clients.md shows runs as it stands, where its library is installed."""
 
 import importlib.util
 import os
@@ -12,7 +12,7 @@ import pytest
 from openai_parallel_toolkit.simulator import SimKey, Simulator
 
 REPOSITORY = Path(__file__).parents[2]
-PAGE = (REPOSITORY / "docs" / "clients.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "how-to" / "clients.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 NAMES = ["openai", "instructor", "pydantic_ai", "langchain_openai", "agents", "litellm", "httpx2"]
 

@@ -1,6 +1,6 @@
 """Provider by provider: the forms of its refusals, and whose fault each is.
 
-docs/refusals.md shows the same rows; a test compares them.
+docs/reference/refusals.md shows the same rows; a test compares them.
 """
 
 import json
@@ -15,7 +15,7 @@ from openai_parallel_toolkit.calls.provider_codes import PROVIDERS, Blame, fault
 from openai_parallel_toolkit.calls.refusals import provider_words
 from openai_parallel_toolkit.core.records import OutcomeKind, RawReply, Suspect
 
-DOCS = Path(__file__).parents[2] / "docs" / "refusals.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "refusals.md"
 
 DEAD, HERE, BUSY = "the key is dropped", "the model is not asked of this key again", "waited for"
 OWN, LATER = "the request fails", "tried again"
@@ -343,6 +343,36 @@ ROWS = [
     ),
     ("Anthropic", "not told", 403, {"type": "error", **error(type="permission_error")}, MODEL),
     ("Anthropic", "service", 529, {"type": "error", **error(type="overloaded_error")}, LATER),
+    ("Volcengine Ark", "quota", 403, error(code="AccountOverdueError", type="Forbidden"), DEAD),
+    ("Volcengine Ark", "model", 404, error(code="ModelNotOpen", type="NotFound"), HERE),
+    ("Volcengine Ark", "moderation", 400, error(code="SensitiveContentDetected"), OWN),
+    ("Volcengine Ark", "service", 429, error(code="ServerOverloaded"), BUSY),
+    ("MiniMax", "quota", 429, error(type="insufficient_balance_error", http_code="429"), DEAD),
+    ("MiniMax", "quota", 200, {"choices": None, "base_resp": {"status_code": 1008}}, DEAD),
+    ("MiniMax", "key", 200, {"base_resp": {"status_code": 1004}}, DEAD),
+    ("MiniMax", "rate", 200, {"base_resp": {"status_code": 1002}}, BUSY),
+    ("MiniMax", "moderation", 200, {"base_resp": {"status_code": 1026}}, OWN),
+    ("SiliconFlow", "quota", 403, {"code": 30001, "message": "no balance", "data": None}, DEAD),
+    ("SiliconFlow", "model", 400, {"code": 20012, "message": "no model", "data": None}, HERE),
+    ("SiliconFlow", "key", 401, '"Invalid token"', DEAD),
+    (
+        "Fireworks",
+        "quota",
+        412,
+        error(code="PRECONDITION_FAILED", message="Account x is suspended, possibly unpaid."),
+        DEAD,
+    ),
+    ("any other", "quota", 403, {"reason": "NOT_ENOUGH_BALANCE", "code": 403}, DEAD),
+    ("any other", "quota", 403, error(code="account_overdue"), DEAD),
+    ("any other", "key", 400, {"__type": "com.amazon#ExpiredTokenException"}, DEAD),
+    ("any other", "key", 403, {"Response": error(Code="AuthFailure.SecretIdNotFound")}, DEAD),
+    ("any other", "key", 200, {"error": True, "code": "access_token_expired"}, DEAD),
+    ("any other", "model", 400, error(code="ModelRetired"), HERE),
+    ("any other", "moderation", 403, error(code="content_violation"), OWN),
+    ("any other", "length", 403, error(code="PromptTooLong"), OWN),
+    ("any other", "rate", 400, {"__type": "ThrottlingException"}, BUSY),
+    ("any other", "not told", 410, error(message="no"), MODEL),
+    ("any other", "not told", 412, error(message="no"), KEY),
     ("any other", "not told", 400, error(message="no"), BAD),
     ("any other", "not told", 402, error(message="no"), KEY),
     ("any other", "not told", 403, "blocked by rule 17", MODEL),
@@ -423,6 +453,11 @@ QUOTA = {"code": "insufficient_user_quota", "message": "no credit is left"}
         {"error": {"details": [{"reason": QUOTA["code"]}], "message": QUOTA["message"]}},
         {"type": "error", "error": {**QUOTA, "type": "api_error"}, "request_id": "1"},
         {"success": False, "error_code": QUOTA["code"], "error_msg": QUOTA["message"]},
+        {"Error": {"Code": QUOTA["code"], "Message": QUOTA["message"]}},
+        {"ErrorCode": QUOTA["code"], "ErrorMessage": QUOTA["message"]},
+        {"title": QUOTA["message"], "status": 403, "type": QUOTA["code"]},
+        {"fault": {"faultstring": QUOTA["message"], "detail": {"errorcode": QUOTA["code"]}}},
+        {"statusCode": 403, "body": json.dumps(QUOTA)},
     ],
 )
 def test_the_same_words_are_read_in_every_form(body):

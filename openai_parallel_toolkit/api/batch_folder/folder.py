@@ -68,7 +68,7 @@ class BatchFolder:
             error_path: where what failed goes; None: the folder "errors" in `output_path`.
             batch_size: files under way at a time; None: what the file says, else 10.
             continuous: go on looking for new files until stopped with Ctrl-C.
-            pattern: names of inputs; None: "*.jsonl".
+            pattern: names of inputs; None: `*.jsonl`.
             endpoint: URL that all lines must have; None: whatever batches serve.
             completion_window: the time the service may take; None: "24h".
             max_attempts: batches that one input may take when earlier ones expire or leave lines

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...core.command_line import program
-from ...core.errors import ConfigError
+from ...core.errors import ConfigError, UsageError
 from ...core.file_kinds import is_file
 from ...core.logs import logger_of
 from ...core.records import AZURE_API_VERSION, MAX_REPLY_BYTES
@@ -29,6 +29,8 @@ _OPENAI_KEYS = ("OPENAI_API_KEYS", "OPENAI_API_KEY")
 _AZURE_NAMES = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
 _BASE_URL = "OPENAI_BASE_URL"
 _PROGRAM = "the program"
+#: Set to its own id in a process that may not have keys: a run lends it those of another.
+KEYS_ELSEWHERE = "OPENAI_PARALLEL_TOOLKIT_WORKER"
 DEFAULT_API_BASE = "https://api.openai.com/v1"
 #: USD per million tokens of a model, or of one of its service tiers.
 _PRICE_FIELDS = ("input", "output", "cached", "cache_write", "audio_input", "audio_output")
@@ -81,6 +83,12 @@ def load_settings(
     Raises:
         ConfigError: something is missing or wrong; names the file and the field, never a value.
     """
+    if os.environ.get(KEYS_ELSEWHERE) == str(os.getpid()):
+        raise UsageError(
+            "hooks that run in a worker process have no keys of their own (engine); leave keys, "
+            "config_path and APIKeyManager out of them: what they ask goes out under the keys of "
+            "the toolkit, which takes them as config_path or key_manager"
+        )
     folder = os.fspath(cwd)
     variables = Variables(env, [folder])
     if config_path is None and api_keys is None:

@@ -1,0 +1,1 @@
+"""Run hooks in other processes: the head lends them files, and sends what they ask."""
