@@ -26,7 +26,7 @@ TEST_WIRE = [
     "pytest>=8",
     "trustme",
 ]
-#: Libraries on the openai package that docs/how-to/clients.md shows; its tests skip those not there.
+#: Libraries on the openai package that docs/how-to/clients.md shows; tests skip absent ones.
 TEST_CLIENTS = [
     "instructor",
     "langchain-openai",

@@ -9,16 +9,23 @@ from typing import Any
 from ..core.records import Outcome, OutcomeKind, RawReply, Reply, Usage
 from ..core.redaction import safe_words
 from ..transport.base import SendFault
+from .provider_codes import plain
 from .rate_hints import rate_hints
-from .refusals import Clean, classify_refusal, is_web_page, outcome_of, web_page
-from .responses import Found, error_in, find_answer, read_raw, reply_of, why_unusable
-from .usage import read_usage
+from .refusals import (
+    Clean,
+    classify_refusal,
+    is_web_page,
+    outcome_of,
+    provider_words,
+    web_page,
+)
+from .responses import Found, error_in, find_answer, read_raw, reply_of, usage_of, why_unusable
 
 #: Says at what tier the usage of an answer was served, and what it cost.
 Bill = Callable[[Usage | None], tuple[Usage | None, Decimal | None]]
 
 #: Fields of a body that is nothing but an error.
-_REFUSAL_FIELDS = frozenset({"detail", "error_msg", "errors", "message", "msg"})
+_REFUSAL_FIELDS = frozenset({"detail", "errormsg", "errors", "message", "msg"})
 
 
 def classify(
@@ -46,8 +53,8 @@ def classify(
     raw = read_raw(path, ended.body, ended.headers)
     if raw is None and is_web_page(ended):
         return web_page(ended, clean), None
-    usage = None if raw is None else read_usage(raw)
     found = None if raw is None else find_answer(path, raw)
+    usage = None if raw is None else usage_of(found, raw)
     if found is None or not found.is_whole:
         outcome = _without_answer(ended, raw, usage, found, wall_s=wall_s, clean=clean)
         if outcome is not None:
@@ -88,9 +95,10 @@ def _without_answer(
 ) -> Outcome | None:
     """Return what a reply with a good status and without a whole answer means; None: it has one."""
     error = None if raw is None else error_in(raw)
-    if error is None and found is None and raw and raw.keys() & _REFUSAL_FIELDS:
-        error = raw
     has_text = found is not None and found.text
+    if error is None and raw and not has_text:
+        is_nothing_else = found is None and not _REFUSAL_FIELDS.isdisjoint(map(plain, raw))
+        error = raw if is_nothing_else or provider_words(raw).fault(None)[0] else None
     if error is not None and not (has_text or _counts_tokens(raw or {})):
         return classify_refusal(ended, ended.status, error, wall_s=wall_s, clean=clean)
     if found is not None:

@@ -29,7 +29,7 @@ from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
 from .run_context import RunContext
 from .submitter import Submitter
-from .usage import read_usage, served
+from .usage import served
 
 #: What comes of what was asked: a reply, read or as it came.
 Came = TypeVar("Came", Reply, RawReply)
@@ -143,7 +143,7 @@ class FileCalls:
         if reply is None:
             return None
         self.context.tally.replayed()
-        usage = served(read_usage(reply.raw), request.service_tier)
+        usage = served(reply.usage if reply.usage.prompt_tokens else None, request.service_tier)
         return replace(
             reply,
             model=reply.model or request.model,

@@ -2,7 +2,8 @@
 
 A word counts wherever a body has it: as code, type, reason or status. Spellings that differ in
 case, dots, dashes or underscores are one. `429:x` is the code x with the status 429 alone.
-Where a provider has no code, its fixed message stands for one; * in it is anything.
+Where a provider has no code, its fixed message stands for one; * in it is anything. A code that is
+in no table is known by what codes of its kind are called everywhere.
 """
 
 from __future__ import annotations
@@ -278,6 +279,41 @@ PROVIDERS = (
         },
     ),
     ProviderCodes(
+        name="Volcengine Ark",
+        source="https://www.volcengine.com/docs/82379/1299023",
+        codes={
+            Blame.QUOTA: "AccountOverdueError",
+            Blame.MODEL: "InvalidEndpointOrModel.NotFound InvalidEndpoint.NotFound ModelNotOpen "
+            "InvalidEndpoint.ClosedEndpoint",
+            Blame.LIMIT: "SetLimitExceeded AccountRateLimitExceeded",
+            Blame.SERVICE: "ServerOverloaded",
+            Blame.REQUEST: "SensitiveContentDetected InputTextRiskDetection "
+            "InputImageRiskDetection OutputTextRiskDetection",
+        },
+    ),
+    ProviderCodes(
+        name="MiniMax",
+        source="https://platform.minimax.io/docs/api-reference/errorcode",
+        codes={
+            Blame.KEY: "status_code:1004 status_code:2049",
+            Blame.QUOTA: "status_code:1008 insufficient_balance_error",
+            Blame.LIMIT: "status_code:1002 status_code:1039 status_code:1041 status_code:2045",
+            Blame.SERVICE: "status_code:1000 status_code:1001 status_code:1013 status_code:1024 "
+            "status_code:1033",
+            Blame.REQUEST: "status_code:1026 status_code:1027 status_code:1042 status_code:2013",
+        },
+    ),
+    ProviderCodes(
+        name="SiliconFlow",
+        source="https://docs.siliconflow.cn/en/faqs/error-code",
+        codes={Blame.QUOTA: "30001", Blame.MODEL: "20012 30003"},
+    ),
+    ProviderCodes(
+        name="Fireworks",
+        source="https://docs.fireworks.ai/troubleshooting/status_error_codes/inference_error_code",
+        phrases={Blame.QUOTA: ("Account * is suspended*",)},
+    ),
+    ProviderCodes(
         name="frameworks that serve an API",
         source="https://fastapi.tiangolo.com/tutorial/handling-errors/, "
         "https://pkg.go.dev/net/http#NotFound and "
@@ -295,14 +331,15 @@ PROVIDERS = (
     ),
     ProviderCodes(
         name="others",
-        source="https://docs.zenmux.ai/guide/advanced/error-codes.html and "
-        "https://docs.merge.dev/merge-gateway/errors",
+        source="https://docs.zenmux.ai/guide/advanced/error-codes.html, "
+        "https://docs.merge.dev/merge-gateway/errors and "
+        "https://portkey.ai/docs/product/guardrails",
         codes={
             Blame.QUOTA: "insufficient_credit insufficient_credits insufficient_funds "
             "reject_no_credit quote_exceeded quota_exceeded project_budget_exceeded",
             Blame.MODEL: "model_not_supported model_access_denied",
             Blame.REQUEST: "safety_check_failed content_policy moderation_blocked "
-            "blocked_by_policy",
+            "blocked_by_policy hooks_failed",
             Blame.ACCESS: "forbidden request_forbidden",
         },
     ),
@@ -314,6 +351,39 @@ _GENERAL = (
 )
 
 
+#: How codes read that are in no table, without marks: the first that fits counts.
+_ALIKE = {
+    Blame.QUOTA: (
+        r"(insufficient|notenough|lackof|outof|no|low|zero|negative)(account|user|team|api)?"
+        r"(balance|credits?|funds)|(balance|credits?|funds)(is|are|too)?(insufficient|notenough|"
+        r"exhausted|depleted|usedup|low|expired|empty)|overdue|arrear|unpaid"
+    ),
+    Blame.KEY: (
+        r"(invalid|wrong|incorrect|bad|expired|missing|revoked|disabled|unknown|deleted|malformed)"
+        r"(api|access|auth|secret|iam|bearer|session|security)(key|token)|expired(key|token)|"
+        r"(api|access|auth|secret)(key|token)(is)?(invalid|wrong|incorrect|expired|missing|"
+        r"revoked|disabled|unknown|deleted|not(found|valid))|(account|user|organi[sz]ation|org|team|"
+        r"tenant|project|workspace)(is)?(suspended|deactivated|disabled|banned|blocked|frozen|"
+        r"locked|terminated)|^auth(entication)?(fail|error)|failedto?auth|invalidcredential"
+    ),
+    Blame.MODEL: (
+        r"(invalid|unknown|unsupported|nosuch|deprecated|retired)model(name|id)?$|"
+        r"(model|endpoint|deployment)(name|id)?(is)?(not(found|available|open|supported|allowed|"
+        r"exists?)|doesnotexist|disabled|deprecated|retired|decommissioned|shutdown|removed|offline|"
+        r"closed|accessdenied|permissiondenied|forbidden)"
+    ),
+    Blame.LIMIT: (
+        r"(rate|requests?|rpm|tpm|qps|concurrency)limit(ed|error|exceeded|reached)|"
+        r"toomanyrequests|throttl"
+    ),
+    Blame.SERVICE: r"overload|(server|service|system|engine)(is)?(busy|unavailable)",
+    Blame.REQUEST: (
+        r"sensitive|moderation|inappropriate|harmful|unsafe|guardrail|riskdetect|"
+        r"content(filter|policy|violation|blocked|prohibited)|(policy|safety|guidelines?)violat|"
+        r"(prompt|input|context|message)s?(is)?(too(long|large|big)|lengthexceed|windowexceed)|"
+        r"context(length|window)|maxcontext"
+    ),
+}
 #: Nor is a message that tells something.
 _LONGEST_PHRASE = 2_000
 #: No code that is known is longer.
@@ -328,7 +398,10 @@ def plain(code: str) -> str:
 def fault_of(code: str, status: int | None = None) -> Blame | None:
     """Return what a code says; None: it is not known."""
     word = plain(code)
-    return _CODES.get((status, word)) or _CODES.get((None, word))
+    known = _CODES.get((status, word)) or _CODES.get((None, word))
+    if known is not None or word in _GENERAL_CODES:
+        return known
+    return next((fault for fault, alike in _KINDS if alike.search(word)), None)
 
 
 def is_general(code: str) -> bool:
@@ -347,7 +420,10 @@ def _all_codes() -> Iterator[tuple[tuple[int | None, str], Blame]]:
         for fault, codes in provider.codes.items():
             for code in codes.split():
                 status, _, word = code.rpartition(":")
-                yield (int(status) if status else None, plain(word)), fault
+                if status.isdigit():
+                    yield (int(status), plain(word)), fault
+                else:
+                    yield (None, plain(code)), fault
 
 
 def _all_phrases() -> Iterator[tuple[re.Pattern[str], Blame]]:
@@ -360,4 +436,5 @@ def _all_phrases() -> Iterator[tuple[re.Pattern[str], Blame]]:
 
 _CODES = dict(_all_codes())
 _PHRASES = tuple(_all_phrases())
+_KINDS = tuple((fault, re.compile(alike)) for fault, alike in _ALIKE.items())
 _GENERAL_CODES = frozenset(map(plain, _GENERAL.split()))

@@ -48,6 +48,9 @@ _MOST_CHARS = 100
 _MOST_JSON_BYTES = 4_000_000
 #: A whole number of no more digits is the same as a float.
 _PLAIN_DIGITS = 15
+#: A duration as a clock shows it, and the first of several values or one with parameters.
+_CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,9})?)")
+_FIRST = re.compile(r" ?([0-9.]{1,15}) ?[,;]")
 _PART = re.compile(rf"({_NUMBER})\s*([a-zµ]+)[\s,]*")
 #: A name that tells when a limit is reset; with "remaining" in place of "reset": what is left.
 _RESET = re.compile(r"rate-?limit\b.*\breset\b")
@@ -55,12 +58,19 @@ _RESET = re.compile(r"rate-?limit\b.*\breset\b")
 _OF_ACCOUNT = re.compile(r"account|organi[sz]ation|project|tenant|workspace|user", re.IGNORECASE)
 _OF_MODEL = re.compile(r"model|deployment|endpoint|engine", re.IGNORECASE)
 _TELLS_MS = re.compile(r"[-_]?ms$")
-_WAIT_NAMES = ("retry-after-ms", "x-ms-retry-after-ms", "retry-after", "x-ratelimit-retry-after")
-#: Names in a refusal's body, without case, "-" and "_".
-_BODY_NAMES = re.compile(r"retry(after|delay|in)(ms|s|secs?|seconds?)?")
+#: Names without case, "-" and "_": of headers, and in a refusal's body.
+_IN = r"(ms|s|secs?|seconds?)?"
+_HEADER_NAMES = re.compile(rf"(x|xms|xratelimit)?retryafter{_IN}")
+_BODY_NAMES = re.compile(rf"(retry(after|delay|in)|wait(for)?){_IN}")
+_BODY_RESETS = re.compile(rf"resets?(after|at|in){_IN}")
+_AGAIN = r"(?:try again|retry|wait|available|resets?)(?: again)?(?: in| after| for| at| on)?"
 _WORDS = re.compile(
-    rf"(?:try again|retry)(?: in| after):?((?:\s*(?:{_NUMBER})\s*[a-zµ]+)+)", re.IGNORECASE
+    rf"{_AGAIN}(?: about| approximately)?:?((?:\s*(?:{_NUMBER})\s*[a-zµ]+)+)"
+    rf"|{_AGAIN}:?\s*([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ][0-9:.]+ ?(?:[A-Z]+|[+-][0-9:]+)?)",
+    re.IGNORECASE,
 )
+#: A limit in the header of the newer drafts: left and reset, which 07 calls by their whole names.
+_SPENT = re.compile(r"(?:\br|\bremaining)=0+\b[;,\s]*(?:t|reset)=([0-9]{1,15})")
 _LIMIT = re.compile(
     r"\blimit:? (?P<a>[0-9,]+)(?:,? used:? [0-9,]+)?,? requested:? (?P<requested>[0-9,]+)"
     r"|\bof (?P<b>[0-9,]+) (?:\w+ )?tokens per min"
@@ -76,12 +86,28 @@ def retry_after_s(headers: Mapping[str, str], wall_s: float, body: bytes = b"") 
         body: what came with them; only a refusal tells of waiting there.
     """
     raw = _parsed(body)
-    told = [_wait_s(headers.get(name), wall_s, is_ms=name.endswith("-ms")) for name in _WAIT_NAMES]
+    told = [_wait_s(value, wall_s, is_ms=is_ms) for is_ms, value in _waits_in(headers)]
     in_body = [_wait_of(name, value, wall_s) for name, value in _fields(raw)]
     resets = _resets_s(headers, wall_s) + _resets_s(_headers_in(raw), wall_s)
+    resets += [
+        wait_s
+        for name, value in _fields(raw)
+        if (wait_s := _named_wait_s(_BODY_RESETS, name, value, wall_s)) is not None
+    ]
     waits_s = [told, [max(filter(None, in_body), default=None)], [max(resets, default=None)]]
     given = [wait_s for source in waits_s for wait_s in source if wait_s is not None]
     return next(filter(None, given), given[0] if given else None)
+
+
+def _waits_in(headers: Mapping[str, str]) -> list[tuple[bool, str]]:
+    """Return the waits that headers tell, and whether in ms: the most exact first."""
+    names = [name for name in headers if _HEADER_NAMES.fullmatch(_plain(name))]
+    names.sort(key=lambda name: (not name.endswith("-ms"), name != "retry-after"))
+    return [(name.endswith("-ms"), headers[name]) for name in names]
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _parsed(body: bytes) -> object:
@@ -100,7 +126,8 @@ def _resets_s(headers: Mapping[str, Any], wall_s: float) -> list[float]:
         for name, value in headers.items()
         if _RESET.search(name) and not _number(headers.get(name.replace("reset", "remaining")))
     ]
-    return [wait_s for value in spent if (wait_s := _wait_s(value, wall_s)) is not None]
+    waits_s = [wait_s for value in spent if (wait_s := _wait_s(value, wall_s)) is not None]
+    return waits_s + [float(told) for told in _SPENT.findall(headers.get("ratelimit", "")[:1000])]
 
 
 def _headers_in(raw: object) -> Mapping[str, Any]:
@@ -111,10 +138,18 @@ def _headers_in(raw: object) -> Mapping[str, Any]:
 
 def _wait_of(name: str, value: object, wall_s: float) -> float | None:
     """Return the wait that one field of a refusal's body tells, by its name or in its words."""
-    if _BODY_NAMES.fullmatch(re.sub("[-_]", "", name.lower())):
-        return _wait_s(value, wall_s, is_ms=bool(_TELLS_MS.search(name.lower())))
-    words = _WORDS.search(value[:2000]) if isinstance(value, str) else None
-    return duration_s(words[1]) if words else None
+    wait_s = _named_wait_s(_BODY_NAMES, name, value, wall_s)
+    if wait_s is not None or not isinstance(value, str):
+        return wait_s
+    found = _WORDS.finditer(value[:2000])
+    waits_s = (duration_s(words[1]) if words[1] else _until_s(words[2], wall_s) for words in found)
+    return next((max(wait_s, 0.0) for wait_s in waits_s if wait_s is not None), None)
+
+
+def _named_wait_s(names: re.Pattern[str], name: str, value: object, wall_s: float) -> float | None:
+    if len(name) > _MOST_CHARS or not names.fullmatch(_plain(name)):
+        return None
+    return _wait_s(value, wall_s, is_ms=bool(_TELLS_MS.search(name.lower())))
 
 
 def _fields(raw: object, depth: int = 6) -> Iterator[tuple[str, Any]]:
@@ -135,8 +170,10 @@ def _wait_s(value: object, wall_s: float, *, is_ms: bool = False) -> float | Non
     if number is None and isinstance(value, str):
         seconds = _span_s(value)
         seconds = _until_s(value, wall_s) if seconds is None else seconds
+        first = _FIRST.match(value[:_MOST_CHARS]) if seconds is None else None
+        seconds = _number(first[1]) if first else seconds
     elif number is None and isinstance(value, dict):  # a duration of protobuf, as an object
-        seconds = _number(value.get("seconds"))
+        seconds = _number(value.get("seconds", value.get("value")))
     elif number is not None and number > _NEAR_S and abs(number - wall_s) < _NEAR_S:
         seconds = number - wall_s
     elif number is not None and number > _NEAR_S and abs(number / 1000 - wall_s) < _NEAR_S:
@@ -153,7 +190,8 @@ def _until_s(text: str, wall_s: float) -> float | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             # Python 3.10 knows no "Z" and only 3 or 6 digits of a second.
-            when = read(re.sub(r"\.\d+|Z$", lambda end: "+00:00" * (end[0] == "Z"), text.strip()))
+            plain = re.sub(r"(?i) ?(?:UTC|GMT|Z)$", "+00:00", text.strip())
+            when = read(re.sub(r"\.\d+", "", plain))
             when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
             return when.timestamp() - wall_s
         except (ValueError, OverflowError, OSError, TypeError, IndexError):
@@ -165,6 +203,7 @@ def _number(value: object) -> float | None:
     if isinstance(value, str):
         if len(value) > _MOST_CHARS or value[-1:].isalpha():  # has a unit, or is not finite
             return None
+        value = value.strip('"')
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -182,8 +221,16 @@ def duration_s(text: str | None) -> float | None:
 
 @functools.lru_cache(maxsize=1_024)
 def _span_s(text: str) -> float | None:
-    """Return the seconds in a duration whose numbers have units; None: it is none."""
-    text = text.strip().lower() if len(text) <= _MOST_CHARS else ""
+    """Return the seconds in a duration whose numbers have units; None: it is none.
+
+    Also one of ISO 8601, such as "PT30S", and one of a clock, such as "00:00:30".
+    """
+    text = text.strip().strip('"').lower() if len(text) <= _MOST_CHARS else ""
+    clock = _CLOCK.fullmatch(text)
+    if clock:
+        return float(clock[1] or 0) * 3600 + float(clock[2]) * 60 + float(clock[3])
+    if text.startswith("p"):
+        text = text[1:].replace("t", "")
     if not text or _PART.sub("", text):
         return None
     total_s = 0.0

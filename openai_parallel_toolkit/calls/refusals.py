@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.records import Outcome, OutcomeKind, RawReply, Suspect
 from ..core.redaction import safe_words
-from .provider_codes import Blame, fault_of, fault_told, is_general
+from .provider_codes import Blame, fault_of, fault_told, is_general, plain
 from .rate_hints import rate_hints, retry_after_s
 
 Clean = Callable[[str], str]
@@ -43,9 +43,10 @@ _KIND_OF_FAULT = {
 _SUSPECT_OF_STATUS = {
     400: Suspect.NOBODY,
     402: Suspect.KEY,
-    403: Suspect.MODEL,
-    404: Suspect.MODEL,
+    412: Suspect.KEY,
 }
+#: Those that are about the request alone. All others may be about the model under this key.
+_OF_REQUEST = frozenset({411, 413, 414, 415, 416, 422, 431})
 #: Statuses with which a server says that there is nothing at this place.
 _NOWHERE = (404, 405)
 #: The only status that tells more than any code of the body.
@@ -62,16 +63,20 @@ _STATUS_OF_FAULT: dict[Blame | None, int] = {
 }
 _OTHERWISE = 502
 
-#: Where bodies keep words that say why, most telling first; in each the same may be again.
-_INNER = ("details", "innererror", "inner_error", "error", "errors", "detail", "message")
-_CODES = ("reason", "error_code", "errorCode", "code", "error_type", "type", "status")
+#: Where bodies keep words that say why, most telling first; in each the same may be again. Names
+#: that differ in case, dashes and underscores are one.
+_WRAPPERS = ("response", "baseresp", "fault", "body")
+_INNER = ("details", "innererror", "error", "errors", "detail", "message", *_WRAPPERS)
+_CODES = ("reason", "errorcode", "code", "errortype", "type", "status", "httpcode", "statuscode")
 _MESSAGES = (
-    *("error", "errors", "message", "msg", "error_msg", "error_message", "error_description"),
-    "detail",
+    *("error", "errors", "message", "msg", "errormsg", "errormessage", "errordescription"),
+    *("detail", "statusmsg", "faultstring", *_WRAPPERS, "title"),
 )
+#: A number that is none of HTTP's counts under this name only.
+_NUMBERED = "statuscode"
 #: What a router hands on of the provider behind it; it says nothing of our key.
 _BEHIND = frozenset({Blame.LIMIT, Blame.SERVICE, Blame.REQUEST})
-_DEEPEST, _MOST_LISTED = 6, 8
+_DEEPEST, _MOST_LISTED, _MOST_FIELDS = 6, 8, 100
 _MOST_CODES, _LONGEST_CODE = 64, 200
 #: Characters of a provider's words that are read, and those that are kept.
 _MOST_READ, _MOST_TOLD = 8_192, 1_000
@@ -174,7 +179,9 @@ def _kind(status: int, fault: Blame | None) -> OutcomeKind:
 def _suspect(status: int, fault: Blame | None) -> Suspect | None:
     if fault is Blame.ADDRESS and status in _NOWHERE:
         return Suspect.ADDRESS
-    return _SUSPECT_OF_STATUS.get(status) if fault in (None, Blame.ACCESS) else None
+    if status in _OF_REQUEST or fault not in (None, Blame.ACCESS):
+        return None
+    return _SUSPECT_OF_STATUS.get(status, Suspect.MODEL)
 
 
 def of_no_text(outcome: Outcome) -> Outcome:
@@ -254,7 +261,7 @@ def _codes_in(value: object, depth: int) -> Iterator[str]:
             if isinstance(code, (str, int)) and not isinstance(code, bool):
                 word = str(code)[:_MOST_READ].strip()
                 if word:
-                    yield word
+                    yield f"status_code:{word}" if name == _NUMBERED and len(word) != 3 else word
 
 
 def _message_in(value: object, depth: int) -> str:
@@ -285,12 +292,13 @@ def _raw_in(value: object) -> object:
 
 
 def _opened(value: object, depth: int) -> Iterator[Mapping[str, Any]]:
-    """Yield the objects that a value is, lists, or holds as JSON in a text."""
+    """Yield the objects that a value is, lists, or holds as JSON in a text; their names plain."""
     value = _unwrapped(value)
     if depth > _DEEPEST:
         return
     if isinstance(value, Mapping):
-        yield value
+        named = ((str(name), part) for name, part in islice(value.items(), _MOST_FIELDS))
+        yield {plain(name): part for name, part in named if not name.startswith("@")}
     elif isinstance(value, list):
         for one in value[:_MOST_LISTED]:
             yield from _opened(one, depth + 1)

@@ -12,6 +12,7 @@ from ..core.records import Reply, Request, Usage
 from ..core.redaction import safe_words
 from ..costs.model_price import STANDARD_TIERS
 from .event_stream import read_event_stream
+from .provider_codes import plain
 from .refusals import provider_words
 from .usage import read_usage
 
@@ -41,6 +42,9 @@ GOOD_ENDINGS = frozenset(
         "tool_use",
     }
 )
+#: What some put before an ending, without marks: names of enumerations.
+_BEFORE_ENDING = ("finishreason", "reason")
+_PLAIN_ENDINGS = frozenset(map(plain, GOOD_ENDINGS))
 #: How an answer ends that was cut on purpose, and would be again; its text is worth having.
 CUT_ENDINGS = frozenset(
     {
@@ -116,6 +120,17 @@ def read_raw(path: str, body: bytes, headers: Mapping[str, str]) -> dict[str, An
     raw = read_body(body)
     if raw is None and path not in _READERS and body:
         return None if "html" in headers.get("content-type", "") else {}
+    field = _FIELDS.get(path)
+    return raw if raw is None or field is None or field in raw else _unwrapped(raw, field)
+
+
+def _unwrapped(raw: dict[str, Any], field: str) -> dict[str, Any]:
+    """Return a reply that a gateway put into a field of its own, beside what it says itself."""
+    for name in _WRAPPERS:
+        inner = raw.get(name)
+        inner = parse_object(inner.encode()) if isinstance(inner, str) else inner
+        if isinstance(inner, dict) and isinstance(inner.get(field), list):
+            return {**{one: raw[one] for one in raw if one != name}, **inner}
     return raw
 
 
@@ -131,7 +146,14 @@ def read_answer(
     found = find_answer(path, raw)
     if found is None:
         return None
-    return reply_of(found, raw, read_usage(raw), clean=clean, asked_model=asked_model)
+    return reply_of(found, raw, usage_of(found, raw), clean=clean, asked_model=asked_model)
+
+
+def usage_of(found: Found | None, raw: Mapping[str, Any]) -> Usage | None:
+    """Return the tokens that a reply says it used; None: it does not tell of its text."""
+    usage = read_usage(raw)
+    is_none_told = usage is not None and not usage.completion_tokens
+    return None if is_none_told and found is not None and found.text else usage
 
 
 def find_answer(path: str, raw: Mapping[str, Any]) -> Found | None:
@@ -159,7 +181,7 @@ def reply_of(
     """Return an answer as it is handed on, with the provider's words made safe.
 
     Args:
-        usage: what `read_usage` found.
+        usage: what `usage_of` found.
         asked_model: stands for a model that the reply does not name.
         more: further fields of the Reply.
     """
@@ -209,12 +231,22 @@ def error_in(raw: Mapping[str, Any]) -> Any:
     for place in (raw, first):
         error = place.get("error") if isinstance(place, dict) else None
         if error and not (isinstance(error, dict) and not any(error.values())):
-            return error
+            return place if error is True else error
     return raw if "error" in (raw.get("object"), raw.get("type")) else None
 
 
 def _is_good(ending: str) -> bool:
-    return not ending or ending.lower() in GOOD_ENDINGS
+    if not ending or ending.lower() in GOOD_ENDINGS:
+        return True
+    word = plain(ending)
+    return any(word.removeprefix(before) in _PLAIN_ENDINGS for before in ("", *_BEFORE_ENDING))
+
+
+def _ending_of(reason: Any) -> str:
+    """Return how a choice ended; servers that tell more of it put that into an object."""
+    if isinstance(reason, dict):
+        reason = reason.get("type") or reason.get("reason")
+    return reason if isinstance(reason, str) else str(reason or "")
 
 
 def _read_choices(raw: Mapping[str, Any]) -> _Read | None:
@@ -223,10 +255,10 @@ def _read_choices(raw: Mapping[str, Any]) -> _Read | None:
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None
     choice = choices[0]
-    message = choice.get("message")
-    message = message if isinstance(message, dict) else {"content": choice.get("text")}
-    reason = choice.get("finish_reason")
-    ending = reason if isinstance(reason, str) else ""
+    message = choice.get("message") or choice.get("delta")
+    if not isinstance(message, dict):
+        message = {"content": message or choice.get("text")}
+    ending = _ending_of(choice.get("finish_reason"))
     content, audio = message.get("content"), message.get("audio")
     text = _text_of(content)
     if not text and isinstance(audio, dict):
@@ -321,5 +353,14 @@ _READERS = {
     "/moderations": _read_moderations,
     "/responses": _read_responses,
 }
+#: The field that makes an object the reply of a path, and where gateways put such an object.
+_FIELDS = {
+    "/chat/completions": "choices",
+    "/completions": "choices",
+    "/embeddings": "data",
+    "/moderations": "results",
+    "/responses": "output",
+}
+_WRAPPERS = ("data", "result", "response", "body", "output")
 #: The APIs whose replies are read by rules of their own; a longer path comes first.
 KNOWN_PATHS = tuple(sorted(_READERS, key=len, reverse=True))

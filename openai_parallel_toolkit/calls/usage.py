@@ -22,6 +22,7 @@ _COMPLETION = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 _TOTAL = ("total_tokens", "totalTokenCount")
 _PROMPT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _COMPLETION_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_WRITTEN_DETAILS = ("cache_creation",)
 _REASONING = ("reasoning_tokens", "thoughtsTokenCount")
 _AUDIO = ("audio_tokens",)
 #: Source: https://api-docs.deepseek.com/guides/kv_cache, https://platform.moonshot.ai/docs and
@@ -42,6 +43,8 @@ _WRITTEN = (
 #: Spelled so, what the cache had is beside the prompt's tokens, unless the total says otherwise.
 #: Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching (read 2026-11).
 _BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
+#: What is kept for an hour costs more than what is kept for minutes, and prices tell of one only.
+_KEPT_LONG = ("ephemeral_1h_input_tokens",)
 #: More tokens than any request can have.
 _NONSENSE = 10**12
 _LONGEST_TIER = 100
@@ -108,7 +111,8 @@ def _read(usage: Mapping[str, Any], tier: str | None, *, has_output: bool) -> Us
         completion += beside
     elif reasoning > completion and total is None:
         completion += reasoning
-    if not prompt or reasoning > completion:
+    kept_long = _count(_KEPT_LONG, *_objects(usage, _WRITTEN_DETAILS))
+    if not prompt or reasoning > completion or kept_long:
         raise _UnreadableError
     return Usage(
         prompt_tokens=prompt,

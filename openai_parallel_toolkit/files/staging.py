@@ -13,9 +13,10 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..core.errors import UnsafePath
 from ..core.filesystem import digest
@@ -55,7 +56,7 @@ class Staging:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         #: By their outputs' folder.
-        self._free: dict[str, list[str]] = {}
+        self._free: dict[str, list[_Place]] = {}
         #: Those in the hands of hooks.
         self._written: set[str] = set()
         self._is_closed = False
@@ -66,30 +67,28 @@ class Staging:
         with self._lock:
             free = self._free.get(parent)
             used = free.pop() if free else None
-        path = used or self._make(parent)
+        place = used or self._make(parent)
         with self._lock:
-            self._written.add(path)
-        base = self._base_in(path)
+            self._written.add(place.path)
         return StagedFolder(
-            path=path,
-            base=base,
+            place=place,
             parent=parent,
-            path_without_ext=os.path.join(base, without_ext),
+            path_without_ext=os.path.join(place.base, without_ext),
             token=self.token,
             staging=self,
         )
 
-    def _make(self, parent: str) -> str:
+    def _make(self, parent: str) -> _Place:
         path = os.path.join(self.root, f"{self.token}-{next(self._numbers)}")
         os.mkdir(path, 0o700)
-        base = self._base_in(path)
+        levels = [path]
+        while len(levels) < _LEVELS:
+            levels.append(f"{levels[-1]}/_")
+        base = os.path.join(levels[-1], self._output_name)
         os.makedirs(os.path.join(base, parent))
-        for level in _above(base):
+        for level in levels:
             os.utime(level, ns=(_LONG_AGO_NS, _LONG_AGO_NS))
-        return path
-
-    def _base_in(self, path: str) -> str:
-        return os.path.join(path, *["_"] * (_LEVELS - 1), self._output_name)
+        return _Place(path, base, levels)
 
     def hand_over(self, folder: StagedFolder) -> None:
         """Take a folder out of the hands of its hooks."""
@@ -99,7 +98,7 @@ class Staging:
     def give_back(self, folder: StagedFolder) -> None:
         """Let a folder that is empty again serve others."""
         with self._lock:
-            self._free.setdefault(folder.parent, []).append(folder.path)
+            self._free.setdefault(folder.parent, []).append(folder.place)
 
     def remove(self, folder: StagedFolder) -> None:
         """Remove a folder with all that is in it; the last one of a run that is over, all."""
@@ -124,7 +123,8 @@ class Staging:
             free, self._free = self._free, {}
             written, self._written = self._written, set()
         with suppress(OSError):
-            for path in itertools.chain(*free.values(), written, self._foreign()):
+            places = (place.path for place in itertools.chain(*free.values()))
+            for path in itertools.chain(places, written, self._foreign()):
                 _remove(path)
             os.rmdir(self.root)
 
@@ -147,13 +147,21 @@ class Staging:
         return os.path.join(self.output_root, _OWN_NAME)
 
 
-@dataclass(slots=True, kw_only=True)
-class StagedFolder:
-    """One execution's folder in the staging folder; its name was never another's."""
+class _Place(NamedTuple):
+    """A folder in the staging folder, which serves one execution after another."""
 
     path: str
     #: Stands for the output folder.
     base: str
+    #: What is above that, from `path` on.
+    levels: Sequence[str]
+
+
+@dataclass(slots=True, kw_only=True)
+class StagedFolder:
+    """One execution's folder in the staging folder; its name was never another's."""
+
+    place: _Place
     #: Where outputs go below `base`.
     parent: str
     #: What `process_output` is given.
@@ -165,6 +173,10 @@ class StagedFolder:
     #: Whether all outputs lie where the next execution's will.
     is_flat: bool = False
 
+    @property
+    def path(self) -> str:
+        return self.place.path
+
     def collect(self) -> tuple[OutputFile, ...]:
         """List what was written, in the order of the paths; it begins to go to the disk.
 
@@ -172,14 +184,14 @@ class StagedFolder:
             UnsafePath: something is not an ordinary file, or lies above its output folder.
             OSError: the disk refused.
         """
-        if any(os.stat(level).st_mtime_ns != _LONG_AGO_NS for level in _above(self.base)):
+        if any(seen.st_mtime_ns != _LONG_AGO_NS for seen in map(os.stat, self.place.levels)):
             raise UnsafePath(
                 "Something was written above the output folder; write below the path that the "
                 "hook was given.",
                 path=self.path_without_ext,
             )
         self.take_back(is_flat=False)
-        paths = sorted(_walk(self.base))
+        paths = sorted(_walk(self.place.base))
         folder = os.path.dirname(self.path_without_ext)
         self.is_flat = all(os.path.dirname(path) == folder for path in paths)
         return tuple(self._read(path) for path in paths)
@@ -215,7 +227,7 @@ class StagedFolder:
         root = os.path.dirname(self.path)
         return OutputFile(
             staged=path[len(root) + 1 :],
-            final=path[len(self.base) + 1 :],
+            final=path[len(self.place.base) + 1 :],
             size_bytes=size_bytes,
             sha256=sha256,
             is_blank=look.is_blank,
@@ -235,12 +247,6 @@ class _ContentLook:
         """Take in the next piece."""
         self.is_blank = self.is_blank and piece.isspace()
         self.names_staging = self.names_staging or self._token in piece
-
-
-def _above(base: str) -> Iterator[str]:
-    for _ in range(_LEVELS):
-        base = base.rpartition("/")[0]
-        yield base
 
 
 def _walk(folder: str) -> Iterator[str]:

@@ -3,7 +3,8 @@
 Closed, every request passes. Failures of different requests in a row, with no answer between, open
 it: then one request at a time passes as a probe, after pauses that grow, and the first probe that
 is answered closes it. A request that began before the trouble says nothing of it when it is
-answered, and one that began after its first failure and is still out speaks for the server.
+answered, and one that began after its first failure and is still out speaks for the server. A
+request that failed while others were answered is its own trouble from then on, and no sign of any.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _UNREACHED = 3
 #: How far those attempts came, and those that a server cut off before any reply.
 _UNREACHED_PHASES = frozenset({"dns", "connect", "tls", "proxy"})
 _CUT_OFF_PHASES = frozenset({"write", "read"})
+_MOST_ODD = 10_000
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 10.0
 #: The longest that a server's Retry-After puts a probe off.
@@ -75,6 +77,8 @@ class Circuit:
         #: What failed in a row: requests, by their hashes; and leases, by their ids, under which no
         #: server was found, or whose request is not known.
         self._failed: set[str | int] = set()
+        #: Requests that failed while others were answered, by their hashes.
+        self._odd: set[str | int] = set()
         #: Clock time, seconds, of the last answer since the first failure.
         self._answered_s = -math.inf
         #: Leases that are out and were given since the first failure, or since it opened.
@@ -122,6 +126,8 @@ class Circuit:
             return False
         was_open = self.is_open
         if outcome.status is not None or outcome.code == "body":
+            if not was_open and len(self._odd) < _MOST_ODD:
+                self._odd |= self._failed
             self.is_open, self.since_s, self._failed_probes = False, None, 0
             self._failed, self._fresh = set(), set()
         else:  # it was not sent after all, or took too long
@@ -146,6 +152,8 @@ class Circuit:
         self.failure = outcome
         if self.is_open:
             self._failed_probes += 1
+        elif lease.need.request_hash in self._odd:
+            return False
         else:
             if self.since_s is None:
                 self.since_s = now_s

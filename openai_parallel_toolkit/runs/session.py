@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from ..calls.attempts import Policy
 from ..calls.call_cache import open_journal
 from ..calls.run_context import RunContext, StopToken
 from ..core.clock import Clock
+from ..core.command_line import started_as
 from ..core.describe import words_of
 from ..core.errors import ConfigError, RunStopped, ToolkitError
 from ..core.filesystem import as_toolkit_error, storage_errors
@@ -387,21 +387,7 @@ def _circumstances() -> dict[str, str]:
     package = sys.modules[__package__.partition(".")[0]]
     told = {"openai_parallel_toolkit": package.__version__, "python": platform.python_version()}
     versions = {f"version.{name}": version for name, version in told.items()}
-    return {"command": _command(sys.argv), **versions}
-
-
-def _command(argv: list[str]) -> str:
-    """Return a command line as it was typed, about; "": there was none, as in a notebook."""
-    name = os.path.basename(argv[0]) if argv else ""
-    if name == "__main__.py":
-        module = os.path.basename(os.path.dirname(argv[0]))
-        is_ours = module == __package__.partition(".")[0]
-        name = "openai-parallel-toolkit" if is_ours else f"python -m {module}"
-    elif name.endswith(".py"):
-        name = f"python {shlex.quote(argv[0])}"
-    if not name or "ipykernel" in argv[0] or name.startswith("-"):
-        return ""
-    return " ".join([name, *map(shlex.quote, argv[1:])])
+    return {"command": started_as(), **versions}
 
 
 def say(words: str) -> None:

@@ -1,17 +1,13 @@
-"""Group what failed by its cause."""
+"""Group the files that failed by their cause."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..core.records import FileState
 from ..journal import FileFailure
-
-#: What differs from one failure to the next of the same cause.
-_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\b[0-9a-f]{8,}\b|\d[\d.,:]*")
-_MOST_CHARACTERS = 300
+from ..runs.causes import gist
 
 
 @dataclass(slots=True)
@@ -27,16 +23,11 @@ class Cause:
     aside: int = 0
 
 
-def cause_key(kind: str, message: str) -> str:
-    """Return what failures of one cause have in common."""
-    return f"{kind}: {_VARIES.sub('…', message[:_MOST_CHARACTERS])}"
-
-
 def by_cause(failures: Iterable[FileFailure]) -> list[Cause]:
     """Return the causes, the most frequent first."""
     causes: dict[str, Cause] = {}
     for one in failures:
-        key = cause_key(one.note.kind, one.note.message)
+        key = gist(one.note.kind, one.note.message, one.path)
         cause = causes.setdefault(key, Cause(one.note.kind, one.note.message, one.path))
         cause.files += 1
         cause.aside += one.state is FileState.ASIDE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
@@ -25,6 +25,14 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 #: How what is asked ends, as it is told in three words.
 _ANSWERED = {OutcomeKind.OK.value, OutcomeKind.UNUSABLE.value}
 _LOST = {OutcomeKind.UNKNOWN.value}
+_NO_QUANTILES = dict.fromkeys(_QUANTILES)
+_NO_SERIES: dict[str, Any] = {"limits": 0, "kinds": {}, "answers": [], **_NO_QUANTILES}
+_NO_WAITS: dict[str, Any] = {
+    **_NO_QUANTILES,
+    **{f"wait_{q}": None for q in _QUANTILES},
+    "waited": 0,
+    "reasons": {},
+}
 #: Failures that are looked at, and causes, runs and jobs that are told.
 _MOST_FAILURES, _MOST_CAUSES, _MOST_RUNS, _MOST_JOBS = 20_000, 20, 20, 200
 #: Seconds over which the pace is taken.
@@ -47,6 +55,9 @@ class Snapshot:
         self.safe = safe
         self.series = Series()
         self._clock = clock
+        #: As `charts` read them last.
+        self._series_of_keys: dict[str, dict[str, Any]] = {}
+        self._series_of_models: dict[str, dict[str, Any]] = {}
         self._paces: deque[tuple[float, int]] = deque()
         self._causes: tuple[object, list[dict[str, Any]]] = (None, [])
 
@@ -176,14 +187,7 @@ class Snapshot:
     def _key(
         self, name: str, status: Status, now: Mapping[str, Any], *, is_live: bool
     ) -> dict[str, Any]:
-        figures, series = status.by_key.get(name, Figures()), self.series
-        kinds: Counter[str] = Counter()
-        answers = [0] * series.spans
-        for (at, key, _, kind), count in series.ended.items():
-            if key == name:
-                kinds[kind] += count
-                answers[at] += count * (kind in _ANSWERED)
-        served = sum((d for (key, _), d in series.served.items() if key == name), Durations())
+        figures = status.by_key.get(name, Figures())
         dropped = status.dropped.get(name)
         usual = "alive" if figures.answered else "unused"
         state = "dropped" if dropped is not None else str(now.get("state", usual))
@@ -195,33 +199,15 @@ class Snapshot:
             "reason": dropped or now.get("reason", ""),
             "until_s": now.get("cooling_until_wall_s") if is_live else None,
             "in_flight": now.get("in_flight", 0) if is_live else 0,
-            "limits": kinds[OutcomeKind.BUSY.value],
-            "kinds": dict(kinds),
-            "answers": answers,
+            **self._series_of_keys.get(name, _NO_SERIES),
             **_counts(figures),
-            **_quantiles(served),
         }
 
     def _models(self, status: Status) -> list[dict[str, Any]]:
-        series = self.series
-        rows = []
-        for name, figures in sorted(status.by_model.items()):
-            served = sum((d for (_, m), d in series.served.items() if m == name), Durations())
-            waits = {why: d for (model, why), d in series.waited.items() if model == name}
-            waited = sum(waits.values(), Durations())
-            reasons = {why or "key": len(durations) for why, durations in waits.items()}
-            waiting = {f"wait_{q}": s for q, s in _quantiles(waited).items()}
-            rows.append(
-                {
-                    "name": name,
-                    **_counts(figures),
-                    **_quantiles(served),
-                    **waiting,
-                    "waited": len(waited),
-                    "reasons": reasons,
-                }
-            )
-        return rows
+        return [
+            {"name": name, **_counts(figures), **self._series_of_models.get(name, _NO_WAITS)}
+            for name, figures in sorted(status.by_model.items())
+        ]
 
     def _by_cause(self, reader: JournalReader, status: Status) -> list[dict[str, Any]]:
         mark = (status.files[FileState.FAILED], status.files[FileState.ASIDE], status.run)
@@ -237,6 +223,8 @@ class Snapshot:
         """Return what changes over time, with what the journal holds by now."""
         series = self.series
         series.read(reader)
+        self._series_of_keys = _by_key(series)
+        self._series_of_models = _by_model(series)
         count = series.spans
         lines = {name: [0] * count for name in ("answered", "refused", "lost")}
         for (at, _, _, kind), number in series.ended.items():
@@ -254,6 +242,48 @@ class Snapshot:
             "cost": costs,
             "tokens": [series.tokens.get(at, 0) for at in range(count)],
         }
+
+
+def _by_key(series: Series) -> dict[str, dict[str, Any]]:
+    """Return how each key did over time."""
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    answers: defaultdict[str, list[int]] = defaultdict(lambda: [0] * series.spans)
+    for (at, key, _, kind), count in series.ended.items():
+        kinds[key][kind] += count
+        answers[key][at] += count * (kind in _ANSWERED)
+    served: defaultdict[str, Durations] = defaultdict(Durations)
+    for (key, _), durations in series.served.items():
+        served[key] += durations
+    return {
+        key: {
+            "limits": found[OutcomeKind.BUSY.value],
+            "kinds": dict(found),
+            "answers": answers[key],
+            **_quantiles(served[key]),
+        }
+        for key, found in kinds.items()
+    }
+
+
+def _by_model(series: Series) -> dict[str, dict[str, Any]]:
+    """Return how long each model took, and how long was waited for a key."""
+    served: defaultdict[str, Durations] = defaultdict(Durations)
+    for (_, model), durations in series.served.items():
+        served[model] += durations
+    waited: defaultdict[str, Durations] = defaultdict(Durations)
+    reasons: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for (model, why), durations in series.waited.items():
+        waited[model] += durations
+        reasons[model][why or "key"] = len(durations)
+    return {
+        model: {
+            **_quantiles(served[model]),
+            **{f"wait_{q}": s for q, s in _quantiles(waited[model]).items()},
+            "waited": len(waited[model]),
+            "reasons": reasons[model],
+        }
+        for model in {*served, *waited}
+    }
 
 
 def _fate(kind: str) -> str:

@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit.simulator import Fault
 
@@ -31,8 +32,8 @@ class Mine(ParallelToolkit):
 
 
 def start(root, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "openai_parallel_toolkit", *arguments],
+    return ForkedProcess(
+        ["-m", "openai_parallel_toolkit", *arguments],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(HOME)},
         stdout=subprocess.PIPE,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from folder_fixture import a_line
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit.simulator import Fault
 
@@ -25,8 +26,8 @@ class Shell:
         self.root = fixture.root
 
     def start(self, *arguments, env=None):
-        return subprocess.Popen(
-            [sys.executable, "-m", "openai_parallel_toolkit", "batch", *map(str, arguments)],
+        return ForkedProcess(
+            ["-m", "openai_parallel_toolkit", "batch", *arguments],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(HOME), **(env or {})},
             stdout=subprocess.PIPE,

@@ -6,12 +6,12 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from folder_fixture import QUICK, FolderFixture, jobs_in
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit.simulator import Fault, SimKey, Simulator
 
@@ -22,8 +22,8 @@ HOME = CHILD.parents[2]
 def start(*arguments):
     """Start the child without waiting for it."""
     environment = {**os.environ, "PYTHONPATH": str(HOME)}
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), *map(str, arguments)],
+    return ForkedProcess(
+        [CHILD, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

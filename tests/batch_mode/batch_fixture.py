@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit import BatchOptions, Gpt35Turbo, ParallelToolkit, request_openai_api
 from openai_parallel_toolkit.journal import JournalReader
@@ -130,10 +131,10 @@ def start(fixture, kind=Ask, *, max_lines=50_000, place=""):
     """
     child = Path(__file__).with_name("batch_child.py")
     folder = [fixture.config, fixture.input, fixture.output]
-    command = [sys.executable, child, *folder, kind.__name__, max_lines, place]
+    command = [child, *folder, kind.__name__, max_lines, place]
     given = {**os.environ, "PYTHONPATH": str(child.parents[2])}
     pipe = subprocess.PIPE
-    process = subprocess.Popen([str(part) for part in command], env=given, stdout=pipe, stderr=pipe)
+    process = ForkedProcess(command, env=given, stdout=pipe, stderr=pipe)
     with process:
         try:
             yield process

@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_process import run_forked
 from toolkit_fixture import STATE, Hooks
 
 from openai_parallel_toolkit import (
@@ -79,16 +78,7 @@ def test_a_replay_is_told_in_the_reply(fixture):
 
 
 def run_child(*words):
-    command = [sys.executable, str(CHILD), *map(str, words)]
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
+    return run_forked([CHILD, *words])
 
 
 def test_a_script_that_was_killed_pays_for_the_rest_and_what_was_in_flight(fixture):

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from forked_process import ForkedProcess
+
 REPOSITORY = Path(__file__).parents[2]
 HOOKS = """\
 import json
@@ -55,14 +57,17 @@ class Workspace:
     def start(self, *arguments, env=None, **options):
         """Start a command and do not wait for it."""
         given = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
+        given |= {"PYTHONPATH": str(REPOSITORY), **(env or {})}
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        return subprocess.Popen(
-            [sys.executable, "-m", "openai_parallel_toolkit", *map(str, arguments)],
-            cwd=self.root,
-            env={**given, "PYTHONPATH": str(REPOSITORY), **(env or {})},
-            **options,
-        )
+        words = ["-m", "openai_parallel_toolkit", *map(str, arguments)]
+        options |= {
+            "cwd": self.root,
+            "env": {**given, "PYTHONPATH": str(REPOSITORY), **(env or {})},
+        }
+        if env or "preexec_fn" in options:  # what an interpreter starts with
+            return subprocess.Popen([sys.executable, *words], **options)
+        return ForkedProcess(words, **options)
 
     def give(self, *arguments, env=None):
         """Carry a command out and return what came of it."""

@@ -1,10 +1,8 @@
 """A script of one's own ends as the command does: not with 0 when files have no output."""
 
-import subprocess
-import sys
-
 import pytest
 from cli_workspace import REPOSITORY
+from forked_process import run_forked
 
 BREAKS = """
 class Breaks(Mine):
@@ -26,14 +24,7 @@ def script(workspace, sim):
     def run(broken, **settings):
         hooks = (workspace.root / "hooks.py").read_text()
         workspace.write("script.py", hooks + BREAKS.format(broken=broken, settings=settings))
-        return subprocess.run(
-            [sys.executable, "script.py"],
-            cwd=workspace.root,
-            env={"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_forked(["script.py"], cwd=workspace.root, env={"PYTHONPATH": str(REPOSITORY)})
 
     return run
 

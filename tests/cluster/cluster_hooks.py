@@ -94,6 +94,12 @@ class Mixed(Hooks):
         os.kill(os.getpid(), signal.SIGTERM)  # which is the head's to heed
         os.kill(os.getpid(), signal.SIGABRT)
 
+    def forks(self, data):
+        if os.fork():
+            os._exit(3)  # while the fork holds all that was open
+        time.sleep(2)
+        os._exit(0)
+
     def hangs(self, data):
         while True:
             time.sleep(0.05)

@@ -5,6 +5,8 @@ import io
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -82,8 +84,9 @@ def mixed(tmp_path_factory):
 def test_each_file_comes_to_the_end_that_its_hooks_gave_it(mixed):
     ran, sim, _ = mixed
     assert sorted(ran.outputs) == ["asks.json", "logs.json", "looks.json", "prints.json"]
-    assert sorted(ran.failures) == ["hangs", "has_keys", "kills", "makes_manager", "raises"]
-    assert (ran.summary.done, ran.summary.failed, ran.summary.left) == (4, 5, 0)
+    failed = ["forks", "hangs", "has_keys", "kills", "makes_manager", "raises"]
+    assert sorted(ran.failures) == failed
+    assert (ran.summary.done, ran.summary.failed, ran.summary.left) == (4, len(failed), 0)
     assert sim.ledger.billed() == sim.ledger.hits() == 1
 
 
@@ -110,6 +113,10 @@ def test_a_file_that_kills_its_worker_is_put_aside_within_the_run(mixed):
     assert "SIGABRT" in ran.failures["kills"]["message"]
     with JournalReader(str(fixture.output / ".openai_parallel_toolkit")) as reader:
         assert reader.file("kills.txt").file.state.value == "aside"
+
+
+def test_a_worker_that_died_is_missed_although_its_fork_holds_its_connection(mixed):
+    assert "exit status 3" in mixed[0].failures["forks"]["message"]
 
 
 def test_a_hook_that_hangs_costs_its_worker_and_its_file_says_where(mixed):
@@ -206,3 +213,78 @@ def test_workers_that_are_killed_again_and_again_leave_nothing_in_doubt(fixture,
     assert (summary.done, summary.failed) == (files, 0)
     assert sim.ledger.billed() == 3 * files
     assert unanswered(fixture) == 0
+
+
+SCRIPT = """
+import json, sys, threading
+from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
+
+WORDS = ["zero", "one", "two"]
+
+class Briefs(ParallelToolkit):
+    def process_input(self, file):
+        return file.read()
+
+    def process_data(self, data):
+        return [request_openai_api(Gpt35Turbo(content=f"{word}: {data}")) for word in WORDS]
+
+    def process_output(self, data, output_file_without_ext):
+        with open(output_file_without_ext + ".json", "w") as out:
+            json.dump(data, out)
+
+settings = {"engine": "processes", "workers": 1, "num_threads": 4, "progress": False}
+Briefs(sys.argv[1], sys.argv[2], sys.argv[3], **settings).run()
+"""
+
+
+class ScriptRun:
+    """A script without a guard, in a process group of its own, over the fixture's folders."""
+
+    def __init__(self, fixture):
+        script = fixture.root / "script.py"
+        script.write_text(SCRIPT)
+        places = map(str, (fixture.config, fixture.input, fixture.output))
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *places], start_new_session=True, stderr=subprocess.PIPE
+        )
+
+    def after(self, sim, hits):
+        """Wait until so much was asked, and return the ids of its workers."""
+        while sim.ledger.hits() < hits:
+            assert self.process.poll() is None, self.process.stderr.read()
+            time.sleep(0.005)
+        return children_of(self.process.pid)
+
+
+def ended(pids):
+    """Wait until processes that are not ours to wait for are gone."""
+    for pid in pids:
+        while os.path.exists(f"/proc/{pid}/exe"):
+            time.sleep(0.01)
+    return True
+
+
+@pytest.mark.crash
+def test_workers_end_with_their_head_and_a_rerun_goes_on(fixture):
+    sim = fixture.simulate(latency=Latency(0.05, 0.3))
+    fixture.configure(sim).inputs(16)
+    first = ScriptRun(fixture)
+    workers = first.after(sim, 4)
+    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does
+    _, told = first.process.communicate(timeout=60)
+    assert first.process.returncode == 130
+    assert b"Traceback" not in told
+    assert ended(workers)
+    assert unanswered(fixture) == 0
+    second = ScriptRun(fixture)
+    workers = second.after(sim, sim.ledger.hits() + 4)
+    second.process.kill()
+    second.process.communicate(timeout=60)
+    assert ended(workers)
+    doubt = unanswered(fixture)
+    assert doubt <= 4
+    third = ScriptRun(fixture)
+    _, told = third.process.communicate(timeout=60)
+    assert (third.process.returncode, told) == (0, b"")
+    assert len(fixture.outputs()) == 16
+    assert 48 <= sim.ledger.billed() <= 48 + doubt

@@ -24,7 +24,7 @@ from openai_parallel_toolkit.cli.dispatch import dispatch
 from openai_parallel_toolkit.keys import close_default_managers
 
 READS, WRITES, OPENS = 1, 2, 4
-_LIMIT_S = 30
+_LIMIT_S = 120
 _EVENTS = {
     **dict.fromkeys(["os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate"], WRITES),
     **dict.fromkeys(["os.link", "os.chmod", "os.utime"], WRITES),

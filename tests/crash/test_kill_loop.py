@@ -5,11 +5,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit.journal import JournalReader
 from openai_parallel_toolkit.simulator import Fault, Latency, SimKey, Simulator
@@ -33,9 +33,8 @@ def write_config(path, sim, *names):
 
 
 def start(config, source, target):
-    child = str(Path(__file__).with_name("kill_child.py"))
-    command = [sys.executable, child, str(config), str(source), str(target), str(THREADS)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [Path(__file__).with_name("kill_child.py"), config, source, target, THREADS]
+    return ForkedProcess(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def visible(target):

@@ -6,11 +6,10 @@ import os
 import re
 import runpy
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_process import run_forked
 
 import openai_parallel_toolkit
 from openai_parallel_toolkit import APIRequester, ParallelToolkit, __version__
@@ -101,16 +100,7 @@ class Folder:
         env = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
         env.update(PYTHONPATH=str(REPOSITORY), OPENAI_API_KEY="sim-good")
         env["OPENAI_BASE_URL"] = self.server.url
-        command = [sys.executable, "-W", "error", script]
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        done = run_forked(["-W", "error", script], cwd=self.root, env=env)
         assert done.returncode == 0, done.stderr
         told = [line for line in done.stderr.splitlines() if " is dropped: " not in line]
         assert not told, told

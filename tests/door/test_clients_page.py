@@ -1,4 +1,4 @@
-"""What docs/how-to/clients.md shows runs as it stands, each library's block where that is installed."""
+"""What docs/how-to/clients.md shows runs as it stands, where its library is installed."""
 
 import importlib.util
 import os

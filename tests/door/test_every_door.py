@@ -9,12 +9,11 @@ import importlib.util
 import inspect
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from door_asks import DOORS
+from forked_process import ForkedProcess
 from openai_asks import NOT_BATCHED, OPENAI_DOORS, asking
 
 from openai_parallel_toolkit import BatchOptions
@@ -140,9 +139,9 @@ def test_after_kill_9_half_way_nothing_is_billed_again_but_what_was_in_flight(
 
     sim = door.simulate("a", "b", on_post=on_post)
     door.inputs(1)
-    command = [sys.executable, CHILD, door.config, door.input, door.output, *names]
+    command = [CHILD, door.config, door.input, door.output, *names]
     for code in (-signal.SIGKILL, 0):
-        child[:] = [subprocess.Popen(command)]
+        child[:] = [ForkedProcess(command)]
         assert child[0].wait(240) == code
     assert asked <= sim.ledger.billed() <= asked + 1
     assert len(door.outputs()) == 1

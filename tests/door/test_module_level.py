@@ -1,13 +1,11 @@
 """Module-level calls of the openai package: whose key they go out under, and where to."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import openai
 import pytest
 from door_fixture import MODEL, Hooks, chat, user
+from forked_process import run_forked
 
 from openai_parallel_toolkit import APIKeyManager, OpenAIModel, UsageError, request_openai_api
 
@@ -80,13 +78,7 @@ def test_an_azure_client_is_served_by_a_plain_key(door, monkeypatch):
 def test_the_package_may_be_imported_in_the_hook_first(door):
     sim = door.simulate()
     door.inputs(3)
-    done = subprocess.run(
-        [sys.executable, HERE / "door_child.py", door.config, door.input, door.output],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_forked([HERE / "door_child.py", door.config, door.input, door.output])
     assert done.returncode == 0, done.stderr
     assert (sim.ledger.billed(), len(door.outputs())) == (15, 3)
 
@@ -99,9 +91,6 @@ def test_whatever_imports_the_package_first_in_a_hook_all_its_calls_are_kept(doo
     for deleted in (False, True):
         if deleted:
             (door.output / "f000.txt").unlink()
-        env = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-        done = subprocess.run(
-            [sys.executable, *child], env=env, capture_output=True, text=True, check=False
-        )
+        done = run_forked(child)
         assert (door.output / "f000.txt").exists(), done.stdout + done.stderr
         assert sim.ledger.billed() == 2

@@ -96,6 +96,19 @@ def test_any_reply_between_ends_the_row(between):
     assert not server.circuit.is_blamed(OVERLOADED)
 
 
+def test_requests_that_fail_while_others_are_answered_open_nothing_when_only_they_are_left():
+    server = Server().fail(*"abcd").send("x", OK).fail(*"efgh").send("y", OK)
+    assert not server.fail(*"abcdefgh" * 9).is_open
+    assert server.fail(*"12345").is_open  # an outage all the same
+
+
+def test_requests_that_fail_in_an_outage_are_no_odd_ones_after_it():
+    server = Server().fail(*"abcde")
+    server.pass_time()
+    server.send("x", OK)
+    assert server.fail(*"abcde").is_open
+
+
 @pytest.mark.parametrize("between", [SLOW, STOPPED])
 def test_what_says_nothing_of_the_server_changes_nothing(between):
     server = Server().fail(*"abcd").send("x", between)

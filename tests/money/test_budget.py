@@ -91,7 +91,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert asker.woken == is_over
 
 
-BudgetMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+BudgetMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestBudget = BudgetMachine.TestCase
 
 

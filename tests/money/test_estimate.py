@@ -1,14 +1,13 @@
 """`estimate`: a small sample is done in full and tells what the whole job takes."""
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
 import money_fixture
 import pytest
+from forked_process import run_forked
 from hypothesis import given
 from hypothesis import strategies as st
 from money_fixture import Sums, bill_usd
@@ -28,20 +27,21 @@ class One(Sums):
 
 
 @pytest.mark.timeout(120)
-def test_a_sample_of_one_percent_forecasts_the_bill_within_five_percent(place):
+def test_a_sample_of_one_percent_forecasts_the_bill_within_five_percent(place, request):
+    count = 2000 if request.config.getoption("--full") else 700
     with Simulator([SimKey("a")], seed=4) as sim:
-        place.inputs(2000, words=(20, 900), seed=8).configure(sim)
+        place.inputs(count, words=(20, 900), seed=8).configure(sim)
         told = place.toolkit(One).estimate()
-        assert (told.files, told.sampled, told.failed) == (2000, 20, 0)
-        assert sim.ledger.billed() == 20
+        assert (told.files, told.sampled, told.failed) == (count, count // 100, 0)
+        assert sim.ledger.billed() == count // 100
         assert told.sample_usd == bill_usd(sim)
         summary = place.toolkit(One, num_threads=64).run()
-        assert (summary.done, summary.skipped) == (1980, 20)
-        assert sim.ledger.billed() == 2000
+        assert (summary.done, summary.skipped) == (count - told.sampled, told.sampled)
+        assert sim.ledger.billed() == count
         bill = float(bill_usd(sim))
         assert told.cost_usd.likely == pytest.approx(bill, rel=0.05)
         assert told.cost_usd.low <= bill <= told.cost_usd.high
-        assert told.calls.likely == 2000
+        assert told.calls.likely == count
 
 
 def test_a_count_or_a_share_of_the_files_is_taken_and_all_of_them_give_the_sum_itself(place):
@@ -123,16 +123,12 @@ def test_the_command_tells_it_as_words_and_as_json(place):
         place.inputs(40).configure(sim)
         target = f"{Path(money_fixture.__file__)}:Sums"
         words = ["estimate", target, place.input, place.output, "--config", place.config]
-        command = [sys.executable, "-m", "openai_parallel_toolkit", *map(str, words)]
 
         def give(*more):
-            return subprocess.run(
-                [*command, *more],
-                env={"PYTHONPATH": str(REPOSITORY)},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
+            command = ["-m", "openai_parallel_toolkit", *words, *more]
+            done = run_forked(command, env={"PYTHONPATH": str(REPOSITORY)})
+            assert done.returncode == 0, done.stderr
+            return done.stdout
 
         assert json.loads(give("--json", "--tokens-only"))["tokens_only"] is True
         assert sim.ledger.hits() == 0

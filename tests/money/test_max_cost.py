@@ -3,12 +3,12 @@
 import json
 import signal
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import money_fixture
 import pytest
+from forked_process import ForkedProcess, run_forked
 from money_fixture import STATE, Place, Sums, bill_usd
 
 from openai_parallel_toolkit import (
@@ -79,12 +79,12 @@ def test_over_three_killed_runs_and_one_more_the_cap_holds(place):
     keys, latency = [SimKey("a"), SimKey("b")], Latency(0.1, 0.5)
     with Simulator(keys, latency=latency, seed=3, on_post=kill_at_last) as sim:
         place.inputs(300).configure(sim)
-        command = [sys.executable, child, place.config, place.input, place.output, str(CAP)]
+        command = [child, place.config, place.input, place.output, str(CAP)]
         for kill in (1, 2, 3):
             to_come = 25
             victims.append(
-                subprocess.Popen(
-                    list(map(str, command)),
+                ForkedProcess(
+                    command,
                     env={"PYTHONPATH": str(REPOSITORY)},
                     stderr=subprocess.PIPE,
                 )
@@ -161,14 +161,8 @@ def test_the_command_ends_with_status_6_and_tells_the_cap(place):
         place.inputs(40).configure(sim)
         target = f"{Path(money_fixture.__file__)}:Sums"
         words = ["run", target, place.input, place.output, "--config", place.config, "--json"]
-        command = [sys.executable, "-m", "openai_parallel_toolkit", *map(str, words)]
-        done = subprocess.run(
-            [*command, "--max-cost", "1.5"],
-            check=False,
-            env={"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-        )
+        command = ["-m", "openai_parallel_toolkit", *words, "--max-cost", "1.5"]
+        done = run_forked(command, env={"PYTHONPATH": str(REPOSITORY)})
         assert done.returncode == 6, done.stderr
         assert "run again with a higher max_cost" in done.stderr
         told = json.loads(done.stdout)

@@ -150,6 +150,8 @@ def test_usage_is_read_in_every_form(usage, expected):
         # Two counts that contradict each other.
         {**PLAIN, "completion_tokens_details": {"reasoning_tokens": 999}},
         {"prompt_tokens": 50, "total_tokens": 42},
+        # Kept for an hour: dearer than the price that is known.
+        {**PLAIN, "cache_creation": {"ephemeral_1h_input_tokens": 9}},
     ],
 )
 def test_usage_that_cannot_be_read_is_unknown(usage):

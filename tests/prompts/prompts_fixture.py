@@ -3,9 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from forked_process import ForkedProcess
 
 from openai_parallel_toolkit import APIKeyManager
 from openai_parallel_toolkit.api.prompts import Defaults, PromptsOptions, PromptsRun
@@ -72,8 +73,8 @@ class PromptFixture:
     def start(self, *more, given=None, env=None):
         """Start the command in a process of its own."""
         names = given or ("in.jsonl", "out.jsonl", "--model", MODEL, "--no-progress")
-        return subprocess.Popen(
-            [sys.executable, "-m", "openai_parallel_toolkit", "prompts", *names, *more],
+        return ForkedProcess(
+            ["-m", "openai_parallel_toolkit", "prompts", *names, *more],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})},
             stdout=subprocess.PIPE,

@@ -191,7 +191,7 @@ def test_a_stuck_line_holds_nothing_up_and_memory_stays_small(fixture):
     stuck = Fault("never", marker="number 0,", billed=False)
     sim = fixture.simulate(faults=[stuck])
     with fixture.numbers(count).start() as process:
-        until(lambda: sim.ledger.billed() == count - 1)
+        until(lambda: sim.ledger.billed() == count - 1, within_s=100)
         until(lambda: fixture.figures().answered == count - 1)
         with open(f"/proc/{process.pid}/status") as status:
             peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))

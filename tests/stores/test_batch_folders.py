@@ -1,14 +1,13 @@
 """A BatchFolder from and to object stores, and by the Azure batch accelerator's own files."""
 
 import json
-import os
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forked_process import run_forked
 
 from openai_parallel_toolkit.api.batch_folder import BatchFolder
 from openai_parallel_toolkit.core.errors import ConfigError
@@ -144,15 +143,8 @@ def test_they_are_enough_for_the_command_with_what_its_template_leaves_open(
         local_download_path="<Local path for file downloads if enabled>",
         count_tokens=False,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "openai_parallel_toolkit", "batch", "--no-progress"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
+    words = ["-m", "openai_parallel_toolkit", "batch", "--no-progress"]
+    done = run_forked(words, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert accelerator.results() == ["b.jsonl", "b_metadata.json", "b_output.jsonl"]
     assert sim.ledger.billed() == len(LINES)

@@ -3,12 +3,12 @@
 import logging
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import remote_fixture
+from forked_process import ForkedProcess, run_forked
 from remote_fixture import Ask, RemoteFixture, numbered, store_of, texts
 
 from openai_parallel_toolkit.core.errors import (
@@ -171,8 +171,9 @@ def test_fetched_inputs_and_staged_outputs_do_not_stay(places, new_place):
     inputs, outputs = new_place("s3"), new_place("abfs")
     places.fill(inputs, numbered(5))
     places.run(inputs, outputs)
-    left = [path.name for path in Path(local_root(outputs)).rglob("*") if path.is_file()]
-    assert not [name for name in left if name.endswith((".txt", ".json")) and name != "run.json"]
+    left = {path.name for path in Path(local_root(outputs)).rglob("*") if path.is_file()}
+    left -= {"run.json", "progress.json"}
+    assert not [name for name in left if name.endswith((".txt", ".json"))]
     assert not list(Path(local_root(outputs)).rglob("fetched*"))
 
 
@@ -277,17 +278,7 @@ def test_the_commands_find_the_state_of_a_url(places, new_place):
 
 
 def command(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "openai_parallel_toolkit", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-    )
-
-
-def environment():
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return run_forked(["-m", "openai_parallel_toolkit", *words])
 
 
 def test_uploads_that_are_refused_stop_the_run_and_nothing_is_paid_twice(places, new_place):
@@ -339,11 +330,10 @@ def test_kill_9_between_two_object_stores_loses_nothing_and_pays_nothing_twice(
 
 
 def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, remote_fixture.__file__, *map(str, arguments)],
+    return ForkedProcess(
+        [remote_fixture.__file__, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        env=environment(),
     )
 
 

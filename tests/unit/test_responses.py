@@ -31,7 +31,8 @@ def judged(raw, path=CHAT):
     [
         *("stop", "STOP", "Stop", "tool_calls", "function_call", "eos", "end_turn", "EOS"),
         *("stop_sequence", "COMPLETE", "completed", "eos_token", "tool_use", "normal", "end"),
-        *("", None, 0, {"type": "stop"}),
+        *("", None, 0, {"type": "stop", "matched": 2}),
+        *("FinishReason.STOP", "FINISH_REASON_STOP", "REASON_STOP", "tool-calls", "toolUse"),
     ],
 )
 def test_a_text_with_a_good_ending_or_none_is_an_answer(reason):
@@ -76,6 +77,33 @@ def test_an_answer_with_nothing_in_it_is_of_no_use(raw):
     outcome, reply = judged(raw)
     assert (outcome.kind, outcome.code) == (OutcomeKind.UNUSABLE, "empty")
     assert not reply.is_whole
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [({"type": "length", "length": 5}, "length"), ({"type": "abort"}, "abort"), (2, "2")],
+)
+def test_an_ending_that_is_told_in_an_object_or_a_number_counts(told, reason):
+    outcome, reply = judged(chat("Half.", told))
+    assert (outcome.kind, reply.finish_reason) == (OutcomeKind.UNUSABLE, reason)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda raw: {"code": 200, "msg": "ok", "data": raw},
+        lambda raw: {"success": True, "errors": [], "result": raw},
+        lambda raw: {"response": raw},
+        lambda raw: {"statusCode": 200, "body": json.dumps(raw)},
+        lambda raw: {"output": {"choices": raw["choices"]}, "usage": raw["usage"]},
+        lambda raw: {**raw, "choices": [{"delta": raw["choices"][0]["message"]}]},
+        lambda raw: {**raw, "choices": [{"message": "Whole.", "finish_reason": "stop"}]},
+    ],
+)
+def test_an_answer_that_a_gateway_wraps_is_one_and_is_paid_once(wrapped):
+    outcome, reply = judged(wrapped(chat("Whole.")))
+    assert (outcome.kind, reply.text) == (OutcomeKind.OK, "Whole.")
+    assert outcome.usage.total_tokens == 15
 
 
 def test_a_choice_without_a_message_tells_why():

@@ -29,7 +29,7 @@ class Asks(ParallelToolkit):
         if number > FILES / 2:
             self.may_go_on.wait()
         if number % 9 == 0:
-            raise ValueError(f"segment {number} is empty")
+            raise ValueError("a segment is empty")
         words = {3: "[[content_filter]] ", 6: "x" * 40_000}.get(number % 9, "")
         return request_openai_api(
             Gpt35Turbo(content=f"{words}What is the height of peak {number}?")

@@ -19,7 +19,7 @@ from openai_parallel_toolkit.view.server import ViewServer
 from openai_parallel_toolkit.view.source import Place, Source
 
 STATE = ".openai_parallel_toolkit"
-CANARY = "sk-canary0123456789abcdef"
+CANARY = "sk-" + "canary0123456789abcdef"
 HOSTILE = f"<script>alert(1)</script>\x1b[31m {CANARY}\u202e</script>"
 
 

@@ -4,26 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_process import ForkedProcess
 from wire_fixture import Ask
 
 CHILD = Path(__file__).with_name("poison_child.py")
 
 
 def start(fixture):
-    command = [
-        sys.executable,
-        str(CHILD),
-        str(fixture.config),
-        str(fixture.input),
-        str(fixture.output),
-    ]
-    given = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
+    command = [CHILD, fixture.config, fixture.input, fixture.output]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=given, stdout=pipe, stderr=pipe, text=True)
+    return ForkedProcess(command, stdout=pipe, stderr=pipe, text=True)
 
 
 def run(fixture):

@@ -26,6 +26,7 @@ from ...calls.turns import Arrivals, Turns
 from ...core.clock import SystemClock
 from ...core.describe import is_a
 from ...core.errors import HookUnwound, RunStopping, ToolkitError
+from ...core.logs import logger_of
 from ...core.records import RawReply
 from ...core.redaction import Redactor
 from ...core.threads import start_thread
@@ -59,6 +60,8 @@ from .messages import (
     WhereIs,
 )
 from .packing import unpacked_hooks
+
+logger = logger_of(__name__)
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 #: prctl's option that names the signal for the death of the parent.
@@ -333,7 +336,7 @@ def _hear(
 
 def _break(error: BaseException) -> None:
     """End: something went wrong outside of hooks."""
-    logging.getLogger(__name__).error("a worker ends", exc_info=error)
+    logger.error("a worker ends", exc_info=error)
     os._exit(70)
 
 

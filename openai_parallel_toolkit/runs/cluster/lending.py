@@ -114,6 +114,7 @@ class LendingWorkers(Workers):
         self._grow(0)
 
     def is_busy(self) -> bool:
+        self._pool.look()
         is_busy = self._has_work()
         if is_busy and any(worker.is_lost for worker in self._pool.workers):
             self._pool.start(self._size, self._count)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -72,6 +73,10 @@ class WorkerProcess:
     is_lost: bool = False
     #: Whether the head has ended it itself.
     is_killed: bool = False
+    #: Whether it was seen to be dead while something held its connection open: a fork of its own.
+    is_seen_dead: bool = False
+    #: That pass its prints on.
+    threads: tuple[threading.Thread, ...] = ()
 
     def kill(self) -> None:
         """End it at once; what it has lent is due again."""
@@ -79,8 +84,12 @@ class WorkerProcess:
         self.process.kill()
 
     def how(self) -> str:
-        """Return how it ended, in words."""
-        code = self.process.wait()
+        """Return how it ended, in words; see to it that it has."""
+        try:
+            code = self.process.wait(_END_S)
+        except subprocess.TimeoutExpired:  # it has closed its connection, and lives
+            self.process.kill()
+            code = self.process.wait()
         if code >= 0:
             return f"exit status {code}"
         try:
@@ -161,6 +170,14 @@ class WorkerPool:
                     return
                 raise as_toolkit_error(exc, sys.executable) from exc
 
+    def look(self) -> None:
+        """Find workers that died and left their connection to a process that they had forked."""
+        for worker in self.workers:
+            if not worker.is_lost and worker.process.poll() is not None:
+                if worker.is_seen_dead:
+                    self.on_loop(worker.link.close)
+                worker.is_seen_dead = True
+
     def _start(self) -> WorkerProcess:
         ours, theirs = socket.socketpair()
         fd = theirs.fileno()
@@ -182,8 +199,10 @@ class WorkerPool:
             lambda: self.do(partial(self._lost, worker)),
         )
         worker = WorkerProcess(next(self._numbers), process, link)
-        for name in ("stdout", "stderr"):
+        worker.threads = tuple(
             start_thread(self._pass_prints, worker, name, name=f"prints-{worker.number}")
+            for name in ("stdout", "stderr")
+        )
         link.tell(self._setup)
         self.on_loop(self._connect, link, ours)
         return worker
@@ -214,6 +233,8 @@ class WorkerPool:
                 worker.kill()
                 worker.process.wait()
             self.on_loop(worker.link.close)
+            for thread in worker.threads:  # what was printed last
+                thread.join(_END_S)
         self._actions.put(None)
         self._thread.join()
 
