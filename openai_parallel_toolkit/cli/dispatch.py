@@ -37,7 +37,7 @@ _COMMANDS = {
     "export": "what was asked and answered, as CSV, JSON lines or Parquet",
     "keys": "list, check and restore keys",
     "prune": "drop the kept requests and answers of files that are done",
-    "repair": "check a journal in full, and save what can be saved",
+    "repair": "check the journal (all answers) in full, and save what can be saved",
     "simulate": "run a server that looks like OpenAI's, for rehearsals",
 }
 #: Commands of two words, likewise; named in the help of their first word.
