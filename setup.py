@@ -46,6 +46,7 @@ TEST = [
     "jsonschema",
     "moto[server]>=5",
     "playwright>=1.50",  # drives a chromium that is there already
+    "pyte",
 ]
 
 setup(

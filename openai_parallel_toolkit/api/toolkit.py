@@ -132,7 +132,8 @@ class ParallelToolkit:
                 user's state folder when outputs go to a URL.
             keep_requests: keep what is asked beside the answers, for `view`, `show` and `export`;
                 False keeps a hash of it.
-            log_file: where to append what the toolkit logs; None: nowhere.
+            log_file: where to append what the toolkit logs, with start, end and totals of each run;
+                None: nowhere.
 
         Raises:
             ConfigError: a setting has an impossible value.

@@ -36,7 +36,7 @@ _COMMANDS = {
     "show": "what is known of one file: its requests, answers and cost",
     "keys": "list, check and restore keys",
     "prune": "drop the kept requests and answers of files that are done",
-    "repair": "check a journal in full, and save what can be saved",
+    "repair": "check the journal (all answers) in full, and save what can be saved",
     "simulate": "run a server that looks like OpenAI's, for rehearsals",
 }
 #: Commands of two words, likewise; named in the help of their first word.

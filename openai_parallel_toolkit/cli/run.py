@@ -16,11 +16,14 @@ from .load import load_toolkit
 from .settings import add_settings, given_settings
 
 _EPILOG = """\
+For example: run briefs.py texts out --pattern "*.txt" --max-cost 5
+What is not given is as your subclass has it, else as it stands in brackets.
 The module is imported: a run() of its own belongs below `if __name__ == "__main__":`.
 Stop it with Ctrl-C and run it again: what was answered is not paid for again.
 """
 
 _ESTIMATE_EPILOG = """\
+For example: run briefs.py texts out --pattern "*.txt" --max-cost 5
 The files of the sample are worked on in full: they are done, and `run` does not pay for them again.
 """
 

@@ -45,7 +45,16 @@ def add_setting(group: argparse._ActionsContainer, one: Field[Any]) -> None:
         words["action"] = "store_false" if one.default else "store_true"
         name = f"no-{name}" if one.default else name
     option = words.pop("option", f"--{name}")
-    group.add_argument(option, dest=one.name, help=one.metadata["help"], **words)
+    usual = "" if "nargs" in words else _usual(one.default)
+    help = f"{one.metadata['help']}{usual}"
+    group.add_argument(option, dest=one.name, help=help, **words)
+
+
+def _usual(default: object) -> str:
+    """Return what a setting is when it is not given, where that is a plain value."""
+    is_plain = isinstance(default, int | float | str) and not isinstance(default, bool)
+    shown = f"{default:g}" if isinstance(default, float) else default
+    return f" ({shown})" if is_plain else ""
 
 
 def given_settings(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:

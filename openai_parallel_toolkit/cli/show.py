@@ -48,14 +48,34 @@ def _lines(detail: FileDetail, *, is_full: bool) -> Iterator[str]:
             yield from _indented(detail.failure.trace)
     for output in detail.outputs:
         yield f"  output {visible(output.final)}, {counted(output.size_bytes, 'byte')}"
+    newest, how = _made_of(detail)
+    if how:
+        yield f"  {how}"
     for attempt in detail.attempts:
-        yield f"  {_attempt_words(attempt)}"
+        yield f"  {'* ' if attempt.id in newest else ''}{_attempt_words(attempt)}"
         asked = request_text(attempt.request)
         if asked is not None:
             yield from _indented(asked if is_full else words.shorten(asked, _ANSWER_CHARACTERS))
         text = answer_text(attempt.answer)
         if text is not None:
             yield from _indented(text if is_full else words.shorten(text, _ANSWER_CHARACTERS))
+
+
+def _made_of(detail: FileDetail) -> tuple[set[int], str]:
+    """Return which answers its outputs were surely made of, and that in words.
+
+    Only where several runs were answered: what a hook was given again of earlier runs is not kept.
+    """
+    run_id, answered = detail.done_run_id, [
+        attempt for attempt in detail.attempts if attempt.ending and attempt.ending.kind.is_answer
+    ]  # fmt: skip
+    newest = {attempt.id for attempt in answered if attempt.run_id == run_id}
+    if run_id is None or len(newest) == len(answered):
+        return set(), ""
+    if not newest:
+        return newest, f"made in run {run_id:,} of answers that were kept: nothing was asked anew"
+    again = "and of kept ones wherever the hooks asked the same again"
+    return newest, f"made in run {run_id:,} of the answers marked *, {again}"
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -98,6 +118,7 @@ def _as_json(detail: FileDetail) -> dict[str, Any]:
             {"path": o.final, "size_bytes": o.size_bytes, "sha256": o.sha256}
             for o in detail.outputs
         ],
+        "done_run": detail.done_run_id,
         "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
     }
 

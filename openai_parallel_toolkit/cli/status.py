@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ..core.command_line import command
 from ..core.errors import RunLocked
 from ..core.records import FileState
-from ..core.text import counted, visible
-from ..costs.figures import COUNTED, Figures
+from ..core.text import counted, dollars, visible
+from ..costs.figures import COUNTED, Figures, usd_text
 from ..files.run_lock import RunLock
-from ..journal import FileFailure, JournalReader, RunRecord, Status
+from ..journal import FileCost, FileFailure, JournalReader, RunRecord, Status
 from . import console, words
 from .exits import OK, SOME_FAILED
 from .place import add_place, journal_folder
@@ -32,13 +32,14 @@ _COUNTS = ("sent", "answered", "unknown", "unanswered", "tokens")
 #: Those that stand there only where they are not 0, and their titles.
 _RARE = {"unknown": "unknown", "unanswered": "no end yet"}
 _WORDS = """\
-begun           its hooks were started, and have not come to their end
-put aside       it failed in too many runs; `run --retry-failed` tries it again
-unknown         sent, but the answer was lost on the way: the provider may have billed it
-in flight       sent, and its answer is awaited
-cut off         sent by a run that ended before the answer came: maybe billed
-no end yet      in flight, at the provider in a batch, or cut off
-dropped         a key that is refused or out of quota; one call of the next run tries it again
+words:
+  begun           its hooks were started, and have not come to their end
+  put aside       it failed in too many runs; `run --retry-failed` tries it again
+  unknown         sent, but the answer was lost on the way: the provider may have billed it
+  in flight       sent, and its answer is awaited
+  cut off         sent by a run that ended before the answer came: maybe billed
+  no end yet      in flight, at the provider in a batch, or cut off
+  dropped         a key that is refused or out of quota; one call of the next run tries it again
 """
 
 _REASON_CHARACTERS = 120
@@ -50,6 +51,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _WORDS
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--top-cost",
+        nargs="?",
+        const=10,
+        default=0,
+        type=_count,
+        metavar="N",
+        help="also the N files that cost most (10)",
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a count above 0, got {text!r}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,11 +74,18 @@ def run(arguments: argparse.Namespace) -> int:
     with JournalReader(folder) as reader:
         status = reader.status()
         failure = next(reader.failures(), None)
+        dearest = reader.dearest(arguments.top_cost) if arguments.top_cost else []
     holds = RunLock(folder).holder()
     if arguments.json:
-        console.say_json({"state_path": folder, **_as_json(status, holds)})
+        told = {"state_path": folder, **_as_json(status, holds)}
+        if arguments.top_cost:
+            told["top_cost"] = [
+                {**asdict(file), "cost_usd": usd_text(file.cost_usd)} for file in dearest
+            ]
+        console.say_json(told)
     else:
-        console.say("\n".join(_lines(status, holds, failure, arguments.output_path)))
+        lines = [*_lines(status, holds, failure, arguments.output_path), *_dearest_lines(dearest)]
+        console.say("\n".join(lines))
     return OK
 
 
@@ -95,6 +118,16 @@ def _lines(
         yield f"Failed: {_failure_line(failure)}"
         if status.files[FileState.FAILED] + status.files[FileState.ASIDE] > 1:
             yield f"`{command('failures', out)}` lists them all."
+
+
+def _dearest_lines(dearest: Sequence[FileCost]) -> Iterator[str]:
+    if dearest:
+        rows = [
+            (visible(file.path), f"{file.answers:,}", f"{file.tokens:,}", dollars(file.cost_usd))
+            for file in dearest
+        ]
+        yield ""
+        yield words.columns([("Dearest files", "answers", "tokens", "cost"), *rows])
 
 
 def _run_words(run: RunRecord | None, holds: RunLocked | None) -> str:

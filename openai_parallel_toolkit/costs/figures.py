@@ -50,6 +50,11 @@ class Cost:
         """Whether anything is known of it."""
         return bool(self.known_usd) or not (self.unpriced or self.max_usd)
 
+    @property
+    def now(self) -> str:
+        """What is known of it, in words."""
+        return dollars(self.known_usd) if self.is_known else "unknown"
+
     def words(self, unit: str = "call") -> str:
         """Return it in words; `unit` is what has a price or none."""
         if not (self.known_usd or self.max_usd) and self.unpriced:

@@ -5,6 +5,7 @@ from .reader import JournalReader
 from .rows import (
     AnswerRecord,
     Attempt,
+    FileCost,
     FileDetail,
     FileFailure,
     FileRecord,
@@ -17,6 +18,7 @@ from .upkeep import prune, repair
 __all__ = [
     "AnswerRecord",
     "Attempt",
+    "FileCost",
     "FileDetail",
     "FileFailure",
     "FileRecord",

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from ..core.errors import JournalError, UsageError
@@ -15,7 +16,7 @@ from .columns import join
 from .disk import faults_told
 from .kept_calls import KEPT_CALLS, TEXTS, CallFilter, attempt_of, found_in
 from .queries import PAGE, JournalQueries, add_up, totals
-from .rows import Attempt, FileDetail, FileFailure, Status, StoredBody
+from .rows import Attempt, FileCost, FileDetail, FileFailure, Status, StoredBody
 from .schema import VERSION, checked_version, connect, existing
 
 _FAILURES = (
@@ -26,6 +27,16 @@ _FAILURES = (
 #: Beyond all attempts.
 LAST_CALL = 2**62
 ALL_CALLS = CallFilter()
+_DEAREST = (
+    "SELECT folder, name, count(*), CAST(total(prompt_tokens) + total(completion_tokens) AS INT), "
+    "total(CAST(cost_usd AS REAL)) AS usd FROM attempts "
+    "JOIN endings ON attempt_id = attempts.id JOIN files ON files.id = file_id "
+    "WHERE cost_usd IS NOT NULL GROUP BY file_id ORDER BY usd DESC, file_id LIMIT ?"
+)
+_DONE_IN = (
+    "SELECT max(runs.id) FROM files JOIN runs ON started_wall_s <= changed_wall_s "
+    "WHERE files.id = ? AND state = 'done'"
+)
 
 
 class JournalReader(JournalQueries):
@@ -93,7 +104,21 @@ class JournalReader(JournalQueries):
                 failure=_note(*self.rows(query, (record.id,))[0]),
                 outputs=self.outputs(record.id),
                 attempts=tuple(attempt_of(row)[1] for row in self.rows(kept, (record.id,))),
+                done_run_id=self.rows(_DONE_IN, (record.id,))[0][0],
             )
+
+    def dearest(self, count: int) -> list[FileCost]:
+        """Return the files that cost most, the dearest first; looks at every answer."""
+        with self.understood():
+            return [
+                FileCost(
+                    path=join(folder, name),
+                    answers=answers,
+                    tokens=tokens,
+                    cost_usd=Decimal(f"{usd:.12g}"),
+                )
+                for folder, name, answers, tokens, usd in self.rows(_DEAREST, (count,))
+            ]
 
     # Calls
 

@@ -217,6 +217,18 @@ class FileDetail:
     outputs: tuple[OutputFile, ...]
     #: In the order in which they were claimed.
     attempts: tuple[Attempt, ...]
+    #: The run that finished it; None: it is not done.
+    done_run_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCost:
+    """What one file cost in all runs, as far as it is known."""
+
+    path: str
+    answers: int
+    tokens: int
+    cost_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

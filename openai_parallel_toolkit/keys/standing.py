@@ -90,10 +90,11 @@ def why_waiting(states: Iterable[KeyState], need: Need, waiting: int, now_s: flo
     parts = []
     for reason in BlockReason:
         if reason in blocked:
-            _, about = min(blocked[reason], key=lambda one: one[0])
-            parts.append(f"{len(blocked[reason])} of {of} keys {reason.value}{about}")
+            at_s, about = min(blocked[reason], key=lambda one: one[0])
+            parts.append((at_s, f"{len(blocked[reason])} of {of} keys {reason.value}{about}"))
+    parts.sort(key=lambda part: part[0])  # first what ends first
     return Wait(
         count=waiting,
         until_s=soonest_s if soonest_s < math.inf else None,
-        reason="; ".join(parts),
+        reason="; ".join(words for _, words in parts),
     )

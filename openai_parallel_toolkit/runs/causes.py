@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 #: Of a cause, as it is shown; and how many different ones are told apart.
-_SHOWN_CHARACTERS = 200
+_SHOWN_CHARACTERS = 300
 _MOST_CAUSES = 1_000
 #: What differs between failures of one cause: places in a text, addresses, ids, long numbers.
 #: Numbers of one to three digits are left: they may be a status.

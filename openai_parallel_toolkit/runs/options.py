@@ -90,12 +90,17 @@ class CommonOptions:
         USD, None, "what all runs of OUT may cost together; what could pass it is not sent"
     )
     state_path: str | None = setting(
-        PATH, None, "a local folder for the journal, instead of one at OUT", metavar="DIR"
+        PATH,
+        None,
+        "a local folder for the journal (all answers), instead of one in OUT",
+        metavar="DIR",
     )
     keep_requests: bool = setting(
         FLAG, True, "keep requests as a hash alone: nobody can see later what was asked"
     )
-    log_file: str | None = setting(PATH, None, "where to append what is logged", metavar="FILE")
+    log_file: str | None = setting(
+        PATH, None, "where to append what is logged: start, failures, totals", metavar="FILE"
+    )
     progress: bool = setting(FLAG, True, "draw no bar")
     grace_s: float = _patience(SECONDS, 30.0, "seconds that requests in flight get after Ctrl-C")
     deadline_s: float = _patience(SECONDS, 1800.0, "seconds for one call with all its retries")
@@ -181,14 +186,15 @@ class RunOptions(CommonOptions):
     )
     dry_run: bool = setting(FLAG, False, "tell what would be done and asked; nothing is sent")
     binary: bool = setting(FLAG, False, "open inputs as binary files")
-    encoding: str = setting(_ENCODING, "utf-8", "of text inputs (utf-8)")
+    encoding: str = setting(_ENCODING, "utf-8", "of text inputs")
     output_names: OutputNames = setting(
-        choice("stem", "whole"), "stem", "a.txt gives a.json, or a.txt.json"
+        choice("stem", "whole"), "stem", "a.txt gives a.json (stem), or a.txt.json (whole)"
     )
     fail_on_error: FailOnError = setting(
         _ALLOWANCE,
         "end",
-        "stop at the first failed file, or after more than N (a count or a share below 1)",
+        "stop at the first failed file, or after more than N (a count or a share below 1); without "
+        "it all are worked on",
     )
     name: str = setting(ANY, "ParallelToolkit Progress")
     hook_timeout_s: float | None = _patience(

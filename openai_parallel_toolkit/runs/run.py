@@ -334,14 +334,16 @@ class FolderRun:
         if self._files.trouble is not None:
             self._session.stop.close(self._files.trouble)
         done, failed = self._results.counts()
-        words = self._session.words(failed, self._batch_words)
+        due, pace = self._plan.due_count, []
         if self._pool is not None:
-            words += f", {counted(self._pool.size, 'worker')}"
+            pace.append(counted(self._pool.size, "worker"))
         if self._threads.is_auto:
-            words += f", {min(self._threads.count, self._plan.due_count):,} at a time"
-        finished = self._already + done + failed
-        total = self._already + self._plan.due_count
-        self._display.show(finished, total, words)
+            pace.append(f"{min(self._threads.count, due):,} at a time")
+        standing = self._session.standing(
+            done + failed, due, failed, self._batch_words, ", ".join(pace)
+        )
+        finished, total = self._already + done + failed, self._already + due
+        self._display.show(finished, total, standing)
         self._session.tell_progress("file", finished, total, failed, self._batch_words)
 
     def _batch_words(self) -> str:

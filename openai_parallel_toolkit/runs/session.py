@@ -25,15 +25,16 @@ from ..core.logs import logger_of
 from ..core.open_file_limit import is_out_of_room
 from ..core.redaction import guarded_logs
 from ..core.signals import StopSignals
-from ..core.text import counted, duration, visible
+from ..core.text import counted, dollars, duration, visible
 from ..costs.budget import Budget, Funds
+from ..costs.figures import Cost
 from ..files.run_control import RunControl
 from ..files.run_progress import write_progress
 from ..journal import Journal
 from ..keys import APIKeyManager
 from ..keys.config_watch import ConfigWatch
 from .options import read_change
-from .progress import Rates
+from .progress import Rates, Standing
 from .summary import Summary
 
 logger = logger_of(__name__)
@@ -53,7 +54,7 @@ class RunSession:
             session.begin(version)
             with session.heeding(summary_of), OpenRun.opened(OpenRun(sender, session.context)):
                 while there is work and not session.is_grace_over():
-                    session.look()  # a few times a second, and show session.words(...)
+                    session.look()  # a few times a second, and show session.standing(...)
                 summary = summary_of()  # with session.stopped
                 session.end(summary)
             return session.hand_over(summary)
@@ -248,24 +249,26 @@ class RunSession:
                 )
         return now_s - self._stopping_since_s >= self._grace_s
 
-    def words(self, failed: int, besides: Callable[[], str]) -> str:
-        """Return how the run stands; first what a narrow window must not cut off.
+    def standing(
+        self, finished: int, due: int, failed: int, besides: Callable[[], str], pace: str = ""
+    ) -> Standing:
+        """Return how the run stands, in words.
 
         Args:
-            failed: files, or what else is counted.
+            finished: in this run, `failed` ones included.
+            due: in this run.
             besides: says why nothing moves when neither keys nor money do; "" when it does.
+            pace: what else is to be said of it.
         """
         calls, funds = self.context.tally.figures(), self.funds
         waiting = self._why_waiting(funds) or besides()
-        parts = [
-            f"waiting: {waiting}" if waiting else "",
-            f"{failed:,} failed" if failed else "",
-            self._rates.words(calls),
-            calls.cost.words(),
-            "" if funds is None else str(funds),
-            f"keys: {self.keys.counts().states}",
-        ]
-        return ", ".join(filter(None, parts))
+        keys = [f"keys: {self.keys.counts().states}", self._rates.words(calls), pace]
+        return Standing(
+            failed=f"{failed:,} failed" if failed else "",
+            waiting=f"waiting: {waiting}" if waiting else "",
+            keys="; ".join(filter(None, keys)),
+            cost=_cost_words(calls.cost, finished, due, funds),
+        )
 
     def tell_progress(
         self, unit: str, finished: int, total: int, failed: int, besides: Callable[[], str]
@@ -314,7 +317,7 @@ class RunSession:
     def _why_waiting(self, funds: Funds | None, *, with_time: bool = True) -> str:
         wait = self.keys.waiting_on()
         if wait is not None and wait.until_s is not None and with_time:
-            return f"{wait.reason}, {duration(wait.until_s - self.clock.now_s())} to go"
+            return f"{duration(wait.until_s - self.clock.now_s())} to go, {wait.reason}"
         if wait is not None:
             return wait.reason
         is_short = funds is not None and funds.waiting
@@ -388,6 +391,18 @@ def _circumstances() -> dict[str, str]:
     told = {"openai_parallel_toolkit": package.__version__, "python": platform.python_version()}
     versions = {f"version.{name}": version for name, version in told.items()}
     return {"command": started_as(), **versions}
+
+
+def _cost_words(cost: Cost, finished: int, due: int, funds: Funds | None) -> str:
+    """Return what a run costs: now, what it will at this rate, and what all runs may."""
+    told = cost.words() if funds is None else cost.now
+    parts = [told if told.startswith("cost") else f"cost: {told}"]
+    if cost.known_usd and 0 < finished < due:
+        parts.append(f"projected {dollars(cost.known_usd * due / finished)}")
+    if funds is not None:
+        spent = dollars(funds.spent_usd)
+        parts.append(f"cap ${funds.cap_usd:f} ({spent} spent at most)")
+    return ", ".join(parts)
 
 
 def say(words: str) -> None:

@@ -241,7 +241,11 @@ class RunSummary(CallsSummary):
     def _again_words(self) -> str:
         command = started_as("--retry-failed")
         is_ours = command.endswith("--retry-failed")
-        return f"`{command}` tries again" if is_ours else "retry_failed=True tries again"
+        return (
+            f"`{command}` tries again"
+            if is_ours
+            else "retry_failed=True (--retry-failed) tries again"
+        )
 
     def failed_words(self) -> str:
         """Tell of files whose hooks failed, in this run or in too many."""

@@ -152,3 +152,25 @@ def test_what_differs_by_name_or_number_has_one_cause_and_what_differs_by_status
         (3, "RequestFailed: 500 internal (request req_abcdef0)", "a/f0.txt"),
         (1, "RequestFailed: 429 internal (request req_abcdef9)", "b.txt"),
     ]
+
+
+def test_show_says_which_answers_made_the_output_and_status_which_files_cost_most(
+    workspace, sim, monkeypatch, capsys
+):
+    workspace.configure(sim).write("in/small.txt", "short").write("in/large.txt", "word " * 400)
+    workspace.run()
+    hooks = (workspace.root / "hooks.py").read_text()
+    workspace.write("hooks.py", hooks.replace("content=data)", 'content=data, prompt="Again:")'))
+    workspace.run("--force")
+    monkeypatch.chdir(workspace.root)
+    dispatch(["show", "out", "small.txt"])
+    shown = capsys.readouterr().out
+    assert "made in run 2 of the answers marked *, and of kept ones" in shown
+    calls = [line for line in shown.splitlines() if " by good" in line]
+    assert [line.startswith("  * ") for line in calls] == [False, True]
+    dispatch(["status", "out", "--top-cost", "1", "--json"])
+    (dearest,) = json.loads(capsys.readouterr().out)["top_cost"]
+    assert (dearest["path"], dearest["answers"]) == ("large.txt", 2)
+    dispatch(["status", "out", "--top-cost"])
+    table = capsys.readouterr().out.partition("Dearest files")[2].splitlines()[1:]
+    assert [line.split()[0] for line in table] == ["large.txt", "small.txt"]

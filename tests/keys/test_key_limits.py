@@ -348,7 +348,7 @@ def test_the_wait_is_told_in_words():
     assert wait.count == 1
     assert wait.until_s == clock.now_s() + 5
     assert wait.reason == (
-        "1 of 3 keys are dropped; 2 of 3 keys cool down after a rate limit (soonest: key-1)"
+        "2 of 3 keys cool down after a rate limit (soonest: key-1); 1 of 3 keys are dropped"
     )
     assert repr(manager) == (
         "<APIKeyManager 3 keys: 0 alive, 2 cooling, 1 dropped | 0 in flight, 1 waiting>"

@@ -20,7 +20,7 @@ from ...core.logs import logger_of
 from ...core.text import counted
 from ...files.stores import StoredObject
 from ...journal.batch_rows import BatchStage
-from ...runs.progress import Display
+from ...runs.progress import Display, Standing
 from ...runs.session import RunSession
 from .job import Job, JobStage, job_from_json, job_to_json
 from .job_files import JobFiles
@@ -242,21 +242,25 @@ class BatchFolderRun:
 
     def _show(self) -> None:
         total = self._finished + len(self._left) + len(self._jobs())
-        self._display.show(self._finished, total, ", ".join(self._words()))
+        self._display.show(self._finished, total, self._standing())
 
-    def _words(self) -> list[str]:
+    def _standing(self) -> Standing:
         if not self._under_way:
-            return ["waiting for new files"] if self._settings.continuous else []
+            return Standing(waiting="waiting for new files" * self._settings.continuous)
         tracker = self._tracker
         seen = [batch for batch in tracker.seen.values() if batch is not None]
         waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
-        words = [f"waiting: {waits}"] if waits else []
         answered = sum(batch.completed + batch.failed for batch in seen)
-        words.append(f"{counted(len(seen), 'batch', 'batches')} with the provider")
-        words.append(f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there")
-        words.append(self._so_far.cost.words("line"))
+        words = [
+            f"{counted(len(seen), 'batch', 'batches')} with the provider",
+            f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there",
+        ]
         dropped = len(self._keys.dropped())
-        return words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])
+        return Standing(
+            waiting=f"waiting: {waits}" if waits else "",
+            keys=", ".join(words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])),
+            cost=self._so_far.cost.words("line"),
+        )
 
     # ------------------------------------------------------------------------------------------
 

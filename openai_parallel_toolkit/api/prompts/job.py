@@ -230,9 +230,11 @@ class PromptsRun:
         return not self._session.is_grace_over()
 
     def _show(self) -> None:
-        words = self._session.words(self._failed.count, self._why_waiting)
         finished = self._total - self._left
-        self._display.show(finished, self._total, words)
+        standing = self._session.standing(
+            finished, self._total, self._failed.count, self._why_waiting
+        )
+        self._display.show(finished, self._total, standing)
         self._session.tell_progress(
             "line", finished, self._total, self._failed.count, self._why_waiting
         )
