@@ -12,6 +12,8 @@ OFFLINE = [
 S3 = ["s3fs>=2025.2"]
 AZURE = ["adlfs>=2025.8"]
 GCS = ["gcsfs>=2025.2"]
+#: Tables: Parquet, and exports for pandas.
+DATA = ["pandas>=2", "pyarrow>=16"]
 #: A server that others wrote, and what makes a model for it; other machines have no wheels.
 INTEROP = [
     "gguf>=0.19",
@@ -34,9 +36,12 @@ TEST_CLIENTS = [
     "openai-agents",
     "pydantic-ai-slim[openai]",
 ]
+#: 19 seconds of a processor to install, for one test.
+TEST_NOTEBOOKS = ["ipykernel", "nbclient"]
 TEST = [
     *TEST_WIRE,
     *OFFLINE,
+    *DATA,
     *INTEROP,
     *S3,
     *AZURE,
@@ -81,6 +86,7 @@ setup(
         "yarl>=1.25.1",  # aiohttp brings it
     ],
     extras_require={
+        "data": DATA,
         "offline": OFFLINE,
         "s3": S3,
         "azure": AZURE,
@@ -90,6 +96,7 @@ setup(
         "test-wire": TEST_WIRE,
         "test-clients": TEST_CLIENTS,
         "docs": ["furo", "myst-parser", "sphinx>=8.1", "sphinx-copybutton", "sphinx-llm>=1"],
+        "test-notebooks": TEST_NOTEBOOKS,
         "dev": [*TEST, "mypy", "pytest-cov", "ruff", "types-tqdm"],
     },
     entry_points={

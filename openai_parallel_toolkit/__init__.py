@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .runs.estimate import Estimate
     from .runs.summary import RunSummary
     from .transport import FakeTransport
+    from .view.export_frames import calls_df, files_df, to_dataset
 
 #: Where the public names live, the lightest first; a name is looked for when it is first used, so
 #: that importing the package costs nothing.
@@ -64,22 +65,23 @@ _HOMES = (
     "core.errors", "core.records", "runs.summary", "costs.tokens", "calls.models",
     "transport", "keys", "api.append", "api.current_file", "api.request", "api.requester",
     "api.api_queue", "batch", "runs.estimate", "api.toolkit", "api.batch_folder",
-    "api.openai_client",
+    "api.openai_client", "view.export_frames",
 )  # fmt: skip
 
 __version__ = "2.0.0"
 __all__ = [
     "APIKeyManager", "APIPlayer", "APIRequester", "APIRequestor", "ApiQueue",
-    "AsyncDurableTransport", "BatchFolder", "BatchFolderSummary", "BatchOptions",
-    "BudgetExceeded", "CarryingPool", "ChatModel", "ConfigError", "CurrentFile", "DurableTransport",
-    "EmbeddingModel", "Estimate", "FakeTransport", "FilesFailed", "Gpt35Turbo",
-    "IncompleteAnswer", "InvalidAnswer", "JournalError", "LeaseTimeout", "NoUsableKey",
-    "OpenAIModel", "OutOfResources", "OutcomeUnknown", "OutputConflict", "ParallelToolkit", "Reply",
-    "RequestFailed", "RequestRejected", "ResponsesModel", "RunLocked", "RunStopped", "RunSummary",
-    "ScanError", "SharedOutput", "StorageError", "ToolkitError", "UnsafePath", "Usage",
-    "UsageError", "amulti_process_one", "append_line", "arequest_openai_api", "arequest_reply",
-    "async_openai_client", "current_file", "multi_process_one", "num_tokens_from_string",
-    "openai_client", "request_openai_api", "request_reply", "split_string_by_tokens",
+    "AsyncDurableTransport", "BatchFolder", "BatchFolderSummary", "BatchOptions", "BudgetExceeded",
+    "CarryingPool", "ChatModel", "ConfigError", "CurrentFile", "DurableTransport", "EmbeddingModel",
+    "Estimate", "FakeTransport", "FilesFailed", "Gpt35Turbo", "IncompleteAnswer", "InvalidAnswer",
+    "JournalError", "LeaseTimeout", "NoUsableKey", "OpenAIModel", "OutOfResources",
+    "OutcomeUnknown", "OutputConflict", "ParallelToolkit", "Reply", "RequestFailed",
+    "RequestRejected", "ResponsesModel", "RunLocked", "RunStopped", "RunSummary", "ScanError",
+    "SharedOutput", "StorageError", "ToolkitError", "UnsafePath", "Usage", "UsageError",
+    "amulti_process_one", "append_line", "arequest_openai_api", "arequest_reply",
+    "async_openai_client", "calls_df", "current_file", "files_df", "multi_process_one",
+    "num_tokens_from_string", "openai_client", "request_openai_api", "request_reply",
+    "split_string_by_tokens", "to_dataset",
 ]  # fmt: skip
 
 

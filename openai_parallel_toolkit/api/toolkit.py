@@ -13,6 +13,7 @@ from ..core.settings import options_of
 from ..core.short_traces import short_traces
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.estimate import Estimate, estimate_folder
+from ..runs.finish import telling_the_end
 from ..runs.hooks import Hooks
 from ..runs.options import Engine, FailOnError, Mode, OnChangedInput, OutputNames, RunOptions
 from ..runs.run import run_folder
@@ -173,6 +174,13 @@ class ParallelToolkit:
         """Write one file's output to `output_file_without_ext` plus an extension of your own."""
         raise NotImplementedError
 
+    def finished(self, summary: RunSummary) -> None:
+        """Override it to hear once that `run` is over, also after failures or an early stop.
+
+        What it raises is told in a warning and changes nothing about how `run` ends. It is not
+        called where nothing has begun: a mistake in a setting, another run that is on.
+        """
+
     @short_traces
     def run(self) -> RunSummary:
         """Process every file that is due and return what it came to.
@@ -186,8 +194,9 @@ class ParallelToolkit:
             FilesFailed: files failed, more than fail_on_error allows; `summary` tells how many.
             RunStopped: Ctrl-C or a signal; `summary` tells how far it came.
         """
-        with self._keys() as keys:
-            return run_folder(self.options, self._hooks, keys, transport=self._transport)
+        with self._keys() as keys, telling_the_end(self.finished) as end:
+            end.summary = run_folder(self.options, self._hooks, keys, transport=self._transport)
+        return end.summary
 
     @short_traces
     def estimate(self, sample: float | None = None, *, tokens_only: bool = False) -> Estimate:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.errors import JournalError
 from ..journal.rows import AnswerRecord, StoredBody
-from .responses import parse_object, read_answer, read_body
+from .responses import find_answer, parse_object, read_body
 
 _PATHS = ("/chat/completions", "/responses")
 #: Where a body holds what is asked, by its kinds of API.
@@ -28,7 +28,7 @@ def answer_text(answer: AnswerRecord | None) -> str | None:
         generated = raw["generated"]
         return generated if isinstance(generated, str) else json.dumps(generated)
     for path in _PATHS:
-        found = read_answer(path, raw, clean=str)
+        found = find_answer(path, raw)
         if found is not None and found.text:
             return found.text
     return body.decode("utf-8", "replace")

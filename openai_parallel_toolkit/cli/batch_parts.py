@@ -28,9 +28,10 @@ from ..files.stores import is_remote, open_store
 from ..files.stores.urls import local_path
 from ..keys import APIKeyManager, close_unless_default
 from ..runs.cancel import Cancelled, cancel_batches
+from ..view.place import state_folder
 from . import console, words
 from .exits import OK, SOME_FAILED
-from .place import add_state_path, state_folder
+from .place import add_state_path
 from .status import add_exit_code
 
 _PLACES = ("input_path", "output_path", "error_path")

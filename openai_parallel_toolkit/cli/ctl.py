@@ -8,9 +8,10 @@ from dataclasses import fields
 from ..core.errors import UsageError
 from ..files.run_control import ask_run
 from ..runs.options import CHANGES, RunOptions
+from ..view.place import journal_folder
 from . import console
 from .exits import OK
-from .place import add_place, journal_folder
+from .place import add_place
 from .settings import add_setting
 
 _EPILOG = """\

@@ -34,6 +34,7 @@ _COMMANDS = {
     "view": "a page in the browser: how it goes, what it costs, what failed, what was answered",
     "report": "the same page as one file, to keep or to send",
     "show": "what is known of one file: its requests, answers and cost",
+    "export": "what was asked and answered, as CSV, JSON lines or Parquet",
     "keys": "list, check and restore keys",
     "prune": "drop the kept requests and answers of files that are done",
     "repair": "check the journal (all answers) in full, and save what can be saved",

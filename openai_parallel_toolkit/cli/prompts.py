@@ -10,13 +10,17 @@ from typing import Any
 from ..api.prompts import Defaults, PromptsOptions, PromptsRun
 from ..api.prompts.parameters import PATHS, RESPONSES
 from ..core.errors import UsageError
+from ..files.tables import CSV, JSONL, TSV
 from ..keys import APIKeyManager, close_unless_default
 from ..keys.config import load_settings
 from ..keys.config.fields import Field, Origin
 from . import console
 from .exits import OK, SOME_FAILED
 from .settings import add_settings, given_settings
+from .streams import STREAM, in_state_folder, print_file, spooled
 
+#: What can be read and printed as it comes.
+_PIPED = (JSONL, CSV, TSV)
 _EPILOG = """\
 A line of FILE is a prompt as plain text, or a JSON object:
   {"prompt": "..."}                           also with "system"
@@ -26,6 +30,8 @@ A line of FILE is a prompt as plain text, or a JSON object:
   {"custom_id": "...", "url": "/v1/chat/completions", "body": {...}}      as for the Batch API
 Beside a prompt, the parameters of the API are sent; "extra_body": {...} holds those of your server.
 What a line calls itself (custom_id, id, index, metadata) is not sent; it comes with the answer.
+
+A table has a prompt a row: --prompt 'Translate {text}', or its column `prompt`.
 
 Stop it with Ctrl-C and give the same command again: what was answered is not paid for again.
 Lines that failed are listed beside OUT, for answers.jsonl in answers.errors.jsonl; the same command
@@ -63,10 +69,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.argument_default = argparse.SUPPRESS
     parser.set_defaults(is_cookbook=False)
-    parser.add_argument("input_path", metavar="FILE", nargs="?", help="the prompts, one a line")
-    parser.add_argument("output_path", metavar="OUT", nargs="?", help="the answers, one a line")
+    parser.add_argument(
+        "input_path",
+        metavar="FILE",
+        nargs="?",
+        help="the prompts, one a line, or a table (.csv, .tsv, .parquet); - reads standard input",
+    )
+    parser.add_argument(
+        "output_path",
+        metavar="OUT",
+        nargs="?",
+        help="the answers, one a line, or a table of what FILE has and its answers; - prints it",
+    )
     asked = parser.add_argument_group("what is asked, where a line does not say it")
     asked.add_argument("--model", help="the model")
+    asked.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        default=None,
+        help="of each row of a table, with columns in braces: 'Translate {text}'",
+    )
     asked.add_argument("--system", metavar="TEXT", help="the system message")
     asked.add_argument(
         "--temperature", type=float, metavar="T", help="how freely the model chooses"
@@ -85,6 +107,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         metavar="URL",
         help=f"where to ask, or its end alone: {', '.join(PATHS)} (a chat)",
+    )
+    parser.add_argument(
+        "--format", choices=_PIPED, default=JSONL, help="of what - reads or prints (jsonl)"
     )
     add_settings(parser, PromptsOptions)
     _add_cookbook(parser.add_argument_group("names that the OpenAI cookbook's script has for them"))
@@ -132,19 +157,33 @@ def _parameter(text: str) -> tuple[str, Any]:
 def run(arguments: argparse.Namespace) -> int:
     """Ask for every line and show the summary, however it ends."""
     base, path = _place_of(arguments.request_url)
-    options = _options(arguments, path)
+    given, defaults = _given(arguments, path)
     settings = load_settings(arguments.config)
     if base is not None:
         settings = replace(settings, api_base=base)
     keys = APIKeyManager(settings=settings)
     try:
-        summary = console.show(PromptsRun(options, keys).run, as_json=arguments.json)
+        with spooled(given, arguments.format) as given:
+            return _run(arguments, given, defaults, keys)
     finally:
         close_unless_default(keys)
+
+
+def _run(
+    arguments: argparse.Namespace, given: dict[str, Any], defaults: Defaults, keys: APIKeyManager
+) -> int:
+    is_printed = given["output_path"] == STREAM
+    if is_printed:
+        given = in_state_folder(given, arguments.format, repr(defaults))
+    options = PromptsOptions(defaults=defaults, **given)
+    with console.apart_from_json(is_printed):
+        summary = console.show(PromptsRun(options, keys).run, as_json=arguments.json)
+    if is_printed:
+        print_file(summary.output_path)
     return SOME_FAILED if summary.failed else OK
 
 
-def _options(arguments: argparse.Namespace, path: str | None) -> PromptsOptions:
+def _given(arguments: argparse.Namespace, path: str | None) -> tuple[dict[str, Any], Defaults]:
     settings = given_settings(arguments, PromptsOptions)
     if arguments.is_cookbook and "input_path" in settings:
         results = f"{settings['input_path'].removesuffix('.jsonl')}_results.jsonl"
@@ -160,8 +199,9 @@ def _options(arguments: argparse.Namespace, path: str | None) -> PromptsOptions:
         system=given.get("system"),
         parameters={**parameters, **dict(arguments.param)},
         path=path,
+        template=arguments.prompt,
     )
-    return PromptsOptions(defaults=defaults, **settings)
+    return settings, defaults
 
 
 def _place_of(url: str | None) -> tuple[str | None, str | None]:

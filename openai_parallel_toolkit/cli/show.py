@@ -11,9 +11,10 @@ from ..calls.kept_texts import answer_text, request_text
 from ..core.text import counted, dollars, visible
 from ..costs.figures import usd_text
 from ..journal import Attempt, FileDetail, JournalReader
+from ..view.place import journal_folder
 from . import console, words
 from .exits import OK
-from .place import add_place, journal_folder
+from .place import add_place
 
 _ANSWER_CHARACTERS = 200
 

@@ -15,9 +15,10 @@ from ..core.text import counted, dollars, visible
 from ..costs.figures import COUNTED, Figures, usd_text
 from ..files.run_lock import RunLock
 from ..journal import FileCost, FileFailure, JournalReader, RunRecord, Status
+from ..view.place import journal_folder
 from . import console, words
 from .exits import OK, SOME_FAILED
-from .place import add_place, journal_folder
+from .place import add_place
 
 _FILE_WORDS = {
     FileState.DONE: "done",

@@ -17,10 +17,11 @@ from ..files.run_lock import state_folder_of
 from ..journal import JournalReader
 from ..runs.options import RunOptions
 from ..view.page import new_nonce, page
+from ..view.place import state_folder
 from ..view.source import Place, Source
 from . import console
 from .exits import OK
-from .place import add_place, state_folder
+from .place import add_place
 
 _VIEW_EPILOG = """\
 It reads what a run writes, also while that is on and after it was killed, and changes nothing.

@@ -55,6 +55,13 @@ class ToolkitError(RuntimeError):
         self.message = self.message or (type(self).__doc__ or "").partition("\n")[0].strip()
         self.args = (visible(self.message),)
 
+    def _render_traceback_(self) -> list[str]:
+        """Show one line in a notebook, where IPython asks for it.
+
+        Source: https://ipython.readthedocs.io/en/stable/config/integrating.html (read 2026-11)
+        """
+        return [f"{type(self).__name__}: {self}"]
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ConfigError(ToolkitError):

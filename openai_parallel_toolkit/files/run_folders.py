@@ -66,12 +66,21 @@ def local_root(output_path: str, state_path: str | None = None) -> str:
     if state_path is not None:
         return os.path.join(os.path.abspath(state_path), "outputs")
     place = remote_place(output_path)
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    if not os.path.isabs(home):
-        raise ConfigError(f"There is no home folder for the state of {place.url}; set state_path.")
     words = re.sub(r"[^A-Za-z0-9]+", "-", place.root)[-40:].strip("-")
     which = hashlib.sha256(_full_name(place).encode()).hexdigest()[:_HASH_CHARS]
-    return os.path.join(home, _APP, f"{words}-{which}")
+    return user_state_folder(f"{words}-{which}", place.url)
+
+
+def user_state_folder(name: str, what: str = "this work") -> str:
+    """Return where a user's programs keep what they need again; `what` is it for.
+
+    Raises:
+        ConfigError: there is no home folder.
+    """
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    if not os.path.isabs(home):
+        raise ConfigError(f"There is no home folder for the state of {what}; set state_path.")
+    return os.path.join(home, _APP, name)
 
 
 def parent_of(place: str) -> str:

@@ -231,6 +231,78 @@ class FileCost:
     cost_usd: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call as its last attempt came out."""
+
+    path: str
+    #: Counts from 1 within its file, in the order in which its calls were first asked.
+    number: int
+    #: Hex SHA-256 of the request.
+    hash: str
+    #: None: it is in flight, or its process died.
+    kind: OutcomeKind | None
+    #: None: the price is not known.
+    max_cost_usd: Decimal | None
+    #: None: not known, or it costs nothing.
+    cost_usd: Decimal | None
+    attempts: int
+    run_id: int
+    attempt_try: int
+    key_name: str
+    model: str
+    #: These are None where the last attempt has no end.
+    status: int | None
+    code: str | None
+    message: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None
+    request_id: str | None
+    finish_reason: str | None
+    #: For a key, before the last attempt.
+    waited_s: float
+    #: Of the last attempt, from its sending to its end; None: not known.
+    service_s: float | None
+    #: Seconds since 1970-01-01 UTC: of the first attempt, of the last, and its end.
+    first_wall_s: float
+    started_wall_s: float
+    ended_wall_s: float | None
+    #: None: it was not kept, or was pruned.
+    request: StoredBody | None
+    #: None: no answer, or it was pruned.
+    answer: AnswerRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFigures:
+    """A file, and what its attempts came to."""
+
+    path: str
+    state: FileState
+    failed_runs: int
+    #: None: nothing failed since it was last done.
+    failure_kind: str | None
+    failure_message: str | None
+    outputs: tuple[str, ...]
+    attempts: int
+    answered: int
+    #: Without a whole reply, or without an end.
+    maybe_billed: int
+    #: None: no answer tells them.
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    #: What is known.
+    cost_usd: float
+    #: The most that attempts of unknown cost can have cost besides.
+    doubt_usd: float
+    #: Attempts that are maybe billed, and have no price.
+    unpriced: int
+    #: Seconds since 1970-01-01 UTC; None: there was none.
+    started_wall_s: float | None
+    ended_wall_s: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
     """What `prune` took out."""

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..core.errors import FilesFailed
+from ..core.html import html_table
 from ..core.records import OutcomeKind, Request
 from ..core.text import counted, dollars, duration
 from ..costs.figures import usd_sum, usd_text
@@ -85,6 +86,9 @@ class Estimate:
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
+
+    def _repr_html_(self) -> str:
+        return html_table(self._lines())
 
     def _lines(self) -> Iterator[str]:
         if not self.files:

@@ -45,8 +45,8 @@ class Hooks:
         self._process_input: Callable[[IO[Any]], Any] = getattr(toolkit, _NAMES[0])
         self.process_data: Callable[[Any], Any] = getattr(toolkit, _NAMES[1])
         self.process_output: Callable[[Any, str], Any] = getattr(toolkit, _NAMES[2])
-        for name in ("process_input", "process_output"):
-            if inspect.iscoroutinefunction(getattr(toolkit, name)):
+        for name in ("process_input", "process_output", "finished"):
+            if inspect.iscoroutinefunction(getattr(toolkit, name, None)):
                 raise UsageError(f"{owner.__name__}.{name} may not be async; process_data may")
         self.is_async = inspect.iscoroutinefunction(self.process_data)
         self.version = _version(owner)

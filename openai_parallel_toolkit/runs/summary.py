@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.command_line import started_as
 from ..core.errors import FilesFailed
+from ..core.html import html_table
 from ..core.records import KeyStatus
 from ..core.settings import SettingKind
 from ..core.text import brief, counted, dollars, duration, visible
@@ -76,6 +77,9 @@ class Summary(ABC):
 
     def __str__(self) -> str:
         return "\n".join(map(visible, self.lines()))
+
+    def _repr_html_(self) -> str:
+        return html_table(self.lines())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

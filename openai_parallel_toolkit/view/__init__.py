@@ -1,1 +1,1 @@
-"""What people look at: the page for a run, the report to keep, and figures for Prometheus."""
+"""What people look at and take away: the page for a run, the report, exports, figures."""

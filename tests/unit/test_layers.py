@@ -12,7 +12,10 @@ PACKAGE = Path(__file__).parents[2] / "openai_parallel_toolkit"
 FLOORS = [
     (("__init__", "__main__"), "public names; the entry point"),
     (("cli",), "the command line: the commands, and how they read and speak"),
-    (("view",), "what people look at: the page for a run, the report, figures for Prometheus"),
+    (
+        ("view",),
+        "what people look at and take away: a page, a report, exports, figures for Prometheus",
+    ),
     (("api",), "what users call: the folder toolkit, single calls, lists, prompts, batch folders"),
     (("runs",), "one run over many things: session, workers, hooks, progress, report"),
     (("batch",), "the Batch API: its client, and batches from planning to collecting"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from ...calls.open_runs import OpenRun
 from ...calls.sender import Sender
 from ...core.clock import SystemClock
 from ...core.errors import ToolkitError, UsageError
-from ...core.filesystem import as_toolkit_error, new_file, replace_durably, storage_errors
+from ...core.filesystem import (
+    as_toolkit_error,
+    atomic_file,
+    new_file,
+    replace_durably,
+    storage_errors,
+)
 from ...core.logs import logger_of
 from ...core.records import FailureNote
 from ...core.settings import settings_told
@@ -25,6 +32,7 @@ from ...runs.progress import make_display
 from ...runs.session import RunSession, told_early
 from ...runs.summary import CallsSummary
 from ...transport import Transport
+from .answer_table import answer_columns, write_answers
 from .asking import TICK_S, Asking
 from .files import LINES, Paths, PromptsFile
 from .options import PromptsOptions
@@ -111,6 +119,8 @@ class PromptsRun:
         options, paths = self._options, self._paths
         self._source = PromptsFile(options.input_path, options.defaults)
         paths.check(self._source)
+        if paths.table_format is not None:
+            answer_columns(self._source, options.answer_column)
         self._session = session = RunSession(
             paths.state,
             self._keys,
@@ -122,7 +132,8 @@ class PromptsRun:
             keep_requests=options.keep_requests,
         )
         with told_early(PromptsSummary, prints=False), session:
-            self._signature = f"{self._source.signature()}:{options.output_format}"
+            form = options.output_format if paths.table_format is None else options.answer_column
+            self._signature = f"{self._source.signature()}:{form}"
             record = session.journal.file(LINES)
             if paths.is_done(record, self._signature) or self._is_found(record):
                 return PromptsSummary(output_path=paths.output, was_done=True)
@@ -217,7 +228,14 @@ class PromptsRun:
                 f"{self._source.path!r} was changed meanwhile; run again: no answer is paid twice"
             )
         out.flush()
-        replace_durably(self._paths.partial, self._paths.output)
+        paths = self._paths
+        if paths.table_format is None:
+            replace_durably(paths.partial, paths.output)
+            return
+        with atomic_file(paths.output, part=f"{paths.partial}.part") as part:
+            column, format = self._options.answer_column, paths.table_format
+            write_answers(self._source, paths.partial, column, part, format)
+        os.unlink(paths.partial)
 
     def _look(self) -> bool:
         """Look around now and then; False: what is under way has had its grace."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 from ...calls.models import make_request
@@ -30,6 +31,8 @@ class Defaults:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     #: One of PATHS, for lines that do not tell; None: a chat.
     path: str | None = None
+    #: The prompt of each row of a table, with columns in braces; None: its column `prompt`.
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +55,23 @@ class PromptLine:
 
 def read_line(number: int, raw: bytes, defaults: Defaults) -> PromptLine | None:
     """Return what a line asks for; None: it is blank."""
+    return _read(number, partial(_value, raw, is_first=number == 1), defaults)
+
+
+def read_prompt(number: int, prompt: str, defaults: Defaults) -> PromptLine:
+    """Return what a row asks for whose prompt is made already."""
+    line = _read(number, lambda: {"prompt": prompt}, defaults)
+    assert line is not None
+    return line
+
+
+def _read(
+    number: int, value_of: Callable[[], dict[str, Any] | str | None], defaults: Defaults
+) -> PromptLine | None:
     ids: dict[str, Any] = {}
     body: dict[str, Any] = {}
     try:
-        value = _value(raw, is_first=number == 1)
+        value = value_of()
         if value is None:
             return None
         fields = value if isinstance(value, dict) else {}

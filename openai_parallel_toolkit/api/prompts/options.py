@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ...core.records import canonical_json
-from ...core.settings import COUNT, FLAG, RATE, choice, setting
+from ...core.settings import COUNT, FLAG, RATE, SettingKind, choice, setting
 from ...runs.options import CommonOptions
 from ...runs.summary import AT_THE_END, RAISES_AT_END
 from .lines import Defaults
 from .results import FORMATS
 
+NAME = SettingKind("a name", lambda value: isinstance(value, str) and bool(value.strip()))
 #: Connections that a process can have without touching its usual limit of open files.
 _MOST_WORKERS = 500
 
@@ -27,6 +28,9 @@ class PromptsOptions(CommonOptions):
         choice(*FORMATS),
         "flat",
         "of OUT's lines: one flat object (default), or as the cookbook or the Batch API",
+    )
+    answer_column: str = setting(
+        NAME, "answer", "of a table: what the column with the answers is called", metavar="NAME"
     )
     #: Over all keys, re-sends included; None: as the keys allow.
     rate_limit: float | None = setting(
@@ -52,5 +56,7 @@ class PromptsOptions(CommonOptions):
     def version(self) -> str:
         """Hex digest of what changes the requests themselves."""
         given = self.defaults
-        said = [given.model, given.system, dict(given.parameters), given.path]
+        said: list[Any] = [given.model, given.system, dict(given.parameters), given.path]
+        if given.template is not None:
+            said.append(given.template)
         return hashlib.sha256(canonical_json(said)).hexdigest()
