@@ -17,7 +17,7 @@ from .place import add_place
 _EPILOG = """\
 calls.csv, files.csv and failures.csv hold what they are called; any other name holds the calls,
 unless --what says otherwise. The run may be on, and is not disturbed. FILE is written anew, and is
-there when it is whole. docs/export.md names the columns.
+there when it is whole. docs/how-to/export.md names the columns.
 """
 #: Standard output.
 _STDOUT = "-"

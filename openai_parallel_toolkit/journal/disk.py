@@ -23,9 +23,9 @@ _ADVICE = {
 FAULTS = (sqlite3.DatabaseError, UnicodeDecodeError)
 #: SQLite's primary result codes (https://www.sqlite.org/rescode.html, 2025-01) that name a cause.
 _NO_SUCH_TABLE = 1
-_CAUSES = {3: errno.EACCES, 8: errno.EROFS, 13: errno.ENOSPC}
-#: The code that has many causes, and which one it is if the disk shows no other.
-_CANNOT_OPEN = 14
+_CAUSES = {13: errno.ENOSPC}
+#: Those that have many causes, and which one it is if the disk shows no other.
+_LIKELY = {3: errno.EACCES, 8: errno.EROFS, 14: errno.EACCES}
 
 
 def make_private(folder: str, name: str) -> str:
@@ -72,15 +72,16 @@ def explain(error: Exception, path: str) -> ToolkitError:
         # What a disk that fails has given back says nothing of the journal.
         return refused(errno.EIO, path) if _probe(path) == errno.EIO else damaged(path)
     # SQLite keeps the errno to itself, and Python 3.10 the code too: the disk is asked.
-    likely = errno.EACCES if code == _CANNOT_OPEN else errno.EIO
+    likely = _LIKELY.get(code, errno.EIO)
     return refused(_CAUSES.get(code) or _probe(path) or likely, path)
 
 
 def damaged(path: str) -> JournalError:
     """Return the error for a journal that cannot be what was written, with what to do."""
     return JournalError(
-        f"The journal {path} is damaged; run the command `repair` on the output folder. "
-        "What can be read is saved, and the damaged file is kept beside it.",
+        f"The journal {path} is damaged, unless the disk failed for a moment: run again, and if "
+        "that tells the same, run the command `repair` on the output folder. What can be read is "
+        "saved, and the damaged file is kept beside it.",
         path=path,
     )
 

@@ -17,7 +17,7 @@ Path = str | os.PathLike[str]
 def calls_df(output_path: Path, *, state_path: Path | None = None) -> Any:
     """Return a pandas DataFrame with a row for each call of an output folder.
 
-    docs/export.md names its columns. The run may be on: nothing is changed or locked.
+    docs/how-to/export.md names its columns. The run may be on: nothing is changed or locked.
 
     Args:
         output_path: the output folder, or its URL; or the output of `prompts`.

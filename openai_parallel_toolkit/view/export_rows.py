@@ -1,4 +1,4 @@
-"""What an export holds: its tables, their columns and their rows; docs/export.md shows them."""
+"""What an export holds: its tables, their columns and rows; see docs/how-to/export.md."""
 
 from __future__ import annotations
 

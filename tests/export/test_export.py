@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_the_answers(kept, request):
 
 
 def test_the_documentation_names_every_column():
-    page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "how-to" / "export.md").read_text(encoding="utf-8")
     for name, table in TABLES.items():
         section = page.partition(f"## {name}\n")[2].partition("\n## ")[0]
         told = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)

@@ -266,9 +266,10 @@ def test_a_state_folder_that_cannot_be_made_is_a_storage_error(tmp_path):
     assert raised.value.errno == errno.ENOTDIR
 
 
-def test_a_journal_that_cannot_be_opened_for_want_of_descriptors_is_told_so(tmp_path):
+@pytest.mark.parametrize(("code", "likely"), [(14, "EACCES"), (8, "EROFS"), (3, "EACCES")])
+def test_what_the_disk_itself_tells_comes_before_what_sqlite_takes_it_for(tmp_path, code, likely):
     failure = sqlite3.OperationalError("unable to open database file")
-    failure.sqlite_errorcode = 14
+    failure.sqlite_errorcode = code
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -276,4 +277,4 @@ def test_a_journal_that_cannot_be_opened_for_want_of_descriptors_is_told_so(tmp_
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert told.errno == errno.EMFILE
-    assert explain(failure, str(tmp_path / "journal.sqlite3")).errno == errno.EACCES
+    assert explain(failure, str(tmp_path / "journal.sqlite3")).errno == getattr(errno, likely)
