@@ -56,7 +56,7 @@ def commands():
             *re.findall(r"^    (\S.*)$", plain, re.MULTILINE),
         ]
         for line in shown:
-            for part in line.split(" && "):
+            for part in re.split(r" (?:&&|\||>) ", line):
                 words = part.removeprefix(".venv/bin/")
                 if words.startswith(f"{PROGRAM} "):
                     yield page, words
