@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from ..core.errors import JournalError, RunStopped, UsageError
 from ..core.filesystem import atomic_file, storage_errors
 from ..core.text import counted
+from ..core.threads import start_thread
 from ..files.run_folders import lay_out
 from ..files.run_lock import state_folder_of
 from ..journal import JournalReader
@@ -99,7 +100,7 @@ def beside(options: RunOptions) -> Iterator[None]:
     server.start()
     try:
         console.note(f"{server.url} shows the run")
-        threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+        start_thread(webbrowser.open, server.url, name="browser")
         yield
     finally:
         server.close()
