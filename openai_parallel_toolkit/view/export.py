@@ -80,7 +80,7 @@ def _new_file(path: str) -> Iterator[BinaryIO]:
     # Named after the process: two that write the same file do not write into each other's.
     part = f"{path}.{os.getpid()}.part"
     try:
-        with atomic_file(path, part=part) as name, open(name, "wb") as out:
+        with atomic_file(path, part=part), open(part, "wb") as out:
             yield out
     except OSError as exc:
         raise_unless_mistaken(exc, path)

@@ -12,6 +12,7 @@ import pytest
 from folder_fixture import MODEL, FolderFixture, a_line
 
 from openai_parallel_toolkit import FilesFailed, NoUsableKey, RunLocked
+from openai_parallel_toolkit.core.text import dollars
 from openai_parallel_toolkit.files.run_lock import RunLock
 from openai_parallel_toolkit.simulator import BatchCourse, Fault, SimKey, Simulator
 
@@ -400,7 +401,8 @@ def test_lines_that_a_batch_lost_are_told_as_cost_that_is_not_known(fixture, sim
     paid = [row for row in sim.ledger.rows() if row.batch]
     billed_usd = sum(0.15 * r.prompt_tokens + 0.6 * r.completion_tokens for r in paid) / 2e6
     assert float(summary.cost_usd) < billed_usd <= float(summary.max_cost_usd)
-    assert f"${summary.cost_usd:.4f} known, at most ${summary.max_cost_usd:.4f}" in str(summary)
+    known, most = dollars(summary.cost_usd), dollars(summary.max_cost_usd)
+    assert f"{known} known, at most {most}" in str(summary)
     assert "In doubt: 2 lines" in str(summary)
     assert summary.as_dict()["max_cost_usd"] == str(summary.max_cost_usd)
     assert fixture.metadata("a.jsonl")["lines_in_doubt"] == 2

@@ -109,6 +109,8 @@ def outputs(folder):
     for path in folder.glob("out/**/*.json"):
         if path.name.endswith("_metadata.json"):  # of a BatchFolder, in a folder with the time
             continue
+        if path.name == "progress.json":  # of the run's state
+            continue
         parts = path.relative_to(folder / "out").parts
         found["/".join(parts[0 if len(parts) == 1 else 1 :])] = json.loads(path.read_text())
     return found

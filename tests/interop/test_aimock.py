@@ -44,7 +44,7 @@ def texts(fixture, aimock):
     """Sixty files, each with its own answer: the number of tokens is that of the file."""
     fixture.inputs(60)
     for n in range(60):
-        usage = {"prompt_tokens": 100, "completion_tokens": n, "total_tokens": 100 + n}
+        usage = {"prompt_tokens": 100, "completion_tokens": 1 + n, "total_tokens": 101 + n}
         answer = {"content": f"answer {n:03}", "usage": usage}
         aimock.answer({"userMessage": f"text of file {n:03}"}, answer)
     return {f"f{n:03}.json": f"answer {n:03}" for n in range(60)}
@@ -75,7 +75,7 @@ def test_through_chaos_all_files_are_right_after_a_few_runs_and_no_answer_is_bou
     assert sum(run.calls.sent for run in runs) == len(seen) > len(answered)
     assert sum(run.calls.answered for run in runs) == len(answered) == 60
     assert sum(run.calls.unknown for run in runs) == len(lost)
-    assert sum(run.calls.tokens for run in runs) == sum(100 + n for n in range(60))
+    assert sum(run.calls.tokens for run in runs) == sum(101 + n for n in range(60))
 
 
 def test_a_limit_is_waited_for_as_long_as_it_says(fixture, aimock, texts):

@@ -35,8 +35,9 @@ def missing(why):
     (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(why)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """One for a module: while it is there, no other event loop runs on this thread."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

@@ -35,14 +35,14 @@ def answer_columns(source: PromptsFile, name: str) -> list[Column]:
     return [*source.columns, *map(Column, added)]
 
 
-def write_answers(source: PromptsFile, lines: str, name: str, path: str, format: str) -> None:
+def write_answers(source: PromptsFile, lines: str, name: str, part: str, format: str) -> None:
     """Write the table to a new file.
 
     Args:
         lines: the answers as flat JSON lines, in the order of the rows.
     """
     columns = answer_columns(source, name)
-    with open(lines, "rb") as answers, open(path, "wb") as out:
+    with open(lines, "rb") as answers, open(part, "wb") as out:
         if source.has_mark and format in (CSV, TSV):
             out.write(_BOM)
         write_table(format, columns, _rows(source, answers), out, is_exact=True)
