@@ -68,11 +68,3 @@ def tab(browser):
 
 def foreign(url):
     return not url.startswith(("http://127.0.0.1:", "file:", "data:"))
-
-
-def take_picture(page, name):
-    """Keep a picture where the environment's SCREENSHOTS says."""
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-        page.screenshot(path=os.path.join(folder, f"{name}.png"), full_page=True)

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from conftest import take_picture
+from pictures import take_picture
 
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
 from openai_parallel_toolkit.simulator import Fault, SimKey
