@@ -48,9 +48,11 @@ class ForkedProcess(subprocess.Popen):
         given = [n if fd == -1 else fd for n, fd in enumerate((pipes[0], pipes[3], pipes[5]))]
         self._status, theirs = socket.socketpair()
         with theirs, _lock:
-            asks = _forking()
-            socket.send_fds(asks, [_NUMBER.pack(len(raw))], [theirs.fileno(), *given])
-            asks.sendall(raw)
+            try:
+                _ask(raw, [theirs.fileno(), *given])
+            except OSError:  # a signal to all of a group, perhaps, has ended it: there is a new one
+                _forking.cache_clear()
+                _ask(raw, [theirs.fileno(), *given])
         (self.pid,) = _NUMBER.unpack(self._status.recv(_NUMBER.size))
         self._child_created = True
         self._close_pipe_fds(*pipes)
@@ -83,6 +85,12 @@ def run_forked(arguments, **options):
         finally:
             process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _ask(raw, fds):
+    asks = _forking()
+    socket.send_fds(asks, [_NUMBER.pack(len(raw))], fds)
+    asks.sendall(raw)
 
 
 @functools.cache
