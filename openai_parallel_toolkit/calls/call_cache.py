@@ -13,7 +13,7 @@ from ..core.own_files import private_folder
 from ..files.run_lock import RunLock, state_folder_of
 from ..journal import Journal
 from .file_calls import FileCalls
-from .submitter import Submitter
+from .submitter import CallSubmitter
 
 #: What stands for the file in the journal; its calls are shown under this name.
 CALLS = "(calls)"
@@ -41,7 +41,7 @@ class CallCache:
     It is open, and locked against other processes, until its sender is closed or the process ends.
     """
 
-    def __init__(self, sender: Submitter, folder: str) -> None:
+    def __init__(self, sender: CallSubmitter, folder: str) -> None:
         self._pid = os.getpid()
         with ExitStack() as stack:
             journal = open_journal(state_folder_of(folder), stack, SystemClock())
@@ -60,7 +60,7 @@ class CallCache:
         atexit.register(self.close)
 
     @classmethod
-    def of(cls, sender: Submitter, folder: str | os.PathLike[str]) -> CallCache:
+    def of(cls, sender: CallSubmitter, folder: str | os.PathLike[str]) -> CallCache:
         """Return the sender's journal in a folder, opened when first asked for."""
         place = os.path.realpath(folder)
         return sender.resource(place, lambda: cls(sender, place))

@@ -28,7 +28,7 @@ from ..files.match import Layout
 from ..journal import AnswerRecord
 from .responses import read_answer, read_raw
 from .run_context import RunContext
-from .submitter import Submitter
+from .submitter import CallSubmitter
 from .usage import served
 
 #: What comes of what was asked: a reply, read or as it came.
@@ -46,7 +46,7 @@ class FileCalls:
     One lock guards the counters; hooks may ask from several threads at a time.
     """
 
-    sender: Submitter
+    sender: CallSubmitter
     context: RunContext
     file_id: int = 0
     #: The input that the hooks work on; "": the calls belong to no file.

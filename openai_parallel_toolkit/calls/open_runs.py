@@ -16,7 +16,7 @@ from ..core.records import CallId, Outcome
 from ..journal.writer import Done
 from .file_calls import FileCalls
 from .run_context import AttemptJournal, RunContext
-from .submitter import Submitter
+from .submitter import CallSubmitter
 
 logger = logger_of(__name__)
 
@@ -25,7 +25,7 @@ logger = logger_of(__name__)
 class OpenRun:
     """A run that is on. Those of the process are a tuple that is replaced as a whole."""
 
-    sender: Submitter
+    sender: CallSubmitter
     context: RunContext
     #: Whether it cannot have calls outside its files.
     refuses_untracked: bool = False
@@ -37,7 +37,7 @@ class OpenRun:
     _lock: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
-    def newest(cls, sender: Submitter | None = None) -> OpenRun | None:
+    def newest(cls, sender: CallSubmitter | None = None) -> OpenRun | None:
         """Return the last one that was opened, of those under the same keys if there are any."""
         runs = [run for run in cls._all if run.pid == os.getpid()]
         same = [run for run in runs if sender is not None and run.sender.keys is sender.keys]
@@ -73,7 +73,7 @@ class OpenRun:
             )
 
 
-def outside_files(context: RunContext, sender: Submitter) -> RunContext:
+def outside_files(context: RunContext, sender: CallSubmitter) -> RunContext:
     """Return what a call shares that belongs to no file: money, count and stop of the run, if any.
 
     Its attempts are in the run's journal, unless it has one of its own, so that later runs count

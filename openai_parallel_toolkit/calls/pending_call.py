@@ -31,7 +31,7 @@ from .refusals import Clean
 from .responses import may_grow
 from .run_context import Deliver, RunContext, SubmittedCall
 from .sender import Sender
-from .submitter import Submitter
+from .submitter import CallSubmitter
 from .turns import Arrivals
 
 Keys = APIKeyManager | Sequence[GivenKey]
@@ -109,7 +109,7 @@ class CallContext:
 
     file_calls: FileCalls
     run_context: RunContext
-    sender: Submitter
+    sender: CallSubmitter
 
     @classmethod
     def find(

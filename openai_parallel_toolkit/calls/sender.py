@@ -23,13 +23,13 @@ from .admission import Admission, RateLimiter
 from .driver import CallDriver
 from .exchanges import Exchanges
 from .run_context import Deliver, RunContext, SubmittedCall
-from .submitter import Submitter, closed
+from .submitter import CallSubmitter, closed
 
 #: Its own, those that look names up, and the one that serves who waits for a key.
 _THREADS = 1 + LOOKUP_THREADS + 1
 
 
-class Sender(Submitter):
+class Sender(CallSubmitter):
     """Takes calls from admission to reply; `submit` may be called from any thread.
 
     Calls are worked on by its own thread alone, so that needs no lock.

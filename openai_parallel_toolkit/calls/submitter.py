@@ -36,7 +36,7 @@ class KeysInUse(Protocol):
         """Return whether any is not dropped."""
 
 
-class Submitter(ABC):
+class CallSubmitter(ABC):
     """What calls are submitted to, from any thread: an event loop on a thread of its own."""
 
     def __init__(self, keys: KeysInUse) -> None:

@@ -19,7 +19,7 @@ from ..journal import JournalReader
 from ..runs.options import RunOptions
 from ..view.page import new_nonce, page
 from ..view.place import state_folder
-from ..view.source import Place, Source
+from ..view.source import Source, StatePlace
 from . import console
 from .exits import OK
 from .place import add_place
@@ -96,7 +96,7 @@ def beside(options: RunOptions) -> Iterator[None]:
 
     layout = lay_out(options.input_path, options.output_path, state_path=options.state_path)
     folder = state_folder_of(layout.output_root, options.state_path)
-    server = ViewServer(Source(Place(options.output_path, folder)))
+    server = ViewServer(Source(StatePlace(options.output_path, folder)))
     server.start()
     try:
         console.note(f"{server.url} shows the run")
@@ -143,7 +143,7 @@ def _source(arguments: argparse.Namespace) -> Source:
     return Source(places[0], places[1:])
 
 
-def _place(output_path: str, state_path: str | None) -> Place:
+def _place(output_path: str, state_path: str | None) -> StatePlace:
     folder = state_folder(output_path, state_path)
     try:
         JournalReader(folder).close()
@@ -151,4 +151,4 @@ def _place(output_path: str, state_path: str | None) -> Place:
         if exc.__cause__ is not None:  # it is damaged
             raise
         raise UsageError(exc.message) from exc
-    return Place(output_path, folder)
+    return StatePlace(output_path, folder)

@@ -16,13 +16,13 @@ class AboveBar:
     def __init__(self, bar: Any) -> None:
         """Take over the streams that are terminals; `bar` is one of tqdm's on standard error."""
         self._given: dict[str, TextIO] = {}
-        self._taken: dict[str, _Lines] = {}
+        self._taken: dict[str, _LinesAbove] = {}
         errors = sys.stderr
         for name in _STREAMS:
             stream = getattr(sys, name)
             if stream is not None and stream.isatty():
                 self._given[name] = stream
-                self._taken[name] = _Lines(stream, type(bar), errors)
+                self._taken[name] = _LinesAbove(stream, type(bar), errors)
                 setattr(sys, name, self._taken[name])
 
     def close(self) -> None:
@@ -33,7 +33,7 @@ class AboveBar:
                 setattr(sys, name, self._given[name])
 
 
-class _Lines(io.TextIOBase):
+class _LinesAbove(io.TextIOBase):
     def __init__(self, stream: TextIO, bars: Any, errors: TextIO) -> None:
         self._stream, self._bars, self._errors = stream, bars, errors
         self._lock = threading.RLock()

@@ -24,7 +24,7 @@ _USUAL_COLUMNS, _BAR_COLUMNS, _SHORTEST_NAME = 80, 50, 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ProgressFigures:
     """How a run stands, in words; "" is left out."""
 
     #: How many failed.
@@ -43,7 +43,7 @@ class Standing:
 class Display:
     """Shows how far something is; this one shows nothing."""
 
-    def show(self, finished: int, total: int, standing: Standing) -> None:
+    def show(self, finished: int, total: int, standing: ProgressFigures) -> None:
         """Show what came to its end, all that is known of, and how it stands."""
 
     def close(self) -> None:
@@ -139,14 +139,14 @@ class _Bar(Display):
     def close(self) -> None:
         self._bar.close()
 
-    def show(self, finished: int, total: int, standing: Standing) -> None:
+    def show(self, finished: int, total: int, standing: ProgressFigures) -> None:
         self._bar.n, self._bar.total = finished, total
         now_s = self._clock.now_s()
         if now_s - self._drawn_s >= _DRAW_EVERY_S:
             self._drawn_s = now_s
             self._draw(standing)
 
-    def _draw(self, standing: Standing) -> None:
+    def _draw(self, standing: ProgressFigures) -> None:
         self._bar.set_postfix_str(visible(str(standing)), refresh=True)
 
 
@@ -164,7 +164,7 @@ class _TerminalBar(_Bar):
             line.close()
         super().close()
 
-    def _draw(self, standing: Standing) -> None:
+    def _draw(self, standing: ProgressFigures) -> None:
         width = self._bar.format_dict["ncols"] or _USUAL_COLUMNS
         failed = standing.failed and f", {standing.failed}"
         room = max(_SHORTEST_NAME, width - _BAR_COLUMNS - len(failed))
@@ -201,7 +201,7 @@ class _Lines(Display):
         self._since_s = clock.now_s()
         self._next_s = self._since_s + every_s
 
-    def show(self, finished: int, total: int, standing: Standing) -> None:
+    def show(self, finished: int, total: int, standing: ProgressFigures) -> None:
         now_s = self._clock.now_s()
         if now_s < self._next_s:
             return

@@ -34,7 +34,7 @@ from ..journal import Journal
 from ..keys import APIKeyManager
 from ..keys.config_watch import ConfigWatch
 from .options import read_change
-from .progress import Rates, Standing
+from .progress import ProgressFigures, Rates
 from .summary import Summary
 
 logger = logger_of(__name__)
@@ -251,7 +251,7 @@ class RunSession:
 
     def standing(
         self, finished: int, due: int, failed: int, besides: Callable[[], str], pace: str = ""
-    ) -> Standing:
+    ) -> ProgressFigures:
         """Return how the run stands, in words.
 
         Args:
@@ -263,7 +263,7 @@ class RunSession:
         calls, funds = self.context.tally.figures(), self.funds
         waiting = self._why_waiting(funds) or besides()
         keys = [f"keys: {self.keys.counts().states}", self._rates.words(calls), pace]
-        return Standing(
+        return ProgressFigures(
             failed=f"{failed:,} failed" if failed else "",
             waiting=f"waiting: {waiting}" if waiting else "",
             keys="; ".join(filter(None, keys)),

@@ -23,7 +23,7 @@ from .snapshot import Snapshot
 _MOST_FILES = 200
 
 
-class Place(NamedTuple):
+class StatePlace(NamedTuple):
     """A state folder, and what the user calls its output."""
 
     title: str
@@ -45,7 +45,7 @@ class Source:
     """
 
     def __init__(
-        self, place: Place, others: Sequence[Place] = (), *, clock: Clock | None = None
+        self, place: StatePlace, others: Sequence[StatePlace] = (), *, clock: Clock | None = None
     ) -> None:
         self.place = place
         self._others = others

@@ -11,7 +11,7 @@ from pictures import take_picture
 from openai_parallel_toolkit import Gpt35Turbo, ParallelToolkit, request_openai_api
 from openai_parallel_toolkit.simulator import Fault, SimKey
 from openai_parallel_toolkit.view.server import ViewServer
-from openai_parallel_toolkit.view.source import Place, Source
+from openai_parallel_toolkit.view.source import Source, StatePlace
 
 STATE = ".openai_parallel_toolkit"
 FILES = 120
@@ -49,7 +49,7 @@ def live_run(fixture):
     fixture.configure(sim).inputs(FILES)
     Asks.may_go_on.clear()
     run = threading.Thread(target=fixture.run, args=(Asks,), kwargs={"max_cost": "0.25"})
-    server = ViewServer(Source(Place("out", str(fixture.output / STATE))), port=0)
+    server = ViewServer(Source(StatePlace("out", str(fixture.output / STATE))), port=0)
     server.start()
     run.start()
     yield server.url

@@ -16,7 +16,7 @@ from openai_parallel_toolkit.core.errors import UsageError
 from openai_parallel_toolkit.journal import Journal
 from openai_parallel_toolkit.view.page import new_nonce, page
 from openai_parallel_toolkit.view.server import ViewServer
-from openai_parallel_toolkit.view.source import Place, Source
+from openai_parallel_toolkit.view.source import Source, StatePlace
 
 STATE = ".openai_parallel_toolkit"
 CANARY = "sk-" + "canary0123456789abcdef"
@@ -39,7 +39,7 @@ class Asks(ParallelToolkit):
 
 @contextmanager
 def served(folder, **how):
-    server = ViewServer(Source(Place("out", str(folder))), port=0, **how)
+    server = ViewServer(Source(StatePlace("out", str(folder))), port=0, **how)
     server.start()
     try:
         yield server
@@ -73,7 +73,7 @@ def test_a_page_and_a_report_show_nothing_hostile_alive(done):
         texts += [get(server, f"/api/file?id={file['id']}")[1] for file in files]
         texts += [get(server, f"/api/call?id={call['id']}")[1] for call in calls]
         texts += [json.dumps([calls, files]), get(server, "/api/now")[1]]
-    source = Source(Place(f"out {HOSTILE}", str(done)))
+    source = Source(StatePlace(f"out {HOSTILE}", str(done)))
     with closing(source):
         told = {"title": "out", "report": source.report(10)}
     texts.append(page(told, nonce=new_nonce(), is_report=True))
@@ -164,7 +164,7 @@ def test_a_port_in_use_is_told_and_the_usual_one_gives_way(done):
     with served(done) as server:
         port = urlsplit(server.url).port
         with pytest.raises(UsageError, match=f"{port}.*--port"):
-            ViewServer(Source(Place("out", str(done))), port=port)
+            ViewServer(Source(StatePlace("out", str(done))), port=port)
 
 
 def _newer(folder):

@@ -20,7 +20,7 @@ from ...core.logs import logger_of
 from ...core.text import counted
 from ...files.stores import StoredObject
 from ...journal.batch_rows import BatchStage
-from ...runs.progress import Display, Standing
+from ...runs.progress import Display, ProgressFigures
 from ...runs.session import RunSession
 from .job import Job, JobStage, job_from_json, job_to_json
 from .job_files import JobFiles
@@ -244,9 +244,9 @@ class BatchFolderRun:
         total = self._finished + len(self._left) + len(self._jobs())
         self._display.show(self._finished, total, self._standing())
 
-    def _standing(self) -> Standing:
+    def _standing(self) -> ProgressFigures:
         if not self._under_way:
-            return Standing(waiting="waiting for new files" * self._settings.continuous)
+            return ProgressFigures(waiting="waiting for new files" * self._settings.continuous)
         tracker = self._tracker
         seen = [batch for batch in tracker.seen.values() if batch is not None]
         waits = next((one.waits for one in self._under_way.values() if one.waits), tracker.waits)
@@ -256,7 +256,7 @@ class BatchFolderRun:
             f"{answered:,} of {counted(sum(batch.total for batch in seen), 'line')} there",
         ]
         dropped = len(self._keys.dropped())
-        return Standing(
+        return ProgressFigures(
             waiting=f"waiting: {waits}" if waits else "",
             keys=", ".join(words + ([f"{counted(dropped, 'key')} dropped"] if dropped else [])),
             cost=self._so_far.cost.words("line"),

@@ -67,7 +67,9 @@ def open_table(path: str, format: str) -> Table:
         UsageError: it is none, or the format needs a package that is not there.
         OSError: it cannot be read.
     """
-    return _SeparatedTable(path, DELIMITERS[format]) if format in DELIMITERS else _Parquet(path)
+    return (
+        _SeparatedTable(path, DELIMITERS[format]) if format in DELIMITERS else _ParquetTable(path)
+    )
 
 
 class _SeparatedTable(Table):
@@ -119,7 +121,7 @@ def _texts(file: Iterable[bytes], path: str) -> Iterator[str]:
             ) from exc
 
 
-class _Parquet(Table):
+class _ParquetTable(Table):
     def _read_columns(self) -> Sequence[Column]:
         with self._opened() as parquet:
             schema = parquet.schema_arrow

@@ -82,7 +82,7 @@ def write_table(
     if format in DELIMITERS:
         writer: TableWriter = _Separated(columns, out, DELIMITERS[format], is_exact=is_exact)
     else:
-        writer = {JSONL: JsonLines, PARQUET: _Parquet}[format](columns, out)
+        writer = {JSONL: JsonLines, PARQUET: _ParquetWriter}[format](columns, out)
     count = 0
     for chunk in in_chunks(rows, columns):
         writer.write(chunk)
@@ -188,7 +188,7 @@ _TELLERS: dict[Kind, Callable[[Any], str]] = {
 }
 
 
-class _Parquet(TableWriter):
+class _ParquetWriter(TableWriter):
     def __init__(self, columns: Sequence[Column], out: BinaryIO) -> None:
         self._columns = columns
         self._schema = arrow_schema(columns, "Parquet")

@@ -21,7 +21,7 @@ from ...calls import openai_import
 from ...calls.file_calls import FileCalls
 from ...calls.open_runs import OpenRun
 from ...calls.run_context import Deliver, RunContext, SubmittedCall
-from ...calls.submitter import Submitter
+from ...calls.submitter import CallSubmitter
 from ...calls.turns import Arrivals, Turns
 from ...core.clock import SystemClock
 from ...core.describe import is_a
@@ -43,21 +43,21 @@ from ..hooks import Hooks
 from ..workers import ThreadWorkers, Workers
 from .link import Link
 from .messages import (
-    Ask,
+    AllDone,
+    CallAsked,
     Came,
-    End,
     Failed,
     Is,
     Lend,
     Logged,
     Pass,
-    Ready,
-    Refused,
     Resize,
     Setup,
     Staged,
     Waits,
     WhereIs,
+    WorkerReady,
+    WorkerRefused,
 )
 from .packing import unpacked_hooks
 
@@ -84,7 +84,7 @@ class HeadKeys:
         return True
 
 
-class HeadSubmitter(Submitter):
+class HeadSubmitter(CallSubmitter):
     """Has the head send; what it keeps is touched on its loop's thread alone."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -115,7 +115,7 @@ class HeadSubmitter(Submitter):
     def submit(self, call: SubmittedCall, deliver: Deliver) -> None:
         policy = call.context.policy
         told = None if policy == self.setup.policy else policy
-        make = partial(Ask, id=call.id, request=call.request, policy=told)
+        make = partial(CallAsked, id=call.id, request=call.request, policy=told)
         self.calls.soon(self._ask, make, deliver)
 
     def pass_on(
@@ -312,11 +312,11 @@ def main(fd: int) -> None:
             workers = kind(files, runner, setup.files_each, lambda: None, _break)
             workers.start()
             submitter.listen(partial(_hear, workers, files, runner, ended))
-            tell(Ready())
+            tell(WorkerReady())
             ended.wait()
             _flush_prints()
     except ToolkitError as exc:
-        tell(Refused(str(exc)))
+        tell(WorkerRefused(str(exc)))
         ended.wait(30)
 
 
@@ -330,7 +330,7 @@ def _hear(
     elif isinstance(message, WhereIs):
         task = runner.tasks.get(message.file_id)
         runner.submitter.link.tell(Is(message.file_id, "" if task is None else stack_of(task)))
-    elif isinstance(message, End):
+    elif isinstance(message, AllDone):
         ended.set()
 
 

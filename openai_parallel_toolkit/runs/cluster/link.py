@@ -40,7 +40,7 @@ def _sound(message: Any) -> Any:
     return message
 
 
-class Unpacker:
+class MessageReader:
     """Puts what comes in pieces together again."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Link(asyncio.Protocol):
         self._calls = calls
         self._hear = hear
         self._on_lost = on_lost
-        self._unpacker = Unpacker()
+        self._reader = MessageReader()
         self._told: list[Any] = []
         self._transport: asyncio.Transport | None = None
         self._is_lost = False
@@ -102,7 +102,7 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        for message in self._unpacker.feed(data):
+        for message in self._reader.feed(data):
             self._hear(message)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -65,24 +65,24 @@ class WhereIs(NamedTuple):
     file_id: int
 
 
-class End(NamedTuple):
+class AllDone(NamedTuple):
     """All is done."""
 
 
 # A worker says
 
 
-class Ready(NamedTuple):
+class WorkerReady(NamedTuple):
     """It has its hooks, and takes files."""
 
 
-class Refused(NamedTuple):
+class WorkerRefused(NamedTuple):
     """It cannot work, and says why."""
 
     words: str
 
 
-class Ask(NamedTuple):
+class CallAsked(NamedTuple):
     """A call is to be sent."""
 
     number: int

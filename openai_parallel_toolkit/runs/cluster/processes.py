@@ -30,7 +30,17 @@ from ..hook_runner import FileTask
 from ..hooks import Hooks
 from ..options import RunOptions
 from .link import Link
-from .messages import Ask, Came, End, Logged, Pass, Ready, Refused, Setup, Waits
+from .messages import (
+    AllDone,
+    CallAsked,
+    Came,
+    Logged,
+    Pass,
+    Setup,
+    Waits,
+    WorkerReady,
+    WorkerRefused,
+)
 from .packing import packed_hooks
 
 logger = logger_of(__name__)
@@ -225,7 +235,7 @@ class WorkerPool:
         for worker in self.workers:
             if worker.lent or not worker.is_ready:
                 worker.kill()
-            worker.link.tell(End())
+            worker.link.tell(AllDone())
         for worker in self.workers:
             try:
                 worker.process.wait(_END_S)
@@ -251,7 +261,7 @@ class WorkerPool:
     # What workers say
 
     def _heard(self, worker: WorkerProcess, message: Any) -> None:
-        if isinstance(message, Ask):
+        if isinstance(message, CallAsked):
             self._ask(worker, message)
         elif isinstance(message, Pass):
             deliver = partial(self._answer, worker, message.number, None)
@@ -264,15 +274,15 @@ class WorkerPool:
                 (calls.rest if message.is_waiting else calls.go_on)()
         elif isinstance(message, Logged):
             self.do(partial(_log, message))
-        elif isinstance(message, Refused):
+        elif isinstance(message, WorkerRefused):
             self.on_trouble(UsageError(message.words))
-        elif isinstance(message, Ready):
+        elif isinstance(message, WorkerReady):
             self._false_starts, worker.is_ready = 0, True
             self.do(lambda: self.on_change(worker))
         else:
             self.do(partial(self.hear, worker, message))
 
-    def _ask(self, worker: WorkerProcess, ask: Ask) -> None:
+    def _ask(self, worker: WorkerProcess, ask: CallAsked) -> None:
         lent = worker.lent.get(ask.id.file_id)
         context = self._context_of(ask)
         if lent is not None:
@@ -281,7 +291,7 @@ class WorkerPool:
         call = SubmittedCall(request=ask.request, id=ask.id, context=context)
         self._submit(deliver, self._sender.submit, call)
 
-    def _context_of(self, ask: Ask) -> RunContext:
+    def _context_of(self, ask: CallAsked) -> RunContext:
         context = self._session.context
         if not ask.id.file_id:
             self._run.admit_untracked()
